@@ -1,0 +1,1 @@
+"""Search small, accurate neural networks by shrinking the wiring of a cell."""

@@ -1,0 +1,134 @@
+"""A convolutional architecture as a `torch.nn.Module` (AutoShrink's image network).
+
+Shape letters: B batch, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from autoshrink.architecture import ActivationName, CellPlan, NetworkPlan, NodePlan
+from autoshrink.seeding import derive_seed
+
+BN_EPSILON = 1e-5
+BN_MOMENTUM = 0.1
+"""torch's momentum is the weight of the new batch: 0.1 keeps 0.9 of the running statistics."""
+
+ACTIVATIONS: dict[ActivationName, Callable[[], nn.Module]] = {
+    "relu": partial(nn.ReLU, inplace=True),
+    "swish": partial(nn.SiLU, inplace=True),
+    "hardswish": partial(nn.Hardswish, inplace=True),
+    "relu6": partial(nn.ReLU6, inplace=True),
+    "gelu": nn.GELU,
+    "leaky_relu": partial(nn.LeakyReLU, 0.1, inplace=True),
+}
+
+
+def _conv_bn(
+    in_channels: int,
+    out_channels: int,
+    *,
+    kernel: int = 1,
+    stride: int = 1,
+    groups: int = 1,
+    activation: ActivationName | None,
+) -> nn.Sequential:
+    layers: OrderedDict[str, nn.Module] = OrderedDict(
+        conv=nn.Conv2d(
+            in_channels, out_channels, kernel, stride=stride, padding=kernel // 2, groups=groups, bias=False
+        ),
+        bn=nn.BatchNorm2d(out_channels, eps=BN_EPSILON, momentum=BN_MOMENTUM),
+    )
+    if activation:
+        layers["activation"] = ACTIVATIONS[activation]()
+    return nn.Sequential(layers)
+
+
+def _node(plan: NodePlan, activation: ActivationName) -> nn.Sequential:
+    """One operation. A leaf ends in BN; the depthwise half of a leaf is always followed by ReLU.
+
+    That ReLU is what the released networks do, ShrinkCNN-B's (swish) included.
+    """
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    if plan.op == "sepconv3x3":
+        layers["depthwise"] = _conv_bn(
+            plan.in_channels,
+            plan.in_channels,
+            kernel=3,
+            groups=plan.in_channels,
+            activation="relu" if plan.is_leaf else activation,
+        )
+    layers["pointwise"] = _conv_bn(plan.in_channels, plan.out_channels, activation=None if plan.is_leaf else activation)
+    return nn.Sequential(layers)
+
+
+class ConvCell(nn.Module):
+    """One cell: (B, C_in, H, W) to (B, C_out, ceil(H / pool), ceil(W / pool))."""
+
+    def __init__(self, plan: CellPlan, activation: ActivationName) -> None:
+        super().__init__()
+        # ceil_mode gives ceil(H / pool), the size of the strided shortcut, for every H.
+        self.pool = nn.MaxPool2d(plan.pool, ceil_mode=True) if plan.pool > 1 else None
+        self.nodes = nn.ModuleDict({f"node{node.node}": _node(node, activation) for node in plan.nodes})
+        self.shortcut = (
+            _conv_bn(plan.in_channels, plan.out_channels, stride=plan.pool, activation=None) if plan.projects else None
+        )
+        self._walk = tuple((f"node{node.node}", node.node, node.inputs) for node in plan.nodes)
+        self._leaves = plan.leaves
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Leaves concatenated, plus the shortcut from before the pooling."""
+        tensors = {0: x if self.pool is None else self.pool(x)}
+        for name, node, inputs in self._walk:
+            tensors[node] = self.nodes[name](_concat([tensors[i] for i in inputs]))
+        shortcut = x if self.shortcut is None else self.shortcut(x)
+        return shortcut + _concat([tensors[leaf] for leaf in self._leaves])
+
+
+class ConvNetwork(nn.Module):
+    """Stem, cells, optional head, global average pooling, classifier: (B, C, H, W) to (B, classes) logits."""
+
+    def __init__(self, plan: NetworkPlan) -> None:
+        super().__init__()
+        activation = plan.activation
+        self.stem = _conv_bn(
+            plan.input[0], plan.stem.channels, kernel=3, stride=plan.stem.stride, activation=activation
+        )
+        cells: OrderedDict[str, nn.Module] = OrderedDict(
+            (cell.name.replace(".", "_"), ConvCell(cell, activation)) for cell in plan.cells
+        )
+        self.cells = nn.Sequential(cells)
+        last = plan.cells[-1].out_channels
+        self.head = _conv_bn(last, plan.features, activation=activation) if plan.head else None
+        self.classifier = nn.Linear(plan.features, plan.classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits, shape (B, classes)."""
+        x = self.cells(self.stem(x))
+        if self.head is not None:
+            x = self.head(x)
+        logits: Tensor = self.classifier(x.mean(dim=(2, 3)))
+        return logits
+
+
+def _concat(tensors: list[Tensor]) -> Tensor:
+    return tensors[0] if len(tensors) == 1 else torch.cat(tensors, dim=1)
+
+
+def initialise(network: nn.Module, seed: int) -> None:
+    """Glorot-normal weights, zero bias, each layer from its own generator named by the layer.
+
+    A layer that two candidates share, with the same name and shape, starts from the same weights in both: their
+    comparison is paired as far as it can be.
+    """
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            generator = torch.Generator().manual_seed(derive_seed(seed, "weights", name))
+            nn.init.xavier_normal_(module.weight, generator=generator)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)

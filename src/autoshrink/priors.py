@@ -1,0 +1,106 @@
+"""Starting graphs: the complete graph, and the random-graph priors of RandWire (WS, ER, BA) as baselines."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from itertools import combinations
+
+import networkx as nx
+
+from autoshrink.cell import INPUT, OPS, Cell, Edge
+from autoshrink.errors import InputError
+
+
+def balanced_ops(kind: str, nodes: int, rng: random.Random) -> tuple[str, ...]:
+    """Random operations, each equally often over `nodes` draws; the draw for node 0 is not used.
+
+    This is the released AutoShrink rule for convolutional cells: 0, 1, 0, 1, … shuffled, four of each for eight nodes,
+    one of which lands on the input. (The paper says "randomly assign".)
+    """
+    alphabet = OPS[kind]
+    draws = [alphabet[index % len(alphabet)] for index in range(nodes)]
+    rng.shuffle(draws)
+    return (INPUT, *draws[1:])
+
+
+def complete_edges(nodes: int) -> tuple[Edge, ...]:
+    """All nodes·(nodes−1)/2 edges: where AutoShrink starts (Algorithm 1)."""
+    return tuple(combinations(range(nodes), 2))
+
+
+def erdos_renyi_edges(nodes: int, probability: float, rng: random.Random) -> tuple[Edge, ...]:
+    """ER(P): each pair of the nodes after the input is joined with the given probability."""
+    _require(0 <= probability <= 1, f"er:{probability}: the probability is between 0 and 1")
+    return _with_input(nx.gnp_random_graph(nodes - 1, probability, seed=rng))
+
+
+def barabasi_albert_edges(nodes: int, links: int, rng: random.Random) -> tuple[Edge, ...]:
+    """BA(M): each node after the first M links to M earlier ones, by degree: M·(n−M) edges for n = nodes − 1."""
+    _require(1 <= links < nodes - 1, f"ba:{links}: the number of links is between 1 and {nodes - 2} for {nodes} nodes")
+    return _with_input(nx.barabasi_albert_graph(nodes - 1, links, seed=rng))
+
+
+def watts_strogatz_edges(nodes: int, neighbours: int, probability: float, rng: random.Random) -> tuple[Edge, ...]:
+    """WS(K, P): a ring with K neighbours each, every link rewired with probability P: n·K/2 edges for n = nodes − 1."""
+    _require(
+        neighbours % 2 == 0 and 2 <= neighbours < nodes - 1,
+        f"ws:{neighbours}: the number of neighbours is even and between 2 and {nodes - 2} for {nodes} nodes",
+    )
+    _require(0 <= probability <= 1, f"ws:{neighbours},{probability}: the probability is between 0 and 1")
+    return _with_input(nx.watts_strogatz_graph(nodes - 1, neighbours, probability, seed=rng))
+
+
+def _with_input(graph: nx.Graph) -> tuple[Edge, ...]:
+    """Orient from lower to higher number and wire node 0, as an extra node, to every source (the RandWire rule)."""
+    inner = [(min(edge) + 1, max(edge) + 1) for edge in graph.edges]
+    fed = {j for _, j in inner}
+    sources = [(0, node + 1) for node in graph.nodes if node + 1 not in fed]
+    return tuple(sorted(inner + sources))
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise InputError(message)
+
+
+def _numbers(text: str, count: int, spec: str) -> list[float]:
+    parts = text.split(",") if text else []
+    try:
+        numbers = [float(part) for part in parts]
+    except ValueError:
+        numbers = []
+    _require(len(numbers) == count, f"start {spec!r}: expected {count} number(s) after the colon, as in {EXAMPLES}")
+    return numbers
+
+
+EXAMPLES = "complete, er:0.3, ba:2 or ws:4,0.75"
+
+
+def start_cell(spec: str, *, kind: str, nodes: int, rng: random.Random) -> Cell:
+    """The cell a search starts from.
+
+    Args:
+        spec: ``complete``, ``er:P``, ``ba:M`` or ``ws:K,P``.
+        kind: the cell's kind.
+        nodes: number of nodes, the input included; at least 2.
+        rng: draws the operations first, then the graph.
+
+    Raises:
+        InputError: the spec or its numbers cannot be used.
+    """
+    _require(nodes >= 2, f"nodes {nodes}: a cell needs the input and at least one more node")
+    name, _, rest = spec.partition(":")
+    makers: dict[str, Callable[[], tuple[Edge, ...]]] = {
+        "complete": lambda: complete_edges(nodes),
+        "er": lambda: erdos_renyi_edges(nodes, _numbers(rest, 1, spec)[0], rng),
+        "ba": lambda: barabasi_albert_edges(nodes, int(_numbers(rest, 1, spec)[0]), rng),
+        "ws": lambda: _watts_strogatz(nodes, _numbers(rest, 2, spec), rng),
+    }
+    _require(name in makers, f"start {spec!r} is unknown; choose {EXAMPLES}")
+    ops = balanced_ops(kind, nodes, rng)
+    return Cell(kind, ops, makers[name]())
+
+
+def _watts_strogatz(nodes: int, numbers: list[float], rng: random.Random) -> tuple[Edge, ...]:
+    return watts_strogatz_edges(nodes, int(numbers[0]), numbers[1], rng)

@@ -1,0 +1,281 @@
+"""What a run's events say, as one frozen value: the fold that resume, `show` and the report all read.
+
+Events are written by `run.py` alone. Their bodies are JSON:
+
+=============  =====================================================================================================
+created        settings, environment, start (cell): the first event of every run
+opened         pid, host: a process began or went on with the run
+data           name, classes, input, train, validation, mean, std, fingerprint, notes, skipped
+evaluated      step, index, edge (null for the starting cell), evaluation, same_as ([step, index] of the isomorphic
+               candidate whose training this one shares, or null)
+decided        step, index (the chosen candidate), runner_up, difference, standard_error (performance, paired)
+stopped        reason: no further step will be asked for
+remeasured     finalist (its key), repeat, evaluation
+finished       best (its key)
+=============  =====================================================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from autoshrink.cell import Cell, Edge
+from autoshrink.config import SearchSettings
+from autoshrink.score import Comparison, Evaluation, Spent, mean_and_deviation, pareto_front
+
+
+@dataclass(frozen=True)
+class Event:
+    """One line of the log. `at` is Unix time in seconds; it decides nothing."""
+
+    number: int
+    at: float
+    kind: str
+    body: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A cell proposed in a step, measured. Step 0 holds the starting cell alone, and `edge` is what was removed."""
+
+    step: int
+    index: int
+    edge: Edge | None
+    evaluation: Evaluation
+    same_as: tuple[int, int] | None = None
+
+    @property
+    def cell(self) -> Cell:
+        """The candidate itself."""
+        return self.evaluation.cell
+
+    def to_json(self) -> dict[str, Any]:
+        """The body of its `evaluated` event."""
+        return {
+            "step": self.step,
+            "index": self.index,
+            "edge": self.edge and list(self.edge),
+            "evaluation": self.evaluation.to_json(),
+            "same_as": self.same_as and list(self.same_as),
+        }
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The candidate that a step went on with, and the evidence against the second best (None if there was none)."""
+
+    step: int
+    index: int
+    runner_up: int | None
+    comparison: Comparison | None
+
+
+@dataclass(frozen=True)
+class Figures:
+    """A cell's performance and score, as they are reported.
+
+    Attributes:
+        cell: the cell.
+        recorded: its evaluation during the search.
+        repeats: its evaluations with fresh seeds, failed ones left out.
+        performance: mean over `repeats`, or the recorded one when there are none.
+        performance_sd: sample standard deviation over `repeats`; None below two.
+        score: S of `performance`.
+    """
+
+    cell: Cell
+    recorded: Evaluation
+    repeats: tuple[Evaluation, ...]
+    performance: float
+    performance_sd: float | None
+    score: float
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run so far.
+
+    Attributes:
+        settings: what was asked for.
+        environment: versions, device, host.
+        start: the cell that the search started from.
+        data: the `data` event's body, or empty before the data were read.
+        candidates: everything evaluated, in order of events.
+        decisions: one for every finished step, in step order.
+        remeasured: evaluations with fresh seeds by the cell's key.
+        stopped: why no further step was asked for, or None.
+        finished: whether the best cell has been named.
+        best_key: its key, once finished.
+        created_at: Unix time of the first event, seconds.
+        updated_at: Unix time of the last one.
+        sessions: how many processes worked on it.
+        active_seconds: time that those processes had it open, up to the last event of each.
+    """
+
+    settings: SearchSettings
+    environment: dict[str, Any]
+    start: Cell
+    created_at: float
+    updated_at: float
+    data: dict[str, Any] = field(default_factory=dict)
+    candidates: tuple[Candidate, ...] = ()
+    decisions: tuple[Decision, ...] = ()
+    remeasured: dict[str, tuple[Evaluation, ...]] = field(default_factory=dict)
+    stopped: str | None = None
+    finished: bool = False
+    best_key: str | None = None
+    sessions: int = 0
+    active_seconds: float = 0.0
+
+    def of_step(self, step: int) -> tuple[Candidate, ...]:
+        """A step's candidates by index."""
+        return tuple(sorted((one for one in self.candidates if one.step == step), key=lambda one: one.index))
+
+    def chosen(self) -> tuple[Candidate, ...]:
+        """The candidates that the search went on with, the starting cell first: the trajectory."""
+        by_place = {(one.step, one.index): one for one in self.candidates}
+        return tuple(by_place[decision.step, decision.index] for decision in self.decisions)
+
+    def usable(self) -> tuple[Evaluation, ...]:
+        """Evaluations that did not fail and break no limit, in order: what the best is chosen from."""
+        limits = self.settings.limits
+        return tuple(
+            one.evaluation
+            for one in self.candidates
+            if not one.evaluation.failed and limits.broken_by(one.evaluation.resources) is None
+        )
+
+    def front(self) -> tuple[Evaluation, ...]:
+        """Pareto front of recorded performance against the run's resource within the limits, cheapest first."""
+        return pareto_front(self.usable(), self.settings.score.cost)
+
+    def finalists(self) -> tuple[Evaluation, ...]:
+        """The cells to measure again: those of the front with the highest S, best first."""
+        ranked = sorted(self.front(), key=self.settings.score.preference, reverse=True)
+        return tuple(ranked[: self.settings.finalists])
+
+    def figures(self, evaluation: Evaluation) -> Figures:
+        """What to report of an evaluated cell that did not fail."""
+        repeats = tuple(one for one in self.remeasured.get(evaluation.cell.key, ()) if not one.failed)
+        values = [one.performance for one in repeats if one.performance is not None]
+        if not values and evaluation.performance is not None:
+            values = [evaluation.performance]
+        performance, deviation = mean_and_deviation(values)
+        score = self.settings.score.of(performance, evaluation.resources)
+        return Figures(evaluation.cell, evaluation, repeats, performance, deviation if repeats else None, score)
+
+    def best(self) -> Figures | None:
+        """The cell to report: within the limits, by mean S over the fresh seeds where the settings say so.
+
+        None before anything usable was evaluated. Before the run is finished it is the best so far.
+        """
+        finalists = self.finalists()
+        if not finalists:
+            return None
+        if not (self.settings.reselect and self.remeasured):
+            return self.figures(finalists[0])
+        measured = [one for one in finalists if one.cell.key in self.remeasured] or [finalists[0]]
+        # Among equals the order of `finalists` decides: the recorded preference, ties broken towards the cheaper cell.
+        return max((self.figures(one) for one in measured), key=lambda figures: figures.score)
+
+    def complete(self) -> Figures | None:
+        """The starting cell's figures (the complete graph, unless `start` said otherwise), or None if it failed."""
+        first = next((one.evaluation for one in self.candidates if one.step == 0), None)
+        return None if first is None or first.failed else self.figures(first)
+
+    def spent(self) -> Spent:
+        """What all trainings cost together; a shared training counts once."""
+        total = Spent()
+        for one in self.candidates:
+            if one.same_as is None:
+                total += one.evaluation.spent
+        for repeats in self.remeasured.values():
+            for evaluation in repeats:
+                total += evaluation.spent
+        return total
+
+
+def replay(events: Iterable[Event]) -> RunRecord:
+    """Fold a run's events; the same events give the same record.
+
+    Raises:
+        ValueError: the log does not begin with `created`, or holds an event of a kind that this version lacks.
+    """
+    stream = iter(events)
+    first = next(stream, None)
+    if first is None or first.kind != "created":
+        raise ValueError("the log does not begin with a 'created' event")
+    record = RunRecord(
+        settings=SearchSettings.from_json(first.body["settings"]),
+        environment=first.body["environment"],
+        start=Cell.from_json(first.body["start"]),
+        created_at=first.at,
+        updated_at=first.at,
+    )
+    fold = _Fold(record)
+    for event in stream:
+        fold.apply(event)
+    return fold.record()
+
+
+class _Fold:
+    """Collects in lists, so that a long log is folded in linear time; `record` freezes them."""
+
+    def __init__(self, record: RunRecord) -> None:
+        self._record = record
+        self._candidates: list[Candidate] = []
+        self._decisions: list[Decision] = []
+        self._remeasured: dict[str, tuple[Evaluation, ...]] = {}
+        self._handlers: dict[str, Callable[[dict[str, Any]], None]] = {
+            "opened": lambda _: self._set(sessions=self._record.sessions + 1),
+            "data": lambda body: self._set(data=body),
+            "evaluated": lambda body: self._candidates.append(_candidate(body)),
+            "decided": lambda body: self._decisions.append(_decision(body)),
+            "stopped": lambda body: self._set(stopped=body["reason"]),
+            "remeasured": self._remeasure,
+            "finished": lambda body: self._set(finished=True, best_key=body["best"]),
+        }
+
+    def apply(self, event: Event) -> None:
+        handler = self._handlers.get(event.kind)
+        if handler is None:
+            raise ValueError(f"event {event.number} is of kind {event.kind!r}, which this version does not know")
+        handler(event.body)
+        # The time before an `opened` event is time in which no process had the run.
+        passed = 0.0 if event.kind == "opened" else max(0.0, event.at - self._record.updated_at)
+        self._set(updated_at=event.at, active_seconds=self._record.active_seconds + passed)
+
+    def record(self) -> RunRecord:
+        return replace(
+            self._record,
+            candidates=tuple(self._candidates),
+            decisions=tuple(self._decisions),
+            remeasured=dict(self._remeasured),
+        )
+
+    def _set(self, **changes: Any) -> None:
+        self._record = replace(self._record, **changes)
+
+    def _remeasure(self, body: dict[str, Any]) -> None:
+        key = body["finalist"]
+        self._remeasured[key] = (*self._remeasured.get(key, ()), Evaluation.from_json(body["evaluation"]))
+
+
+def _candidate(body: dict[str, Any]) -> Candidate:
+    edge, same_as = body["edge"], body["same_as"]
+    return Candidate(
+        step=body["step"],
+        index=body["index"],
+        edge=None if edge is None else (edge[0], edge[1]),
+        evaluation=Evaluation.from_json(body["evaluation"]),
+        same_as=None if same_as is None else (same_as[0], same_as[1]),
+    )
+
+
+def _decision(body: dict[str, Any]) -> Decision:
+    comparison = None
+    if body["difference"] is not None:
+        comparison = Comparison(body["difference"], body["standard_error"])
+    return Decision(body["step"], body["index"], body["runner_up"], comparison)

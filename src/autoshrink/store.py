@@ -1,0 +1,225 @@
+"""A run's event log on disk: append-only, one writer, readable at any moment and from any process.
+
+The log is one SQLite table. It uses SQLite's rollback journal and not WAL: a run folder that was copied, or that lies
+on a read-only or network file system, then reads without side files. An event is durable against the death of the
+process as soon as `Store.append` returns.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from filelock import FileLock, Timeout
+
+from autoshrink.errors import RunError
+from autoshrink.record import Event
+
+FILE_NAME = "run.sqlite"
+LOCK_NAME = "run.lock"
+APPLICATION_ID = 0x41534852
+"""Marks the file as ours ("ASHR"); SQLite keeps it in the header."""
+STORE_VERSION = 1
+"""Version of the log's meaning. Readers refuse later ones; older ones are opened if `READABLE` names them."""
+READABLE = (1,)
+BUSY_SECONDS = 10.0
+
+_SCHEMA = f"""
+CREATE TABLE events (
+    number INTEGER PRIMARY KEY,
+    at REAL NOT NULL,
+    kind TEXT NOT NULL,
+    body TEXT NOT NULL
+) STRICT;
+CREATE TRIGGER events_are_never_changed BEFORE UPDATE ON events
+BEGIN SELECT RAISE(ABORT, 'events are never changed'); END;
+CREATE TRIGGER events_are_never_deleted BEFORE DELETE ON events
+BEGIN SELECT RAISE(ABORT, 'events are never deleted'); END;
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {STORE_VERSION};
+"""
+
+
+class Store:
+    """The open log of one run, held by this process alone. Use it as a context manager."""
+
+    def __init__(self, folder: Path, *, clock: Callable[[], float] = time.time) -> None:
+        self.folder = folder
+        self._clock = clock
+        self._lock = FileLock(folder / LOCK_NAME)
+        self._connection: sqlite3.Connection | None = None
+
+    @classmethod
+    def create(cls, folder: Path, *, clock: Callable[[], float] = time.time) -> Self:
+        """A new, empty log in a folder, which is made if need be.
+
+        Raises:
+            RunError: the folder holds a run already, is in use, or cannot be written.
+        """
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(
+                f"{folder}: cannot make the run folder ({error.strerror}); choose another with --run"
+            ) from error
+        store = cls(folder, clock=clock)
+        store._acquire()
+        try:
+            if (folder / FILE_NAME).exists() and list(read_events(folder)):
+                raise RunError(
+                    f"{folder}: holds a run already; go on with `autoshrink resume {folder}` or choose another --run"
+                )
+            store._connect(new=True)
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    @classmethod
+    def open(cls, folder: Path, *, clock: Callable[[], float] = time.time) -> Self:
+        """The log of an existing run, to go on with.
+
+        Raises:
+            RunError: there is no run, another process has it, or it cannot be written.
+        """
+        check_readable(folder)
+        store = cls(folder, clock=clock)
+        store._acquire()
+        try:
+            store._connect(new=False)
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the run; the log stays."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        self._lock.release()
+
+    def append(self, kind: str, body: dict[str, Any]) -> Event:
+        """Write one event and make sure that it is on disk.
+
+        Raises:
+            RunError: the disk is full or went read-only; everything appended before stays readable.
+        """
+        assert self._connection is not None, "the store is closed"
+        at = self._clock()
+        with _explained(self.folder):
+            cursor = self._connection.execute(
+                "INSERT INTO events (at, kind, body) VALUES (?, ?, ?)",
+                (at, kind, json.dumps(body, separators=(",", ":"), allow_nan=False)),
+            )
+        number = cursor.lastrowid
+        assert number is not None
+        return Event(number, at, kind, body)
+
+    def events(self) -> Iterator[Event]:
+        """All events so far, oldest first."""
+        assert self._connection is not None, "the store is closed"
+        yield from _select(self._connection)
+
+    def _acquire(self) -> None:
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise RunError(f"{self.folder}: another process is working on this run{_holder(self.folder)}") from None
+        except OSError as error:
+            raise RunError(_unwritable(self.folder, error.strerror or str(error))) from error
+
+    def _connect(self, *, new: bool) -> None:
+        with _explained(self.folder):
+            self._connection = sqlite3.connect(self.folder / FILE_NAME, timeout=BUSY_SECONDS, isolation_level=None)
+            self._connection.execute("PRAGMA synchronous = FULL")
+            if new:
+                self._connection.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
+
+
+def opening() -> dict[str, Any]:
+    """The body of an `opened` event: who works on the run."""
+    return {"pid": os.getpid(), "host": socket.gethostname()}
+
+
+def read_events(folder: Path) -> Iterator[Event]:
+    """All events of a run, oldest first, without touching it; works while another process writes.
+
+    Raises:
+        RunError: there is no run in the folder, or it is damaged or of another version.
+    """
+    check_readable(folder)
+    with _explained(folder), closing(_read_only(folder)) as connection:
+        yield from _select(connection)
+
+
+def check_readable(folder: Path) -> None:
+    """Raise `RunError` unless the folder holds a log that this version understands."""
+    path = folder / FILE_NAME
+    if not path.is_file():
+        raise RunError(
+            f"{folder}: no run here (it has no {FILE_NAME}); start one with `autoshrink search --run {folder}`"
+        )
+    with _explained(folder), closing(_read_only(folder)) as connection:
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if application != APPLICATION_ID:
+        raise RunError(f"{path}: not an autoshrink run; choose another folder")
+    if version not in READABLE:
+        way_out = "upgrade autoshrink" if version > STORE_VERSION else "open it with the version that wrote it"
+        raise RunError(
+            f"{path}: store version {version}, and this autoshrink reads {', '.join(map(str, READABLE))}: {way_out}"
+        )
+
+
+def _read_only(folder: Path) -> sqlite3.Connection:
+    uri = (folder / FILE_NAME).absolute().as_uri() + "?mode=ro"
+    return sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+
+
+def _select(connection: sqlite3.Connection) -> Iterator[Event]:
+    for number, at, kind, body in connection.execute("SELECT number, at, kind, body FROM events ORDER BY number"):
+        yield Event(number, at, kind, json.loads(body))
+
+
+def _holder(folder: Path) -> str:
+    """Who has the run, from its last `opened` event, as far as that can be read."""
+    try:
+        opened = [event.body for event in read_events(folder) if event.kind == "opened"]
+    except RunError:
+        return ""
+    return f" (process {opened[-1]['pid']} on {opened[-1]['host']})" if opened else ""
+
+
+def _unwritable(folder: Path, reason: str) -> str:
+    return f"{folder}: cannot write the run ({reason}); what it holds stays readable with `autoshrink show {folder}`"
+
+
+@contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    """Turn SQLite's errors into ours."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        text = str(error)
+        if "full" in text or "disk I/O" in text:
+            raise RunError(
+                f"{folder}: the disk is full or failing ({text}); what was finished is kept: "
+                f"make room, then `autoshrink resume {folder}`"
+            ) from error
+        raise RunError(_unwritable(folder, text)) from error
+    except sqlite3.DatabaseError as error:
+        raise RunError(f"{folder / FILE_NAME}: damaged ({error}); restore it from a copy or start a new run") from error

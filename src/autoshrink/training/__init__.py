@@ -1,0 +1,1 @@
+"""Training: one loop, and the evaluators built on it."""

@@ -1,0 +1,69 @@
+"""Where a training runs: device, precision, threads, and the switches that make it repeatable."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from autoshrink.errors import InputError
+
+
+def choose_device(name: str) -> torch.device:
+    """The device for a name; ``auto`` is CUDA, then Apple's MPS, then the CPU.
+
+    Raises:
+        InputError: torch does not know the device, or it is not there.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"device {name!r} cannot be used ({reason}); try auto, cpu or cuda") from error
+    return device
+
+
+def choose_precision(name: str, device: torch.device) -> torch.dtype:
+    """The autocast type: bfloat16 on CUDA devices that have it when the name is ``auto``, float32 otherwise."""
+    if name == "auto":
+        name = "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+    return torch.bfloat16 if name == "bfloat16" else torch.float32
+
+
+def describe(device: torch.device) -> dict[str, str | int | None]:
+    """Versions and hardware that a run's figures depend on."""
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "platform": platform.platform(),
+        "device": str(device),
+        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or None,
+        "threads": torch.get_num_threads(),
+    }
+
+
+@contextmanager
+def repeatable(threads: int | None) -> Iterator[None]:
+    """Deterministic algorithms and a fixed number of CPU threads inside, what was set before afterwards."""
+    # cuBLAS reads this when CUDA starts; without it its sums may differ from run to run.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before = torch.get_num_threads()
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    benchmark = torch.backends.cudnn.benchmark
+    try:
+        if threads is not None:
+            torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(True)
+        torch.backends.cudnn.benchmark = False
+        yield
+    finally:
+        torch.set_num_threads(before)
+        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+        torch.backends.cudnn.benchmark = benchmark
