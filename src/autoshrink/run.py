@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from autoshrink.cell import Cell
@@ -19,38 +19,10 @@ from autoshrink.score import Evaluation, compare
 from autoshrink.seeding import derive_seed
 from autoshrink.store import Store
 from autoshrink.strategies import AutoShrink, Proposal, Strategy
+from autoshrink.watching import Progress, Watcher
 
 RESERVE_SHARE = 0.3
 """At most this share of a time limit is kept back for measuring the finalists again."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a run stands, for whoever watches.
-
-    Attributes:
-        phase: ``search`` or ``fresh seeds``.
-        step: number of the step under way; 0 is the starting cell.
-        edges: edges of the cell that the step starts from.
-        total_edges: edges of the starting cell.
-        done: evaluations finished in this step (or repeat).
-        expected: evaluations in this step (or repeat).
-        latest: the candidate that was just finished, if any.
-        best_score: highest S recorded so far within the limits; None before the first.
-        best_cell: the cell that has it.
-        seconds_left: estimate for the rest of the run; None before the first training.
-    """
-
-    phase: str
-    step: int
-    edges: int
-    total_edges: int
-    done: int
-    expected: int
-    latest: Evaluation | None
-    best_score: float | None
-    best_cell: Cell | None
-    seconds_left: float | None
 
 
 def make_strategy(settings: SearchSettings, start: Cell, evaluator: Evaluator) -> Strategy:
@@ -77,7 +49,7 @@ class Loop:
     Args:
         store: the run's log, beginning with a `created` event.
         evaluator: measures cells.
-        watch: called with the progress after every event that changes it.
+        watcher: told after every event.
         clock: monotonic seconds.
     """
 
@@ -86,12 +58,12 @@ class Loop:
         store: Store,
         evaluator: Evaluator,
         *,
-        watch: Callable[[Progress], None] = lambda _: None,
+        watcher: Watcher | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._evaluator = evaluator
-        self._watch = watch
+        self._watcher = watcher or Watcher()
         self._clock = clock
         record = replay(store.events())
         self._settings = record.settings
@@ -220,6 +192,8 @@ class Loop:
                 "standard_error": comparison and comparison.standard_error,
             },
         )
+        chosen = self._recorded[step, choice.index]
+        self._watcher.decided(chosen, self._settings.score(chosen.evaluation), comparison)
 
     # --- fresh seeds -----------------------------------------------------------------------------------------------
 
@@ -299,7 +273,7 @@ class Loop:
     def _tell(
         self, phase: str, step: int, counts: tuple[int, int], latest: Evaluation | None, left: float | None
     ) -> None:
-        self._watch(
+        self._watcher.progress(
             Progress(
                 phase=phase,
                 step=step,

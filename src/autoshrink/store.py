@@ -19,8 +19,8 @@ from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
-from autoshrink.errors import RunError
-from autoshrink.record import Event
+from autoshrink.errors import InputError, RunError
+from autoshrink.record import Event, RunRecord, replay
 
 FILE_NAME = "run.sqlite"
 LOCK_NAME = "run.lock"
@@ -31,20 +31,15 @@ STORE_VERSION = 1
 READABLE = (1,)
 BUSY_SECONDS = 10.0
 
-_SCHEMA = f"""
-CREATE TABLE events (
-    number INTEGER PRIMARY KEY,
-    at REAL NOT NULL,
-    kind TEXT NOT NULL,
-    body TEXT NOT NULL
-) STRICT;
-CREATE TRIGGER events_are_never_changed BEFORE UPDATE ON events
-BEGIN SELECT RAISE(ABORT, 'events are never changed'); END;
-CREATE TRIGGER events_are_never_deleted BEFORE DELETE ON events
-BEGIN SELECT RAISE(ABORT, 'events are never deleted'); END;
-PRAGMA application_id = {APPLICATION_ID};
-PRAGMA user_version = {STORE_VERSION};
-"""
+_SCHEMA = (
+    "CREATE TABLE events (number INTEGER PRIMARY KEY, at REAL NOT NULL, kind TEXT NOT NULL, body TEXT NOT NULL)",
+    "CREATE TRIGGER events_are_never_changed BEFORE UPDATE ON events"
+    " BEGIN SELECT RAISE(ABORT, 'events are never changed'); END",
+    "CREATE TRIGGER events_are_never_deleted BEFORE DELETE ON events"
+    " BEGIN SELECT RAISE(ABORT, 'events are never deleted'); END",
+    f"PRAGMA application_id = {APPLICATION_ID}",
+    f"PRAGMA user_version = {STORE_VERSION}",
+)
 
 
 class Store:
@@ -57,8 +52,8 @@ class Store:
         self._connection: sqlite3.Connection | None = None
 
     @classmethod
-    def create(cls, folder: Path, *, clock: Callable[[], float] = time.time) -> Self:
-        """A new, empty log in a folder, which is made if need be.
+    def create(cls, folder: Path, body: dict[str, Any], *, clock: Callable[[], float] = time.time) -> Self:
+        """A new log in a folder, which is made if need be, with `body` as its `created` event: both or neither.
 
         Raises:
             RunError: the folder holds a run already, is in use, or cannot be written.
@@ -66,17 +61,17 @@ class Store:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise RunError(
-                f"{folder}: cannot make the run folder ({error.strerror}); choose another with --run"
-            ) from error
+            reason = error.strerror or str(error)
+            raise RunError(f"{folder}: cannot make the run folder ({reason}); choose another with --run") from error
         store = cls(folder, clock=clock)
         store._acquire()
         try:
-            if (folder / FILE_NAME).exists() and list(read_events(folder)):
+            if has_run(folder):
                 raise RunError(
                     f"{folder}: holds a run already; go on with `autoshrink resume {folder}` or choose another --run"
                 )
-            store._connect(new=True)
+            store._connect()
+            store._initialise(body)
         except BaseException:
             store.close()
             raise
@@ -93,7 +88,7 @@ class Store:
         store = cls(folder, clock=clock)
         store._acquire()
         try:
-            store._connect(new=False)
+            store._connect()
         except BaseException:
             store.close()
             raise
@@ -142,12 +137,19 @@ class Store:
         except OSError as error:
             raise RunError(_unwritable(self.folder, error.strerror or str(error))) from error
 
-    def _connect(self, *, new: bool) -> None:
+    def _connect(self) -> None:
         with _explained(self.folder):
             self._connection = sqlite3.connect(self.folder / FILE_NAME, timeout=BUSY_SECONDS, isolation_level=None)
             self._connection.execute("PRAGMA synchronous = FULL")
-            if new:
-                self._connection.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
+
+    def _initialise(self, body: dict[str, Any]) -> None:
+        assert self._connection is not None, "the store is closed"
+        with _explained(self.folder):
+            self._connection.execute("BEGIN")
+            for statement in _SCHEMA:
+                self._connection.execute(statement)
+            self.append("created", body)
+            self._connection.execute("COMMIT")
 
 
 def opening() -> dict[str, Any]:
@@ -166,10 +168,30 @@ def read_events(folder: Path) -> Iterator[Event]:
         yield from _select(connection)
 
 
+def read_record(folder: Path) -> RunRecord:
+    """What a run has found so far; works while another process searches.
+
+    Raises:
+        RunError: there is no run in the folder, or it cannot be read.
+    """
+    try:
+        return replay(read_events(folder))
+    except (ValueError, KeyError, InputError) as error:
+        raise RunError(
+            f"{folder}: its log cannot be understood ({error}); was it written by another version?"
+        ) from error
+
+
+def has_run(folder: Path) -> bool:
+    """Whether the folder holds a log. A process killed while it made one leaves an empty file, which is none."""
+    path = folder / FILE_NAME
+    return path.is_file() and path.stat().st_size > 0
+
+
 def check_readable(folder: Path) -> None:
     """Raise `RunError` unless the folder holds a log that this version understands."""
     path = folder / FILE_NAME
-    if not path.is_file():
+    if not has_run(folder):
         raise RunError(
             f"{folder}: no run here (it has no {FILE_NAME}); start one with `autoshrink search --run {folder}`"
         )

@@ -70,7 +70,9 @@ class AutoShrink:
         self._cell = asked[ranked[0]].cell
         self._step += 1
         self._asked = None
-        return Choice(ranked[0], ranked[1] if len(ranked) > 1 else None)
+        chosen = asked[ranked[0]].cell
+        others = (index for index in ranked[1:] if asked[index].cell.key != chosen.key)
+        return Choice(ranked[0], next(others, None))
 
     def over(self) -> str:
         """Why there is no next step."""

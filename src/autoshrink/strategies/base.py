@@ -22,7 +22,10 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Choice:
-    """What a strategy made of a step: the index it went on with, and that of the second best, if there was one."""
+    """What a strategy made of a step: the index it went on with, and that of the best other cell, if there was one.
+
+    Cells isomorphic to the chosen one are no others.
+    """
 
     index: int
     runner_up: int | None

@@ -1,0 +1,40 @@
+"""The application: the commands, by what they are about."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from autoshrink.cli import data_commands, inspect_commands, search_commands
+
+app = typer.Typer(
+    name="autoshrink",
+    help="Search small, accurate neural networks by shrinking the wiring of a cell.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version  # noqa: PLC0415 - keeps start-up free of what --help does not need
+
+        typer.echo(f"autoshrink {version('autoshrink')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+search_commands.register(app)
+inspect_commands.register(app)
+app.add_typer(data_commands.app, name="data")

@@ -1,0 +1,32 @@
+"""A cell or an architecture from wherever a person keeps it."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from autoshrink import zoo
+from autoshrink.architecture import Architecture
+from autoshrink.cell import CELL_FORMAT, Cell, read_text
+from autoshrink.errors import InputError
+
+
+def load(target: str | os.PathLike[str]) -> Cell | Architecture:
+    """The cell or architecture in a file, or the zoo's architecture of that name.
+
+    Raises:
+        InputError: it is none of these, or cannot be read; the message names it.
+    """
+    path = Path(target)
+    if not path.exists() and path.suffix != ".json":
+        return zoo.get(str(target))
+    try:
+        value = json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}: not JSON (line {error.lineno}: {error.msg})") from error
+    form = value.get("format") if isinstance(value, dict) else None
+    try:
+        return Cell.from_json(value) if form == CELL_FORMAT else Architecture.from_json(value)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error

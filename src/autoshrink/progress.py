@@ -1,0 +1,149 @@
+"""What a person sees while a search runs: a live display on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.markup import escape
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from autoshrink.cell import Cell
+from autoshrink.record import Candidate
+from autoshrink.score import Comparison
+from autoshrink.watching import Observer, Progress, Watcher
+
+PLAIN_SECONDS = 30.0
+"""Without a terminal, a line about a step under way at most so often."""
+
+
+def duration(seconds: float | None) -> str:
+    """``45 s``, ``3 min 20 s``, ``2 h 05 min``; ``…`` where unknown."""
+    if seconds is None:
+        return "…"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def millions(value: float) -> str:
+    """A count of MACs or parameters with three significant digits: ``27.7M``, ``0.28M``, ``14.5k``."""
+    if value >= 1e6:
+        return f"{value / 1e6:.3g}M" if value < 1e9 else f"{value / 1e9:.3g}G"
+    return f"{value / 1e6:.2f}M" if value >= 1e5 else f"{value / 1e3:.3g}k"
+
+
+def step_line(candidate: Candidate, score: float, comparison: Comparison | None) -> str:
+    """One line about a finished step."""
+    evaluation = candidate.evaluation
+    what = "start" if candidate.edge is None else f"−({candidate.edge[0]},{candidate.edge[1]})"
+    if evaluation.performance is None:
+        figures = f"failed: {evaluation.reason}"
+    else:
+        figures = f"S {score:.4f}   accuracy {evaluation.performance:.4f}   {millions(evaluation.resources.macs)} MACs"
+    evidence = ""
+    if comparison is not None and comparison.standard_error is not None:
+        evidence = f"   {comparison.difference:+.4f} ± {comparison.standard_error:.4f} to the next"
+    return f"step {candidate.step:>3}  {what:<8}{len(candidate.cell.edges):>3} edges   {figures}{evidence}"
+
+
+class _Plain(Watcher):
+    """Lines for logs and pipes."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._last = time.monotonic()
+
+    def progress(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if now - self._last < PLAIN_SECONDS:
+            return
+        self._last = now
+        self._say(f"{_under_way(progress)}; about {duration(progress.seconds_left)} left")
+
+    def decided(self, candidate: Candidate, score: float, comparison: Comparison | None) -> None:
+        self._last = time.monotonic()
+        self._say(step_line(candidate, score, comparison))
+
+
+def _under_way(progress: Progress) -> str:
+    counted = f"{progress.done} of {progress.expected} candidates"
+    if progress.phase == "search":
+        return f"step {progress.step}, {progress.edges} of {progress.total_edges} edges: {counted}"
+    return f"measuring the finalists again, fresh seed {progress.step + 1}: {counted}"
+
+
+class _Live(Watcher):
+    """A bar of edges gone, the step under way, the best so far and the time left, redrawn in place."""
+
+    def __init__(self, console: Console, live: Live) -> None:
+        self._console = console
+        self._live = live
+        self._progress: Progress | None = None
+        self._told_at = time.monotonic()
+        self._epoch = ""
+
+    def progress(self, progress: Progress) -> None:
+        self._progress, self._told_at, self._epoch = progress, time.monotonic(), ""
+        self._live.update(self)
+
+    def epoch(self, _cell: Cell, epoch: int, accuracy: float) -> None:
+        self._epoch = f"epoch {epoch}, accuracy {accuracy:.3f}"
+
+    def decided(self, candidate: Candidate, score: float, comparison: Comparison | None) -> None:
+        self._console.print(Text(step_line(candidate, score, comparison), style="dim" if candidate.step else ""))
+
+    def __rich__(self) -> Group:
+        progress = self._progress
+        if progress is None:
+            return Group("")
+        gone = progress.total_edges - progress.edges
+        bar = Table.grid(padding=(0, 1))
+        bar.add_row(
+            ProgressBar(total=max(1, progress.total_edges), completed=gone, width=40),
+            f"{progress.edges} of {progress.total_edges} edges left",
+        )
+        doing = Text(_under_way(progress))
+        if self._epoch:
+            doing.append(f"   {self._epoch}", style="dim")
+        left = progress.seconds_left
+        remaining = None if left is None else max(0.0, left - (time.monotonic() - self._told_at))
+        best = Text("best so far: ", style="bold")
+        if progress.best_score is not None and progress.best_cell is not None:
+            best.append(f"S {progress.best_score:.4f} with {len(progress.best_cell.edges)} edges", style="")
+        else:
+            best.append("none yet", style="dim")
+        best.append(f"   about {duration(remaining)} left", style="cyan")
+        return Group(bar, doing, best)
+
+
+@contextmanager
+def observed(console: Console, on_run: Callable[[Path], None]) -> Iterator[Observer]:
+    """An observer that shows a search on the console, live where that is a terminal."""
+
+    def remark(text: str) -> None:
+        console.print(f"note: {escape(text)}", style="yellow", highlight=False)
+
+    if not console.is_terminal:
+
+        def say(text: str) -> None:
+            console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+        yield Observer(watcher=_Plain(say), on_run=on_run, remark=lambda text: say(f"note: {text}"))
+        return
+    with Live(console=console, refresh_per_second=4, transient=True) as live:
+        watcher = _Live(console, live)
+
+        def decoding(done: int, total: int) -> None:
+            live.update(Text(f"decoding images: {done:,} of {total:,}"))
+
+        yield Observer(watcher, on_run, watcher.epoch, decoding, remark)

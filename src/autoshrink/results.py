@@ -1,0 +1,97 @@
+"""What a run leaves for people and scripts, made from its log alone: the result as JSON, the files in its folder."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from autoshrink import report
+from autoshrink.errors import RunError
+from autoshrink.record import Figures, RunRecord
+from autoshrink.score import Evaluation
+
+
+def summary(record: RunRecord, *, run: Path) -> dict[str, Any]:
+    """The result object.
+
+    ``best`` and ``complete`` (the starting cell) are null where nothing usable was measured. Their performance is the
+    mean over ``repeats`` trainings with fresh seeds, or the recorded figure where ``repeats`` is 0.
+    """
+    spent, best, complete = record.spent(), record.best(), record.complete()
+    trained = [one for one in record.candidates if one.same_as is None]
+    return {
+        "run": str(run),
+        "status": "finished" if record.finished else "unfinished",
+        "stopped": record.stopped,
+        "best": best and _figures(best),
+        "complete": complete and _figures(complete),
+        "cost": {"training_macs": spent.training_macs, "images": spent.images},
+        "evaluations": len(trained),
+        "failed": sum(one.evaluation.failed for one in trained),
+        "shared": len(record.candidates) - len(trained),
+        "remeasured": sum(len(repeats) for repeats in record.remeasured.values()),
+        "steps": max(0, len(record.decisions) - 1),
+        "seconds": round(record.active_seconds, 3),
+        "settings": record.settings.to_json(),
+    }
+
+
+def front(record: RunRecord) -> list[dict[str, Any]]:
+    """The Pareto front within the limits, cheapest first: the content of ``front.json``."""
+    return [_figures(record.figures(one)) | {"recorded": _recorded(record, one)} for one in record.front()]
+
+
+def _figures(figures: Figures) -> dict[str, Any]:
+    resources = figures.recorded.resources
+    return {
+        "cell": figures.cell.to_json(),
+        "score": figures.score,
+        "performance": figures.performance,
+        "performance_sd": figures.performance_sd,
+        "repeats": len(figures.repeats),
+        "macs": resources.macs,
+        "params": resources.params,
+        "peak_activation_bytes": resources.memory,
+    }
+
+
+def _recorded(record: RunRecord, evaluation: Evaluation) -> dict[str, Any]:
+    return {"performance": evaluation.performance, "score": record.settings.score(evaluation), "seed": evaluation.seed}
+
+
+def write_results(folder: Path, record: RunRecord) -> None:
+    """``best.cell.json``, ``front.json`` and ``report.html`` in the run's folder.
+
+    Raises:
+        RunError: a file cannot be written; the log is not touched.
+    """
+    best = record.best()
+    files = {"front.json": pretty(front(record)), "report.html": report.render(record, name=str(folder))}
+    if best is not None:
+        files["best.cell.json"] = pretty(best.cell.to_json())
+    for name, text in files.items():
+        write_text(folder / name, text)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+        raise RunError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def pretty(value: object) -> str:
+    """JSON for a file."""
+    return json.dumps(value, indent=1) + "\n"

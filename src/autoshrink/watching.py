@@ -1,0 +1,69 @@
+"""How a run is watched: what the loop tells, and who listens. Watching never changes what happens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from autoshrink.cell import Cell
+from autoshrink.record import Candidate
+from autoshrink.score import Comparison, Evaluation
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands, for whoever watches.
+
+    Attributes:
+        phase: ``search`` or ``fresh seeds``.
+        step: number of the step under way; 0 is the starting cell.
+        edges: edges of the cell that the step starts from.
+        total_edges: edges of the starting cell.
+        done: evaluations finished in this step (or repeat).
+        expected: evaluations in this step (or repeat).
+        latest: the candidate that was just finished, if any.
+        best_score: highest S recorded so far within the limits; None before the first.
+        best_cell: the cell that has it.
+        seconds_left: estimate for the rest of the run; None before the first training.
+    """
+
+    phase: str
+    step: int
+    edges: int
+    total_edges: int
+    done: int
+    expected: int
+    latest: Evaluation | None
+    best_score: float | None
+    best_cell: Cell | None
+    seconds_left: float | None
+
+
+class Watcher:
+    """Told what happens; does nothing by itself. Subclass what is of interest."""
+
+    def progress(self, progress: Progress) -> None:
+        """Something changed: an evaluation began or is done."""
+
+    def decided(self, candidate: Candidate, score: float, comparison: Comparison | None) -> None:
+        """A step is over; the search goes on with this candidate of score S."""
+
+
+@dataclass(frozen=True)
+class Observer:
+    """Who watches a search.
+
+    Attributes:
+        watcher: told the loop's progress.
+        on_run: told the run folder, once it is there.
+        on_epoch: told cell, epoch from 1 and validation accuracy.
+        on_decoding: told how many images of how many are decoded.
+        remark: told what a person should know.
+    """
+
+    watcher: Watcher = field(default_factory=Watcher)
+    on_run: Callable[[Path], None] = lambda _: None
+    on_epoch: Callable[[Cell, int, float], None] = lambda *_: None
+    on_decoding: Callable[[int, int], None] = lambda *_: None
+    remark: Callable[[str], None] = lambda _: None
