@@ -25,8 +25,8 @@ from autoshrink.store import read_record
 from autoshrink.watching import Observer, Watcher
 
 if TYPE_CHECKING:
-    from autoshrink.networks import build
     from autoshrink.launch import resume, search
+    from autoshrink.networks import build
 
 __all__ = [
     "Architecture",

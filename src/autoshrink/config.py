@@ -190,6 +190,7 @@ each candidate, all of its early stops, and the highest recorded S named best.""
 DIGITS: Overrides = {
     "nodes": 6,
     "candidates": 5,
+    "data": {"train_per_class": 90, "validation_per_class": 45},
     "network": {"stem": 16, "widths": [8, 16, 32]},
     "recipe": {"epochs": 8, "batch": 64},
     "penalty": 0.02,

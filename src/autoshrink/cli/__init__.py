@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from itertools import pairwise
 
 from typer import Abort
 from typer.exceptions import TyperException
@@ -21,25 +22,31 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Run a command; the exit status. Anything but an `AutoshrinkError` is a bug and keeps its traceback."""
     try:
-        status = app(arguments, prog_name="autoshrink", standalone_mode=False)
+        status = app(arguments or ["--help"], prog_name="autoshrink", standalone_mode=False)
     except AutoshrinkError as error:
-        stderr.print(f"autoshrink: {error}", markup=False, highlight=False, soft_wrap=True, style="red")
+        _complain(str(error))
         return WRONG_INPUT
     except TyperException as error:
-        command = getattr(getattr(error, "ctx", None), "command_path", "autoshrink")
-        stderr.print(
-            f"autoshrink: {error.format_message()} (see `{command} --help`)",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
-            style="red",
-        )
+        _complain(_usage(error, arguments))
         return WRONG_INPUT
     except (KeyboardInterrupt, Abort):
-        stderr.print("autoshrink: interrupted")
+        _complain("interrupted")
         return INTERRUPTED
     except BrokenPipeError:
         # The reader (head, say) went away. Python would complain once more when it flushes standard output at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     return status if isinstance(status, int) else DONE
+
+
+def _complain(message: str) -> None:
+    stderr.print(f"autoshrink: {message}", markup=False, style="red", soft_wrap=True)
+
+
+def _usage(error: TyperException, arguments: list[str]) -> str:
+    """The parser's message, with the value that it leaves out, and where to read on."""
+    names = getattr(getattr(error, "param", None), "opts", [])
+    given = [value for name, value in pairwise(arguments) if name in names]
+    value = f" (got {given[-1]!r})" if given and given[-1] not in error.format_message() else ""
+    command = getattr(getattr(error, "ctx", None), "command_path", "autoshrink")
+    return f"{error.format_message().rstrip('.')}{value}; see `{command} --help`"

@@ -11,7 +11,6 @@ from autoshrink.cli import data_commands, inspect_commands, search_commands
 app = typer.Typer(
     name="autoshrink",
     help="Search small, accurate neural networks by shrinking the wiring of a cell.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

@@ -1,0 +1,72 @@
+"""A stand-in for training: a made-up performance from the cell and the seed alone, and a log compared without times."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from autoshrink.architecture import proxy_architecture
+from autoshrink.cell import Cell
+from autoshrink.config import SearchSettings, resolve
+from autoshrink.cost import count
+from autoshrink.evaluation import Job
+from autoshrink.priors import start_cell
+from autoshrink.score import Evaluation, Resources, Spent
+from autoshrink.seeding import derive_seed
+from autoshrink.store import Store, opening, read_events
+
+SHAPE = (1, 8, 8)
+
+
+class FakeEvaluator:
+    """Performance rises with the edges, saturates, and carries noise from the seed; counts what it is asked for."""
+
+    def __init__(self, *, failing: frozenset[str] = frozenset()) -> None:
+        self.jobs: list[Job] = []
+        self._failing = failing
+
+    def resources(self, cell: Cell) -> Resources:
+        cost = count(proxy_architecture(cell, shape=SHAPE, stem=8, widths=(8, 8)))
+        return Resources(cost.macs, cost.params, cost.peak_activation_bytes)
+
+    def evaluate(self, jobs: Sequence[Job], *, deadline: float | None = None) -> Iterator[tuple[int, Evaluation]]:
+        for position, job in enumerate(jobs):
+            self.jobs.append(job)
+            yield position, self._measure(job)
+
+    def _measure(self, job: Job) -> Evaluation:
+        resources, spent = self.resources(job.cell), Spent(10, 1000, 0.01)
+        if job.cell.key in self._failing:
+            return Evaluation(job.cell, resources, job.seed, "fake", None, reason="made to fail", spent=spent)
+        rng = random.Random(derive_seed(job.seed, job.cell.key))
+        truth = 0.5 + 0.4 * (1 - 0.8 ** len(job.cell.edges))
+        correct = tuple(rng.random() < truth for _ in range(200))
+        return Evaluation(job.cell, resources, job.seed, "fake", sum(correct) / 200, correct=correct, spent=spent)
+
+
+def created(overrides: dict[str, Any]) -> tuple[SearchSettings, dict[str, Any]]:
+    """Settings of a small run and the body of its first event."""
+    settings = resolve({"nodes": 4, "candidates": 3, "finalists": 2, "repeats": 2} | overrides)
+    rng = random.Random(derive_seed(settings.seed, "start"))
+    start = start_cell(settings.start, kind="conv", nodes=settings.nodes, rng=rng)
+    return settings, {"settings": settings.to_json(), "environment": {"python": "3"}, "start": start.to_json()}
+
+
+def new_store(folder: Path, **overrides: Any) -> Store:
+    """A run folder whose search has not begun."""
+    store = Store.create(folder, created(overrides)[1])
+    store.append("opened", opening())
+    return store
+
+
+def story(folder: Path) -> list[tuple[str, dict[str, Any]]]:
+    """A run's log without what may differ between two runs of one search: times, processes and sessions."""
+    return [(event.kind, _timeless(event.body)) for event in read_events(folder) if event.kind != "opened"]
+
+
+def _timeless(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _timeless(inner) for key, inner in value.items() if key not in ("seconds", "command")}
+    return [_timeless(inner) for inner in value] if isinstance(value, list) else value
