@@ -11,9 +11,10 @@ import json
 import os
 import socket
 import sqlite3
+import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,6 +25,7 @@ from autoshrink.record import Event, RunRecord, replay
 
 FILE_NAME = "run.sqlite"
 LOCK_NAME = "run.lock"
+JOURNAL_NAME = f"{FILE_NAME}-journal"
 APPLICATION_ID = 0x41534852
 """Marks the file as ours ("ASHR"); SQLite keeps it in the header."""
 STORE_VERSION = 1
@@ -164,7 +166,7 @@ def read_events(folder: Path) -> Iterator[Event]:
         RunError: there is no run in the folder, or it is damaged or of another version.
     """
     check_readable(folder)
-    with _explained(folder), closing(_read_only(folder)) as connection:
+    with _explained(folder), _reading(folder) as connection:
         yield from _select(connection)
 
 
@@ -195,7 +197,7 @@ def check_readable(folder: Path) -> None:
         raise RunError(
             f"{folder}: no run here (it has no {FILE_NAME}); start one with `autoshrink search --run {folder}`"
         )
-    with _explained(folder), closing(_read_only(folder)) as connection:
+    with _explained(folder), _reading(folder) as connection:
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
     if application != APPLICATION_ID:
@@ -207,9 +209,42 @@ def check_readable(folder: Path) -> None:
         )
 
 
-def _read_only(folder: Path) -> sqlite3.Connection:
-    uri = (folder / FILE_NAME).absolute().as_uri() + "?mode=ro"
-    return sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+@contextmanager
+def _reading(folder: Path) -> Iterator[sqlite3.Connection]:
+    """A connection that writes nothing of its own."""
+    with ExitStack() as stack:
+        yield _reader(folder, stack)
+
+
+def _reader(folder: Path, stack: ExitStack) -> sqlite3.Connection:
+    """A process that died in the middle of an append leaves SQLite's journal behind.
+
+    The next reader undoes the half-written event with it, which takes the right to write. Where the folder cannot be
+    written, that happens in a copy.
+    """
+    try:
+        return stack.enter_context(closing(_connection(folder / FILE_NAME, "ro")))
+    except sqlite3.OperationalError:
+        if not (folder / JOURNAL_NAME).exists():
+            raise
+    if os.access(folder, os.W_OK) and os.access(folder / FILE_NAME, os.W_OK):
+        return stack.enter_context(closing(_connection(folder / FILE_NAME, "rw")))
+    copy = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="autoshrink-")))
+    for name in (FILE_NAME, JOURNAL_NAME):
+        (copy / name).write_bytes((folder / name).read_bytes())
+    return stack.enter_context(closing(_connection(copy / FILE_NAME, "rw")))
+
+
+def _connection(path: Path, mode: str) -> sqlite3.Connection:
+    uri = f"{path.absolute().as_uri()}?mode={mode}"
+    connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+    try:
+        # The first look at the file is where a left-over journal or a foreign file shows.
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _select(connection: sqlite3.Connection) -> Iterator[Event]:

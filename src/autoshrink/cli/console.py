@@ -11,7 +11,7 @@ DONE, WRONG_INPUT, INTERRUPTED = 0, 2, 130
 """Exit statuses."""
 
 stdout = Console(highlight=False, soft_wrap=True)
-stderr = Console(stderr=True, highlight=False)
+stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def print_json(value: dict[str, Any]) -> None:

@@ -86,8 +86,10 @@ class TrainedEvaluator:
         network = build(architecture, seed=job.seed)
         training: Training | None = None
         try:
+            # Channels last: 2.5 times as fast as channels first on the CPU for these small depthwise convolutions.
+            network.to(self._train.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             training = Training(
-                network.to(self._train.device).to(memory_format=torch.channels_last),
+                network,
                 self._fidelity.recipe,
                 seed=job.seed,
                 classes=architecture.classes,

@@ -1,110 +1,26 @@
-"""A cell as a picture: text for a terminal, SVG for everything else.
+"""Where everything of a cell's picture stands.
 
-`arrange` decides where things go and `cell_svg` draws them. Data flow downwards: nodes stand in rows by their longest
-path from node 0, edges between neighbouring rows are plain curves, and an edge that passes rows runs down a lane of its
-own beside their boxes. All lengths are in SVG user units (pixels at scale 1).
+Data flow downwards: nodes stand in rows by their longest path from node 0, edges between neighbouring rows are plain
+curves, and an edge that passes rows runs down a lane of its own beside their boxes. All lengths are in SVG user units
+(pixels at scale 1).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
-from html import escape
 from itertools import combinations, pairwise
 
 from autoshrink.cell import Cell, Edge
+from autoshrink.drawing.markup import plain
 
 Point = tuple[float, float]
 
 BOX_WIDTH, BOX_HEIGHT = 118.0, 30.0
+PLUS_RADIUS = 10.0
 _SLOT = BOX_WIDTH + 34.0
 _MARGIN = 12.0
 _CLEARANCE = 9.0
-
-CELL_STYLE = """
-.as-cell{--as-paper:#fff;--as-ink:#1c2126;--as-soft:#5b6570;--as-line:#6b7680;--as-cut:#b3261e;--as-mark:#0b6b6b;
---as-input:#eceff1;--as-conv1x1:#dbe8f6;--as-sepconv3x3:#fbe6c8;--as-relu:#dbe8f6;--as-sigmoid:#fbe6c8;
---as-tanh:#dcefdc;--as-identity:#ece3f3;--as-out:#fff;font-family:system-ui,-apple-system,"Segoe UI",sans-serif}
-@media (prefers-color-scheme:dark){.as-cell{--as-paper:#15191d;--as-ink:#e8eaec;--as-soft:#a5aeb7;--as-line:#87929c;
---as-cut:#ff8a80;--as-mark:#5cc7bd;--as-input:#2b3238;--as-conv1x1:#22405f;--as-sepconv3x3:#5a4214;--as-relu:#22405f;
---as-sigmoid:#5a4214;--as-tanh:#244a2b;--as-identity:#43325a;--as-out:#15191d}}
-.as-wire{fill:none;stroke:var(--as-wire,var(--as-line));stroke-width:var(--as-width,1.4);stroke-linecap:round;
-stroke-linejoin:round}
-.as-leaf{stroke-dasharray:none;opacity:.6}.as-shortcut{stroke-dasharray:2 5;opacity:.8}
-.as-removed{--as-wire:var(--as-cut);stroke-dasharray:5 4}.as-highlight{--as-wire:var(--as-mark);--as-width:3}
-.as-node rect{stroke:var(--as-soft);stroke-width:1}.as-node text{fill:var(--as-ink);font-size:12.5px;
-opacity:var(--as-label,1)}.as-node .as-number{fill:var(--as-soft);font-size:10.5px}
-.as-node .as-out{fill:var(--as-out)}.as-node .as-plus{fill:none;stroke:var(--as-soft);stroke-width:1.4}
-"""
-"""The style of every cell's SVG, light and dark: a page that embeds cells with ``standalone=False`` needs it once."""
-
-
-def tag(name: str, *content: str, **attributes: object) -> str:
-    """An element as text: `content` is markup already, attribute values are escaped.
-
-    Underscores in attribute names become hyphens and one at the end falls away, so ``class_`` and ``stroke_width``
-    work. An attribute that is None is left out.
-    """
-    shown = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{escape(_plain(value))}"'
-        for key, value in attributes.items()
-        if value is not None
-    )
-    return f"<{name}{shown}>{''.join(content)}</{name}>" if content else f"<{name}{shown}/>"
-
-
-def _plain(value: object) -> str:
-    return f"{value:.1f}".removesuffix(".0") if isinstance(value, float) else str(value)
-
-
-# --- text ----------------------------------------------------------------------------------------------------------
-
-
-def cell_text(cell: Cell) -> str:
-    """The cell for a terminal: a row for every reachable node, and a lane down from it to the nodes that read it.
-
-    Every ● is an edge: the row's node reads the node whose lane it stands on. About 16 + 2 columns a node wide.
-    """
-    lanes = {node: lane for lane, node in enumerate(cell.reachable)}
-    digits = len(str(cell.reachable[-1]))
-    width = max(len(cell.ops[node]) for node in cell.reachable)
-    lines = [f"{node:>{digits}} {cell.ops[node]:<{width}} {_text_row(cell, node, lanes)}" for node in cell.reachable]
-    unused = len(cell.ops) - len(cell.reachable)
-    lines.append("")
-    lines.append(f"output = {_output_words(cell)}")
-    lines.append(f"{_count(len(cell.edges), 'edge')}: ● reads from this lane" if cell.edges else "no edges: empty cell")
-    if unused:
-        lines.append(f"{_count(unused, 'node')} out of use, left out")
-    return "\n".join(line.rstrip() for line in lines)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def _text_row(cell: Cell, node: int, lanes: dict[int, int]) -> str:
-    parts, reads = [], cell.predecessors[node]
-    for other in [other for other in lanes if other < node]:
-        alive = cell.successors[other] and cell.successors[other][-1] > node
-        started = bool(reads) and reads[0] <= other
-        if other in reads:
-            mark = "●"
-        elif alive:
-            mark = "┼" if started else "│"
-        else:
-            mark = "─" if started else " "
-        parts.append(mark + ("─" if started else " "))
-    return "".join(parts) + ("┐" if cell.successors[node] else "→ leaf")
-
-
-def _output_words(cell: Cell) -> str:
-    leaves = ", ".join(map(str, cell.leaves))
-    if cell.kind == "recurrent":
-        return f"mean({leaves})"
-    return f"concat({leaves}) + shortcut(0)"
-
-
-# --- where things go -----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -169,13 +85,10 @@ class _Grid:
         return cls(x, row, tuple(wires), out, plus)
 
     def half_width(self, box: int) -> float:
-        return {self.out: 36.0, self.plus: _PLUS_RADIUS}.get(box, BOX_WIDTH / 2)
+        return {self.out: 36.0, self.plus: PLUS_RADIUS}.get(box, BOX_WIDTH / 2)
 
     def half_height(self, box: int) -> float:
-        return _PLUS_RADIUS if box == self.plus else 13.0 if box == self.out else BOX_HEIGHT / 2
-
-
-_PLUS_RADIUS = 10.0
+        return PLUS_RADIUS if box == self.plus else 13.0 if box == self.out else BOX_HEIGHT / 2
 
 
 def _depths(cell: Cell) -> dict[int, int]:
@@ -273,22 +186,33 @@ def _lanes(grid: _Grid) -> dict[Edge, float]:
     """An x for every wire that passes rows: free of boxes and of other lanes there, short ones inside long ones."""
     long = [wire for wire in grid.wires if grid.row[wire[1]] - grid.row[wire[0]] > 1]
     pitch = 10.0 if len(long) <= 40 else 6.0 if len(long) <= 160 else 3.0
-    reach = round((max(abs(x) for x in grid.x.values()) + BOX_WIDTH) / pitch) + len(long) + 2
+    reach = round((max(abs(x) for x in grid.x.values()) + BOX_WIDTH) / pitch) + len(long) + 3
     taken = _blocked(grid, pitch, reach)
     lanes: dict[Edge, float] = {}
     load = {-1: 0, 0: 0, 1: 0}
     for wire in sorted(long, key=lambda wire: (grid.row[wire[1]] - grid.row[wire[0]], wire)):
         start, end = wire
         rows = _bits(grid.row[start] + 1, grid.row[end])
-        free = [lane for lane in taken if not taken[lane] & rows]
-        if wire == (0, grid.plus):  # goes around everything
+        ends = sorted(round(grid.x[box] / pitch) for box in wire)
+        around = wire == (0, grid.plus)
+        if around:  # the shortcut encloses everything
             used = [lane for lane in taken if taken[lane]]
-            free = [lane for lane in free if not min(used) < lane < max(used)]
+            ends = [min(used), max(used)]
+        free = _free(taken, rows, (ends[0], ends[1]), inside=not around)
         lane = min(free, key=lambda lane: (_detour(grid, wire, lane * pitch), load[_side(lane)], abs(lane), lane))
         taken[lane] |= rows
         load[_side(lane)] += 1
         lanes[wire] = lane * pitch
     return lanes
+
+
+def _free(taken: dict[int, int], rows: int, ends: tuple[int, int], *, inside: bool) -> list[int]:
+    """Lanes free in all `rows`: those between both ends, if wanted, and the nearest beyond either."""
+    low, high = ends
+    free = [lane for lane in range(low, high + 1) if not taken[lane] & rows] if inside else []
+    free.append(next(lane for lane in range(low - 1, min(taken) - 1, -1) if not taken[lane] & rows))
+    free.append(next(lane for lane in range(high + 1, max(taken) + 1) if not taken[lane] & rows))
+    return free
 
 
 def _blocked(grid: _Grid, pitch: float, reach: int) -> dict[int, int]:
@@ -396,100 +320,11 @@ def _fan(away: dict[Edge, float], step: float) -> dict[Edge, float]:
 def _curve(points: list[Point]) -> str:
     """A path down through the points with vertical tangents, and a small open arrowhead."""
     x, y = points[0]
-    text = f"M{_plain(x)} {_plain(y)}"
+    text = f"M{plain(x)} {plain(y)}"
     for (ax, ay), (bx, by) in pairwise(points):
         if ax == bx:
-            text += f"V{_plain(by)}"
+            text += f"V{plain(by)}"
         else:
             pull = 0.55 * (by - ay)
-            text += "C" + " ".join(_plain(value) for value in (ax, ay + pull, bx, by - pull, bx, by))
+            text += "C" + " ".join(plain(value) for value in (ax, ay + pull, bx, by - pull, bx, by))
     return text + "m-3-4.5l3 4.5 3-4.5"
-
-
-# --- SVG -----------------------------------------------------------------------------------------------------------
-
-
-def cell_svg(
-    cell: Cell,
-    *,
-    removed: Collection[Edge] = (),
-    highlight: Edge | None = None,
-    layout: Layout | None = None,
-    standalone: bool = True,
-    title: str | None = None,
-) -> str:
-    """The cell as one SVG element.
-
-    Args:
-        cell: what to draw.
-        removed: edges to draw in red although the cell lacks them; `layout` must have them.
-        highlight: one edge to draw strongly.
-        layout: where things stand; without it the cell is arranged on its own.
-        standalone: a file of its own, with namespace and style; otherwise the page brings `CELL_STYLE`.
-        title: what a screen reader says; without it the cell in words.
-    """
-    layout = layout or arrange(cell)
-    words = title or f"Cell with {_count(len(cell.edges), 'edge')}: {cell}"
-    return tag(
-        "svg",
-        tag("title", escape(words)),
-        tag("style", CELL_STYLE) if standalone else "",
-        cell_marks(cell, layout, removed=removed, highlight=highlight),
-        xmlns="http://www.w3.org/2000/svg" if standalone else None,
-        class_="as-cell",
-        viewBox=f"0 0 {_plain(layout.width)} {_plain(layout.height)}",
-        width=layout.width,
-        height=layout.height,
-        role="img",
-    )
-
-
-def cell_marks(cell: Cell, layout: Layout, *, removed: Iterable[Edge] = (), highlight: Edge | None = None) -> str:
-    """The inside of the picture, for an SVG that draws more than the cell; an ancestor has the class ``as-cell``."""
-    parts = [tag("path", class_="as-wire as-leaf", d=layout.outputs[leaf], data_leaf=leaf) for leaf in cell.leaves]
-    if layout.shortcut:
-        parts.append(tag("path", class_="as-wire as-shortcut", d=layout.shortcut))
-    for edge in cell.edges:
-        kind = "as-wire as-edge as-highlight" if edge == highlight else "as-wire as-edge"
-        parts.append(edge_mark(layout, edge, kind))
-    parts += [edge_mark(layout, edge, "as-wire as-removed") for edge in removed if edge not in cell.edges]
-    parts += [node_mark(cell, layout, node) for node in cell.reachable]
-    return "".join([*parts, output_mark(cell, layout)])
-
-
-def edge_mark(layout: Layout, edge: Edge, kind: str = "as-wire as-edge", **attributes: object) -> str:
-    """One edge, with its CSS classes."""
-    return tag("path", class_=kind, d=layout.edges[edge], data_edge=f"{edge[0]}-{edge[1]}", **attributes)
-
-
-def node_mark(cell: Cell, layout: Layout, node: int, **attributes: object) -> str:
-    """One node's box with its number and operation."""
-    x, y = layout.nodes[node]
-    op = cell.ops[node]
-    return tag(
-        "g",
-        tag("rect", x=x - BOX_WIDTH / 2, y=y - BOX_HEIGHT / 2, width=BOX_WIDTH, height=BOX_HEIGHT, rx=7.0,
-            style=f"fill:var(--as-{op})"),
-        tag("text", str(node), class_="as-number", x=x - BOX_WIDTH / 2 + 8, y=y + 4),
-        tag("text", escape(op), x=x + 7, y=y + 4.5, text_anchor="middle"),
-        class_="as-node",
-        data_node=node,
-        **attributes,
-    )  # fmt: skip
-
-
-def output_mark(cell: Cell, layout: Layout, **attributes: object) -> str:
-    """Where the leaves meet, and the sum with the shortcut."""
-    x, y = layout.output
-    word = "mean" if cell.kind == "recurrent" else "concat"
-    parts = [
-        tag("rect", class_="as-out", x=x - 36, y=y - 13, width=72.0, height=26.0, rx=13.0),
-        tag("text", word, x=x, y=y + 4.5, text_anchor="middle"),
-    ]
-    if layout.plus:
-        px, py = layout.plus
-        parts.append(tag("circle", class_="as-plus", cx=px, cy=py, r=_PLUS_RADIUS))
-        parts.append(tag("path", class_="as-plus", d=f"M{_plain(px - 5)} {_plain(py)}h10m-5-5v10"))
-        start, end = y + 13, py - _PLUS_RADIUS
-        parts.append(tag("path", class_="as-wire", d=f"M{_plain(x)} {_plain(start)}V{_plain(end)}m-3-4.5l3 4.5 3-4.5"))
-    return tag("g", *parts, class_="as-node as-output", **attributes)

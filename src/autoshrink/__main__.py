@@ -1,0 +1,5 @@
+"""``python -m autoshrink``."""
+
+from autoshrink.cli import main
+
+main()

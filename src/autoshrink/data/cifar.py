@@ -1,0 +1,153 @@
+"""CIFAR-10 as its authors publish it: the binary or the Python version, as an archive or extracted.
+
+Source of both layouts: A. Krizhevsky, the page named in `HOMEPAGE`.
+"""
+
+import io
+import pickle
+import tarfile
+import zlib
+from pathlib import Path, PurePosixPath
+from typing import ClassVar
+
+import numpy as np
+
+from autoshrink.data.images import TEST, TRAIN, ArrayImages, Indices, Pixels, checked_labels, file_state, one_line
+from autoshrink.errors import DataError
+
+HOMEPAGE = "https://www.cs.toronto.edu/~kriz/cifar.html"
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+FOLDERS = ("cifar-10-batches-bin", "cifar-10-batches-py")
+ARCHIVES = ("cifar-10-binary.tar.gz", "cifar-10-python.tar.gz")
+
+_BATCHES = {TRAIN: tuple(f"data_batch_{number}" for number in range(1, 6)), TEST: ("test_batch",)}
+_BINARY_SUFFIX = ".bin"
+
+# Bytes; the published batches have 31 MB. Whatever unpacks to more is no CIFAR batch but an attack on our memory.
+_LARGEST_BATCH = 64_000_000
+
+_PIXEL_COUNT = 3 * 32 * 32
+
+
+def is_cifar_folder(folder: Path) -> bool:
+    """Tell whether the folder holds extracted batches of either version."""
+    return any((folder / f"data_batch_1{suffix}").is_file() for suffix in ("", _BINARY_SUFFIX))
+
+
+def open_cifar(path: Path, split: str, *, name: str) -> ArrayImages:
+    """Open CIFAR-10 from an extracted folder or a tar archive, which is read in place and never extracted.
+
+    Raises DataError, naming the file, for a missing, truncated or foreign batch, and for the validation split, which
+    CIFAR-10 does not have.
+    """
+    if split not in _BATCHES:
+        raise DataError(f"{path}: CIFAR-10 has no {split} split; it has train and test")
+    batches = _BATCHES[split]
+    wanted = {batch + suffix for batch in batches for suffix in ("", _BINARY_SUFFIX)}
+    found = _from_folder(path, wanted) if path.is_dir() else _from_archive(path, wanted)
+    suffix = _BINARY_SUFFIX if any(key.endswith(_BINARY_SUFFIX) for key in found) else ""
+    missing = [batch + suffix for batch in batches if batch + suffix not in found]
+    if missing:
+        raise DataError(f"{path}: no {', '.join(missing)} inside; fetch the archive again from {HOMEPAGE}")
+    parse = _parse_binary if suffix else _parse_python
+    parts = [parse(found[batch + suffix], f"{path}: {batch + suffix}") for batch in batches]
+    files = [path / (batch + suffix) for batch in batches] if path.is_dir() else [path]
+    return ArrayImages(
+        name=name,
+        location=str(path),
+        classes=CLASSES,
+        labels=checked_labels(np.concatenate([labels for _, labels in parts]), CLASSES, str(path)),
+        pixels=np.concatenate([pixels for pixels, _ in parts]),
+        natural_size=32,
+        state="\n".join((split, *map(file_state, files))),
+    )
+
+
+def _from_folder(folder: Path, wanted: set[str]) -> dict[str, bytes]:
+    try:
+        return {name: (folder / name).read_bytes() for name in wanted if (folder / name).exists()}
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be read: {one_line(error)}") from error
+
+
+def _from_archive(path: Path, wanted: set[str]) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    try:
+        with tarfile.open(path, "r:*") as archive:
+            for member in archive:
+                # Only the last part of a member's path is looked at, and nothing is written: "../" can do no harm.
+                name = PurePosixPath(member.name).name
+                if name not in wanted or not member.isfile():
+                    continue
+                if member.size > _LARGEST_BATCH:
+                    raise DataError(f"{path}: {name} has {member.size:,} bytes; a CIFAR-10 batch has 31 million")
+                content = archive.extractfile(member)
+                assert content is not None, "a regular member has content"
+                found[name] = content.read()
+            assert archive.fileobj is not None, "the archive is open"
+            # Damage can look like the end of the archive; gzip's checksum, at the very end of the file, tells.
+            while archive.fileobj.read(1 << 20):
+                pass
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: damaged or truncated archive ({one_line(error)}); fetch it again") from error
+    return found
+
+
+def _parse_binary(data: bytes, place: str) -> tuple[Pixels, Indices]:
+    """Split records of one label byte and 3,072 pixel bytes (red plane, green, blue; rows from the top)."""
+    record = 1 + _PIXEL_COUNT
+    if not data or len(data) % record:
+        raise DataError(f"{place}: {len(data):,} bytes are not a whole number of {record}-byte records; truncated?")
+    records = np.frombuffer(data, dtype=np.uint8).reshape(-1, record)
+    return records[:, 1:].reshape(-1, 3, 32, 32), records[:, 0].astype(np.int64)
+
+
+def _parse_python(data: bytes, place: str) -> tuple[Pixels, Indices]:
+    """Unpack one pickled dictionary: b"data" uint8 (n, 3072) and b"labels", a list of n integers."""
+    try:
+        batch = _ArrayUnpickler(io.BytesIO(data), encoding="bytes").load()
+        pixels, labels = batch[b"data"], np.array(batch[b"labels"], dtype=np.int64)
+        if not (isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8):
+            raise TypeError("b'data' is not an array of bytes")
+        if pixels.shape != (*labels.shape, _PIXEL_COUNT):
+            raise ValueError(f"b'data' has shape {pixels.shape} for {labels.size} labels")
+    except (
+        pickle.UnpicklingError,
+        EOFError,
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        OverflowError,
+    ) as error:
+        raise DataError(f"{place}: not a CIFAR-10 batch ({one_line(error)})") from error
+    return pixels.reshape(-1, 3, 32, 32), labels
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Unpickles plain values and numpy arrays; anything else is refused before it is even imported.
+
+    A pickle can run any code when it is read. It is read here all the same because it is the form in which most people
+    have CIFAR-10 on disk; we write none.
+    """
+
+    # Taken from live arrays because their modules' names differ between numpy 1 and 2, and both stand in old pickles.
+    _RECONSTRUCT = np.empty(0).__reduce__()[0]
+    _FROM_BUFFER = np.empty(0).__reduce_ex__(5)[0]
+    _ALLOWED: ClassVar[dict[tuple[str, str], object]] = {
+        ("numpy", "ndarray"): np.ndarray,
+        ("numpy", "dtype"): np.dtype,
+        ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
+        ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
+        ("numpy.core.numeric", "_frombuffer"): _FROM_BUFFER,
+        ("numpy._core.numeric", "_frombuffer"): _FROM_BUFFER,
+    }
+
+    def find_class(self, module_name: str, global_name: str, /) -> object:
+        """Return the few things that an array is made of, and refuse the rest with UnpicklingError."""
+        try:
+            return self._ALLOWED[module_name, global_name]
+        except KeyError:
+            raise pickle.UnpicklingError(
+                f"refused: it asks for {module_name}.{global_name}, which no array needs"
+            ) from None

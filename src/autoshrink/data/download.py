@@ -1,0 +1,145 @@
+"""Downloads of known data sets: resumed where they stopped, checked by sha256, never half there."""
+
+import hashlib
+import http.client
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from filelock import FileLock, Timeout
+
+from autoshrink.data.catalogue import KnownData, known_data, near, own_folder
+from autoshrink.data.images import one_line
+from autoshrink.errors import DataError
+
+Progress = Callable[[int, int | None], None]
+"""Told (bytes on disk, bytes in all or None if the server does not say) after each block."""
+
+TIMEOUT_SECONDS = 30.0
+BACK_OFF_SECONDS = 1.0
+ATTEMPTS = 4
+_BLOCK_BYTES = 1 << 18
+
+# 408, 429 and 5xx may pass; every other refusal will be repeated as often as we ask.
+_PASSING = frozenset((408, 429, 500, 502, 503, 504))
+
+
+class _TransferError(Exception):
+    """The transfer broke off in a way that another attempt may mend."""
+
+
+def fetch(
+    name: str,
+    *,
+    url: str | None = None,
+    sha256: str | None = None,
+    folder: Path | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Download the known data set `name` into `folder`/`name` and return the file's path.
+
+    `folder` is the user's data folder unless given; `url` names a mirror, `sha256` another checksum (hexadecimal) than
+    the one we know. A file that is there with the right checksum is not downloaded again. What an interrupted download
+    has got stays in a `.part` file and is continued by the next call. Raises DataError for an unknown name, when the
+    server cannot be reached or refuses, when the disk cannot be written, and when the checksum is wrong.
+    """
+    data = _named(name)
+    url, sha256 = url or data.url, (sha256 or data.sha256).lower()
+    if urlsplit(url).scheme not in {"http", "https"}:
+        raise DataError(f"{url}: only http and https addresses can be fetched")
+    target = (folder or own_folder()) / name / Path(urlsplit(data.url).path).name
+    try:
+        if target.exists() and _checksum(target) == sha256:
+            return target
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(target.with_name(target.name + ".lock"), timeout=0):
+            return _downloaded(target, url, sha256, progress)
+    except Timeout as error:
+        raise DataError(f"another process is fetching {target}; wait for it to end") from error
+    except OSError as error:
+        raise DataError(
+            f"{target}: cannot be written: {one_line(error)}; free some space or give another folder"
+        ) from error
+
+
+def _named(name: str) -> KnownData:
+    known = {data.name: data for data in known_data()}
+    if name not in known:
+        raise DataError(f"nothing called {name} can be fetched{near(name, known)} (there is: {', '.join(known)})")
+    return known[name]
+
+
+def _downloaded(target: Path, url: str, sha256: str, progress: Progress | None) -> Path:
+    part = target.with_name(target.name + ".part")
+    _download(url, part, progress)
+    found = _checksum(part)
+    if found != sha256:
+        part.unlink()
+        raise DataError(f"{url}: wrong checksum, so it was deleted\nexpected sha256 {sha256}, got {found}")
+    return part.replace(target)
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _download(url: str, part: Path, progress: Progress | None) -> None:
+    for attempt in range(ATTEMPTS):
+        try:
+            return _transfer(url, part, progress)
+        except _TransferError as error:
+            reason = one_line(error)
+        if attempt + 1 < ATTEMPTS:
+            time.sleep(BACK_OFF_SECONDS * 2**attempt)
+    raise DataError(f"{url}: {reason} ({ATTEMPTS} attempts); try again, and it goes on where it stopped")
+
+
+def _transfer(url: str, part: Path, progress: Progress | None) -> None:
+    """Append what is missing to the part, or write it anew where the server cannot continue."""
+    have = part.stat().st_size if part.exists() else 0
+    headers = {"User-Agent": "autoshrink"} | ({"Range": f"bytes={have}-"} if have else {})
+    try:
+        request = urllib.request.Request(url, headers=headers)  # noqa: S310 - `fetch` admits http and https only
+        response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)  # noqa: S310
+    except urllib.error.HTTPError as error:
+        with error:
+            if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and have:
+                return  # nothing is missing; the checksum tells whether what is here is right
+            if error.code in _PASSING:
+                raise _TransferError(f"the server answers {error.code} {error.reason}") from error
+            raise DataError(f"{url}: the server answers {error.code} {error.reason}") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise _TransferError(f"cannot be reached: {one_line(error)}") from error
+    with response:
+        continued = response.status == http.HTTPStatus.PARTIAL_CONTENT
+        _save(response, part, have if continued else 0, progress)
+
+
+def _save(response: Any, part: Path, have: int, progress: Progress | None) -> None:
+    length = response.headers.get("Content-Length")
+    total = have + int(length) if length else None
+    with part.open("ab" if have else "wb") as file:
+        for block in _blocks(response):
+            file.write(block)
+            have += len(block)
+            if progress is not None:
+                progress(have, total)
+    if total is not None and have < total:
+        raise _TransferError(f"the connection closed after {have:,} of {total:,} bytes")
+
+
+def _blocks(response: Any) -> Iterator[bytes]:
+    """Yield the answer's bytes; network errors become `_TransferError`, so that an OSError outside is the disk's."""
+    while True:
+        try:
+            block = response.read(_BLOCK_BYTES)
+        except (OSError, http.client.HTTPException) as error:
+            raise _TransferError(f"the connection broke: {one_line(error)}") from error
+        if not block:
+            return
+        yield block

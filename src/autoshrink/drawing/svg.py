@@ -1,0 +1,114 @@
+"""A cell as SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from html import escape
+
+from autoshrink.cell import Cell, Edge
+from autoshrink.drawing.layout import BOX_HEIGHT, BOX_WIDTH, PLUS_RADIUS, Layout, arrange
+from autoshrink.drawing.markup import plain, tag
+from autoshrink.drawing.text import count
+
+CELL_STYLE = """
+.as-cell{--as-paper:#fff;--as-ink:#1c2126;--as-soft:#5b6570;--as-line:#6b7680;--as-cut:#b3261e;--as-mark:#0b6b6b;
+--as-input:#eceff1;--as-conv1x1:#dbe8f6;--as-sepconv3x3:#fbe6c8;--as-relu:#dbe8f6;--as-sigmoid:#fbe6c8;
+--as-tanh:#dcefdc;--as-identity:#ece3f3;--as-out:#fff;font-family:system-ui,-apple-system,"Segoe UI",sans-serif}
+@media (prefers-color-scheme:dark){.as-cell{--as-paper:#15191d;--as-ink:#e8eaec;--as-soft:#b6bec6;--as-line:#87929c;
+--as-cut:#ff8a80;--as-mark:#5cc7bd;--as-input:#2b3238;--as-conv1x1:#22405f;--as-sepconv3x3:#5a4214;--as-relu:#22405f;
+--as-sigmoid:#5a4214;--as-tanh:#244a2b;--as-identity:#43325a;--as-out:#15191d}}
+.as-wire{fill:none;stroke:var(--as-wire,var(--as-line));stroke-width:var(--as-width,1.4);stroke-linecap:round;
+stroke-linejoin:round}
+.as-leaf{stroke-dasharray:none;opacity:.6}.as-shortcut{stroke-dasharray:2 5;opacity:.8}
+.as-removed{--as-wire:var(--as-cut);stroke-dasharray:5 4}.as-highlight{--as-wire:var(--as-mark);--as-width:3}
+.as-node rect{stroke:var(--as-soft);stroke-width:1}.as-node text{fill:var(--as-ink);font-size:12.5px;
+opacity:var(--as-label,1)}.as-node .as-number{fill:var(--as-soft);font-size:10.5px}
+.as-node .as-out{fill:var(--as-out)}.as-node .as-plus{fill:none;stroke:var(--as-soft);stroke-width:1.4}
+"""
+"""The style of every cell's SVG, light and dark: a page that embeds cells with ``standalone=False`` needs it once."""
+
+
+def cell_svg(
+    cell: Cell,
+    *,
+    removed: Collection[Edge] = (),
+    highlight: Edge | None = None,
+    layout: Layout | None = None,
+    standalone: bool = True,
+    title: str | None = None,
+) -> str:
+    """The cell as one SVG element.
+
+    Args:
+        cell: what to draw.
+        removed: edges to draw in red although the cell lacks them; `layout` must have them.
+        highlight: one edge to draw strongly.
+        layout: where things stand; without it the cell is arranged on its own.
+        standalone: a file of its own, with namespace and style; otherwise the page brings `CELL_STYLE`.
+        title: what a screen reader says; without it the cell in words.
+    """
+    layout = layout or arrange(cell)
+    words = title or f"Cell with {count(len(cell.edges), 'edge')}: {cell}"
+    return tag(
+        "svg",
+        tag("title", escape(words)),
+        tag("style", CELL_STYLE) if standalone else "",
+        cell_marks(cell, layout, removed=removed, highlight=highlight),
+        xmlns="http://www.w3.org/2000/svg" if standalone else None,
+        class_="as-cell",
+        viewBox=f"0 0 {plain(layout.width)} {plain(layout.height)}",
+        width=layout.width,
+        height=layout.height,
+        role="img",
+    )
+
+
+def cell_marks(cell: Cell, layout: Layout, *, removed: Iterable[Edge] = (), highlight: Edge | None = None) -> str:
+    """The inside of the picture, for an SVG that draws more than the cell; an ancestor has the class ``as-cell``."""
+    parts = [tag("path", class_="as-wire as-leaf", d=layout.outputs[leaf], data_leaf=leaf) for leaf in cell.leaves]
+    if layout.shortcut:
+        parts.append(tag("path", class_="as-wire as-shortcut", d=layout.shortcut))
+    for edge in cell.edges:
+        kind = "as-wire as-edge as-highlight" if edge == highlight else "as-wire as-edge"
+        parts.append(edge_mark(layout, edge, kind))
+    parts += [edge_mark(layout, edge, "as-wire as-removed") for edge in removed if edge not in cell.edges]
+    parts += [node_mark(cell, layout, node) for node in cell.reachable]
+    return "".join([*parts, output_mark(cell, layout)])
+
+
+def edge_mark(layout: Layout, edge: Edge, kind: str = "as-wire as-edge", **attributes: object) -> str:
+    """One edge, with its CSS classes."""
+    return tag("path", class_=kind, d=layout.edges[edge], data_edge=f"{edge[0]}-{edge[1]}", **attributes)
+
+
+def node_mark(cell: Cell, layout: Layout, node: int, **attributes: object) -> str:
+    """One node's box with its number and operation."""
+    x, y = layout.nodes[node]
+    op = cell.ops[node]
+    return tag(
+        "g",
+        tag("rect", x=x - BOX_WIDTH / 2, y=y - BOX_HEIGHT / 2, width=BOX_WIDTH, height=BOX_HEIGHT, rx=7.0,
+            style=f"fill:var(--as-{op})"),
+        tag("text", str(node), class_="as-number", x=x - BOX_WIDTH / 2 + 8, y=y + 4),
+        tag("text", escape(op), x=x + 7, y=y + 4.5, text_anchor="middle"),
+        class_="as-node",
+        data_node=node,
+        **attributes,
+    )  # fmt: skip
+
+
+def output_mark(cell: Cell, layout: Layout, **attributes: object) -> str:
+    """Where the leaves meet, and the sum with the shortcut."""
+    x, y = layout.output
+    word = "mean" if cell.kind == "recurrent" else "concat"
+    parts = [
+        tag("rect", class_="as-out", x=x - 36, y=y - 13, width=72.0, height=26.0, rx=13.0),
+        tag("text", word, x=x, y=y + 4.5, text_anchor="middle"),
+    ]
+    if layout.plus:
+        px, py = layout.plus
+        parts.append(tag("circle", class_="as-plus", cx=px, cy=py, r=PLUS_RADIUS))
+        parts.append(tag("path", class_="as-plus", d=f"M{plain(px - 5)} {plain(py)}h10m-5-5v10"))
+        start, end = y + 13, py - PLUS_RADIUS
+        parts.append(tag("path", class_="as-wire", d=f"M{plain(x)} {plain(start)}V{plain(end)}m-3-4.5l3 4.5 3-4.5"))
+    return tag("g", *parts, class_="as-node as-output", **attributes)

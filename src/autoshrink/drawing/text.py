@@ -1,0 +1,50 @@
+"""A cell as text for a terminal."""
+
+from __future__ import annotations
+
+from autoshrink.cell import Cell
+
+
+def cell_text(cell: Cell) -> str:
+    """The cell for a terminal: a row for every reachable node, and a lane down from it to the nodes that read it.
+
+    Every ● is an edge: the row's node reads the node whose lane it stands on. About 16 + 2 columns a node wide.
+    """
+    lanes = {node: lane for lane, node in enumerate(cell.reachable)}
+    digits = len(str(cell.reachable[-1]))
+    width = max(len(cell.ops[node]) for node in cell.reachable)
+    lines = [f"{node:>{digits}} {cell.ops[node]:<{width}} {_text_row(cell, node, lanes)}" for node in cell.reachable]
+    unused = len(cell.ops) - len(cell.reachable)
+    lines.append("")
+    lines.append(f"output = {_output_words(cell)}")
+    lines.append(f"{count(len(cell.edges), 'edge')}: ● reads from this lane" if cell.edges else "no edges: empty cell")
+    if unused:
+        lines.append(f"{count(unused, 'node')} out of use, left out")
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _text_row(cell: Cell, node: int, lanes: dict[int, int]) -> str:
+    parts, reads = [], cell.predecessors[node]
+    for other in [other for other in lanes if other < node]:
+        alive = cell.successors[other] and cell.successors[other][-1] > node
+        started = bool(reads) and reads[0] <= other
+        if other in reads:
+            mark = "●"
+        elif alive:
+            mark = "┼" if started else "│"
+        else:
+            mark = "─" if started else " "
+        parts.append(mark + ("─" if started else " "))
+    return "".join(parts) + ("┐" if cell.successors[node] else "→ leaf")
+
+
+def _output_words(cell: Cell) -> str:
+    leaves = ", ".join(map(str, cell.leaves))
+    if cell.kind == "recurrent":
+        return f"mean({leaves})"
+    return f"concat({leaves}) + shortcut(0)"
+
+
+def count(number: int, noun: str) -> str:
+    """``1 edge``, ``2 edges``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,143 @@
+"""Small pieces of a chart: scales, ticks, axes and marks as SVG text. Lengths are SVG user units."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+
+from autoshrink.drawing import tag
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Maps values from [low, high] to places from `start` to `end`, linearly or by logarithm.
+
+    `start` may be larger than `end`: an axis that runs backwards.
+    """
+
+    low: float
+    high: float
+    start: float
+    end: float
+    log: bool = False
+
+    @classmethod
+    def around(cls, values: Iterable[float], start: float, end: float, *, log: bool = False) -> Scale:
+        """A scale that shows all values with some air at both ends; any range when there are none.
+
+        Values of a logarithmic scale are positive.
+        """
+        found = sorted(values) or [1.0]
+        low, high = found[0], found[-1]
+        if log:
+            ratio = max((high / low) ** 0.06, 1.02)
+            return cls(low / ratio, high * ratio, start, end, log=True)
+        air = 0.06 * (high - low) or abs(high) * 0.05 or 1.0
+        return cls(low - air, high + air, start, end)
+
+    def __call__(self, value: float) -> float:
+        """The place of a value."""
+        part = (self._measure(value) - self._measure(self.low)) / (self._measure(self.high) - self._measure(self.low))
+        return self.start + part * (self.end - self.start)
+
+    def ticks(self, about: int = 5) -> tuple[float, ...]:
+        """Round values inside the range: multiples of 1, 2 or 5 times a power of ten."""
+        if self.log:
+            return _log_ticks(self.low, self.high, about)
+        rough = (self.high - self.low) / max(about, 1)
+        power = 10.0 ** math.floor(math.log10(rough))
+        step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999)
+        first = math.ceil(self.low / step - 1e-9)
+        last = math.floor(self.high / step + 1e-9)
+        return tuple(round(i * step, 12) for i in range(first, last + 1))
+
+    def _measure(self, value: float) -> float:
+        return math.log10(value) if self.log else value
+
+
+def _log_ticks(low: float, high: float, about: int) -> tuple[float, ...]:
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for factors in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7)):
+        ticks = tuple(factor * 10.0**power for power in powers for factor in factors)
+        inside = tuple(tick for tick in ticks if low <= tick <= high)
+        if len(inside) >= min(about, 3):
+            return inside
+    return inside
+
+
+def label(x: float, y: float, words: str, *, kind: str = "tick", anchor: str | None = None) -> str:
+    """Text at its baseline; `kind` is its CSS class."""
+    return tag("text", escape(words), class_=kind, x=x, y=y, text_anchor=anchor)
+
+
+def line(start: tuple[float, float], end: tuple[float, float], kind: str) -> str:
+    """A straight line; `kind` is its CSS class."""
+    return tag("line", class_=kind, x1=start[0], y1=start[1], x2=end[0], y2=end[1])
+
+
+def polyline(points: Sequence[tuple[float, float]], kind: str) -> str:
+    """A line through points; nothing for fewer than two."""
+    if len(points) < 2:
+        return ""
+    return tag("polyline", class_=kind, points=" ".join(f"{x:.1f},{y:.1f}" for x, y in points))
+
+
+def staircase(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Points with the corners that make a front a staircase: along x first, then along y."""
+    corners: list[tuple[float, float]] = list(points[:1])
+    for x, y in points[1:]:
+        corners += [(x, corners[-1][1]), (x, y)]
+    return corners
+
+
+def dot(x: float, y: float, kind: str, *, tip: str | None = None, radius: float = 3.0, key: str | None = None) -> str:
+    """A round mark; `tip` is shown when it is pointed at, `key` ties the same candidate's marks together."""
+    inside = [tag("title", escape(tip))] if tip else []
+    return tag("circle", *inside, class_=kind, cx=x, cy=y, r=radius, data_key=key)
+
+
+def cross(x: float, y: float, kind: str, *, tip: str, key: str) -> str:
+    """An × for what failed."""
+    path = f"M{x - 3.5:.1f} {y - 3.5:.1f}l7 7m0-7l-7 7"
+    return tag("path", tag("title", escape(tip)), class_=kind, d=path, data_key=key)
+
+
+def diamond(x: float, y: float, kind: str, *, tip: str, size: float = 5.5) -> str:
+    """A diamond for what was measured again."""
+    path = f"M{x:.1f} {y - size:.1f}l{size} {size}l-{size} {size}l-{size}-{size}z"
+    return tag("path", tag("title", escape(tip)), class_=kind, d=path)
+
+
+def error_bar(x: float, low: float, high: float, kind: str = "error") -> str:
+    """A vertical bar with caps between two places on the y axis."""
+    return tag("path", class_=kind, d=f"M{x - 3:.1f} {low:.1f}h6m-3 0V{high:.1f}m-3 0h6")
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A rectangle with a scale on each axis."""
+
+    x: Scale
+    y: Scale
+
+    def rules(self, write: Callable[[float], str], about: int = 4) -> str:
+        """Horizontal rules with their values at the left."""
+        left, right = min(self.x.start, self.x.end), max(self.x.start, self.x.end)
+        parts = []
+        for tick in self.y.ticks(about):
+            y = self.y(tick)
+            parts.append(line((left, y), (right, y), "rule"))
+            parts.append(label(left - 8, y + 3.5, write(tick), anchor="end"))
+        return "".join(parts)
+
+    def foot(self, ticks: Iterable[float], write: Callable[[float], str]) -> str:
+        """The x axis: a line, and values below it."""
+        bottom = max(self.y.start, self.y.end)
+        parts = [line((self.x.start, bottom), (self.x.end, bottom), "axis")]
+        for tick in ticks:
+            x = self.x(tick)
+            parts.append(line((x, bottom), (x, bottom + 4), "axis"))
+            parts.append(label(x, bottom + 17, write(tick), anchor="middle"))
+        return "".join(parts)

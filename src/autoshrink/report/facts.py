@@ -1,0 +1,198 @@
+"""The tables at the end of the report: decisions, failures, settings, data, environment, cost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from html import escape
+from typing import Any
+
+from autoshrink.config import SearchSettings, resolve
+from autoshrink.record import RunRecord
+from autoshrink.report import story, words
+from autoshrink.report.film import removed_words
+from autoshrink.report.story import Step
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]], *, numeric: frozenset[int] = frozenset()) -> str:
+    """A table of texts, which are escaped; `numeric` columns are aligned to the right."""
+
+    def cells(kind: str, texts: Iterable[str]) -> str:
+        return "".join(
+            f'<{kind} class="num">{escape(text)}</{kind}>' if i in numeric else f"<{kind}>{escape(text)}</{kind}>"
+            for i, text in enumerate(texts)
+        )
+
+    body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
+    return f'<div class="scroll"><table><thead><tr>{cells("th", head)}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def definitions(rows: Iterable[tuple[str, str]]) -> str:
+    """Names and values, both escaped."""
+    return "<dl>" + "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in rows) + "</dl>"
+
+
+# --- decisions -----------------------------------------------------------------------------------------------------
+
+
+def decisions(record: RunRecord) -> str:
+    """Every decision with its evidence, and how much of it is more than noise."""
+    steps = story.steps(record)
+    if not steps:
+        return ""
+    name = words.RESOURCE[record.settings.resource]
+    head = ("step", "removed", "edges", "S", "accuracy", name, "runner-up without", "lead in S", "Δ accuracy", "")
+    rows = [_decision(record, step) for step in steps]
+    shown = table(head, rows, numeric=frozenset({0, 2, 3, 4, 5, 7, 8}))
+    return (
+        f'<section class="long"><h2>The decisions</h2><p class="note">{escape(story.evidence_sentence(steps))}</p>'
+        f"<details><summary>All {words.count(len(steps), 'decision')}</summary>{shown}"
+        '<p class="note">Δ accuracy: chosen minus runner-up on the same validation images, in points, ± its standard '
+        "error.</p></details></section>"
+    )
+
+
+def _decision(record: RunRecord, step: Step) -> tuple[str, ...]:
+    evaluation, settings = step.chosen.evaluation, record.settings
+    failed = evaluation.performance is None
+    other = step.runner_up
+    difference = ""
+    if step.difference is not None:
+        error = "?" if step.standard_error is None else f"{100 * step.standard_error:.2f}"
+        difference = f"{words.signed(100 * step.difference, 2)} ± {error}"
+    return (
+        str(step.number),
+        removed_words(step) if step.number else "",
+        str(len(step.chosen.cell.edges)),
+        "failed" if failed else words.number(settings.score(evaluation), 4),
+        "failed" if evaluation.performance is None else words.percent(evaluation.performance, 2),
+        words.resource(settings.score.cost(evaluation.resources), settings.resource),
+        f"{other.edge[0]}→{other.edge[1]}" if other and other.edge else "",
+        "" if step.lead is None else words.number(step.lead, 4),
+        difference,
+        {True: "beyond noise", False: "within noise", None: ""}[step.clear_lead],
+    )
+
+
+def failures(record: RunRecord) -> str:
+    """Candidates that failed, with their reasons."""
+    rows = [
+        (
+            str(one.step),
+            f"{one.edge[0]}→{one.edge[1]}" if one.edge else "starting cell",
+            str(one.evaluation.seed),
+            one.evaluation.reason or "",
+        )
+        for one in record.candidates
+        if one.evaluation.failed
+    ]
+    again = [one for repeats in record.remeasured.values() for one in repeats if one.failed]
+    rows += [("fresh seed", words.count(len(one.cell.edges), "edge"), str(one.seed), one.reason or "") for one in again]
+    if not rows:
+        return ""
+    return (
+        f'<section class="long"><h2>Failed</h2><p class="note">{words.count(len(rows), "evaluation")} failed. A failed '
+        "candidate has no accuracy and never wins.</p>"
+        + table(("step", "removed", "seed", "reason"), rows)
+        + "</section>"
+    )
+
+
+# --- background ----------------------------------------------------------------------------------------------------
+
+
+def background(record: RunRecord) -> str:
+    """Data, cost, environment, settings and how to repeat the run."""
+    return (
+        '<section class="long"><h2>Behind the figures</h2><div class="facts">'
+        f"<div><h3>Data</h3>{_data(record)}</div><div><h3>Cost</h3>{definitions(_cost(record))}</div>"
+        f"<div><h3>Environment</h3>{definitions(_environment(record))}</div>"
+        f"<div><h3>Repeat it</h3>{_repeat(record)}</div></div>"
+        f"<details><summary>Settings</summary>{_settings(record.settings)}</details></section>"
+    )
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(_text(one) for one in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {_text(one)}" for key, one in value.items())
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def _data(record: RunRecord) -> str:
+    data = record.data
+    if not data:
+        return '<p class="note">The data have not been read yet.</p>'
+    names = ("name", "input", "train", "validation", "mean", "std", "fingerprint")
+    rows = [(name, _text(data[name])) for name in names if name in data]
+    classes = data.get("classes")
+    if isinstance(classes, list | tuple):
+        # A thousand class names would drown the rest.
+        listed = ", ".join(map(str, classes[:20])) + (" …" if len(classes) > 20 else "")
+        rows.insert(1, ("classes", f"{len(classes)}: {listed}"))
+    elif classes is not None:
+        rows.insert(1, ("classes", _text(classes)))
+    return definitions(rows) + _listing("Notes", data.get("notes")) + _listing("Skipped", data.get("skipped"))
+
+
+def _listing(title: str, values: object) -> str:
+    if isinstance(values, Mapping):
+        values = [f"{key}: {_text(value)}" for key, value in values.items()]
+    if not isinstance(values, list | tuple) or not values:
+        return ""
+    items = "".join(f"<li>{escape(_text(value))}</li>" for value in values)
+    return f"<details><summary>{title} ({len(values)})</summary><ul>{items}</ul></details>"
+
+
+def _cost(record: RunRecord) -> list[tuple[str, str]]:
+    spent = record.spent()
+    again = sum(len(repeats) for repeats in record.remeasured.values())
+    shared = sum(one.same_as is not None for one in record.candidates)
+    return [
+        ("candidates", f"{len(record.candidates):,}, of which {shared:,} share the training of an isomorphic one"),
+        ("measured again", words.count(again, "training")),
+        ("images", f"{spent.images:,} training images seen"),
+        ("MACs", f"{words.quantity(spent.training_macs)} in all passes"),
+        ("training", words.duration(spent.seconds)),
+        ("open", f"{words.duration(record.active_seconds)} in {words.count(record.sessions, 'session')}"),
+        ("first event", words.moment(record.created_at)),
+        ("last event", words.moment(record.updated_at)),
+        ("end", record.stopped or "not reached"),
+    ]
+
+
+def _environment(record: RunRecord) -> list[tuple[str, str]]:
+    return [(name, _text(value)) for name, value in record.environment.items() if name != "command"]
+
+
+def _repeat(record: RunRecord) -> str:
+    command = record.environment.get("command")
+    if command:
+        return f"<pre>{escape(str(command))}</pre>"
+    shown = json.dumps(record.settings.to_json(), indent=1)
+    return (
+        '<p class="note">The command line is not recorded; these settings decide what the search does.</p>'
+        f"<details><summary>Settings as JSON</summary><pre>{escape(shown)}</pre></details>"
+    )
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, inner in value.items():
+        flat |= _flat(inner, f"{prefix}{key}.") if isinstance(inner, Mapping) else {f"{prefix}{key}": inner}
+    return flat
+
+
+def _settings(settings: SearchSettings) -> str:
+    """Settings that differ from the defaults of the same mode and data first, then all the others."""
+    usual = _flat(resolve({"mode": settings.mode, "data": {"spec": settings.data.spec}}).to_json())
+    now = _flat(settings.to_json())
+    changed = [(name, _text(value), _text(usual.get(name))) for name, value in now.items() if value != usual.get(name)]
+    same = [(name, _text(value)) for name, value in now.items() if value == usual.get(name)]
+    first = table(("setting", "value", "default"), changed) if changed else '<p class="note">All are defaults.</p>'
+    return f"{first}<h3>At their defaults</h3>{table(('setting', 'value'), same)}"

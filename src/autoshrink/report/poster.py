@@ -1,0 +1,149 @@
+"""A run as one picture: for a README or a talk."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from html import escape
+
+from autoshrink import drawing
+from autoshrink.cell import Cell
+from autoshrink.drawing import tag
+from autoshrink.record import Figures, RunRecord
+from autoshrink.report import charts, figures, story, words
+from autoshrink.report.charts import Panel, Scale
+from autoshrink.report.figures import Box
+
+WIDTH, HEIGHT = 1200.0, 630.0
+
+STYLE = """
+.poster{--paper:#fff;--ink:#1c2126;--soft:#55606a;--rule:#e2e5e8;--strong:#b9c0c6;--accent:#0b6b6b;--cut:#b3261e;
+--dot:#8b96a0}
+@media (prefers-color-scheme:dark){.poster{--paper:#15191d;--ink:#e8eaec;--soft:#a5aeb7;--rule:#2b3238;--strong:#4a545d;
+--accent:#5cc7bd;--cut:#ff8a80;--dot:#6d7983}}
+.poster text{font-family:system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;fill:var(--soft);font-size:13px}
+.poster .paper{fill:var(--paper);stroke:var(--rule)}
+.poster .title{font-size:29px;font-weight:600;fill:var(--ink);letter-spacing:-.4px}.poster .sub{font-size:15px}
+.poster .figure{font-size:25px;font-weight:600;fill:var(--ink)}.poster .delta{font-size:14px;font-weight:600;
+fill:var(--accent)}
+.poster .panel-name,.poster .caption{font-weight:600;fill:var(--ink)}
+.poster .name{font-weight:600;paint-order:stroke;stroke:var(--paper);stroke-width:4px;stroke-linejoin:round}
+.poster .name.best{fill:var(--accent)}.poster .name.start{fill:var(--ink)}
+.rule{stroke:var(--rule)}.axis{stroke:var(--strong)}.dot{fill:var(--dot);opacity:.5}
+.dot.chosen{fill:var(--ink);opacity:1}.dot.broken{fill:none;stroke:var(--dot)}
+.failed{fill:none;stroke:var(--cut);stroke-width:1.6}.trail{fill:none;stroke:var(--ink);stroke-width:1.5}
+.front{fill:none;stroke:var(--accent);stroke-width:1.8}.again{fill:var(--paper);stroke:var(--accent);stroke-width:2}
+.error{fill:none;stroke:var(--accent);stroke-width:1.6}.ring{fill:none;stroke-width:1.8;stroke:var(--ink)}
+.ring.best{stroke:var(--accent)}.limit-line{stroke:var(--cut);stroke-dasharray:4 4}
+.poster .name.limit{fill:var(--cut)}.arrow{fill:none;stroke:var(--strong);stroke-width:2.5;stroke-linecap:round;
+stroke-linejoin:round}
+"""
+
+
+def summary_svg(record: RunRecord, *, name: str) -> str:
+    """A picture of a run: the cells, the trajectory, the front and the headline figures.
+
+    Args:
+        record: the run, as replayed from its events.
+        name: the run folder's name, as the person gave it.
+    """
+    headline = story.headline(record)
+    return tag(
+        "svg",
+        tag("title", escape(f"{name}: {headline}")),
+        tag("style", STYLE + drawing.CELL_STYLE),
+        tag("rect", class_="paper", x=0.5, y=0.5, width=WIDTH - 1, height=HEIGHT - 1, rx=14),
+        _title(headline),
+        charts.label(
+            40,
+            88,
+            f"{name if len(name) <= 60 else '…' + name[-59:]} · {story.status(record)}{_measured(record)}",
+            kind="sub",
+        ),
+        _cells(record),
+        _figures(record),
+        _charts(record),
+        xmlns="http://www.w3.org/2000/svg",
+        class_="poster as-cell",
+        viewBox=f"0 0 {WIDTH:.0f} {HEIGHT:.0f}",
+        width=WIDTH,
+        height=HEIGHT,
+        role="img",
+    )
+
+
+def _title(headline: str) -> str:
+    # About 62 characters of a wide system font fill the picture's width at the usual size.
+    size = 29 * min(1.0, 62 / len(headline))
+    return tag("text", escape(headline), class_="title", x=40, y=60, style=f"font-size:{size:.1f}px")
+
+
+def _measured(record: RunRecord) -> str:
+    best = record.best()
+    return "" if best is None else f" · accuracy: {story.measured_words(best)}"
+
+
+def _cells(record: RunRecord) -> str:
+    best, complete = record.best(), record.complete()
+    word = story.start_word(record)
+    parts = [_cell(record.start, (40.0, 120.0, 190.0), word, complete)]
+    if best and best.cell.key != record.start.key:
+        parts.append(tag("path", class_="arrow", d="M246 330h34m-9-9l9 9-9 9"))
+        parts.append(_cell(best.cell, (296.0, 120.0, 264.0), "best cell", best))
+    return "".join(parts)
+
+
+def _cell(cell: Cell, place: tuple[float, float, float], name: str, measured: Figures | None) -> str:
+    """A cell below its name; `place` is left, top and width."""
+    left, top, width = place
+    layout = drawing.arrange(cell)
+    caption = words.count(len(cell.edges), "edge")
+    if measured:
+        caption += f", {words.quantity(measured.recorded.resources.macs)} MACs"
+    inside = drawing.cell_marks(cell, layout)
+    box = f"0 0 {layout.width:.0f} {layout.height:.0f}"
+    picture = tag("svg", inside, x=left, y=top + 40, width=width, height=434.0, viewBox=box)
+    middle = left + width / 2
+    heading = charts.label(middle, top + 8, name, kind="caption", anchor="middle")
+    return heading + charts.label(middle, top + 27, caption, anchor="middle") + picture
+
+
+def _figures(record: RunRecord) -> str:
+    """The best cell's figures with their change, above the charts."""
+    best, complete = record.best(), record.complete()
+    if best is None:
+        return ""
+    other = None if complete is None or complete.cell.key == best.cell.key else complete
+    rows = [("accuracy", story.accuracy_words(best), "")]
+    if other:
+        rows = [("accuracy", rows[0][1], words.points(best.performance - other.performance))]
+    for field in ("macs", "params"):
+        new = getattr(best.recorded.resources, field)
+        delta = words.change(new, getattr(other.recorded.resources, field)) if other else ""
+        rows.append((words.RESOURCE[field], words.quantity(new), delta))
+    parts = []
+    for position, (title, value, delta) in enumerate(rows):
+        x = 636.0 + (0, 220, 380)[position]
+        parts.append(charts.label(x, 128, title, kind="sub"))
+        parts.append(charts.label(x, 157, value, kind="figure"))
+        parts.append(charts.label(x, 178, delta, kind="delta"))
+    return "".join(parts)
+
+
+def _charts(record: RunRecord) -> str:
+    if not record.candidates:
+        return charts.label(636, 300, "Nothing has been measured yet.", kind="sub")
+    score = Box(636.0, 232.0, 1164.0, 372.0)
+    front = Box(636.0, 436.0, 1164.0, 564.0)
+    again = figures.measured_again(record)
+    track = replace(figures.tracks(record)[0], name="Score S against edges left →")
+    axis = Panel(figures.edges_scale(record, score.left, score.right), Scale(0, 1, score.bottom, score.top))
+    return "".join(
+        [
+            figures.track_marks(record, track, score, again),
+            axis.foot(figures.edge_ticks(record), lambda value: f"{value:g}"),
+            charts.label(
+                front.left, front.top - 10, f"Accuracy against {figures.cost_axis(record)}", kind="panel-name"
+            ),
+            figures.front_marks(record, front),
+        ]
+    )

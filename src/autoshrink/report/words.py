@@ -1,0 +1,94 @@
+"""Figures as people read them: percent, points, millions, bytes, durations. Minus signs are typographic."""
+
+from __future__ import annotations
+
+import time
+
+from autoshrink.score import ResourceName, Spent
+
+THIN = "\N{NARROW NO-BREAK SPACE}"
+RESOURCE: dict[ResourceName, str] = {"macs": "MACs", "params": "parameters", "memory": "peak memory"}
+
+
+def signed(value: float, digits: int) -> str:
+    """``+0.4`` or ``−0.4``; a value that rounds to nothing is ``±0``."""
+    text = f"{abs(value):.{digits}f}"
+    if float(text) == 0:
+        return "±" + text
+    return ("−" if value < 0 else "+") + text
+
+
+def number(value: float, digits: int) -> str:
+    """A fixed number of digits after the point, with a real minus."""
+    return f"{value:.{digits}f}".replace("-", "−")
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """A share in [0, 1] as percent."""
+    return f"{100 * share:.{digits}f}{THIN}%"
+
+
+def points(difference: float, digits: int = 1) -> str:
+    """A difference of shares in percentage points."""
+    return f"{signed(100 * difference, digits)} points"
+
+
+def change(new: float, old: float) -> str:
+    """How much `new` differs from `old`, relative to it; `old` is positive."""
+    relative = 100 * (new / old - 1)
+    # Below one percent whole numbers would hide the difference.
+    return f"{signed(relative, 0 if abs(relative) >= 1 else 1)}{THIN}%"
+
+
+def quantity(value: float, digits: int = 3) -> str:
+    """A count with `digits` significant digits and K, M, G or T: ``38.2M``."""
+    for power, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "K")):
+        # 999,950 is 1.00M and not 1000K.
+        if abs(value) >= power * (1 - 0.5 * 10**-digits):
+            return _significant(value / power, digits) + letter
+    return f"{value:.0f}"
+
+
+def _significant(value: float, digits: int) -> str:
+    whole = len(str(int(abs(value))))
+    return f"{value:.{max(digits - whole, 0)}f}"
+
+
+def memory(value: float) -> str:
+    """Bytes as KiB or MiB."""
+    if value >= 1 << 20:
+        return f"{_significant(value / (1 << 20), 3)}{THIN}MiB"
+    return f"{_significant(value / 1024, 3)}{THIN}KiB"
+
+
+def resource(value: float, name: ResourceName) -> str:
+    """A resource in its own unit."""
+    return memory(value) if name == "memory" else quantity(value)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as hours, minutes and seconds, two units at most."""
+    if seconds < 60:
+        return f"{seconds:.0f}{THIN}s" if seconds >= 10 else f"{seconds:.1f}{THIN}s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}{THIN}min {rest}{THIN}s"
+    return f"{minutes // 60}{THIN}h {minutes % 60}{THIN}min"
+
+
+def moment(at: float) -> str:
+    """Unix time as a date and time in UTC."""
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(at))
+
+
+def count(how_many: int, noun: str) -> str:
+    """``1 edge``, ``2 edges``."""
+    return f"{how_many:,} {noun}{'' if how_many == 1 else 's'}"
+
+
+def spent(cost: Spent) -> str:
+    """What training cost, in one line."""
+    return (
+        f"{quantity(cost.images)} training images, {quantity(cost.training_macs)} MACs, {duration(cost.seconds)} of "
+        "training"
+    )

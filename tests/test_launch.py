@@ -1,0 +1,254 @@
+"""Real searches: killed by signal, resumed, repeated in fresh processes, refused where they must be."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import autoshrink
+from autoshrink.cell import Cell
+from autoshrink.errors import DataError, InputError, RunError
+from autoshrink.record import RunRecord
+from autoshrink.store import read_record
+from fakes import story
+
+TINY: dict[str, Any] = {
+    "nodes": 4,
+    "candidates": 2,
+    "finalists": 2,
+    "repeats": 1,
+    "data": {"train_per_class": 12, "validation_per_class": 6},
+    "recipe": {"epochs": 2, "batch": 32},
+    "network": {"stem": 4, "widths": [4, 4]},
+    "threads": 1,
+}
+SEARCH = """
+import json, sys
+import autoshrink
+autoshrink.search(json.loads(sys.argv[2]), run=sys.argv[1])
+print("finished")
+"""
+RESUME = "import sys; import autoshrink; autoshrink.resume(sys.argv[1]); print('finished')"
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOSHRINK_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+def start(code: str, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, text=True)
+
+
+def finish(process: subprocess.Popen[str]) -> None:
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0
+    assert output == "finished\n"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An undisturbed run, in a process of its own."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    finish(start(SEARCH, str(folder), json.dumps(TINY)))
+    return folder
+
+
+def test_the_same_seed_in_a_fresh_process_is_the_same_search(whole: Path, tmp_path: Path) -> None:
+    finish(start(SEARCH, str(tmp_path / "again"), json.dumps(TINY)))
+    assert story(tmp_path / "again") == story(whole)
+
+
+def test_another_seed_is_another_search(whole: Path, tmp_path: Path) -> None:
+    other = autoshrink.search(TINY | {"seed": 1}, run=tmp_path / "other")
+    first = read_record(whole)
+    assert [one.cell for one in other.chosen()] != [one.cell for one in first.chosen()]
+
+
+@pytest.mark.parametrize("chance", range(3))
+def test_killed_at_random_times_it_ends_the_same(whole: Path, tmp_path: Path, chance: int) -> None:
+    """SIGKILL between zero and the time a life takes, again and again until a life is long enough."""
+    rng = random.Random(chance)
+    folder, deaths = tmp_path / "run", 0
+    seconds = read_record(whole).active_seconds
+    while True:
+        begun = (folder / "run.sqlite").exists() and (folder / "run.sqlite").stat().st_size > 0
+        process = start(RESUME, str(folder)) if begun else start(SEARCH, str(folder), json.dumps(TINY))
+        wait_for_work(process, folder, read_record(folder).sessions if begun else 0)
+        time.sleep(rng.uniform(0, 0.6) * seconds)
+        process.kill()
+        deaths += process.wait(timeout=120) == -signal.SIGKILL
+        assert process.stdout is not None
+        process.stdout.close()
+        if (folder / "run.sqlite").exists() and read_record(folder).finished:
+            break
+    assert deaths > 0
+    assert story(folder) == story(whole)
+
+
+def wait_for_work(process: subprocess.Popen[str], folder: Path, sessions: int) -> None:
+    """Until the process has opened the run: what comes before is Python's and torch's start."""
+    while process.poll() is None:
+        if (folder / "run.sqlite").exists():
+            try:
+                if read_record(folder).sessions > sessions:
+                    return
+            except RunError:
+                pass  # the log is being made at this moment
+        time.sleep(0.01)
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    command = [sys.executable, "-m", "autoshrink", "search", "--run", str(folder), "--threads", "1"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    while not (folder / "run.sqlite").exists() or not read_record(folder).candidates:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert output == ""
+    assert errors.rstrip().endswith(f"interrupted; go on with:\n  autoshrink resume {folder}")
+    assert "Traceback" not in errors
+    assert read_record(folder).candidates
+
+
+def test_a_search_leaves_its_files(whole: Path) -> None:
+    record = read_record(whole)
+    best = record.best()
+    assert best is not None
+    assert Cell.read(whole / "best.cell.json") == best.cell
+    front = json.loads((whole / "front.json").read_text())
+    assert [one["macs"] for one in front] == sorted(one["macs"] for one in front)
+    assert any(Cell.from_json(one["cell"]) == best.cell for one in front)
+    assert (whole / "report.html").read_text().startswith("<!doctype html>")
+    assert sorted(path.name for path in whole.iterdir()) == [
+        "best.cell.json",
+        "front.json",
+        "report.html",
+        "run.lock",
+        "run.sqlite",
+    ]
+
+
+def test_costs_are_counted_and_not_guessed(whole: Path) -> None:
+    """Every candidate runs all its epochs here, so images and MACs follow from the settings."""
+    record = read_record(whole)
+    trained = [one for one in record.candidates if one.same_as is None]
+    for one in trained:
+        epochs = len(one.evaluation.curve)
+        assert one.evaluation.spent.images == epochs * 120
+        assert one.evaluation.spent.training_macs == one.evaluation.resources.macs * epochs * (3 * 120 + 60)
+    fresh = [one for repeats in record.remeasured.values() for one in repeats]
+    total = sum(one.evaluation.spent.images for one in trained) + sum(one.spent.images for one in fresh)
+    assert record.spent().images == total
+
+
+def photographs(root: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for index, name in enumerate(("cats", "dogs")):
+        (root / name).mkdir(parents=True)
+        for number in range(24):
+            pixels = rng.integers(0, 128, (20, 24, 3), dtype=np.uint8)
+            pixels[:, :, index] += 100
+            Image.fromarray(pixels).save(root / name / f"{number}.png")
+    return root
+
+
+OWN = TINY | {"data": {"size": 8, "train_per_class": 16, "validation_per_class": 8}, "nodes": 3}
+
+
+def search_own(root: Path, folder: Path) -> RunRecord:
+    return autoshrink.search(OWN | {"data": OWN["data"] | {"spec": str(root)}}, run=folder)
+
+
+def test_own_images_are_learned(tmp_path: Path) -> None:
+    record = search_own(photographs(tmp_path / "images"), tmp_path / "run")
+    best = record.best()
+    assert best is not None
+    assert best.performance > 0.7
+    assert record.data["classes"] == ["cats", "dogs"]
+    assert record.data["input"] == [3, 8, 8]
+
+
+def test_changed_images_are_not_resumed(tmp_path: Path) -> None:
+    images = photographs(tmp_path / "images")
+    command = f"import os, autoshrink.run as r\nr.Loop._decide = lambda *_: os._exit(9)\n{SEARCH}"
+    settings = json.dumps(OWN | {"data": OWN["data"] | {"spec": str(images)}})
+    process = start(command, str(tmp_path / "run"), settings)
+    process.communicate(timeout=60)
+    assert process.returncode == 9
+    for path in (images / "cats").iterdir():
+        Image.new("RGB", (9, 9)).save(path)
+    with pytest.raises(DataError, match=r"the images are not those that .*run began with; restore them"):
+        autoshrink.resume(tmp_path / "run")
+
+
+def test_resuming_works_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photographs(tmp_path / "images")
+    monkeypatch.chdir(tmp_path)
+    record = search_own(Path("images"), Path("run"))
+    monkeypatch.chdir("/")
+    assert autoshrink.resume(tmp_path / "run").best() == record.best()
+    assert Path(record.settings.data.spec) == tmp_path / "images"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"limits": {"max_macs": 500}},
+            r"--max-macs 500: even the smallest cell costs [\d,]+ here; raise it, or lower",
+        ),
+        ({"limits": {"max_params": 9}}, "--max-params 9: even the smallest cell costs"),
+        ({"limits": {"max_memory": 64}}, "--max-memory 64: even the smallest cell costs"),
+        ({"start": "nowhere.cell.json"}, "nowhere.cell.json: no such file"),
+        ({"device": "abacus"}, "device 'abacus' cannot be used"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_a_run_begins(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        autoshrink.search(TINY | changes, run=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_limits_are_kept_for_real(tmp_path: Path, whole: Path) -> None:
+    start_macs = read_record(whole).of_step(0)[0].evaluation.resources.macs
+    record = autoshrink.search(TINY | {"limits": {"max_macs": int(start_macs * 0.6)}}, run=tmp_path / "run")
+    best = record.best()
+    assert best is not None
+    assert best.recorded.resources.macs <= 0.6 * start_macs
+
+
+def test_a_search_may_begin_at_a_cell_file(tmp_path: Path) -> None:
+    cell = Cell("conv", ("input", "conv1x1", "sepconv3x3"), ((0, 1), (0, 2), (1, 2)))
+    (tmp_path / "mine.cell.json").write_text(json.dumps(cell.to_json()))
+    record = autoshrink.search(TINY | {"start": str(tmp_path / "mine.cell.json")}, run=tmp_path / "run")
+    assert record.start == cell
+    assert record.of_step(0)[0].cell == cell
+
+
+def test_what_the_search_adds_to_training_is_small(whole: Path) -> None:
+    """A bound on work and not on time: one log line an evaluation, none of them large."""
+    record = read_record(whole)
+    lines = len(story(whole))
+    fresh = sum(len(repeats) for repeats in record.remeasured.values())
+    assert lines == len(record.candidates) + len(record.decisions) + fresh + 4
+    assert (whole / "run.sqlite").stat().st_size < 4096 * lines + 32768
+
+
+def test_the_environment_is_on_record(whole: Path) -> None:
+    environment = read_record(whole).environment
+    assert environment["torch"]
+    assert environment["autoshrink"]
+    assert environment["device"] in ("cpu", "cuda", "mps")
