@@ -75,9 +75,9 @@ def test_another_seed_is_another_search(whole: Path, tmp_path: Path) -> None:
     assert [one.cell for one in other.chosen()] != [one.cell for one in first.chosen()]
 
 
-@pytest.mark.parametrize("chance", range(3))
+@pytest.mark.parametrize("chance", range(2))
 def test_killed_at_random_times_it_ends_the_same(whole: Path, tmp_path: Path, chance: int) -> None:
-    """SIGKILL between zero and the time a life takes, again and again until a life is long enough."""
+    """SIGKILL again and again, at any time between the opening of the run and its end."""
     rng = random.Random(chance)
     folder, deaths = tmp_path / "run", 0
     seconds = read_record(whole).active_seconds
@@ -85,7 +85,7 @@ def test_killed_at_random_times_it_ends_the_same(whole: Path, tmp_path: Path, ch
         begun = (folder / "run.sqlite").exists() and (folder / "run.sqlite").stat().st_size > 0
         process = start(RESUME, str(folder)) if begun else start(SEARCH, str(folder), json.dumps(TINY))
         wait_for_work(process, folder, read_record(folder).sessions if begun else 0)
-        time.sleep(rng.uniform(0, 0.6) * seconds)
+        time.sleep(rng.uniform(0, 1.2) * seconds)
         process.kill()
         deaths += process.wait(timeout=120) == -signal.SIGKILL
         assert process.stdout is not None

@@ -134,7 +134,7 @@ def _pooled(x: Tensor, pool: int) -> Tensor:
 
 
 @given(_architectures())
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_the_forward_pass_is_the_described_one(architecture: Architecture) -> None:
     network = _lived_in(build(architecture, seed=3)).double()
     reference = _Reference(architecture, dict(network.state_dict()))
@@ -308,7 +308,7 @@ def test_no_two_layers_of_one_network_start_equal() -> None:
 
 
 def test_weights_are_glorot_normal_and_biases_zero() -> None:
-    """std = √(2 / (fan_in + fan_out)); a fan counts channels of one group, times kernel area, on each side."""
+    """std = √(2 / (fan_in + fan_out)); fans are the kernel's second and first dimension, times its area."""
     architecture = proxy_architecture(_cell("SC", (0, 1), (1, 2)), stem=256, widths=(256, 512), classes=50)
     network = build(architecture, seed=1)
     table = {

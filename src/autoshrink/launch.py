@@ -85,6 +85,7 @@ def resume(run: str | os.PathLike[str], *, observer: Observer | None = None) -> 
     observer = observer or Observer()
     folder = Path(run)
     record = read_record(folder)
+    observer.on_run(folder)
     if record.finished:
         observer.remark(f"{folder} is finished: nothing to do")
         write_results(folder, record)
@@ -101,7 +102,6 @@ def resume(run: str | os.PathLike[str], *, observer: Observer | None = None) -> 
                 "restore them, or start a new run"
             )
         evaluator = _evaluator(settings, proxy, device, observer)
-        observer.on_run(folder)
         store.append("opened", opening())
         if not record.data:
             store.append("data", _data_event(proxy))
