@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from autoshrink.launch import resume, search
     from autoshrink.networks import build
 
+__version__ = "0.1.0"
+
 __all__ = [
     "Architecture",
     "AutoshrinkError",

@@ -8,12 +8,12 @@ import shlex
 import sys
 from dataclasses import asdict
 from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from autoshrink import __version__
 from autoshrink.architecture import Architecture, proxy_architecture
 from autoshrink.cell import Cell
 from autoshrink.config import Overrides, SearchSettings, merge, resolve
@@ -231,7 +231,7 @@ def _default_folder(name: str) -> Path:
 def _environment() -> dict[str, str | None]:
     """What beside the device a person needs to repeat the run."""
     command = shlex.join(["autoshrink", *sys.argv[1:]]) if Path(sys.argv[0]).name == "autoshrink" else None
-    return {"autoshrink": version("autoshrink"), "command": command}
+    return {"autoshrink": __version__, "command": command}
 
 
 def _remark_changes(record: RunRecord, now: dict[str, str | int | None], observer: Observer) -> None:

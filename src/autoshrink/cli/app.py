@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from autoshrink import __version__
 from autoshrink.cli import data_commands, inspect_commands, search_commands
 
 app = typer.Typer(
@@ -19,9 +20,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version  # noqa: PLC0415 - keeps start-up free of what --help does not need
-
-        typer.echo(f"autoshrink {version('autoshrink')}")
+        typer.echo(f"autoshrink {__version__}")
         raise typer.Exit
 
 
