@@ -1,0 +1,80 @@
+"""Who may import whom: imports point one way, and what needs no tensors does not wait for torch."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import autoshrink
+
+ROOT = Path(autoshrink.__file__).parent
+
+LAYERS = [
+    {"errors", "seeding"},
+    {"cell"},
+    {"priors", "architecture"},
+    {"cost", "zoo", "score"},
+    {"config", "loading", "networks", "evaluation"},
+    {"record", "strategies", "drawing", "data"},
+    {"store", "watching", "report", "training"},
+    {"results", "run", "progress"},
+    {"launch"},
+    {"cli"},
+    {"__main__"},
+]
+"""From the ground up. A part may import only from lower layers; the package's own face, `__init__`, stands above all."""
+
+WITHOUT_TORCH = set().union(*LAYERS) - {"networks", "training", "launch", "__main__"}
+
+
+def part_of(path: Path) -> str:
+    relative = path.relative_to(ROOT)
+    return relative.parts[0] if len(relative.parts) > 1 else relative.stem
+
+
+def imported_parts(path: Path) -> set[str]:
+    parts = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            names = [
+                f"{node.module}.{alias.name}" if node.module == "autoshrink" else node.module for alias in node.names
+            ]
+        parts |= {name.split(".")[1] for name in names if name.startswith("autoshrink.")}
+    return {part for part in parts if (ROOT / part).is_dir() or (ROOT / f"{part}.py").exists()}
+
+
+SOURCES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
+
+
+def test_every_part_has_its_layer() -> None:
+    assert {part_of(path) for path in SOURCES} == set().union(*LAYERS)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_down(path: Path) -> None:
+    part = part_of(path)
+    height = next(number for number, layer in enumerate(LAYERS) if part in layer)
+    below = set().union(*LAYERS[:height])
+    assert imported_parts(path) - {part} <= below
+
+
+@pytest.mark.parametrize("part", sorted(WITHOUT_TORCH))
+def test_what_needs_no_tensors_does_not_import_torch(part: str) -> None:
+    code = f"import sys, autoshrink.{part}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_torchvision_is_never_imported() -> None:
+    assert not [path for path in SOURCES if "torchvision" in path.read_text(encoding="utf-8")]
+
+
+def test_everything_public_is_there_and_documented() -> None:
+    for name in autoshrink.__all__:
+        assert getattr(autoshrink, name).__doc__, name
