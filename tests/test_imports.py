@@ -26,7 +26,7 @@ LAYERS = [
     {"cli"},
     {"__main__"},
 ]
-"""From the ground up. A part may import only from lower layers; the package's own face, `__init__`, stands above all."""
+"""From the ground up: a part imports from lower layers only. The face of the package, `__init__`, stands above all."""
 
 WITHOUT_TORCH = set().union(*LAYERS) - {"networks", "training", "launch", "__main__"}
 

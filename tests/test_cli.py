@@ -1,0 +1,297 @@
+"""The command line, as a person or a script meets it: what it prints, where, and with which exit status."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from autoshrink import zoo
+from autoshrink.cell import Cell
+from autoshrink.cli import quantities, run
+from autoshrink.progress import duration, millions, observed
+from autoshrink.run import Loop
+from fakes import FakeEvaluator, new_store
+
+QUICK = (
+    "--nodes 3 --candidates 2 --epochs 1 --finalists 1 --repeats 1 "
+    "--train-per-class 8 --validation-per-class 4 --threads 1"
+)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOSHRINK_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.delenv("AUTOSHRINK_DATA", raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.getbasetemp() / "data"))
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small finished run."""
+    folder = tmp_path_factory.mktemp("found") / "run"
+    with new_store(folder) as store:
+        Loop(store, FakeEvaluator()).run()
+    return folder
+
+
+@pytest.fixture
+def cell_file(tmp_path: Path) -> Path:
+    cell = Cell("conv", ("input", "sepconv3x3", "conv1x1"), ((0, 1), (0, 2), (1, 2)))
+    (tmp_path / "mine.cell.json").write_text(json.dumps(cell.to_json()))
+    return tmp_path / "mine.cell.json"
+
+
+def test_a_search_prints_json_alone_on_standard_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "run"
+    assert run(["search", "--run", str(folder), "--json", *QUICK.split()]) == 0
+    output, progress = capsys.readouterr()
+    result = json.loads(output)
+    assert set(result) >= {"run", "best", "complete", "cost", "evaluations", "steps", "seconds"}
+    for figures in (result["best"], result["complete"]):
+        assert set(figures) >= {"cell", "score", "performance", "macs", "params"}
+        assert Cell.from_json(figures["cell"]).to_json() == figures["cell"]
+    assert set(result["cost"]) == {"training_macs", "images"}
+    assert result["run"] == str(folder)
+    assert len(result["complete"]["cell"]["edges"]) == 3
+    assert "step   0  start     3 edges   S " in progress
+    assert run(["show", str(folder), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == result
+    assert run(["resume", str(folder), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == result
+
+
+def test_a_search_ends_with_what_a_person_wants_to_know(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "run"
+    assert run(["search", "--run", str(folder), *QUICK.split()]) == 0
+    output = capsys.readouterr().out
+    for wanted in ("best cell", "complete graph", "MACs", "accuracy", str(folder / "report.html"), "next:"):
+        assert wanted in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("search --nodes x", r"Invalid value for '--nodes': .* \(got 'x'\); see `autoshrink search --help`"),
+        ("search --nodes 1", r"setting nodes: Input should be greater than or equal to 2 \(got 1\)"),
+        ("search --nope 1", r"No such option: --nope.*; see `autoshrink search --help`"),
+        ("search --candidates some", "'some' is neither 'all' nor a positive whole number"),
+        ("search --max-macs lots", "'lots' is not a count such as 384M, 250k or 256KiB"),
+        ("search --time-limit soon", "'soon' is not a time such as 90s, 20m or 1.5h"),
+        ("search --widths 16,x", "'16,x' is not a list of whole numbers such as 16,32,64"),
+        ("search --task poetry", r"setting task: Input should be 'image' \(got 'poetry'\)"),
+        ("search --resource luck", r"setting resource: Input should be 'macs', 'params' or 'memory' \(got 'luck'\)"),
+        ("search --set recipe.patience", "write it as section.name=value, for example recipe.patience=3"),
+        ("search --set recipe.patiense=3", "setting recipe.patiense: Extra inputs are not permitted"),
+        (
+            "search --set recipe.patience=never",
+            r"setting recipe.patience: Input should be a valid integer.*got 'never'",
+        ),
+        ("search --penalty -1", r"setting penalty: Input should be greater than or equal to 0 \(got -1"),
+        ("search --data /no/such/place", "no data set and no path is called /no/such/place"),
+        ("search --data cifar10", "autoshrink data fetch cifar10"),
+        ("search --data digit", "digits"),
+        ("search --start ring", "start 'ring' is unknown; choose complete, er:0.3, ba:2 or ws:4,0.75"),
+        ("search --start gone.cell.json", "gone.cell.json: no such file"),
+        ("search --max-macs 1k", "--max-macs 1,000: even the smallest cell costs"),
+        ("search --device abacus", "device 'abacus' cannot be used"),
+        ("resume gone", "gone: no run here .*; start one with `autoshrink search --run gone`"),
+        ("report gone", "gone: no run here"),
+        ("show gone", "gone: neither a file nor a name in the zoo; it has shrinkcnn-a, shrinkcnn-b"),
+        ("cost shrinkcnn-c", "shrinkcnn-c: neither a file nor a name in the zoo; did you mean shrinkcnn-"),
+        ("cost gone.json", "gone.json: no such file"),
+        ("data fetch gone", "gone"),
+        ("conjure", "No such command 'conjure'"),
+    ],
+)
+def test_wrong_input_is_named_in_a_line_or_two(
+    arguments: str, message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(arguments.split()) == 2
+    output, errors = capsys.readouterr()
+    assert output == ""
+    complaint = errors[errors.index("autoshrink: ") :]
+    assert re.search(message, complaint, re.DOTALL), complaint
+    assert complaint.count("\n") <= 2
+    assert not list(tmp_path.iterdir()), "nothing is left behind"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("not json", r"bad.json: not JSON \(line 1: "),
+        ("[1, 2]", "bad.json: "),
+        (
+            '{"format": "autoshrink.cell/1", "kind": "conv", "ops": ["input", "magic"], "edges": []}',
+            "operation 'magic'",
+        ),
+        ('{"format": "autoshrink.cell/9"}', "bad.json: "),
+        ('{"format": "autoshrink.architecture/1", "kind": "conv"}', "bad.json: cell: Field required"),
+        (
+            '{"format": "autoshrink.cell/1", "kind": "recurrent", "ops": ["input", "tanh"], "edges": [[0, 1]]}',
+            "a recurrent cell cannot be counted by this version",
+        ),
+    ],
+)
+def test_a_bad_file_is_named(content: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "bad.json").write_text(content)
+    assert run(["cost", str(tmp_path / "bad.json")]) == 2
+    assert re.search(message, capsys.readouterr().err)
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("autoshrink.cli.inspect_commands.published.names", broken)
+    with pytest.raises(ZeroDivisionError):
+        run(["zoo"])
+
+
+def test_cost_of_the_zoo_and_of_a_cell(cell_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["cost", "shrinkcnn-a", "--json"]) == 0
+    counted = json.loads(capsys.readouterr().out)
+    expected = {"params": 3_600_981, "params_with_bn": 3_636_301, "macs": 383_677_672}
+    assert {name: counted[name] for name in expected} == expected
+    assert counted["peak_activation_bytes"] > 0
+    assert run(["cost", str(cell_file), "--json", "--layers"]) == 0
+    counted = json.loads(capsys.readouterr().out)
+    assert sum(layer["macs"] for layer in counted["layers"]) == counted["macs"]
+    # By hand, in the paper's proxy network: stem 3·32·9, then per cell node 1 (9c + cb), node 2 (c + b)b, shortcut cb.
+    macs = 3 * 32 * 9 * 1024 + 64 * 10
+    for channels, width, area in ((32, 16, 1024), (16, 32, 256), (32, 64, 64)):
+        macs += area * (9 * channels + channels * width + (channels + width) * width + channels * width)
+    assert counted["macs"] == macs
+    assert run(["cost", str(cell_file), "--layers"]) == 0
+    assert "stage3.cell1.node2.pointwise" in capsys.readouterr().out
+
+
+def test_show_draws_and_writes_pictures(
+    cell_file: Path, found: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["show", str(cell_file), "--svg", str(tmp_path / "cell.svg")]) == 0
+    assert "sepconv3x3" in capsys.readouterr().out
+    assert "<svg" in (tmp_path / "cell.svg").read_text()
+    for name in ("page.html", "poster.svg"):
+        assert run(["report", str(found), "-o", str(tmp_path / name)]) == 0
+        assert capsys.readouterr().out.strip() == str(tmp_path / name)
+        assert (tmp_path / name).stat().st_size > 1000
+    assert run(["report", str(found), "-o", str(tmp_path / "page.pdf")]) == 2
+    assert "a report ends in .html (the page) or .svg (a summary picture)" in capsys.readouterr().err
+    assert run(["report", str(found), "-o", str(tmp_path / "no" / "page.html")]) == 2
+    assert "page.html: cannot be written (No such file or directory)" in capsys.readouterr().err
+
+
+def test_the_zoo_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["zoo", "--json"]) == 0
+    assert set(json.loads(capsys.readouterr().out)) == set(zoo.names())
+    assert run(["zoo"]) == 0
+    assert "3,600,981" in capsys.readouterr().out
+
+
+def test_the_data_sets_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["data", "list", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert listed["digits"]["path"] == "built in"
+    assert listed["cifar10"]["path"] is None
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    (tmp_path / "served").mkdir()
+    (tmp_path / "served" / "cifar.tar.gz").write_bytes(b"not the archive")
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments, directory=str(tmp_path / "served"))
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as http:
+        threading.Thread(target=http.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{http.server_port}/cifar.tar.gz"
+        http.shutdown()
+
+
+def test_a_download_with_a_wrong_checksum_is_refused(
+    server: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["data", "fetch", "cifar10", "--url", server, "--folder", str(tmp_path / "data")]) == 2
+    assert "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd" in capsys.readouterr().err
+
+
+def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([]) == 0
+    commands = re.findall(r"^  (\w+)  ", capsys.readouterr().out, re.MULTILINE)
+    assert set(commands) == {"search", "resume", "show", "cost", "zoo", "report", "data"}
+    for command in commands:
+        assert run([command, "--help"]) == 0
+        assert f"autoshrink {command}" in capsys.readouterr().out
+
+
+def test_it_starts_as_a_module_and_says_its_version() -> None:
+    command = [sys.executable, "-m", "autoshrink", "--version"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert re.fullmatch(r"autoshrink \d+\.\d+\.\d+\n", told.stdout)
+
+
+def test_a_reader_that_goes_away_is_no_error(cell_file: Path) -> None:
+    command = f"{sys.executable} -m autoshrink cost shrinkcnn-a --layers | head -n 1"
+    told = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
+    assert told.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("384M", 384_000_000), ("3.6M", 3_600_000), ("250k", 250_000), ("256KiB", 262_144), ("1_000", 1000), ("7", 7)],
+)
+def test_counts(text: str, value: int) -> None:
+    assert quantities.count(text) == value
+
+
+@pytest.mark.parametrize(("text", "value"), [("90", 90), ("90s", 90), ("20m", 1200), ("1.5h", 5400), ("2 min", 120)])
+def test_times(text: str, value: float) -> None:
+    assert quantities.seconds(text) == value
+
+
+def test_figures_as_people_read_them() -> None:
+    assert [duration(value) for value in (None, 9.4, 75, 3900)] == ["…", "9 s", "1 min 15 s", "1 h 05 min"]
+    shown = [millions(value) for value in (27_673_216, 279_296, 14_496, 3.35e11)]
+    assert shown == ["27.7M", "0.28M", "14.5k", "335G"]
+
+
+def watch(folder: Path, *, terminal: bool) -> str:
+    """What a console shows of a run."""
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=100, color_system=None)
+    with observed(console, lambda _: None) as observer, new_store(folder) as store:
+        Loop(store, FakeEvaluator(), watcher=observer.watcher).run()
+        observer.remark("mind the gap")
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_without_a_terminal_there_is_a_line_a_step(tmp_path: Path) -> None:
+    lines = watch(tmp_path / "run", terminal=False).splitlines()
+    steps = [line for line in lines if line.startswith("step ")]
+    assert len(steps) == len(lines) - 1
+    assert steps[0].startswith("step   0  start     6 edges   S ")
+    assert lines[-1] == "note: mind the gap"
+    assert not any("\x1b" in line for line in lines)
+
+
+def test_on_a_terminal_it_is_live(tmp_path: Path) -> None:
+    shown = watch(tmp_path / "run", terminal=True)
+    for wanted in ("of 6 edges left", "candidates", "best so far: S ", "about ", "left", "fresh seed 2"):
+        assert wanted in shown
