@@ -1,7 +1,5 @@
 """Search small, accurate neural networks by shrinking the wiring of a cell.
 
-    import autoshrink
-
     run = autoshrink.search({"data": {"spec": "photos/", "size": 32}}, run="runs/photos")
     print(run.best())
 

@@ -1,0 +1,91 @@
+"""The documentation: links lead somewhere, commands and settings exist, Python runs, every command is described."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from autoshrink.cli.app import app
+from autoshrink.config import resolve
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+COMMANDS = typer.main.get_command(app)
+
+
+def lines_of_code(page: Path) -> list[str]:
+    """Lines of fenced and indented code, continued lines joined."""
+    text = page.read_text(encoding="utf-8")
+    blocks = re.findall(r"^```(?:console|bash|sh)?\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    blocks += re.findall(r"^ {4}(.*)$", text, re.MULTILINE)
+    return "\n".join(blocks).replace("\\\n", " ").splitlines()
+
+
+def commands(page: Path) -> list[list[str]]:
+    """Every `autoshrink …` in the page's code and inline code, as arguments."""
+    lines = lines_of_code(page) + re.findall(r"`(autoshrink [^`]*)`", page.read_text(encoding="utf-8"))
+    found = [re.sub(r"^(\$ )?(\w+=\S+ )*(\.venv/bin/)?", "", line.strip()) for line in lines]
+    return [shlex.split(line, comments=True)[1:] for line in found if line.startswith("autoshrink ")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text) + re.findall(r'(?:src|srcset|href)="([^"#]+)"', text)
+    for link in links:
+        if not link.startswith(("http://", "https://", "mailto:")):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_and_options_exist(page: Path) -> None:
+    for arguments in commands(page):
+        command = COMMANDS
+        rest = list(arguments)
+        while rest and rest[0] in getattr(command, "commands", {}):
+            command = command.commands[rest.pop(0)]  # type: ignore[attr-defined]
+        assert command is not COMMANDS or rest[0].startswith(("-", "…")), arguments
+        known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+        for argument in rest:
+            if argument.startswith("-"):
+                assert argument.partition("=")[0] in known | {"--help"}, f"{page.name}: {arguments}"
+
+
+def test_the_readme_is_read_as_commands() -> None:
+    """Guards the two tests above against reading nothing."""
+    assert len(commands(ROOT / "README.md")) >= 8
+
+
+def test_every_command_and_option_of_search_is_described() -> None:
+    text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    for name, command in COMMANDS.commands.items():  # type: ignore[attr-defined]
+        assert f"autoshrink {name}" in text, name
+        for parameter in command.params:
+            for option in parameter.opts:
+                assert not option.startswith("--") or option == "--help" or f"`{option}" in text, f"{name} {option}"
+
+
+def test_every_setting_is_described() -> None:
+    text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    for section in ("data", "network", "recipe", "stop"):
+        for name in getattr(resolve({}), section).model_dump():
+            assert f"`{section}.{name}`" in text, f"{section}.{name}"
+
+
+def test_make_targets_exist() -> None:
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    for page in PAGES:
+        used = {line.split()[1] for line in lines_of_code(page) if line.strip().startswith("make ")}
+        assert used <= targets
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_in_the_pages_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AUTOSHRINK_CACHE", str(tmp_path / "cache"))
+    for block in re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+        exec(compile(block, str(page), "exec"), {})  # our own pages' examples
