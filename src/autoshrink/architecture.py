@@ -193,6 +193,8 @@ class Architecture(_Frozen):
         """
         if isinstance(value, dict) and value.get("kind") not in (None, "conv"):
             raise InputError(f"architecture kind {value['kind']!r} cannot be built by this version; it knows 'conv'")
+        if isinstance(value, dict) and "format" not in value:
+            raise InputError('format: Field required; an architecture has "format": "autoshrink.architecture/1"')
         try:
             return cls.model_validate(value)
         except ValidationError as error:
@@ -231,7 +233,14 @@ def proxy_architecture(
         InputError: a width or the input shape is out of range.
     """
     stages = [{"cells": 1, "width": width, "pool": 1 if index == 0 else 2} for index, width in enumerate(widths)]
-    value = {"cell": cell, "input": list(shape), "classes": classes, "stages": stages, "activation": activation}
+    value = {
+        "format": "autoshrink.architecture/1",
+        "cell": cell,
+        "input": list(shape),
+        "classes": classes,
+        "stages": stages,
+        "activation": activation,
+    }
     return Architecture.from_json(value | {"stem": {"channels": stem, "stride": 1}})
 
 

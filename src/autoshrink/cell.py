@@ -8,7 +8,7 @@ cells with the same nodes compare equal exactly when they wire the same reachabl
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -194,7 +194,7 @@ def _checked_ops(kind: object, ops: object) -> tuple[str, ...]:
 
 
 def _checked_edges(edges: object, nodes: int) -> tuple[Edge, ...]:
-    if isinstance(edges, str) or not isinstance(edges, Iterable):
+    if isinstance(edges, str | Mapping) or not isinstance(edges, Iterable):
         raise InputError(f"cell edges must be a list of pairs, not {_brief(edges)}")
     checked = set()
     for edge in edges:

@@ -64,6 +64,14 @@ def _require(condition: bool, message: str) -> None:
         raise InputError(message)
 
 
+EXAMPLES = "complete, er:0.3, ba:2 or ws:4,0.75"
+
+
+def _count(number: float, spec: str) -> int:
+    _require(number.is_integer(), f"start {spec!r}: {number:g} is not a whole number, as in {EXAMPLES}")
+    return int(number)
+
+
 def _numbers(text: str, count: int, spec: str) -> list[float]:
     parts = text.split(",") if text else []
     try:
@@ -72,9 +80,6 @@ def _numbers(text: str, count: int, spec: str) -> list[float]:
         numbers = []
     _require(len(numbers) == count, f"start {spec!r}: expected {count} number(s) after the colon, as in {EXAMPLES}")
     return numbers
-
-
-EXAMPLES = "complete, er:0.3, ba:2 or ws:4,0.75"
 
 
 def start_cell(spec: str, *, kind: str, nodes: int, rng: random.Random) -> Cell:
@@ -94,13 +99,14 @@ def start_cell(spec: str, *, kind: str, nodes: int, rng: random.Random) -> Cell:
     makers: dict[str, Callable[[], tuple[Edge, ...]]] = {
         "complete": lambda: complete_edges(nodes),
         "er": lambda: erdos_renyi_edges(nodes, _numbers(rest, 1, spec)[0], rng),
-        "ba": lambda: barabasi_albert_edges(nodes, int(_numbers(rest, 1, spec)[0]), rng),
-        "ws": lambda: _watts_strogatz(nodes, _numbers(rest, 2, spec), rng),
+        "ba": lambda: barabasi_albert_edges(nodes, _count(_numbers(rest, 1, spec)[0], spec), rng),
+        "ws": lambda: _watts_strogatz(nodes, spec, rng),
     }
-    _require(name in makers, f"start {spec!r} is unknown; choose {EXAMPLES}")
+    _require(name in makers and not (name == "complete" and rest), f"start {spec!r} is unknown; choose {EXAMPLES}")
     ops = balanced_ops(kind, nodes, rng)
     return Cell(kind, ops, makers[name]())
 
 
-def _watts_strogatz(nodes: int, numbers: list[float], rng: random.Random) -> tuple[Edge, ...]:
-    return watts_strogatz_edges(nodes, int(numbers[0]), numbers[1], rng)
+def _watts_strogatz(nodes: int, spec: str, rng: random.Random) -> tuple[Edge, ...]:
+    neighbours, probability = _numbers(spec.partition(":")[2], 2, spec)
+    return watts_strogatz_edges(nodes, _count(neighbours, spec), probability, rng)

@@ -86,8 +86,9 @@ class ConvCell(nn.Module):
         tensors = {0: x if self.pool is None else self.pool(x)}
         for name, node, inputs in self._walk:
             tensors[node] = self.nodes[name](_concat([tensors[i] for i in inputs]))
+        output = _concat([tensors[leaf] for leaf in self._leaves])
         shortcut = x if self.shortcut is None else self.shortcut(x)
-        return shortcut + _concat([tensors[leaf] for leaf in self._leaves])
+        return shortcut + output
 
 
 class ConvNetwork(nn.Module):

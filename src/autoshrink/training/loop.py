@@ -123,6 +123,8 @@ class Training:
                 ended = "time limit"
                 break
             loss, correct = self._validate(validation)
+            if not math.isfinite(loss):
+                raise TrainingError(f"the validation loss became {loss} after epoch {epoch + 1}")
             accuracy = float(correct.sum()) / len(correct)
             curve.append(accuracy)
             if best is None or accuracy > best[0]:
@@ -141,7 +143,8 @@ class Training:
         """One pass: the running training loss at its end, or None when the candidate's time was up before."""
         generator = torch.Generator().manual_seed(derive_seed(self._seed, "epoch", epoch))
         order = torch.randperm(len(train), generator=generator).to(train.device)
-        batches = order.tensor_split(max(1, round(len(train) / self._recipe.batch)))
+        # Near-equal batches of at least the size asked for: none is so small that BN has nothing to average.
+        batches = order.tensor_split(max(1, len(train) // self._recipe.batch))
         losses, accuracies, seen, total = _Running(), _Running(), 0, 0.0
         running_loss = math.nan
         self._network.train()
@@ -222,11 +225,7 @@ def _parameter_groups(network: nn.Module, recipe: Recipe) -> list[dict[str, obje
     for name, module in network.named_modules():
         for parameter_name, parameter in module.named_parameters(recurse=False):
             strength = 0.0
-            if parameter_name == "weight" and isinstance(module, nn.Conv2d | nn.Linear) and not _is_depthwise(module):
+            if parameter_name == "weight" and isinstance(module, nn.Conv2d | nn.Linear) and ".depthwise." not in name:
                 strength = recipe.shortcut_l2 if ".shortcut." in name else recipe.l2
             strengths.setdefault(2 * strength, []).append(parameter)
     return [{"params": parameters, "weight_decay": strength} for strength, parameters in strengths.items()]
-
-
-def _is_depthwise(module: nn.Module) -> bool:
-    return isinstance(module, nn.Conv2d) and module.groups > 1

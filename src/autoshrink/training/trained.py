@@ -83,9 +83,9 @@ class TrainedEvaluator:
 
     def _train_one(self, job: Job, clock: Clock) -> Evaluation:
         architecture = self._architecture(job.cell)
-        network = build(architecture, seed=job.seed)
         training: Training | None = None
         try:
+            network = build(architecture, seed=job.seed)
             # Channels last: 2.5 times as fast as channels first on the CPU for these small depthwise convolutions.
             network.to(self._train.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             training = Training(
@@ -131,6 +131,7 @@ def out_of_memory(error: RuntimeError | MemoryError) -> str:
     """
     text = str(error)
     known = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    if known or "not enough memory" in text or "can't allocate memory" in text:
+    signs = ("not enough memory", "can't allocate memory", "Storage size calculation overflowed")
+    if known or any(sign in text for sign in signs):
         return f"out of memory: {text.splitlines()[0] if text else 'no room for a tensor'}"
     raise error
