@@ -355,9 +355,22 @@ def _rings(*lengths: int) -> tuple[Edge, ...]:
     return tuple(edges)
 
 
+def _matched(seed: int) -> tuple[Edge, ...]:
+    """Two layers of eight equal nodes, three links each, at random.
+
+    No two nodes are equivalent, yet refinement sees no difference, and pinning any one of them splits all others.
+    """
+    rng, links = random.Random(seed), set[Edge]()
+    while len(links) < 24:
+        links = {(node, 8 + end) for _ in range(3) for node, end in enumerate(rng.sample(range(1, 9), 8), start=1)}
+    return (*((0, node) for node in range(1, 9)), *sorted(links))
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [
+        (_matched(0), _matched(1)),
+        (_matched(2), _matched(3)),
         (_layers(15), _layers(14)),
         (_chains(7, 2), (*_chains(7, 2), (2, 3))),
         (_chains(4, 3), _chains(3, 4)),
@@ -369,6 +382,7 @@ def _rings(*lengths: int) -> tuple[Edge, ...]:
 )
 def test_highly_symmetric_cells_get_a_key_too(one: tuple[Edge, ...], other: tuple[Edge, ...]) -> None:
     cells = [Cell("conv", ("input",) + ("conv1x1",) * max(j for _, j in edges), edges) for edges in (one, other)]
+    assert not nx.is_isomorphic(*(_used(cell) for cell in cells))
     keys = []
     for cell in cells:
         copies = {_relabelled(cell, random.Random(seed)).key for seed in range(5)}

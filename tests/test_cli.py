@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,10 @@ from rich.console import Console
 from autoshrink import zoo
 from autoshrink.cell import Cell
 from autoshrink.cli import quantities, run
+from autoshrink.evaluation import Job
 from autoshrink.progress import duration, millions, observed
 from autoshrink.run import Loop
+from autoshrink.score import Evaluation, Spent
 from fakes import FakeEvaluator, new_store
 
 QUICK = (
@@ -289,6 +292,22 @@ def test_without_a_terminal_there_is_a_line_a_step(tmp_path: Path) -> None:
     assert steps[0].startswith("step   0  start     6 edges   S ")
     assert lines[-1] == "note: mind the gap"
     assert not any("\x1b" in line for line in lines)
+
+
+class WeeksEvaluator(FakeEvaluator):
+    def _measure(self, job: Job) -> Evaluation:
+        return replace(super()._measure(job), spent=Spent(seconds=3600.0))
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_long_search_is_announced_once(tmp_path: Path, terminal: bool) -> None:
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=200, color_system=None)
+    with observed(console, lambda _: None) as observer, new_store(tmp_path / "run") as store:
+        Loop(store, WeeksEvaluator(), watcher=observer.watcher).run()
+    assert isinstance(console.file, io.StringIO)
+    shown = console.file.getvalue()
+    assert shown.count("this search will take about ") == 1
+    assert "for a first look: --time-limit 1h" in shown
 
 
 def test_on_a_terminal_it_is_live(tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def _pooled(x: Tensor, pool: int) -> Tensor:
 
 
 @given(_architectures())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_the_forward_pass_is_the_described_one(architecture: Architecture) -> None:
     network = _lived_in(build(architecture, seed=3)).double()
     reference = _Reference(architecture, dict(network.state_dict()))
@@ -144,7 +144,7 @@ def test_the_forward_pass_is_the_described_one(architecture: Architecture) -> No
 
 
 @given(_architectures())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_every_tensor_has_its_planned_shape(architecture: Architecture) -> None:
     network, plan, seen = build(architecture, seed=0).eval(), architecture.plan(), {}
     for name, module in network.named_modules():

@@ -193,7 +193,6 @@ def test_a_bad_spec_is_refused_by_name(spec: str, nodes: int, said: str) -> None
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.xfail(reason="int() cuts 2.5 to 2 and raises ValueError on nan; what follows complete: is not read")
 @pytest.mark.parametrize("spec", ["ba:2.5", "ba:nan", "ba:inf", "ws:4.5,0.5", "ws:nan,0.5", "complete:3"])
 def test_numbers_that_are_no_counts_are_refused_by_name(spec: str) -> None:
     with pytest.raises(InputError, match=spec.split(":", maxsplit=1)[0]):

@@ -79,8 +79,8 @@ class Recipe(_Section):
     patience: PositiveInt | None = 5
     """Stop after so many epochs in a row without a new best validation accuracy."""
     floor_epoch: NonNegativeInt | None = 3
-    """Stop at this epoch (from 0) when the accuracy is not yet a ninth of the way from chance to perfect (.20 for ten
-    classes, the released threshold)."""
+    """Stop at this epoch (from 0) when the accuracy is below twice chance, or, for few classes, a ninth of the way from
+    chance to perfect: .20 for ten classes, the released threshold."""
     overfit_ratio: PositiveFloat | None = None
     """Stop when the validation loss exceeds this many running training losses; 3 in the released search. Off by
     default: where an epoch has few batches, BN's running statistics lag, and the rule ends large cells after two

@@ -21,6 +21,8 @@ from autoshrink.watching import Observer, Progress, Watcher
 
 PLAIN_SECONDS = 30.0
 """Without a terminal, a line about a step under way at most so often."""
+LONG_SECONDS = 2 * 3600.0
+"""A search expected to take longer than this is remarked upon."""
 
 
 def duration(seconds: float | None) -> str:
@@ -56,14 +58,33 @@ def step_line(candidate: Candidate, score: float, comparison: Comparison | None)
     return f"step {candidate.step:>3}  {what:<8}{len(candidate.cell.edges):>3} edges   {figures}{evidence}"
 
 
-class _Plain(Watcher):
+class _Narrator(Watcher):
+    """Says, once, when a search is going to be long, and what would make it shorter."""
+
+    def __init__(self, remark: Callable[[str], None]) -> None:
+        self._remark = remark
+        self._warned = False
+
+    def progress(self, progress: Progress) -> None:
+        left = progress.seconds_left
+        if not self._warned and left is not None and left > LONG_SECONDS:
+            self._warned = True
+            self._remark(
+                f"this search will take about {duration(left)}; for a first look: --time-limit 1h, or "
+                "--size 16 --nodes 6 --train-per-class 200 --epochs 8"
+            )
+
+
+class _Plain(_Narrator):
     """Lines for logs and pipes."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+    def __init__(self, say: Callable[[str], None], remark: Callable[[str], None]) -> None:
+        super().__init__(remark)
         self._say = say
         self._last = time.monotonic()
 
     def progress(self, progress: Progress) -> None:
+        super().progress(progress)
         now = time.monotonic()
         if now - self._last < PLAIN_SECONDS:
             return
@@ -82,10 +103,11 @@ def _under_way(progress: Progress) -> str:
     return f"measuring the finalists again, fresh seed {progress.step + 1}: {counted}"
 
 
-class _Live(Watcher):
+class _Live(_Narrator):
     """A bar of edges gone, the step under way, the best so far and the time left, redrawn in place."""
 
-    def __init__(self, console: Console, live: Live) -> None:
+    def __init__(self, console: Console, live: Live, remark: Callable[[str], None]) -> None:
+        super().__init__(remark)
         self._console = console
         self._live = live
         self._progress: Progress | None = None
@@ -93,6 +115,7 @@ class _Live(Watcher):
         self._epoch = ""
 
     def progress(self, progress: Progress) -> None:
+        super().progress(progress)
         self._progress, self._told_at, self._epoch = progress, time.monotonic(), ""
         self._live.update(self)
 
@@ -138,10 +161,13 @@ def observed(console: Console, on_run: Callable[[Path], None]) -> Iterator[Obser
         def say(text: str) -> None:
             console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-        yield Observer(watcher=_Plain(say), on_run=on_run, remark=lambda text: say(f"note: {text}"))
+        def plain_remark(text: str) -> None:
+            say(f"note: {text}")
+
+        yield Observer(watcher=_Plain(say, plain_remark), on_run=on_run, remark=plain_remark)
         return
     with Live(console=console, refresh_per_second=4, transient=True) as live:
-        watcher = _Live(console, live)
+        watcher = _Live(console, live, remark)
 
         def decoding(done: int, total: int) -> None:
             live.update(Text(f"decoding images: {done:,} of {total:,}"))

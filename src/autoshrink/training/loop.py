@@ -206,8 +206,9 @@ class Training:
         since_best = len(curve) - 1 - curve.index(max(curve))
         if recipe.patience is not None and since_best >= recipe.patience:
             return f"no better for {recipe.patience} epochs"
+        # .20 for ten classes, as released; twice chance would be perfection for two.
         chance = 1 / self._classes
-        floor = chance + (1 - chance) / 9
+        floor = min(2 * chance, chance + (1 - chance) / 9)
         if recipe.floor_epoch is not None and len(curve) - 1 == recipe.floor_epoch and curve[-1] < floor:
             return f"accuracy {curve[-1]:.3f} below {floor:.3f} after epoch {len(curve)}"
         if recipe.overfit_ratio is not None and not loss <= recipe.overfit_ratio * running_loss:
