@@ -21,7 +21,7 @@ from autoshrink import zoo
 from autoshrink.cell import Cell
 from autoshrink.cli import quantities, run
 from autoshrink.evaluation import Job
-from autoshrink.progress import duration, millions, observed
+from autoshrink.progress import observed
 from autoshrink.run import Loop
 from autoshrink.score import Evaluation, Spent
 from fakes import FakeEvaluator, new_store
@@ -267,12 +267,6 @@ def test_counts(text: str, value: int) -> None:
 @pytest.mark.parametrize(("text", "value"), [("90", 90), ("90s", 90), ("20m", 1200), ("1.5h", 5400), ("2 min", 120)])
 def test_times(text: str, value: float) -> None:
     assert quantities.seconds(text) == value
-
-
-def test_figures_as_people_read_them() -> None:
-    assert [duration(value) for value in (None, 9.4, 75, 3900)] == ["…", "9 s", "1 min 15 s", "1 h 05 min"]
-    shown = [millions(value) for value in (27_673_216, 279_296, 14_496, 3.35e11)]
-    assert shown == ["27.7M", "0.28M", "14.5k", "335G"]
 
 
 def watch(folder: Path, *, terminal: bool) -> str:

@@ -14,13 +14,14 @@ import autoshrink
 ROOT = Path(autoshrink.__file__).parent
 
 LAYERS = [
-    {"errors", "seeding"},
+    {"errors", "seeding", "version"},
     {"cell"},
     {"priors", "architecture"},
     {"cost", "zoo", "score"},
     {"config", "loading", "networks", "evaluation"},
     {"record", "strategies", "drawing", "data"},
-    {"store", "watching", "report", "training"},
+    {"store", "watching", "words"},
+    {"report", "training"},
     {"results", "run", "progress"},
     {"launch"},
     {"cli"},
@@ -76,5 +77,5 @@ def test_torchvision_is_never_imported() -> None:
 
 
 def test_everything_public_is_there_and_documented() -> None:
-    for name in autoshrink.__all__:
+    for name in set(autoshrink.__all__) - {"__version__"}:
         assert getattr(autoshrink, name).__doc__, name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import subprocess
@@ -252,3 +253,17 @@ def test_the_environment_is_on_record(whole: Path) -> None:
     assert environment["torch"]
     assert environment["autoshrink"]
     assert environment["device"] in ("cpu", "cuda", "mps")
+
+
+@pytest.mark.data
+@pytest.mark.skipif("AUTOSHRINK_DATA" not in os.environ, reason="AUTOSHRINK_DATA does not name a folder with cifar10")
+def test_real_photographs_are_searched(tmp_path: Path) -> None:
+    settings = TINY | {"data": {"spec": "cifar10", "size": 8, "train_per_class": 60, "validation_per_class": 30}}
+    record = autoshrink.search(settings | {"recipe": {"epochs": 4, "batch": 32}}, run=tmp_path / "run")
+    best, complete = record.best(), record.complete()
+    assert record.data["input"] == [3, 8, 8]
+    assert len(record.data["classes"]) == 10
+    assert best is not None
+    assert complete is not None
+    assert best.performance > 0.15, "ten classes: guessing gives .1"
+    assert best.score >= complete.score or best.cell == complete.cell

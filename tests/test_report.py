@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from autoshrink import words
 from autoshrink.architecture import proxy_architecture
 from autoshrink.cell import Cell, Edge
 from autoshrink.config import resolve
 from autoshrink.cost import count
 from autoshrink.record import Event, RunRecord, replay
-from autoshrink.report import render, story, summary_svg, words
+from autoshrink.report import render, story, summary_svg
 from autoshrink.report.page import ARXIV
 from autoshrink.score import Comparison, Evaluation, Resources, Spent, compare
 

@@ -20,13 +20,12 @@ from autoshrink.loading import load
 from autoshrink.record import RunRecord
 from autoshrink.score import Evaluation, Score
 from autoshrink.store import read_record
+from autoshrink.version import __version__
 from autoshrink.watching import Observer, Watcher
 
 if TYPE_CHECKING:
     from autoshrink.launch import resume, search
     from autoshrink.networks import build
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Architecture",
@@ -43,6 +42,7 @@ __all__ = [
     "SearchError",
     "SearchSettings",
     "Watcher",
+    "__version__",
     "build",
     "count",
     "load",

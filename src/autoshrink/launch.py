@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 
-from autoshrink import __version__
 from autoshrink.architecture import Architecture, proxy_architecture
 from autoshrink.cell import Cell
 from autoshrink.config import Overrides, SearchSettings, merge, resolve
@@ -29,6 +28,7 @@ from autoshrink.store import Store, opening, read_record
 from autoshrink.training.device import choose_device, choose_precision, describe
 from autoshrink.training.images import DeviceImages, Normalisation
 from autoshrink.training.trained import Fidelity, TrainedEvaluator
+from autoshrink.version import __version__
 from autoshrink.watching import Observer
 
 

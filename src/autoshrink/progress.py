@@ -14,6 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from autoshrink import words
 from autoshrink.cell import Cell
 from autoshrink.record import Candidate
 from autoshrink.score import Comparison
@@ -25,25 +26,6 @@ LONG_SECONDS = 2 * 3600.0
 """A search expected to take longer than this is remarked upon."""
 
 
-def duration(seconds: float | None) -> str:
-    """``45 s``, ``3 min 20 s``, ``2 h 05 min``; ``…`` where unknown."""
-    if seconds is None:
-        return "…"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
-def millions(value: float) -> str:
-    """A count of MACs or parameters with three significant digits: ``27.7M``, ``0.28M``, ``14.5k``."""
-    if value >= 1e6:
-        return f"{value / 1e6:.3g}M" if value < 1e9 else f"{value / 1e9:.3g}G"
-    return f"{value / 1e6:.2f}M" if value >= 1e5 else f"{value / 1e3:.3g}k"
-
-
 def step_line(candidate: Candidate, score: float, comparison: Comparison | None) -> str:
     """One line about a finished step."""
     evaluation = candidate.evaluation
@@ -51,7 +33,9 @@ def step_line(candidate: Candidate, score: float, comparison: Comparison | None)
     if evaluation.performance is None:
         figures = f"failed: {evaluation.reason}"
     else:
-        figures = f"S {score:.4f}   accuracy {evaluation.performance:.4f}   {millions(evaluation.resources.macs)} MACs"
+        figures = (
+            f"S {score:.4f}   accuracy {evaluation.performance:.4f}   {words.quantity(evaluation.resources.macs)} MACs"
+        )
     evidence = ""
     if comparison is not None and comparison.standard_error is not None:
         evidence = f"   {comparison.difference:+.4f} ± {comparison.standard_error:.4f} to the next"
@@ -70,7 +54,7 @@ class _Narrator(Watcher):
         if not self._warned and left is not None and left > LONG_SECONDS:
             self._warned = True
             self._remark(
-                f"this search will take about {duration(left)}; for a first look: --time-limit 1h, or "
+                f"this search will take about {words.duration(left)}; for a first look: --time-limit 1h, or "
                 "--size 16 --nodes 6 --train-per-class 200 --epochs 8"
             )
 
@@ -89,11 +73,15 @@ class _Plain(_Narrator):
         if now - self._last < PLAIN_SECONDS:
             return
         self._last = now
-        self._say(f"{_under_way(progress)}; about {duration(progress.seconds_left)} left")
+        self._say(f"{_under_way(progress)}; {_left(progress.seconds_left)}")
 
     def decided(self, candidate: Candidate, score: float, comparison: Comparison | None) -> None:
         self._last = time.monotonic()
         self._say(step_line(candidate, score, comparison))
+
+
+def _left(seconds: float | None) -> str:
+    return "time left not known yet" if seconds is None else f"about {words.duration(seconds)} left"
 
 
 def _under_way(progress: Progress) -> str:
@@ -145,7 +133,7 @@ class _Live(_Narrator):
             best.append(f"S {progress.best_score:.4f} with {len(progress.best_cell.edges)} edges", style="")
         else:
             best.append("none yet", style="dim")
-        best.append(f"   about {duration(remaining)} left", style="cyan")
+        best.append(f"   {_left(remaining)}", style="cyan")
         return Group(bar, doing, best)
 
 

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from autoshrink import __version__
 from autoshrink.cli import data_commands, inspect_commands, search_commands
+from autoshrink.version import __version__
 
 app = typer.Typer(
     name="autoshrink",

@@ -11,12 +11,13 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from autoshrink import words
 from autoshrink.cli import quantities
 from autoshrink.cli.console import INTERRUPTED, print_json, stderr, stdout
 from autoshrink.config import merge, resolve
 from autoshrink.drawing import cell_text
 from autoshrink.errors import InputError
-from autoshrink.progress import duration, millions, observed
+from autoshrink.progress import observed
 from autoshrink.record import Figures, RunRecord
 from autoshrink.results import summary
 from autoshrink.store import check_readable
@@ -176,8 +177,8 @@ def print_result(record: RunRecord, folder: Path) -> None:
     spent, quoted = record.spent(), shlex.quote(str(folder))
     trained = sum(one.same_as is None for one in record.candidates)
     stdout.print(
-        f"{trained} candidates trained in {duration(record.active_seconds)}: {spent.images:,} images, "
-        f"{millions(spent.training_macs)} training MACs; {record.stopped or 'unfinished'}",
+        f"{trained} candidates trained in {words.duration(record.active_seconds)}: {spent.images:,} images, "
+        f"{words.quantity(spent.training_macs)} training MACs; {record.stopped or 'unfinished'}",
         markup=False,
     )
     stdout.print(f"\nreport:  {folder / 'report.html'}\ncell:    {folder / 'best.cell.json'}", markup=False)

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
 
+from autoshrink import words
 from autoshrink.config import SearchSettings, resolve
 from autoshrink.record import RunRecord
-from autoshrink.report import story, words
+from autoshrink.report import story
 from autoshrink.report.film import removed_words
 from autoshrink.report.story import Step
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
+from autoshrink import words
 from autoshrink.drawing import tag
 from autoshrink.record import Candidate, Figures, RunRecord
-from autoshrink.report import charts, story, words
+from autoshrink.report import charts, story
 from autoshrink.report.charts import Panel, Scale
 from autoshrink.score import Evaluation, Resources
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from html import escape
 
-from autoshrink import drawing
+from autoshrink import drawing, words
 from autoshrink.cell import Cell
 from autoshrink.drawing import Layout, tag
 from autoshrink.record import RunRecord
-from autoshrink.report import story, words
+from autoshrink.report import story
 from autoshrink.report.story import Step
 
 

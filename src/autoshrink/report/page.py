@@ -6,10 +6,10 @@ import json
 from html import escape
 from importlib import resources
 
-from autoshrink import drawing
+from autoshrink import drawing, words
 from autoshrink.cell import Cell
 from autoshrink.record import Figures, RunRecord
-from autoshrink.report import facts, figures, film, story, words
+from autoshrink.report import facts, figures, film, story
 from autoshrink.score import Resources
 
 ARXIV = "https://arxiv.org/abs/1911.09251"
@@ -90,7 +90,7 @@ def _stats(record: RunRecord) -> str:
         new = getattr(best.recorded.resources, field)
         old = getattr(other.recorded.resources, field) if other else None
         delta = None if old is None else (words.change(new, old), f"{_start(record)} {words.resource(old, field)}")
-        rows.append(_stat(title, new, words.resource(new, field), delta))
+        rows.append(_stat(title, new, words.resource(new, field), delta, worse="+"))
     return f'<dl class="stats">{"".join(rows)}</dl>'
 
 
@@ -114,12 +114,16 @@ def _score_change(record: RunRecord, other: Figures | None) -> tuple[str, str] |
     return words.signed(best.score - other.score, 3), f"{_start(record)} {words.number(other.score, 3)}"
 
 
-def _stat(title: str, value: float, shown: str, delta: tuple[str, str] | None) -> str:
-    """One figure; `delta` is its change against the starting cell and that cell's own figure."""
+def _stat(title: str, value: float, shown: str, delta: tuple[str, str] | None, *, worse: str = "−") -> str:
+    """One figure; `delta` is its change against the starting cell and that cell's own figure.
+
+    `worse` is the sign of a change for the worse.
+    """
     change, reference = delta or ("", "")
+    kind = "delta worse" if change.startswith(worse) else "delta"
     return (
         f'<div><dt>{escape(title)}</dt><dd class="big"><data value="{value!r}">{shown}</data></dd>'
-        f'<dd class="delta">{escape(change)}</dd><dd class="ref">{escape(reference)}</dd></div>'
+        f'<dd class="{kind}">{escape(change)}</dd><dd class="ref">{escape(reference)}</dd></div>'
     )
 
 

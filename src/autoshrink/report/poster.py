@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from html import escape
 
-from autoshrink import drawing
+from autoshrink import drawing, words
 from autoshrink.cell import Cell
 from autoshrink.drawing import tag
 from autoshrink.record import Figures, RunRecord
-from autoshrink.report import charts, figures, story, words
+from autoshrink.report import charts, figures, story
 from autoshrink.report.charts import Panel, Scale
 from autoshrink.report.figures import Box
 
@@ -125,7 +125,8 @@ def _figures(record: RunRecord) -> str:
         x = 636.0 + (0, 220, 380)[position]
         parts.append(charts.label(x, 128, title, kind="sub"))
         parts.append(charts.label(x, 157, value, kind="figure"))
-        parts.append(charts.label(x, 178, delta, kind="delta"))
+        worse = "−" if title == "accuracy" else "+"
+        parts.append(charts.label(x, 178, delta, kind="sub" if delta.startswith(worse) else "delta"))
     return "".join(parts)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from autoshrink import words
 from autoshrink.cell import Cell, Edge
 from autoshrink.record import Candidate, Decision, Figures, RunRecord
-from autoshrink.report import words
 
 CLEAR = 2.0
 """Standard errors above which a lead is called larger than the noise."""
