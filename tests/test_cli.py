@@ -24,6 +24,7 @@ from autoshrink.evaluation import Job
 from autoshrink.progress import observed
 from autoshrink.run import Loop
 from autoshrink.score import Evaluation, Spent
+from autoshrink.store import read_record
 from fakes import FakeEvaluator, new_store
 
 QUICK = (
@@ -178,6 +179,18 @@ def test_cost_of_the_zoo_and_of_a_cell(cell_file: Path, capsys: pytest.CaptureFi
     assert counted["macs"] == macs
     assert run(["cost", str(cell_file), "--layers"]) == 0
     assert "stage3.cell1.node2.pointwise" in capsys.readouterr().out
+
+
+def test_show_tells_a_run_and_what_to_do_next(found: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["show", str(found)]) == 0
+    shown = capsys.readouterr().out
+    front = read_record(found).front()
+    assert "Pareto front" in shown
+    for evaluation in front:
+        assert f"{evaluation.resources.macs:,}" in shown
+    new_store(tmp_path / "begun").close()
+    assert run(["show", str(tmp_path / "begun")]) == 0
+    assert "nothing usable was measured yet" in capsys.readouterr().out
 
 
 def test_show_draws_and_writes_pictures(

@@ -142,6 +142,18 @@ def test_a_search_leaves_its_files(whole: Path) -> None:
     ]
 
 
+def test_a_report_that_cannot_be_written_loses_nothing(tmp_path: Path) -> None:
+    (tmp_path / "run" / "report.html").mkdir(parents=True)
+    with pytest.raises(RunError, match=r"report.html: cannot be written .*; the search is finished and kept: `autosh"):
+        autoshrink.search(TINY, run=tmp_path / "run")
+    best = read_record(tmp_path / "run").best()
+    assert best is not None
+    assert Cell.read(tmp_path / "run" / "best.cell.json") == best.cell
+    (tmp_path / "run" / "report.html").rmdir()
+    assert autoshrink.resume(tmp_path / "run").best() == best
+    assert (tmp_path / "run" / "report.html").is_file()
+
+
 def test_costs_are_counted_and_not_guessed(whole: Path) -> None:
     """Every candidate runs all its epochs here, so images and MACs follow from the settings."""
     record = read_record(whole)

@@ -17,7 +17,7 @@ from autoshrink.architecture import Architecture, proxy_architecture
 from autoshrink.cell import Cell
 from autoshrink.config import Overrides, SearchSettings, merge, resolve
 from autoshrink.data import Proxy, load_proxy
-from autoshrink.errors import DataError, InputError
+from autoshrink.errors import DataError, InputError, RunError
 from autoshrink.evaluation import Evaluator
 from autoshrink.priors import start_cell
 from autoshrink.record import RunRecord
@@ -110,7 +110,12 @@ def resume(run: str | os.PathLike[str], *, observer: Observer | None = None) -> 
 
 def _run(store: Store, evaluator: Evaluator, observer: Observer) -> RunRecord:
     record = Loop(store, evaluator, watcher=observer.watcher).run()
-    write_results(store.folder, record)
+    try:
+        write_results(store.folder, record)
+    except RunError as error:
+        raise RunError(
+            f"{error}; the search is finished and kept: `autoshrink resume {store.folder}` writes what is missing"
+        ) from error
     return record
 
 

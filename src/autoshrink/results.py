@@ -69,11 +69,10 @@ def write_results(folder: Path, record: RunRecord) -> None:
         RunError: a file cannot be written; the log is not touched.
     """
     best = record.best()
-    files = {"front.json": pretty(front(record)), "report.html": report.render(record, name=str(folder))}
     if best is not None:
-        files["best.cell.json"] = pretty(best.cell.to_json())
-    for name, text in files.items():
-        write_text(folder / name, text)
+        write_text(folder / "best.cell.json", pretty(best.cell.to_json()))
+    write_text(folder / "front.json", pretty(front(record)))
+    write_text(folder / "report.html", report.render(record, name=str(folder)))
 
 
 def write_text(path: Path, text: str) -> None:

@@ -9,8 +9,7 @@ import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 
-from autoshrink.cli.console import print_json, stderr, stdout
-from autoshrink.cli.search_commands import JsonOption
+from autoshrink.cli.console import JsonOption, print_json, stderr, stdout
 from autoshrink.data import fetch as fetch_data
 from autoshrink.data import list_data
 

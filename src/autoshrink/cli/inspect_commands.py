@@ -13,8 +13,8 @@ from autoshrink import report as reports
 from autoshrink import zoo as published
 from autoshrink.architecture import Architecture, proxy_architecture
 from autoshrink.cell import Cell
-from autoshrink.cli.console import print_json, stdout
-from autoshrink.cli.search_commands import JsonOption, print_result
+from autoshrink.cli.console import JsonOption, print_json, stdout
+from autoshrink.cli.result import print_front, print_result
 from autoshrink.cost import Cost, count
 from autoshrink.drawing import cell_svg, cell_text
 from autoshrink.errors import InputError
@@ -45,6 +45,7 @@ def show(
         if as_json:
             print_json(summary(record, run=folder))
         else:
+            print_front(record)
             print_result(record, folder)
         return
     found = load(target)

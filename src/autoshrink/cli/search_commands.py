@@ -9,21 +9,17 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
-from autoshrink import words
 from autoshrink.cli import quantities
-from autoshrink.cli.console import INTERRUPTED, print_json, stderr, stdout
+from autoshrink.cli.console import INTERRUPTED, JsonOption, print_json, stderr
+from autoshrink.cli.result import print_result
 from autoshrink.config import merge, resolve
-from autoshrink.drawing import cell_text
 from autoshrink.errors import InputError
 from autoshrink.progress import observed
-from autoshrink.record import Figures, RunRecord
+from autoshrink.record import RunRecord
 from autoshrink.results import summary
 from autoshrink.store import check_readable
 from autoshrink.watching import Observer
-
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, nothing else there.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -157,63 +153,6 @@ def _run(do: Callable[[Observer], RunRecord], *, as_json: bool) -> None:
         print_json(summary(record, run=folders[0]))
     else:
         print_result(record, folders[0])
-
-
-def print_result(record: RunRecord, folder: Path) -> None:
-    """The best cell beside the starting one, what the search cost, and what to do next."""
-    best, start = record.best(), record.complete()
-    if best is None:
-        stdout.print("nothing usable was measured yet")
-        return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("", "edges", "accuracy", "MACs", "params", "peak memory", "S"):
-        table.add_column(column, justify="left" if column == "" else "right")
-    if start is not None:
-        table.add_row(*_row("complete graph" if record.settings.start == "complete" else "starting cell", start))
-    table.add_row(*_row("best cell", best), style="bold green")
-    stdout.print(cell_text(best.cell), markup=False)
-    stdout.print(table)
-    stdout.print(_verdict(best, start), markup=False)
-    spent, quoted = record.spent(), shlex.quote(str(folder))
-    trained = sum(one.same_as is None for one in record.candidates)
-    stdout.print(
-        f"{trained} candidates trained in {words.duration(record.active_seconds)}: {spent.images:,} images, "
-        f"{words.quantity(spent.training_macs)} training MACs; {record.stopped or 'unfinished'}",
-        markup=False,
-    )
-    stdout.print(f"\nreport:  {folder / 'report.html'}\ncell:    {folder / 'best.cell.json'}", markup=False)
-    stdout.print("\nnext:", markup=False)
-    for command, why in (
-        (f"autoshrink show {quoted}", "this again"),
-        (f"autoshrink cost {shlex.quote(str(folder / 'best.cell.json'))} --layers", "what every layer costs"),
-        ("autoshrink search --data path/to/images --size 32", "the same on your own images"),
-    ):
-        stdout.print(f"  {command:<60} {why}", markup=False)
-
-
-def _row(name: str, figures: Figures) -> tuple[str, ...]:
-    accuracy = f"{100 * figures.performance:.2f} %"
-    if figures.performance_sd is not None:
-        accuracy = f"{100 * figures.performance:.2f} ± {100 * figures.performance_sd:.2f} %"
-    resources = figures.recorded.resources
-    return (
-        name,
-        str(len(figures.cell.edges)),
-        accuracy,
-        f"{resources.macs:,}",
-        f"{resources.params:,}",
-        f"{resources.memory / 1024:,.1f} KiB",
-        f"{figures.score:.4f}",
-    )
-
-
-def _verdict(best: Figures, start: Figures | None) -> str:
-    if start is None:
-        return "The starting cell could not be trained, so there is nothing to compare with."
-    macs = best.recorded.resources.macs / start.recorded.resources.macs - 1
-    points = 100 * (best.performance - start.performance)
-    seeds = f"mean of {len(best.repeats)} fresh seeds" if best.repeats else "one seed, as recorded in the search"
-    return f"{macs:+.0%} MACs, {points:+.2f} points of accuracy against it ({seeds})."
 
 
 def _given(value: dict[str, Any]) -> dict[str, Any]:
