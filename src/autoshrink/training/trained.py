@@ -86,7 +86,7 @@ class TrainedEvaluator:
         training: Training | None = None
         try:
             network = build(architecture, seed=job.seed)
-            # Channels last: 2.5 times as fast as channels first on the CPU for these small depthwise convolutions.
+            # Channels last: half as fast again as channels first on the CPU for these small depthwise convolutions.
             network.to(self._train.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             training = Training(
                 network,
