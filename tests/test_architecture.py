@@ -285,7 +285,7 @@ def test_unused_nodes_leave_no_trace_in_the_plan() -> None:
 
 def test_defaults_are_those_of_the_paper() -> None:
     value = {"cell": CELL, "input": [3, 32, 32], "classes": 10, "stages": [{"width": 16}]}
-    with pytest.raises(InputError, match="^format: Field required; an architecture has "):
+    with pytest.raises(InputError, match=r"^format: Field required; an architecture has "):
         Architecture.from_json(value)
     architecture = Architecture.from_json({"format": "autoshrink.architecture/1"} | value)
     assert (architecture.stem.channels, architecture.stem.stride) == (32, 1)
