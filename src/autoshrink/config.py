@@ -84,7 +84,7 @@ class Recipe(_Section):
     overfit_ratio: PositiveFloat | None = None
     """Stop when the validation loss exceeds this many running training losses; 3 in the released search. Off by
     default: where an epoch has few batches, BN's running statistics lag, and the rule ends large cells after two
-    epochs (on digits the complete graph then scored .13 to .43 instead of .98)."""
+    epochs (benchmarks/early_stops.py)."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """auto: bfloat16 autocast on CUDA devices that have it, float32 elsewhere."""
 
