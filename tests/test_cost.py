@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections import defaultdict
 from itertools import combinations
 
@@ -256,7 +257,10 @@ def _peak_bytes(architecture: Architecture) -> int:
 
 
 def _overwritten(traced: fx.GraphModule, node: fx.Node) -> fx.Node | None:
+    """The node whose tensor this one's result lies in; None for a tensor of its own."""
     inputs = node.all_input_nodes
+    if node.target is operator.getitem:
+        return inputs[0]  # every second pixel, as a view
     if node.op == "call_module":
         module = traced.get_submodule(str(node.target))
         return None if isinstance(module, nn.Conv2d | nn.Linear | nn.MaxPool2d) else inputs[0]

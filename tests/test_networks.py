@@ -1,5 +1,7 @@
 """Networks: shapes, the structure read off the module, a plain reference forward, and initial weights."""
 
+import subprocess
+import sys
 from itertools import combinations
 from typing import Any, get_args
 
@@ -203,7 +205,7 @@ def test_convolutions_have_the_described_kernels_and_no_bias() -> None:
     assert found["cells.stage1_cell1.nodes.node3.depthwise"] == (10, 10, 3, 1, 1, 10)
     assert found["cells.stage1_cell1.nodes.node4.pointwise"] == (10, 4, 1, 1, 0, 1)
     assert found["cells.stage1_cell1.shortcut"] == (6, 8, 1, 1, 0, 1)
-    assert found["cells.stage2_cell1.shortcut"] == (8, 10, 1, 2, 0, 1)
+    assert found["cells.stage2_cell1.shortcut"] == (8, 10, 1, 1, 0, 1), "the stride is taken before it"
     assert found["head"] == (10, 11, 1, 1, 0, 1)
     assert len(found) == 2 + 2 * (3 * 2 + 1 + 1)
     pools = [module for module in network.modules() if isinstance(module, nn.MaxPool2d)]
@@ -258,7 +260,7 @@ def test_the_empty_cell_adds_its_pooled_input_to_its_shortcut() -> None:
     first, second = (network.get_submodule(f"cells.stage{stage}_cell1") for stage in (1, 2))
     with torch.no_grad():
         torch.testing.assert_close(first(x.clone()), 2 * x)
-        shortcut = second.get_submodule("shortcut")(x)
+        shortcut = second.get_submodule("shortcut")(x[:, :, ::2, ::2])
         torch.testing.assert_close(second(x.clone()), shortcut + _pooled(x, 2))
 
 
@@ -328,3 +330,23 @@ def test_weights_are_glorot_normal_and_biases_zero() -> None:
         share_within_one_sigma = float((weight.abs() < expected).float().mean())
         assert abs(share_within_one_sigma - 0.6827) < 5 * 0.47 / weight.numel() ** 0.5
     assert not network.get_parameter("classifier.bias").detach().any()
+
+
+ODD_BATCHES = """
+import random
+import torch
+from autoshrink import build, proxy_architecture
+from autoshrink.priors import start_cell
+cell = start_cell("complete", kind="conv", nodes=5, rng=random.Random(0))
+network = build(proxy_architecture(cell, shape=(3, 16, 16), stem=16, widths=(8, 16, 32)), seed=0)
+network.to(memory_format=torch.channels_last)
+torch.set_num_threads(2)
+for _ in range(15):
+    images = torch.randn(137, 3, 16, 16).contiguous(memory_format=torch.channels_last)
+    network(images).square().mean().backward()
+"""
+
+
+def test_odd_batches_do_not_corrupt_memory() -> None:
+    """With the stride inside the 1×1 convolution, torch 2.13 ended this with a segmentation fault."""
+    assert subprocess.run([sys.executable, "-c", ODD_BATCHES], check=False).returncode == 0

@@ -75,9 +75,8 @@ class ConvCell(nn.Module):
         # ceil_mode gives ceil(H / pool), the size of the strided shortcut, for every H.
         self.pool = nn.MaxPool2d(plan.pool, ceil_mode=True) if plan.pool > 1 else None
         self.nodes = nn.ModuleDict({f"node{node.node}": _node(node, activation) for node in plan.nodes})
-        self.shortcut = (
-            _conv_bn(plan.in_channels, plan.out_channels, stride=plan.pool, activation=None) if plan.projects else None
-        )
+        self.shortcut = _conv_bn(plan.in_channels, plan.out_channels, activation=None) if plan.projects else None
+        self._stride = plan.pool
         self._walk = tuple((f"node{node.node}", node.node, node.inputs) for node in plan.nodes)
         self._leaves = plan.leaves
 
@@ -87,7 +86,9 @@ class ConvCell(nn.Module):
         for name, node, inputs in self._walk:
             tensors[node] = self.nodes[name](_concat([tensors[i] for i in inputs]))
         output = _concat([tensors[leaf] for leaf in self._leaves])
-        shortcut = x if self.shortcut is None else self.shortcut(x)
+        # The stride is taken here and not in the 1×1 convolution, which comes to the same: oneDNN's backward pass of a
+        # strided 1×1 convolution in channels-last memory writes past its buffer for odd batches (torch 2.13, CPU).
+        shortcut = x if self.shortcut is None else self.shortcut(x[:, :, :: self._stride, :: self._stride])
         return shortcut + output
 
 
