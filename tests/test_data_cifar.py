@@ -73,6 +73,7 @@ def _pickled_by_python_2(value: object) -> bytes:
 
 
 def test_pickles_of_python_2(tmp_path: Path) -> None:
+    # pickle.loads reads what this module pickled itself a line ago; the product reads archives with its own unpickler.
     files = {name: _pickled_by_python_2(pickle.loads(data)) for name, data in cifar_python().items()}
     assert b"cnumpy.core.multiarray\n_reconstruct" in files["data_batch_1"]
     train = load_split(str(written(tmp_path / "cifar-10-batches-py", files)), "train", size=None)
