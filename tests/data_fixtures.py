@@ -4,6 +4,7 @@ import io
 import json
 import pickle
 import tarfile
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -107,4 +108,34 @@ def parquet(
         features = {image_column: {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": list(names)}}
         table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
     pq.write_table(table, path, row_group_size=row_group_size)
+    return path
+
+
+def sentences(count: int, *, start: int = 0) -> list[str]:
+    """Return so many lines, all different, of words some of which are rare."""
+    return [f"line {number} of the text has word{number * number % 23} in it" for number in range(start, start + count)]
+
+
+def text_file(path: Path, lines: Sequence[str]) -> Path:
+    """Write lines as a UTF-8 file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes("".join(f"{line}\n" for line in lines).encode())
+    return path
+
+
+def penn(folder: Path, counts: tuple[int, int, int] = (60, 12, 12), *, pattern: str = "ptb.{}.txt") -> Path:
+    """Write train, valid and test files of different lines, tokenised with `<unk>`; test has words of its own."""
+    start = 0
+    for split, count in zip(("train", "valid", "test"), counts, strict=True):
+        lines = [f" {line} <unk> " for line in sentences(count, start=start)]
+        text_file(folder / pattern.format(split), [f"{line}unseen " for line in lines] if split == "test" else lines)
+        start += count
+    return folder
+
+
+def zipped(path: Path, files: Mapping[str, bytes]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
     return path

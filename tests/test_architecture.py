@@ -10,7 +10,21 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from autoshrink import load, zoo
-from autoshrink.architecture import ActivationName, Architecture, CellPlan, NodePlan, Stage, proxy_architecture
+from autoshrink.architecture import (
+    ActivationName,
+    Architecture,
+    CellPlan,
+    ConvArchitecture,
+    LanguageModel,
+    LibraryArchitecture,
+    NodePlan,
+    RecurrentArchitecture,
+    RecurrentNode,
+    Stage,
+    language_model,
+    proxy_architecture,
+    recurrent_proxy,
+)
 from autoshrink.cell import Cell
 from autoshrink.errors import InputError
 
@@ -98,8 +112,10 @@ def test_an_architecture_survives_its_file(value: dict[str, Any]) -> None:
         ("head", {"channels": 8, "x": 1}, "head.x: Extra inputs are not permitted"),
         ("format", "autoshrink.architecture/2", "format: Input should be 'autoshrink.architecture/1'"),
         ("format", "autoshrink.cell/1", "format: Input should be"),
-        ("kind", "recurrent", "architecture kind 'recurrent' cannot be built"),
-        ("kind", "transformer", "architecture kind 'transformer' cannot be built"),
+        ("kind", "recurrent", "cell: a recurrent architecture needs a recurrent cell, not a conv one"),
+        ("kind", "lstm", "cell: Input should be None"),
+        ("kind", "transformer", "architecture kind 'transformer' cannot be built by this version; it knows conv, "),
+        ("kind", ["conv"], "architecture kind ['conv'] cannot be built"),
         ("cell", None, "cell: a cell is a JSON object, not None"),
         ("cell", "shrinkcnn-a", "cell: a cell is a JSON object"),
         ("cell.kind", "recurrent", "cell: node 1: operation 'sepconv3x3' is unknown in a recurrent cell"),
@@ -152,7 +168,7 @@ def test_a_recurrent_cell_does_not_fit_into_a_conv_architecture() -> None:
 
 
 def test_an_architecture_cannot_be_changed() -> None:
-    architecture = Architecture.from_json(CONTRACT)
+    architecture = ConvArchitecture.from_json(CONTRACT)
     with pytest.raises(ValidationError, match="frozen"):
         architecture.classes = 11
     with pytest.raises(ValidationError, match="frozen"):
@@ -191,23 +207,6 @@ def test_load_finds_cells_architectures_and_the_zoo(tmp_path: Path) -> None:
     assert load("shrinkcnn-a") == zoo.get("shrinkcnn-a")
 
 
-def test_an_unknown_name_hints_at_a_near_one() -> None:
-    with pytest.raises(
-        InputError, match=r"shrinkcnn_a: neither a file nor a name in the zoo; did you mean shrinkcnn-a\?"
-    ):
-        load("shrinkcnn_a")
-    with pytest.raises(InputError, match=r"resnet50: .*; it has shrinkcnn-a, shrinkcnn-b"):
-        load("resnet50")
-
-
-def test_the_zoo_holds_the_released_cell() -> None:
-    assert zoo.names() == ("shrinkcnn-a", "shrinkcnn-b")
-    first, second = (zoo.get(name) for name in zoo.names())
-    assert first.cell == second.cell == Cell.from_json(CELL)
-    assert (first.activation, second.activation) == ("relu", "swish")
-    assert first.model_dump(exclude={"activation"}) == second.model_dump(exclude={"activation"})
-
-
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -229,7 +228,7 @@ def test_a_proxy_network_of_bad_sizes_is_refused(options: dict[str, Any], said: 
 
 def test_every_shape_of_a_network_with_odd_sizes() -> None:
     """33×17 pixels: the stem's stride makes 17×9, pooling by 2 makes 9×5, by 3 makes 3×2; by 4, then 1×1."""
-    architecture = Architecture.from_json(
+    architecture = ConvArchitecture.from_json(
         _changed("input", [1, 33, 17])
         | {"stem": {"channels": 5, "stride": 2}, "head": {"channels": 7}, "classes": 4}
         | {"stages": [{"cells": 2, "width": w, "pool": p} for w, p in ((3, 1), (4, 2), (6, 3), (6, 4))]}
@@ -261,7 +260,7 @@ def test_every_shape_of_a_network_with_odd_sizes() -> None:
 
 
 def test_pooling_a_single_pixel_changes_nothing_and_needs_no_projection() -> None:
-    architecture = Architecture.from_json(
+    architecture = ConvArchitecture.from_json(
         _changed("input", [1, 1, 1])
         | {"stem": {"channels": 8, "stride": 3}, "stages": [{"cells": 1, "width": 4, "pool": 3}]}
     )
@@ -271,7 +270,7 @@ def test_pooling_a_single_pixel_changes_nothing_and_needs_no_projection() -> Non
 
 
 def test_the_empty_cell_passes_its_channels_on() -> None:
-    plan = Architecture.from_json(_changed("cell.edges", [])).plan()
+    plan = ConvArchitecture.from_json(_changed("cell.edges", [])).plan()
     assert [cell.out_channels for cell in plan.cells] == [32, 32, 32]
     assert [cell.projects for cell in plan.cells] == [False, True, True]
     assert [cell.nodes for cell in plan.cells] == [(), (), ()]
@@ -279,15 +278,143 @@ def test_the_empty_cell_passes_its_channels_on() -> None:
 
 
 def test_unused_nodes_leave_no_trace_in_the_plan() -> None:
-    short: CellPlan = Architecture.from_json(_changed("cell.edges", [[0, 2], [1, 3]])).plan().cells[0]
+    short: CellPlan = ConvArchitecture.from_json(_changed("cell.edges", [[0, 2], [1, 3]])).plan().cells[0]
     assert short.nodes == (NodePlan(2, "sepconv3x3", (0,), 32, 16, is_leaf=True),)
 
 
 def test_defaults_are_those_of_the_paper() -> None:
     value = {"cell": CELL, "input": [3, 32, 32], "classes": 10, "stages": [{"width": 16}]}
     with pytest.raises(InputError, match=r"^format: Field required; an architecture has "):
-        Architecture.from_json(value)
-    architecture = Architecture.from_json({"format": "autoshrink.architecture/1"} | value)
+        ConvArchitecture.from_json(value)
+    architecture = ConvArchitecture.from_json({"format": "autoshrink.architecture/1"} | value)
     assert (architecture.stem.channels, architecture.stem.stride) == (32, 1)
     assert architecture.stages == (Stage(cells=1, width=16, pool=1),)
     assert (architecture.head, architecture.activation) == (None, "relu")
+
+
+# Language models
+
+RECURRENT_CELL: dict[str, Any] = {
+    "format": "autoshrink.cell/1",
+    "kind": "recurrent",
+    "ops": ["input", "tanh", "relu", "identity", "sigmoid"],
+    "edges": [[0, 1], [0, 3], [1, 3]],
+}
+RECURRENT: dict[str, Any] = {
+    "format": "autoshrink.architecture/1",
+    "kind": "recurrent",
+    "cell": RECURRENT_CELL,
+    "vocabulary": 10000,
+    "width": 745,
+}
+LSTM = {"format": "autoshrink.architecture/1", "kind": "lstm", "vocabulary": 20, "width": 3, "layers": 2}
+
+
+def test_every_kind_has_its_class() -> None:
+    rows: list[tuple[dict[str, Any], type[Architecture]]] = [
+        (CONTRACT, ConvArchitecture),
+        (RECURRENT, RecurrentArchitecture),
+        (LSTM, LibraryArchitecture),
+        (LSTM | {"kind": "gru"}, LibraryArchitecture),
+    ]
+    for value, its_class in rows:
+        found = Architecture.from_json(value)
+        assert found.__class__ is its_class
+        assert its_class.from_json(value) == found
+        assert found.to_json() == value
+        assert (found.cell is None) == (its_class is LibraryArchitecture)
+        assert isinstance(found, LanguageModel) == (its_class is not ConvArchitecture)
+        for other in {row[1] for row in rows} - {its_class}:
+            with pytest.raises(InputError, match=rf"kind '{found.kind}' cannot be built as {other.__name__}; it knows"):
+                other.from_json(value)
+
+
+def test_a_missing_kind_is_conv() -> None:
+    assert Architecture.from_json(_changed("kind", ...)) == Architecture.from_json(CONTRACT)
+
+
+@st.composite
+def _language_models(draw: st.DrawFn) -> dict[str, Any]:
+    sizes = {"vocabulary": draw(st.integers(2, 10**6)), "width": draw(st.integers(1, 10**4))}
+    if draw(st.booleans()):
+        return LSTM | sizes | {"kind": draw(st.sampled_from(["lstm", "gru"])), "layers": draw(st.integers(1, 9))}
+    edges = draw(st.lists(st.sampled_from([[i, j] for j in range(5) for i in range(j)]), unique_by=tuple))
+    cell = Cell.from_json(RECURRENT_CELL | {"edges": edges})
+    value = RECURRENT | sizes | {"cell": cell.to_json()}
+    if draw(st.booleans()):
+        value["aggregate"] = "sum"
+    if draw(st.booleans()):
+        nodes = st.sampled_from(cell.reachable[1:] or (0,))
+        value["output"] = draw(st.lists(nodes, min_size=1, unique=True).map(sorted))
+    return value
+
+
+@given(_language_models())
+@settings(deadline=None)
+def test_a_language_model_survives_its_file(value: dict[str, Any]) -> None:
+    architecture = Architecture.from_json(value)
+    assert architecture.to_json() == value
+    assert Architecture.from_json(json.loads(json.dumps(architecture.to_json()))) == architecture
+    assert hash(architecture) == hash(Architecture.from_json(value))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"vocabulary": 1}, "vocabulary: Input should be greater than or equal to 2 (got 1)"),
+        ({"width": 0}, "width: Input should be greater than 0 (got 0)"),
+        ({"width": 2.0}, "width: Input should be a valid integer"),
+        ({"aggregate": "max"}, "aggregate: Input should be 'mean' or 'sum' (got 'max')"),
+        ({"output": "all"}, "output: the output is 'leaves' or a list of node numbers (got 'all')"),
+        ({"output": []}, "output: the output is 'leaves' or a list of node numbers (got [])"),
+        ({"output": [True]}, "output: the output is 'leaves' or a list of node numbers"),
+        ({"output": [0]}, "output: output nodes must ascend and be among the nodes in use, 1, 3 (got"),
+        ({"output": [2]}, "output: output nodes must ascend and be among the nodes in use, 1, 3 (got"),
+        ({"output": [3, 1]}, "output: output nodes must ascend"),
+        ({"output": [1, 1]}, "output: output nodes must ascend"),
+        ({"cell": CELL}, "cell: a recurrent architecture needs a recurrent cell, not a conv one"),
+        ({"cell": None}, "cell: a cell is a JSON object"),
+        ({"layers": 2}, "layers: Extra inputs are not permitted"),
+        ({"kind": "gru"}, "cell: Input should be None"),
+        (LSTM | {"layers": 0, "cell": None}, "layers: Input should be greater than 0 (got 0)"),
+    ],
+)
+def test_a_wrong_field_of_a_language_model_is_named(changes: dict[str, Any], said: str) -> None:
+    value = changes if "format" in changes else RECURRENT | changes
+    with pytest.raises(InputError) as caught:
+        Architecture.from_json(value)
+    assert str(caught.value).startswith(said)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_plan_of_a_recurrent_network() -> None:
+    """Node 4 is out of use and node 2 is as well, so only nodes 1 and 3 are there; 3 reads 0 and 1."""
+    plan = RecurrentArchitecture.from_json(RECURRENT).plan()
+    assert plan.nodes == (RecurrentNode(1, "tanh", (0,)), RecurrentNode(3, "identity", (0, 1)))
+    assert plan.edges == ((0, 1), (0, 3), (1, 3))
+    assert (plan.vocabulary, plan.width, plan.aggregate, plan.outputs) == (10000, 745, "mean", (3,))
+    other = RecurrentArchitecture.from_json(RECURRENT | {"aggregate": "sum", "output": [1, 3]}).plan()
+    assert (other.aggregate, other.outputs, other.nodes) == ("sum", (1, 3), plan.nodes)
+
+
+def test_the_empty_recurrent_cell_is_node_0_alone() -> None:
+    empty = RECURRENT | {"cell": RECURRENT_CELL | {"edges": []}}
+    for value in (empty, empty | {"output": [0]}):
+        plan = RecurrentArchitecture.from_json(value).plan()
+        assert (plan.nodes, plan.edges, plan.outputs) == ((), (), (0,))
+
+
+def test_a_language_model_of_another_size() -> None:
+    cell = Cell.from_json(RECURRENT_CELL)
+    architecture = recurrent_proxy(cell, vocabulary=50, width=8, aggregate="sum")
+    assert language_model(architecture) == architecture
+    assert language_model(architecture, width=9) == recurrent_proxy(cell, vocabulary=50, width=9, aggregate="sum")
+    lstm = LibraryArchitecture.from_json(LSTM)
+    assert language_model(lstm, vocabulary=7).to_json() == LSTM | {"vocabulary": 7}
+    assert (architecture.sizes, lstm.sizes) == ("50 words, width 8", "20 words, width 3")
+    with pytest.raises(InputError, match=r"width: .* \(got 0\)"):
+        language_model(lstm, width=0)
+    with pytest.raises(InputError, match="a conv architecture has no vocabulary and no width to set"):
+        language_model(proxy_architecture(Cell.from_json(CELL)), width=9)
+    with pytest.raises(InputError, match="a recurrent architecture needs a recurrent cell"):
+        recurrent_proxy(Cell.from_json(CELL), vocabulary=50, width=8)

@@ -82,12 +82,25 @@ def test_words_in_marks_are_escaped() -> None:
 
 def test_every_tick_has_a_rule_and_its_value() -> None:
     panel = Panel(Scale(0, 10, 50, 150), Scale(0, 1, 100, 0))
-    root = ET.fromstring(f"<g>{panel.rules(lambda value: f'{value:g}')}{panel.foot([0, 5], str)}</g>")
+    root = ET.fromstring(f"<g>{panel.rules((0.0, 0.5, 1.0), lambda value: f'{value:g}')}{panel.foot([0, 5], str)}</g>")
     rules = [float(line.get("y1") or "nan") for line in root.iter("line") if line.get("class") == "rule"]
-    assert rules == [panel.y(tick) for tick in panel.y.ticks(4)]
+    assert rules == [100, 50, 0]
     assert {text.text for text in root.iter("text")} >= {"0", "0.5", "1", "5"}
 
 
 def test_a_line_needs_two_points() -> None:
     assert charts.polyline([(1, 2)], "trail") == ""
     assert ET.fromstring(charts.polyline([(1, 2), (3, 4)], "trail")).get("points") == "1.0,2.0 3.0,4.0"
+
+
+def test_one_hopeless_value_does_not_stretch_an_axis() -> None:
+    usual = [-5.6, -5.7, -5.65, -5.62, -6.4, -5.8]
+    assert sorted(charts.in_view([*usual, -30.0])) == sorted(usual)
+    assert -30.0 in charts.in_view([*usual, -30.0], [-30.0]), "what the search went on with is always shown"
+    assert charts.in_view([-30.0, 1.0]) == [-30.0, 1.0], "too few to tell"
+    assert charts.in_view([]) == []
+
+
+@given(st.lists(st.floats(0.9, 1.0), min_size=4, max_size=50))
+def test_the_upper_half_is_always_in_view(values: list[float]) -> None:
+    assert set(charts.in_view(values)) >= set(sorted(values)[len(values) // 2 :])

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,15 +18,19 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from autoshrink import zoo
+from autoshrink import words, zoo
 from autoshrink.cell import Cell
 from autoshrink.cli import quantities, run
+from autoshrink.cli.result import print_front, print_result
 from autoshrink.evaluation import Job
-from autoshrink.progress import observed
+from autoshrink.progress import observed, step_line
+from autoshrink.record import RunRecord
 from autoshrink.run import Loop
-from autoshrink.score import Evaluation, Spent
+from autoshrink.score import Comparison, Evaluation, Spent
 from autoshrink.store import read_record
+from autoshrink.watching import Progress
 from fakes import FakeEvaluator, new_store
+from test_report import FakeRun, text, usual
 
 QUICK = (
     "--nodes 3 --candidates 2 --epochs 1 --finalists 1 --repeats 1 "
@@ -63,9 +68,10 @@ def test_a_search_prints_json_alone_on_standard_output(tmp_path: Path, capsys: p
     result = json.loads(output)
     assert set(result) >= {"run", "best", "complete", "cost", "evaluations", "steps", "seconds"}
     for figures in (result["best"], result["complete"]):
-        assert set(figures) >= {"cell", "score", "performance", "macs", "params"}
+        assert set(figures) >= {"cell", "score", "performance", "accuracy", "macs", "params", "cell_params"}
         assert Cell.from_json(figures["cell"]).to_json() == figures["cell"]
     assert set(result["cost"]) == {"training_macs", "images"}
+    assert (result["task"], result["metric"]) == ("image", "accuracy")
     assert result["run"] == str(folder)
     assert len(result["complete"]["cell"]["edges"]) == 3
     assert "step   0  start     3 edges   S " in progress
@@ -111,9 +117,12 @@ def test_a_search_ends_with_what_a_person_wants_to_know(tmp_path: Path, capsys: 
         ("search --device abacus", "device 'abacus' cannot be used"),
         ("resume gone", "gone: no run here .*; start one with `autoshrink search --run gone`"),
         ("report gone", "gone: no run here"),
-        ("show gone", "gone: neither a file nor a name in the zoo; it has shrinkcnn-a, shrinkcnn-b"),
+        ("show gone", "gone: neither a file nor a name in the zoo; it has complete-rnn, .*shrinkcnn-a, shrinkcnn-b"),
         ("cost shrinkcnn-c", "shrinkcnn-c: neither a file nor a name in the zoo; did you mean shrinkcnn-"),
         ("cost gone.json", "gone.json: no such file"),
+        ("cost shrinkcnn-a --width 9", "shrinkcnn-a: --vocabulary and --width are for language models, not for a conv"),
+        ("cost lstm --width 0", r"Invalid value for '--width': .*1.*; see `autoshrink cost --help`"),
+        ("show lstm --svg cell.svg", "lstm: an lstm architecture has no cell to draw; leave --svg out"),
         ("data fetch gone", "gone"),
         ("conjure", "No such command 'conjure'"),
     ],
@@ -143,9 +152,10 @@ def test_wrong_input_is_named_in_a_line_or_two(
         ('{"format": "autoshrink.cell/9"}', "bad.json: "),
         ('{"format": "autoshrink.architecture/1", "kind": "conv"}', "bad.json: cell: Field required"),
         (
-            '{"format": "autoshrink.cell/1", "kind": "recurrent", "ops": ["input", "tanh"], "edges": [[0, 1]]}',
-            "a recurrent cell cannot be counted by this version",
+            '{"format": "autoshrink.architecture/1", "kind": "rnn"}',
+            "bad.json: architecture kind 'rnn' cannot be built by this version; it knows conv, ",
         ),
+        ('{"format": "autoshrink.architecture/1", "kind": "gru", "width": 3}', "bad.json: vocabulary: Field required"),
     ],
 )
 def test_a_bad_file_is_named(content: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -181,6 +191,62 @@ def test_cost_of_the_zoo_and_of_a_cell(cell_file: Path, capsys: pytest.CaptureFi
     assert "stage3.cell1.node2.pointwise" in capsys.readouterr().out
 
 
+def test_cost_of_language_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cell = Cell("recurrent", ("input", "tanh", "relu"), ((0, 1), (0, 2)))
+    file = tmp_path / "mine.cell.json"
+    file.write_text(json.dumps(cell.to_json()))
+
+    def counted(arguments: str) -> dict[str, int]:
+        assert run(["cost", *arguments.split(), "--json"]) == 0
+        value: dict[str, int] = json.loads(capsys.readouterr().out)
+        return {name: value[name] for name in ("params", "cell_params", "macs", "vocabulary", "width")}
+
+    # By hand: 4n² + 2 edges of 2n² in the cell, V·n of the embedding and again of the decoder's MACs, V biases.
+    paper, small = (8 * 200**2, 10_000 * 200), (8 * 3**2, 50 * 3)
+    for arguments, (inside, embedding), v, n in (
+        (str(file), paper, 10_000, 200),
+        (f"{file} --vocabulary 50 --width 3", small, 50, 3),
+    ):
+        assert counted(arguments) == {
+            "params": embedding + v + inside,
+            "cell_params": inside,
+            "macs": embedding + inside,
+            "vocabulary": v,
+            "width": n,
+        }
+    for name in ("shrinkrnn", "lstm"):
+        changed = counted(f"{name} --vocabulary 50")
+        assert changed == counted(name) | {key: changed[key] for key in ("params", "macs", "vocabulary")}
+        assert changed["vocabulary"] == 50
+
+    assert run(["cost", str(file)]) == 0
+    shown = capsys.readouterr().out
+    assert "10,000 words, width 200\n" in shown
+    assert "--vocabulary and --width set others than the paper's 10,000 and 200" in shown
+    assert run(["cost", str(file), "--vocabulary", "50", "--width", "3", "--layers"]) == 0
+    shown = capsys.readouterr().out
+    assert "50 words, width 3\n" in shown
+    assert "cell.edge0-2" in shown
+    assert "the paper's" not in shown
+
+
+def test_show_of_language_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["show", "shrinkrnn", "--svg", str(tmp_path / "cell.svg")]) == 0
+    shown = capsys.readouterr().out
+    for wanted in ("3 sigmoid", "mean(4, 5)", "the mean over its predecessors", "23,000,700", "width 745"):
+        assert wanted in shown
+    assert "<svg" in (tmp_path / "cell.svg").read_text()
+    assert run(["show", "darts-rnn"]) == 0
+    shown = capsys.readouterr().out
+    assert "mean(1, 2, 3, 4, 5, 6, 7, 8)" in shown
+    assert "mean(4, 6, 7, 8)" not in shown
+    for name, module in (("lstm", "torch.nn.LSTM, 1 layer: no cell"), ("gru", "torch.nn.GRU, 1 layer: no cell")):
+        assert run(["show", name]) == 0
+        assert module in capsys.readouterr().out
+        assert run(["show", name, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out) == zoo.get(name).to_json()
+
+
 def test_show_tells_a_run_and_what_to_do_next(found: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["show", str(found)]) == 0
     shown = capsys.readouterr().out
@@ -209,11 +275,95 @@ def test_show_draws_and_writes_pictures(
     assert "page.html: cannot be written (No such file or directory)" in capsys.readouterr().err
 
 
+def printed(record: RunRecord, capsys: pytest.CaptureFixture[str]) -> str:
+    print_front(record)
+    print_result(record, Path("runs/it"))
+    return capsys.readouterr().out
+
+
+def test_a_text_run_is_told_in_perplexity_and_cell_parameters(capsys: pytest.CaptureFixture[str]) -> None:
+    record = text().search(candidates=3).finish().record()
+    best, start = record.best(), record.complete()
+    assert best is not None
+    assert start is not None
+    told = printed(record, capsys)
+    new, old = best.recorded.resources.cell_params, start.recorded.resources.cell_params
+    ratio = math.exp(start.performance - best.performance)
+    for wanted in (
+        "new hidden state h = mean(",
+        "cell params",
+        f"{new:,}",
+        f"{math.exp(-best.performance):.2f} ± ",
+        f"{round(100 * (new / old - 1))} % cell parameters, perplexity ".replace("-", "−"),
+        f"({words.plain(words.change(ratio, 1.0))}) against it (mean of 3 fresh seeds).",
+        "1,900,000 tokens",
+        "autoshrink cost runs/it/best.cell.json --vocabulary 2000 --width 48 ",
+        "autoshrink train runs/it/best.cell.json --data pydocs -o runs/it/trained ",
+        "autoshrink search --task text --data path/to/text.txt ",
+    ):
+        assert wanted in told, wanted
+    assert "accuracy" not in told
+
+
+def test_an_image_run_is_told_in_accuracy_and_macs(capsys: pytest.CaptureFixture[str]) -> None:
+    record = usual().search(candidates=5).finish().record()
+    best = record.best()
+    assert best is not None
+    told = printed(record, capsys)
+    for wanted in (
+        f"{100 * best.performance:.2f} ± ",
+        " % MACs, accuracy ",
+        " points against it (mean of 3 fresh seeds).",
+        "autoshrink cost runs/it/best.cell.json --layers ",
+        "autoshrink search --data path/to/images --size 32 ",
+    ):
+        assert wanted in told, wanted
+    assert "perplexity" not in told
+    assert "cell params" not in told
+
+
+def test_a_step_is_a_line_in_the_terms_of_its_task() -> None:
+    image, language = (run.search(1, candidates=3).record().of_step(1)[1] for run in (usual(), text()))
+    image = replace(image, evaluation=replace(image.evaluation, performance=0.972, reason=None))
+    language = replace(language, evaluation=replace(language.evaluation, performance=-math.log(231.4), reason=None))
+    edge, other = ("−({},{})".format(*(one.edge or ())) for one in (image, language))
+    costs = image.evaluation.resources, language.evaluation.resources
+    assert step_line(image, 0.95, Comparison(0.004, 0.002)) == (
+        f"step   1  {edge:<8} {len(image.cell.edges)} edges   S 0.9500   accuracy 97.20 %   "
+        f"{words.quantity(costs[0].macs)} MACs   +0.40 ± 0.20 points to the next"
+    )
+    assert step_line(language, -5.4321, Comparison(0.03, 0.002)) == (
+        f"step   1  {other:<8} {len(language.cell.edges)} edges   S −5.4321   perplexity 231.40   "
+        f"{words.quantity(costs[1].cell_params)} cell parameters   −7.05 ± 0.46 (−3 %) to the next"
+    )
+
+
+@pytest.mark.parametrize(
+    ("begun", "options"), [(usual, "--size 16 --nodes 6"), (text, "--sentences 1000 --width 50 --epochs 3")]
+)
+def test_a_long_search_is_told_options_of_its_own_task(begun: Callable[[], FakeRun], options: str) -> None:
+    latest = begun().search(0).record().candidates[0].evaluation
+    console = Console(file=io.StringIO(), width=200, color_system=None)
+    progress = Progress("search", 1, 15, 15, 0, 3, latest, None, None, 1e5)
+    with observed(console, lambda _: None) as observer:
+        observer.watcher.progress(replace(progress, latest=None))
+        observer.watcher.progress(progress)
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue().count("note: ") == 1
+    assert options in console.file.getvalue()
+
+
 def test_the_zoo_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["zoo", "--json"]) == 0
-    assert set(json.loads(capsys.readouterr().out)) == set(zoo.names())
+    listed = json.loads(capsys.readouterr().out)
+    assert set(listed) == set(zoo.names())
+    wanted = {"kind": "conv", "params": 3_600_981, "macs": 383_677_672, "source": zoo.source("shrinkcnn-a")}
+    assert listed["shrinkcnn-a"] == wanted
+    assert {row["kind"] for row in listed.values()} == {"conv", "recurrent", "lstm", "gru"}
     assert run(["zoo"]) == 0
-    assert "3,600,981" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    for told in ("3,600,981", "3×224×224", "23,000,700", "10,000 words, width 745", zoo.source("shrinkrnn")):
+        assert told in shown
 
 
 def test_the_data_sets_are_listed(capsys: pytest.CaptureFixture[str]) -> None:

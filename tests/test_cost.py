@@ -16,10 +16,24 @@ from torch.fx.passes.shape_prop import ShapeProp
 from torch.utils.flop_counter import FlopCounterMode
 
 from autoshrink import zoo
-from autoshrink.architecture import ActivationName, Architecture, Head, Stage, Stem, proxy_architecture
+from autoshrink.architecture import (
+    ActivationName,
+    Architecture,
+    ConvArchitecture,
+    Head,
+    LanguageModel,
+    LibraryArchitecture,
+    RecurrentArchitecture,
+    Stage,
+    Stem,
+    language_model,
+    proxy_architecture,
+    recurrent_proxy,
+)
 from autoshrink.cell import OPS, Cell, Edge
-from autoshrink.cost import Cost, count
-from autoshrink.networks import ConvNetwork
+from autoshrink.cost import Cost, Layer, count, widest
+from autoshrink.errors import InputError
+from autoshrink.networks import ConvNetwork, LanguageNetwork
 
 # ShrinkCNN-A at 224×224 as a count of its released file gives it: stage.cells, layer, channels in and out, output size
 # in pixels, parameters and MACs of one such layer.
@@ -96,13 +110,13 @@ SHRINKCNN_A = """
 
 
 @st.composite
-def _architectures(draw: st.DrawFn, most_nodes: int = 7) -> Architecture:
+def _architectures(draw: st.DrawFn, most_nodes: int = 7) -> ConvArchitecture:
     nodes = draw(st.integers(1, most_nodes))
     pairs = list(combinations(range(nodes), 2))
     ops = draw(st.lists(st.sampled_from(OPS["conv"]), min_size=nodes - 1, max_size=nodes - 1))
     edges: list[Edge] = draw(st.lists(st.sampled_from(pairs), unique=True)) if pairs else []
     stage = st.builds(Stage, cells=st.integers(1, 2), width=st.integers(1, 12), pool=st.integers(1, 3))
-    return Architecture(
+    return ConvArchitecture(
         cell=Cell("conv", ("input", *ops), tuple(edges)),
         input=(draw(st.sampled_from((1, 3, 5))), draw(st.integers(1, 40)), draw(st.integers(1, 40))),
         classes=draw(st.integers(2, 20)),
@@ -113,16 +127,16 @@ def _architectures(draw: st.DrawFn, most_nodes: int = 7) -> Architecture:
     )
 
 
-def _module(architecture: Architecture) -> ConvNetwork:
+def _module(architecture: ConvArchitecture) -> ConvNetwork:
     with torch.device("meta"):
         return ConvNetwork(architecture.plan()).eval()
 
 
-def _image(architecture: Architecture) -> torch.Tensor:
+def _image(architecture: ConvArchitecture) -> torch.Tensor:
     return torch.empty(1, *architecture.input, device="meta")
 
 
-def _proxy(ops: str, edges: list[Edge], *, size: int, activation: ActivationName = "relu") -> Architecture:
+def _proxy(ops: str, edges: list[Edge], *, size: int, activation: ActivationName = "relu") -> ConvArchitecture:
     names = {"S": "sepconv3x3", "C": "conv1x1"}
     cell = Cell("conv", ("input", *(names[op] for op in ops)), tuple(edges))
     return proxy_architecture(cell, shape=(3, size, size), activation=activation)
@@ -135,6 +149,7 @@ def _proxy(ops: str, edges: list[Edge], *, size: int, activation: ActivationName
 def test_the_released_networks_cost_what_was_published(name: str) -> None:
     cost = count(zoo.get(name))
     assert (cost.params, cost.params_with_bn, cost.macs) == (3_600_981, 3_636_301, 383_677_672)
+    assert cost.cell_params == 3_600_981 - 1_188 - 460_800 - 1_282_281
 
 
 def test_every_layer_of_shrinkcnn_a() -> None:
@@ -194,7 +209,7 @@ def test_shrinkcnn_a_by_stage_and_by_kind_of_layer() -> None:
 # Counted a second time, over the module
 
 
-def _recounted(architecture: Architecture) -> tuple[int, int, int]:
+def _recounted(architecture: ConvArchitecture) -> tuple[int, int, int]:
     """Parameters without BN, trainable parameters, and MACs by torch's own counter (2 FLOPs a MAC)."""
     network = _module(architecture)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
@@ -209,14 +224,14 @@ def _recounted(architecture: Architecture) -> tuple[int, int, int]:
 
 @given(_architectures())
 @settings(max_examples=300, deadline=None)
-def test_params_and_macs_agree_with_torchs_counter(architecture: Architecture) -> None:
+def test_params_and_macs_agree_with_torchs_counter(architecture: ConvArchitecture) -> None:
     cost = count(architecture)
     assert (cost.params, cost.params_with_bn, cost.macs) == _recounted(architecture)
 
 
 @given(_architectures())
 @settings(max_examples=30, deadline=None)
-def test_layers_add_up_and_are_named_once(architecture: Architecture) -> None:
+def test_layers_add_up_and_are_named_once(architecture: ConvArchitecture) -> None:
     cost = count(architecture)
     assert cost.params == sum(layer.params for layer in cost.layers)
     assert cost.params_with_bn - cost.params == sum(layer.bn_params for layer in cost.layers)
@@ -231,7 +246,7 @@ def test_layers_add_up_and_are_named_once(architecture: Architecture) -> None:
 # Peak activation memory, a second time
 
 
-def _peak_bytes(architecture: Architecture) -> int:
+def _peak_bytes(architecture: ConvArchitecture) -> int:
     """The convention of `autoshrink.cost`, on the traced graph.
 
     float32, batch 1; BN and activations write over their input, the shortcut's addition over the leaves' tensor; a
@@ -273,7 +288,7 @@ def _overwritten(traced: fx.GraphModule, node: fx.Node) -> fx.Node | None:
 
 @given(_architectures(most_nodes=6))
 @settings(max_examples=120, deadline=None)
-def test_peak_memory_agrees_with_liveness_over_the_traced_graph(architecture: Architecture) -> None:
+def test_peak_memory_agrees_with_liveness_over_the_traced_graph(architecture: ConvArchitecture) -> None:
     assert count(architecture).peak_activation_bytes == _peak_bytes(architecture)
 
 
@@ -298,8 +313,8 @@ def test_the_activation_costs_nothing() -> None:
 # What grows with what
 
 
-def _more(architecture: Architecture, **changes: object) -> Cost:
-    return count(Architecture.from_json({**architecture.to_json(), **changes}))
+def _more(architecture: ConvArchitecture, **changes: object) -> Cost:
+    return count(ConvArchitecture.from_json({**architecture.to_json(), **changes}))
 
 
 def _outside_shortcuts(cost: Cost) -> tuple[int, int]:
@@ -310,7 +325,7 @@ def _outside_shortcuts(cost: Cost) -> tuple[int, int]:
 
 @given(_architectures(most_nodes=6))
 @settings(max_examples=50, deadline=None)
-def test_what_grows_with_channels_and_depth(architecture: Architecture) -> None:
+def test_what_grows_with_channels_and_depth(architecture: ConvArchitecture) -> None:
     cost, features = count(architecture), architecture.plan().features
     channels, *size = architecture.input
     stem_height, stem_width = architecture.plan().stem_size
@@ -338,7 +353,7 @@ def test_what_grows_with_channels_and_depth(architecture: Architecture) -> None:
 @given(_architectures(), st.integers(2, 5), st.integers(2, 5))
 @settings(max_examples=50, deadline=None)
 def test_twice_the_height_is_twice_the_macs_where_every_stride_fits(
-    architecture: Architecture, height: int, width: int
+    architecture: ConvArchitecture, height: int, width: int
 ) -> None:
     strides = architecture.stem.stride
     for stage in architecture.stages:
@@ -378,3 +393,206 @@ def test_one_edge_less_of_the_complete_cell_changes_macs_and_score_as_worked_out
     gains = [-0.1 * math.log10(ratio) for ratio in ratios]
     assert (round(min(gains), 4), round(max(gains), 4)) == (-0.0020, 0.0120)
     assert round(sum(gains) / len(gains), 4) == 0.0017
+
+
+# Language models
+
+
+@st.composite
+def _recurrent(draw: st.DrawFn) -> RecurrentArchitecture:
+    nodes = draw(st.integers(1, 8))
+    ops = draw(st.lists(st.sampled_from(OPS["recurrent"]), min_size=nodes - 1, max_size=nodes - 1))
+    pairs = list(combinations(range(nodes), 2))
+    edges: list[Edge] = draw(st.lists(st.sampled_from(pairs), unique=True)) if pairs else []
+    cell = Cell("recurrent", ("input", *ops), tuple(edges))
+    width = draw(st.integers(1, 40))
+    architecture = recurrent_proxy(
+        cell, vocabulary=draw(st.integers(2, 300)), width=width, aggregate=draw(st.sampled_from(("mean", "sum")))
+    )
+    everything = list(cell.reachable[1:]) or [0]
+    return RecurrentArchitecture.from_json(
+        architecture.to_json() | {"output": draw(st.sampled_from(["leaves", everything]))}
+    )
+
+
+@st.composite
+def _library(draw: st.DrawFn) -> LibraryArchitecture:
+    return LibraryArchitecture(
+        kind=draw(st.sampled_from(("lstm", "gru"))),
+        vocabulary=draw(st.integers(2, 300)),
+        width=draw(st.integers(1, 40)),
+        layers=draw(st.integers(1, 3)),
+    )
+
+
+def _complete(nodes: int, *, vocabulary: int, width: int) -> RecurrentArchitecture:
+    cell = Cell("recurrent", ("input", *["tanh"] * (nodes - 1)), tuple(combinations(range(nodes), 2)))
+    return recurrent_proxy(cell, vocabulary=vocabulary, width=width)
+
+
+def test_shrinkrnn_costs_what_was_released() -> None:
+    cost = count(zoo.get("shrinkrnn"))
+    assert cost.params == cost.params_with_bn == 7_450_000 + 10_000 + 2_220_100 + 13_320_600 == 23_000_700
+    assert cost.cell_params == 2_220_100 + 13_320_600
+    assert cost.macs == 7_450_000 + 2_220_100 + 13_320_600
+    assert cost.peak_activation_bytes == 4 * (745 + 10_000)
+
+
+def test_every_layer_of_a_small_language_model() -> None:
+    cell = Cell("recurrent", ("input", "relu", "tanh"), ((0, 1), (0, 2), (1, 2)))
+    assert count(recurrent_proxy(cell, vocabulary=7, width=3)).layers == (
+        Layer("embedding", "embedding", 7, 3, (1, 1), 21, 0, 0),
+        Layer("cell.input", "linear", 6, 6, (1, 1), 36, 0, 36),
+        Layer("cell.edge0-1", "linear", 3, 6, (1, 1), 18, 0, 18),
+        Layer("cell.edge0-2", "linear", 3, 6, (1, 1), 18, 0, 18),
+        Layer("cell.edge1-2", "linear", 3, 6, (1, 1), 18, 0, 18),
+        Layer("decoder", "linear, tied", 3, 7, (1, 1), 7, 0, 21),
+    )
+    gru = LibraryArchitecture(kind="gru", vocabulary=7, width=3, layers=2)
+    assert [(layer.name, layer.params, layer.macs) for layer in count(gru).layers] == [
+        ("embedding", 21, 0),
+        ("cell.layer1.input", 27 + 9, 27),
+        ("cell.layer1.hidden", 27 + 9, 27),
+        ("cell.layer2.input", 27 + 9, 27),
+        ("cell.layer2.hidden", 27 + 9, 27),
+        ("decoder", 7, 21),
+    ]
+
+
+@given(_recurrent())
+@settings(deadline=None)
+def test_a_recurrent_network_costs_what_the_formula_says(architecture: RecurrentArchitecture) -> None:
+    cost, v, n = count(architecture), architecture.vocabulary, architecture.width
+    cell = 4 * n**2 + 2 * len(architecture.cell.edges) * n**2
+    assert (cost.params, cost.params_with_bn, cost.cell_params) == (v * n + v + cell, v * n + v + cell, cell)
+    assert cost.macs == v * n + cell
+    _adds_up(cost)
+
+
+@given(_library())
+@settings(deadline=None, max_examples=50)
+def test_torchs_own_modules_cost_what_torch_builds(architecture: LibraryArchitecture) -> None:
+    cost, v, n = count(architecture), architecture.vocabulary, architecture.width
+    made = {"lstm": nn.LSTM, "gru": nn.GRU}[architecture.kind]
+    module = made(n, n, architecture.layers, device="meta")
+    parameters = dict(module.named_parameters())
+    assert cost.cell_params == sum(parameter.numel() for parameter in parameters.values())
+    assert cost.params == cost.params_with_bn == v * n + v + cost.cell_params
+    weights = sum(parameter.numel() for name, parameter in parameters.items() if name.startswith("weight"))
+    assert cost.macs == v * n + weights
+    _adds_up(cost)
+
+
+@given(st.one_of(_recurrent(), _library()))
+@settings(deadline=None, max_examples=50)
+def test_built_language_models_have_the_counted_parameters(architecture: LanguageModel) -> None:
+    with torch.device("meta"):
+        network = LanguageNetwork(architecture)
+    assert count(architecture).params == sum(parameter.numel() for parameter in network.parameters())
+
+
+def _adds_up(cost: Cost) -> None:
+    assert cost.params == sum(layer.params for layer in cost.layers)
+    assert cost.macs == sum(layer.macs for layer in cost.layers)
+    assert cost.cell_params == sum(layer.params for layer in cost.layers if layer.name.startswith("cell."))
+    names = [layer.name for layer in cost.layers]
+    assert len(set(names)) == len(names)
+    assert (names[0], names[-1]) == ("embedding", "decoder")
+
+
+@given(_architectures(most_nodes=5))
+@settings(max_examples=30, deadline=None)
+def test_what_lies_in_the_cells_of_a_conv_network(architecture: ConvArchitecture) -> None:
+    cost = count(architecture)
+    assert cost.cell_params == sum(layer.params for layer in cost.layers if layer.name.startswith("stage"))
+
+
+class _Memory:
+    """Elements of live tensors, booked by hand."""
+
+    def __init__(self, **there: int) -> None:
+        self.live, self.peak = dict(there), 0
+
+    def make(self, name: str, elements: int, *, free: tuple[str, ...] = ()) -> None:
+        self.live[name] = elements
+        self.peak = max(self.peak, sum(self.live.values()))
+        for gone in free:
+            del self.live[gone]
+
+
+@given(_recurrent())
+@settings(deadline=None)
+def test_peak_memory_of_a_recurrent_network_booked_step_by_step(architecture: RecurrentArchitecture) -> None:
+    """Walks the cell's equations over its edges and frees every node's state when no edge and no output reads it."""
+    cell, n, v = architecture.cell, architecture.width, architecture.vocabulary
+    outputs = set(architecture.plan().outputs)
+    memory = _Memory(h=n)
+    memory.make("x", n)
+    memory.make("xh", 2 * n, free=("x",))
+    memory.make("z", 2 * n, free=("xh",))
+    memory.make("s0", n, free=("z", "h"))
+    waiting = sorted(cell.edges, key=lambda edge: (edge[1], edge[0]))
+    while waiting:
+        i, j = waiting.pop(0)
+        gone = () if i in outputs or any(i == tail for tail, _ in waiting) else (f"s{i}",)
+        memory.make("z", 2 * n)
+        if f"s{j}" in memory.live:
+            memory.make("message", n, free=("z", "message", *gone))
+        else:
+            memory.make(f"s{j}", n, free=("z", *gone))
+    assert set(memory.live) == {f"s{j}" for j in outputs}
+    memory.live = {"new state": n}
+    memory.make("logits", v)
+    assert count(architecture).peak_activation_bytes == 4 * memory.peak
+
+
+@pytest.mark.parametrize("nodes", range(1, 9))
+@pytest.mark.parametrize("vocabulary", [2, 10_000])
+def test_peak_memory_of_complete_graphs(nodes: int, vocabulary: int) -> None:
+    """The last node's edge reads while all others are alive, with its product (2n) and its message (n)."""
+    n = 8
+    cost = count(_complete(nodes, vocabulary=vocabulary, width=n))
+    assert cost.peak_activation_bytes == 4 * max(5 * n, (nodes + 2) * n, n + vocabulary)
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_peak_memory_of_torchs_own_modules(layers: int) -> None:
+    """Both products of the first layer beside all states; for many words the logits beside all new states."""
+    n = 8
+    for kind, gates, states in (("lstm", 4, 2), ("gru", 3, 1)):
+        for vocabulary in (2, 10_000):
+            architecture = LibraryArchitecture.model_validate(
+                {"kind": kind, "vocabulary": vocabulary, "width": n, "layers": layers}
+            )
+            expected = max((2 * gates + states * layers) * n, states * layers * n + vocabulary)
+            assert count(architecture).peak_activation_bytes == 4 * expected
+
+
+@given(st.one_of(_recurrent(), _library()), st.integers(0, 10**6))
+@settings(deadline=None)
+def test_the_widest_fits_and_one_wider_does_not(architecture: LanguageModel, spare: int) -> None:
+    params = count(language_model(architecture, width=1)).params + spare
+    found = widest(architecture, params)
+    assert found == language_model(architecture, width=found.width)
+    assert count(found).params <= params < count(language_model(found, width=found.width + 1)).params
+
+
+def test_too_few_parameters_for_any_width() -> None:
+    """Width 1, 50 words, 3 edges: 50 + 50 + 4 + 6 = 110."""
+    architecture = _complete(3, vocabulary=50, width=9)
+    assert widest(architecture, 110).width == 1
+    for params in (109, 0, -1):
+        with pytest.raises(InputError, match=f"^{params} parameters are too few for 50 words: width 1 has 110; allow"):
+            widest(architecture, params)
+
+
+def test_an_unknown_kind_cannot_be_counted() -> None:
+    class Strange(Architecture):
+        kind: str = "strange"
+
+        @property
+        def sizes(self) -> str:
+            return ""
+
+    with pytest.raises(InputError, match="kind 'strange' cannot be counted by this version"):
+        count(Strange())

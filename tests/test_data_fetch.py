@@ -1,10 +1,12 @@
 """Downloads against real servers on this machine: obedient, forgetful, broken, wrong and absent ones."""
 
 import hashlib
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -12,12 +14,14 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from autoshrink.data import fetch, known_data, load_proxy
+from autoshrink.data import KnownData, KnownFile, fetch, known_data, load_proxy, open_text
 from autoshrink.errors import DataError
 from data_fixtures import away_from_home, cifar_binary, tarred
 
 CONTENT = np.random.default_rng(0).bytes(1_000_000)
 SUM = hashlib.sha256(CONTENT).hexdigest()
+
+REAL = Path(os.environ.get("AUTOSHRINK_DATA", "nowhere")) / "ptb"
 
 
 class _Server(ThreadingHTTPServer):
@@ -29,12 +33,15 @@ class _Server(ThreadingHTTPServer):
     """Whether it honours Range."""
     drop_after: int | None = None
     """Bytes after which it closes each connection."""
+    files: dict[str, bytes]
+    """What it serves instead of `content` under these names."""
     failures: list[int]
     """Statuses with which it answers the next requests, before it serves."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.failures = []
+        self.files = {}
         self.asked: list[str | None] = []
 
     @property
@@ -54,11 +61,12 @@ class _Handler(BaseHTTPRequestHandler):
         if self.server.failures:
             self.send_error(self.server.failures.pop(0))
             return
+        content = self.server.files.get(self.path.rpartition("/")[2], self.server.content)
         start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and self.server.ranges else 0
-        if start and start >= len(self.server.content):
+        if start and start >= len(content):
             self.send_error(416)
             return
-        body = self.server.content[start:]
+        body = content[start:]
         self.send_response(206 if start else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -237,10 +245,84 @@ def test_what_is_fetched_is_found_by_its_name(server: _Server, tmp_path: Path) -
     assert proxy.train.images.shape == (40, 3, 32, 32)
 
 
+@pytest.fixture
+def three(server: _Server, monkeypatch: pytest.MonkeyPatch) -> KnownData:
+    """The known set ptb, with files that this machine serves."""
+    server.files = {f"ptb.{split}.txt": f"{split} <unk>\n".encode() * 1000 for split in ("train", "valid", "test")}
+    files = tuple(
+        KnownFile(f"http://gone.invalid/x/{name}", len(content), hashlib.sha256(content).hexdigest())
+        for name, content in server.files.items()
+    )
+    data = replace(next(one for one in known_data() if one.name == "ptb"), files=files)
+    monkeypatch.setattr("autoshrink.data.download.known_data", lambda: (data,))
+    return data
+
+
+def test_all_files_of_a_set_are_fetched_from_a_mirrors_folder(
+    server: _Server, three: KnownData, tmp_path: Path
+) -> None:
+    seen: list[tuple[int, int | None]] = []
+    mirror = server.url.replace("data.bin", "")
+    path = fetch("ptb", url=mirror, progress=lambda *step: seen.append(step))
+    assert path == tmp_path / "home" / "autoshrink" / "ptb"
+    assert {name: (path / name).read_bytes() for name in server.files} == server.files
+    assert seen[-1] == (total := sum(file.bytes for file in three.files), total)
+    assert seen == sorted(seen)
+    assert {step[1] for step in seen} == {total}
+    assert fetch("ptb", url=mirror) == path
+    assert len(server.asked) == 3
+    assert open_text("ptb").count("train") == 1000
+
+
+def test_a_set_of_several_files_is_continued_where_it_stopped(
+    server: _Server, three: KnownData, tmp_path: Path
+) -> None:
+    mirror = server.url.replace("data.bin", "")
+    whole = server.files["ptb.valid.txt"]
+    server.files["ptb.valid.txt"] = b"wrong"
+    with pytest.raises(DataError, match=r"/some/ptb.valid.txt: wrong checksum, so it was deleted"):
+        fetch("ptb", url=mirror)
+    with pytest.raises(DataError, match=r"ptb.valid.txt and ptb.test.txt is missing; run: autoshrink data fetch ptb"):
+        open_text("ptb")
+    server.files["ptb.valid.txt"] = whole
+    (tmp_path / "home" / "autoshrink" / "ptb" / "ptb.valid.txt.part").write_bytes(whole[:100])
+    assert open_text(str(fetch("ptb", url=mirror))).count("validation") == 1000
+    assert server.asked == [None, None, "bytes=100-", None]
+
+
+def test_mirrors_of_several_files_are_folders(server: _Server, three: KnownData) -> None:
+    with pytest.raises(
+        DataError, match=r"data.bin: ptb has 3 files \(ptb.train.txt, .*\); give their folder, ending in /"
+    ):
+        fetch("ptb", url=server.url)
+    with pytest.raises(DataError, match=r"ptb has 3 files; a checksum can be given for a set of one file"):
+        fetch("ptb", url=server.url, sha256=SUM)
+    assert server.asked == []
+
+
+def test_a_mirrors_folder_holds_a_single_file_too(server: _Server, tmp_path: Path) -> None:
+    server.files["cifar-10-binary.tar.gz"] = b"this one"
+    checksum = hashlib.sha256(b"this one").hexdigest()
+    path = fetch("cifar10", url=server.url.replace("data.bin", ""), sha256=checksum, folder=tmp_path)
+    assert path.read_bytes() == b"this one"
+
+
 def test_the_known_sets_are_stated_in_full() -> None:
     for data in known_data():
-        assert data.url.startswith("https://")
-        assert len(bytes.fromhex(data.sha256)) == 32
-        assert data.bytes > 0
+        assert data.files
+        for file in data.files:
+            assert file.url.startswith("https://")
+            assert len(bytes.fromhex(file.sha256)) == 32
+            assert file.bytes > 0
+            assert file.name
         assert data.licence
         assert data.homepage.startswith("https://")
+        assert (data.image_size is None) == (data.task == "text")
+
+
+@pytest.mark.data
+@pytest.mark.skipif(not REAL.is_dir(), reason="no ptb folder in the folder named by AUTOSHRINK_DATA")
+def test_the_real_penn_treebank_has_the_stated_sizes_and_checksums() -> None:
+    for file in next(data for data in known_data() if data.name == "ptb").files:
+        content = (REAL / file.name).read_bytes()
+        assert (len(content), hashlib.sha256(content).hexdigest()) == (file.bytes, file.sha256)

@@ -1,5 +1,6 @@
 """Which words and paths name a data set, where known sets are looked for, and what a wrong one is told."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -8,9 +9,21 @@ import pytest
 from PIL import Image
 
 import autoshrink.data
+from autoshrink.cli.data_commands import list_
 from autoshrink.data import known_data, list_data, load_split, open_images
 from autoshrink.errors import DataError
-from data_fixtures import away_from_home, cifar_binary, cifar_python, encoded, parquet, photos, picture, tarred, written
+from data_fixtures import (
+    away_from_home,
+    cifar_binary,
+    cifar_python,
+    encoded,
+    parquet,
+    penn,
+    photos,
+    picture,
+    tarred,
+    written,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -66,12 +79,35 @@ def test_the_known_name_in_every_layout(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_listing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert [(row.name, row.where) for row in list_data()] == [("digits", "built in"), ("cifar10", None)]
+    assert [(row.name, row.task, row.where) for row in list_data()] == [
+        ("digits", "image", "built in"),
+        ("pydocs", "text", "built in"),
+        ("cifar10", "image", None),
+        ("ptb", "text", None),
+        ("wikitext2", "text", None),
+    ]
     assert all(row.description for row in list_data())
     written(tmp_path / "shelf" / "cifar10" / "cifar-10-batches-bin", cifar_binary())
+    penn(tmp_path / "shelf" / "ptb")
     monkeypatch.setenv("AUTOSHRINK_DATA", str(tmp_path / "shelf"))
-    assert list_data()[1].where == str(tmp_path / "shelf" / "cifar10")
-    assert [data.name for data in known_data()] == ["cifar10"]
+    where = {row.name: row.where for row in list_data()}
+    assert where["cifar10"] == str(tmp_path / "shelf" / "cifar10")
+    assert where["ptb"] == str(tmp_path / "shelf" / "ptb")
+    assert [data.name for data in known_data()] == ["cifar10", "ptb", "wikitext2"]
+
+
+def test_the_list_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    list_(as_json=True)
+    shown = json.loads(capsys.readouterr().out)
+    assert list(shown) == ["digits", "pydocs", "cifar10", "ptb", "wikitext2"]
+    assert shown["ptb"].keys() == {"task", "path", "description"}
+    assert (shown["ptb"]["task"], shown["ptb"]["path"], shown["pydocs"]["path"]) == ("text", None, "built in")
+    list_()
+    rows = [row.split() for row in capsys.readouterr().out.splitlines()]
+    assert rows[0] == ["name", "task", "where", "what"]
+    assert [row[:4] for row in rows if row[0] in shown][-2:] == [
+        [name, "text", "not", "here:"] for name in list(shown)[3:]
+    ]
 
 
 @pytest.mark.parametrize(

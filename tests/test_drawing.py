@@ -151,7 +151,7 @@ def test_svg_alone_brings_style_and_namespace_and_a_page_brings_them_otherwise()
 
 def test_output_is_named_after_the_kind() -> None:
     recurrent = Cell("recurrent", ("input", "tanh", "relu"), ((0, 1), (0, 2)))
-    assert "mean" in "".join(ET.fromstring(cell_svg(recurrent)).itertext())
+    assert "mean → h" in "".join(ET.fromstring(cell_svg(recurrent)).itertext())
     assert arrange(recurrent).shortcut is None
     assert "concat" in "".join(ET.fromstring(cell_svg(SHRINK_CNN)).itertext())
     assert arrange(SHRINK_CNN).shortcut
@@ -217,3 +217,16 @@ def test_text_of_the_empty_cell_says_so() -> None:
     text = cell_text(Cell("conv", ("input", "conv1x1"), ()))
     assert "empty cell" in text
     assert "1 node out of use" in text
+
+
+def test_a_recurrent_cell_shows_what_node_0_does_and_what_the_output_is() -> None:
+    cell = Cell("recurrent", ("input", "relu", "sigmoid", "identity"), ((0, 1), (0, 2), (1, 3)))
+    drawn = list(ET.fromstring(cell_svg(cell)).itertext())
+    for wanted in ("tanh(x, h)", "relu", "sigmoid", "identity", "mean → h"):
+        assert wanted in drawn
+    assert "input" not in drawn
+    rows = cell_text(cell).splitlines()
+    assert rows[0].startswith("0 tanh(x, h) ")
+    assert [row.split()[1] for row in rows[1:4]] == ["relu", "sigmoid", "identity"]
+    assert "new hidden state h = mean(2, 3)" in rows
+    assert cell_text(SHRINK_CNN).startswith("0 input ")

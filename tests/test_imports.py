@@ -21,15 +21,16 @@ LAYERS = [
     {"config", "loading", "networks", "evaluation"},
     {"record", "strategies", "drawing", "data"},
     {"store", "watching", "words"},
+    {"metrics"},
     {"report", "training"},
-    {"results", "run", "progress"},
-    {"launch"},
+    {"results", "run", "progress", "tasks"},
+    {"launch", "final", "generation"},
     {"cli"},
     {"__main__"},
 ]
 """From the ground up: a part imports from lower layers only. The face of the package, `__init__`, stands above all."""
 
-WITHOUT_TORCH = set().union(*LAYERS) - {"networks", "training", "launch", "__main__"}
+WITHOUT_TORCH = set().union(*LAYERS) - {"networks", "training", "tasks", "launch", "final", "generation", "__main__"}
 
 
 def part_of(path: Path) -> str:

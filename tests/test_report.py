@@ -2,38 +2,52 @@
 
 from __future__ import annotations
 
+import json
+import math
 import random
 import re
 import time
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from autoshrink import words
-from autoshrink.architecture import proxy_architecture
-from autoshrink.cell import Cell, Edge
+from autoshrink.cell import OPS, Cell, Edge
 from autoshrink.config import resolve
-from autoshrink.cost import count
+from autoshrink.metrics import METRICS, Metric
 from autoshrink.record import Event, RunRecord, replay
-from autoshrink.report import render, story, summary_svg
+from autoshrink.report import gains, render, story, summary_svg
 from autoshrink.report.page import ARXIV
+from autoshrink.results import front, summary
 from autoshrink.score import Comparison, Evaluation, Resources, Spent, compare
 
-IMAGES = 600
+SAMPLES = 600
+"""Validation images, or sentences."""
+WIDTH, VOCABULARY = 48, 2000
 
 
-def complete(nodes: int) -> Cell:
-    ops = ("input", *(("sepconv3x3", "conv1x1")[i % 2] for i in range(nodes - 1)))
-    return Cell("conv", ops, tuple((i, j) for j in range(nodes) for i in range(j)))
+def complete(nodes: int, kind: str = "conv") -> Cell:
+    ops = ("input", *(OPS[kind][i % len(OPS[kind])] for i in range(nodes - 1)))
+    return Cell(kind, ops, tuple((i, j) for j in range(nodes) for i in range(j)))
+
+
+def resources(cell: Cell) -> Resources:
+    """Made-up costs that rise with the edges; for recurrent cells those that a language model would have."""
+    edges = len(cell.edges)
+    if cell.kind == "conv":
+        return Resources(2_000_000 + 500_000 * edges, 3_000 + 800 * edges, 65_536 + 4_096 * edges, 2_000 + 800 * edges)
+    inside, embedding = (4 + 2 * edges) * WIDTH**2, VOCABULARY * WIDTH
+    return Resources(inside + embedding, inside + embedding + VOCABULARY, 4 * (VOCABULARY + 90 * edges), inside)
 
 
 @dataclass
 class FakeRun:
-    """Shrinks a real cell and writes the events that a run would write; accuracies are made up."""
+    """Shrinks a real cell and writes the events that a run would write; performances and costs are made up."""
 
     start: Cell
     overrides: dict[str, Any] = field(default_factory=dict)
@@ -44,8 +58,9 @@ class FakeRun:
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
         self.noise = np.random.default_rng(self.seed)
-        self.easy = self.noise.random(IMAGES)
+        self.easy = self.noise.random(SAMPLES)
         self.settings = resolve(self.overrides)
+        self.metric = METRICS[self.settings.task]
         self.events: list[Event] = []
 
     def add(self, kind: str, **body: Any) -> None:
@@ -53,17 +68,21 @@ class FakeRun:
         self.events.append(Event(number, 1_700_000_000.0 + 7 * number, kind, body))
 
     def measure(self, cell: Cell, *, failing: bool) -> Evaluation:
-        costs = count(proxy_architecture(cell))
-        resources = Resources(costs.macs, costs.params, costs.peak_activation_bytes)
-        value = Evaluation(cell, resources, self.random.randrange(9999), "10 epochs × 5,000 images", None, self.reason)
+        costs = resources(cell)
+        value = Evaluation(cell, costs, self.random.randrange(9999), "10 epochs", None, self.reason)
         if failing:
             return value
         used = len(cell.edges) / max(len(self.start.edges), 1)
         level = 0.955 - 0.55 * (0.28 - min(used, 0.28)) - 0.012 * used
-        correct = self.easy + 0.02 * self.noise.standard_normal(IMAGES) < level
-        spent = Spent(50_000, 3 * 50_000 * resources.macs, 4.2)
-        right = tuple(bool(one) for one in correct)
-        return replace(value, performance=float(correct.mean()), reason=None, correct=right, spent=spent)
+        noise = 0.02 * self.noise.standard_normal(SAMPLES)
+        spent = Spent(50_000, 3 * 50_000 * costs.macs, 4.2)
+        if self.settings.task == "text":
+            parts = -6.4 + level + noise - 0.5 * self.easy
+            outcome: dict[str, Any] = {"parts": tuple(map(float, parts)), "performance": float(parts.mean())}
+        else:
+            right = self.easy + noise < level
+            outcome = {"correct": tuple(map(bool, right)), "performance": float(right.mean())}
+        return replace(value, reason=None, spent=spent, **outcome)
 
     def opened(self, **environment: Any) -> FakeRun:
         facts = {"torch": "2.8.0", "python": "3.11.7", "device": "cpu", "threads": 2} | environment
@@ -72,10 +91,15 @@ class FakeRun:
         return self
 
     def read_data(self, **extra: Any) -> FakeRun:
-        body = {
-            "name": "digits", "classes": [str(i) for i in range(10)], "input": [1, 8, 8], "train": 1200,
-            "validation": IMAGES, "mean": [0.3], "std": [0.37], "fingerprint": "ab12", "notes": [], "skipped": [],
-        }  # fmt: skip
+        body: dict[str, Any] = {"train": 1200, "validation": SAMPLES, "fingerprint": "ab12", "notes": []}
+        if self.settings.task == "text":
+            body |= {
+                "name": "pydocs", "level": "word", "sentences": 3000, "validation_sentences": 400,
+                "vocabulary": VOCABULARY, "unknown_share": 0.0312, "train": 88_832,
+            }  # fmt: skip
+        else:
+            classes = [str(i) for i in range(10)]
+            body |= {"name": "digits", "classes": classes, "input": [1, 8, 8], "mean": [0.3], "std": [0.37]}
         self.add("data", **(body | extra))
         return self
 
@@ -135,9 +159,18 @@ def usual() -> FakeRun:
     return FakeRun(complete(6), {"penalty": 0.05}, fail=0.06).opened(command="autoshrink search --seed 0").read_data()
 
 
-@pytest.fixture(scope="module")
-def finished() -> RunRecord:
-    return usual().search(candidates=5).finish().record()
+def text(**overrides: Any) -> FakeRun:
+    run = FakeRun(complete(6, "recurrent"), {"task": "text", "penalty": 0.05} | overrides, fail=0.12)
+    return run.opened(command="autoshrink search --task text").read_data()
+
+
+@pytest.fixture(scope="module", params=["image", "text"])
+def finished(request: pytest.FixtureRequest) -> RunRecord:
+    return {"image": usual, "text": text}[request.param]().search(candidates=5).finish().record()
+
+
+def metric_of(record: RunRecord) -> Metric:
+    return METRICS[record.settings.task]
 
 
 @dataclass
@@ -148,6 +181,7 @@ class Page(HTMLParser):
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.text = ""
+        self.titles = ""
         self.open: list[str] = []
         self.wrong: list[str] = []
         self.feed(source)
@@ -155,6 +189,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
+        self.titles += " ".join(value or "" for name, value in attrs if name in ("aria-label", "title"))
         if tag not in ("meta", "input"):
             self.open.append(tag)
 
@@ -225,11 +260,14 @@ def test_headline_figures_are_the_records(finished: RunRecord) -> None:
     assert best is not None
     assert start is not None
     page = Page(render(finished, name="digits"))
-    costs = best.recorded.resources
+    costs, metric, score = best.recorded.resources, metric_of(finished), finished.settings.score
     values = [float(attributes["value"] or "") for tag, attributes in page.tags if tag == "data"]
-    assert values == [best.performance, best.score, costs.macs, costs.params, costs.memory]
-    assert words.percent(best.performance) in page.text
-    assert words.change(costs.macs, start.recorded.resources.macs) in page.text
+    shown = {"image": [costs.macs, costs.params, costs.memory]}.get(
+        finished.settings.task, [costs.cell_params, costs.params, costs.macs, costs.memory]
+    )
+    assert values == [metric.value(best.performance), best.score, *shown]
+    assert metric.write(best.performance) in page.text
+    assert words.change(score.cost(costs), score.cost(start.recorded.resources)) in page.text
     assert f"mean of {len(best.repeats)} fresh seeds" in page.text
 
 
@@ -242,7 +280,7 @@ def test_evidence_counts_the_decisions_that_are_clear(finished: RunRecord) -> No
         if step.runner_up is not None and step.standard_error is not None:
             compared += 1
             lead = score(step.chosen.evaluation) - score(step.runner_up.evaluation)
-            clear += lead > 2 * step.standard_error
+            clear += abs(lead) > 2 * step.standard_error
     assert story.evidence_sentence(steps).startswith(f"{clear} of {words.count(compared, 'decision')}")
 
 
@@ -260,6 +298,23 @@ def test_text_from_outside_is_escaped() -> None:
     ET.fromstring(summary_svg(record, name=evil))
 
 
+def hopeless() -> RunRecord:
+    """A perplexity that is no float, beside usual ones."""
+    run = text(mode="paper").search(1)
+    cell = run.record().chosen()[-1].cell
+    for index, performance in enumerate((-900.0, -30.0)):
+        evaluation = replace(run.measure(cell, failing=False), performance=performance, parts=None)
+        run.evaluated(2, index, cell.edges[index], replace(evaluation, cell=cell.without(cell.edges[index])))
+    return run.record()
+
+
+def test_a_hopeless_candidate_is_marked_below_the_axis() -> None:
+    source = render(hopeless(), name="x")
+    # −30 nats: far below in both charts of performance, and in S.
+    assert len(re.findall(r'<path class="dot"[^>]*data-key="2.1"', source)) == 3
+    assert not re.search(r'class="tick"[^>]*>[^<]*e\+', source)
+
+
 def states() -> dict[str, RunRecord]:
     return {
         "only created": FakeRun(complete(5)).opened().record(),
@@ -274,6 +329,17 @@ def states() -> dict[str, RunRecord]:
         "limits": FakeRun(complete(5), {"limits": {"max_macs": 9_000_000}}).opened().search().finish().record(),
         "no edges": FakeRun(Cell("conv", ("input", "conv1x1"), ())).opened().search().finish().record(),
         "memory": FakeRun(complete(5), {"resource": "memory"}).opened().search().finish().record(),
+        "text, nothing yet": FakeRun(complete(5, "recurrent"), {"task": "text"}).opened().record(),
+        "text, half way": text().search(4).record(),
+        "text, measured once": text().search().finish(repeats=1).record(),
+        "text, no edges": FakeRun(Cell("recurrent", ("input", "tanh"), ()), {"task": "text"})
+        .opened()
+        .search()
+        .finish()
+        .record(),
+        "text, by memory": text(resource="memory").search().finish().record(),
+        "text, the released score": text(mode="paper").search().finish().record(),
+        "text, one hopeless candidate": hopeless(),
     }
 
 
@@ -289,6 +355,11 @@ def test_runs_in_every_state_have_a_page_and_a_picture(state: str) -> None:
     for bad in ("nan", "inf", "None"):
         assert not re.search(rf"\b{bad}\b", page.text)
         assert f'"{bad}"' not in source
+    unlike = {"image": "perplexity", "text": "accuracy"}[record.settings.task]
+    poster = summary_svg(record, name=state)
+    for shown in (page.text, page.titles, poster.partition("</style>")[2], json.dumps(summary(record, run=Path("x")))):
+        assert unlike not in shown.lower().replace("stop_accuracy", "")
+    assert json.dumps([summary(record, run=Path("x")), front(record)], allow_nan=False)
 
 
 def test_one_seed_is_called_one_seed() -> None:
@@ -308,7 +379,7 @@ def test_failed_candidates_are_listed_with_their_reason(finished: RunRecord) -> 
 
 
 def test_changed_settings_come_with_their_default(finished: RunRecord) -> None:
-    usual_penalty = resolve({}).penalty
+    usual_penalty = resolve({"task": finished.settings.task}).penalty
     assert f"penalty0.05{usual_penalty:g}" in Page(render(finished, name="x")).text
 
 
@@ -344,9 +415,120 @@ def test_figures_are_written_as_people_read_them() -> None:
 
 def test_lead_within_noise_is_called_that(finished: RunRecord) -> None:
     chosen = finished.chosen()[0]
-    step = story.Step(1, chosen, (), chosen, 0.004, 0.009, 0.006)
+    step = story.Step(1, chosen, (), chosen, 0.004, 0.009, 0.006, 0.009, metric_of(finished))
     assert step.clear_lead is False
     assert "within noise" in step.evidence()
-    assert "beyond noise" in replace(step, standard_error=0.001).evidence()
-    assert "standard error unknown" in replace(step, standard_error=None).evidence()
+    assert "beyond noise" in replace(step, standard_error=0.001, lead_error=0.001).evidence()
+    assert "standard error unknown" in replace(step, standard_error=None, lead_error=None).evidence()
     assert Comparison(0.004, 0.009).difference == step.difference
+
+
+def test_an_image_page_speaks_of_images_and_a_text_page_of_tokens(finished: RunRecord) -> None:
+    page = Page(render(finished, name="x")).text
+    metric = metric_of(finished)
+    cost = words.RESOURCE[finished.settings.resource]
+    for wanted in (
+        f"{metric.name.capitalize()} on {metric.validation}: mean of 3 fresh seeds",
+        f"{words.quantity(finished.spent().samples)} training {metric.sample}s",
+        f"S = {metric.symbol} − 0.05·log₁₀({cost} / 10⁶)",
+        "Score: Eq. 5, S = Perf − λ·log₁₀(Res / 10⁶)",
+        f"{metric.name.capitalize()} against {cost}",
+        f"A failed candidate has no {metric.name}",
+        f"Δ {metric.name}: chosen minus runner-up on the same {metric.validation}",
+        metric.axis,
+    ):
+        assert wanted in page, wanted
+
+
+def test_text_data_are_described() -> None:
+    page = Page(render(text().search(1).record(), name="x")).text
+    for wanted in (
+        "levelword", "train88,832 tokens", "sentences3,000", "validation600 tokens", "validation sentences400",
+        "vocabulary2,000", f"unknown share3.1{words.THIN}% of the validation tokens are <unk>",
+    ):  # fmt: skip
+        assert wanted in page, wanted
+
+
+def test_the_released_score_is_quoted_and_its_slope_used() -> None:
+    record = text(mode="paper", penalty=1.0).search(3).record()
+    page = Page(render(record, name="x")).text
+    assert "S = ¼·(200 − perplexity) − log₁₀(|E|·n² / 10⁶)" in page
+    assert "as the released search of recurrent cells, S = ¼·(200 − perplexity) − λ·log₁₀(|E|·n² / 10⁶)" in page
+    compared = [step for step in story.steps(record) if step.standard_error]
+    assert compared
+    for step in compared:
+        performance = step.chosen.evaluation.performance
+        assert performance is not None
+        # dS/dPerf = perplexity / 4
+        expected = (step.standard_error or 0.0) * math.exp(-performance) / 4
+        assert step.lead_error == pytest.approx(expected)
+        assert step.clear_lead == (abs(step.lead or 0.0) > 2 * expected)
+
+
+def pair(task: str, best: tuple[float, int], start: tuple[float, int], **overrides: Any) -> RunRecord:
+    """A finished run whose starting cell and best cell have these performances and edges' worth of costs."""
+    kind = {"image": "conv", "text": "recurrent"}[task]
+    run = FakeRun(complete(5, kind), {"task": task, "penalty": 0.0, "finalists": 1} | overrides).opened().read_data()
+    cell = run.start.without((0, 1))
+    for step, (one, (performance, cost)) in enumerate(((run.start, start), (cell, best))):
+        costs = Resources(cost, cost, cost, cost)
+        evaluation = Evaluation(one, costs, 0, "1 epoch", performance)
+        run.evaluated(step, 0, (0, 1) if step else None, evaluation)
+        run.add("decided", step=step, index=0, runner_up=None, difference=None, standard_error=None)
+    run.add("finished", best=cell.key)
+    return run.record()
+
+
+@pytest.mark.parametrize("task", ["image", "text"])
+@pytest.mark.parametrize(
+    ("best", "start", "worse"),
+    [
+        ((-0.2, 10), (-0.3, 20), [False, False, False]),
+        ((-0.3, 10), (-0.2, 20), [True, True, False]),
+        ((-0.3, 20), (-0.2, 10), [True, True, True]),
+        ((-0.2, 20), (-0.2, 20), [False, False, False]),
+    ],
+)
+def test_worse_is_worse_whatever_the_sign(
+    task: str, best: tuple[float, int], start: tuple[float, int], worse: list[bool]
+) -> None:
+    # A penalty of nothing: S is the performance.
+    record = pair(task, best, start)
+    figures = [record.figures(one.evaluation) for one in record.candidates]
+    metric = metric_of(record)
+    shown = [
+        gains.performance_headline(metric, figures[1], figures[0]),
+        gains.score_headline(figures[1], figures[0]),
+        gains.cost_headline("params", figures[1], figures[0]),
+    ]
+    assert [bool(one and one.worse) for one in shown] == worse
+
+
+def test_a_better_perplexity_falls_and_is_not_coloured_worse() -> None:
+    record = pair("text", (-5.0, 10), (-5.1, 20))
+    source = render(record, name="x")
+    assert '<dd class="delta">−15.6</dd>' in source
+    assert "delta worse" not in source
+    assert f"9.5{words.THIN}% lower perplexity" in story.headline(record)
+
+
+def test_costs_that_old_logs_do_not_have_are_left_out() -> None:
+    record = pair("text", (-5.0, 10), (-5.1, 20), resource="params")
+    old = [replace(one, evaluation=replace(one.evaluation, resources=Resources(9, 9, 9))) for one in record.candidates]
+    found = gains.headlines(replace(record, candidates=tuple(old)))
+    assert [one.title for one in found] == ["perplexity", "score S", "parameters", "MACs per token", "peak memory"]
+
+
+def test_the_result_names_its_task_and_metric(finished: RunRecord) -> None:
+    value = summary(finished, run=Path("runs/x"))
+    metric, best = metric_of(finished), finished.best()
+    assert best is not None
+    assert (value["task"], value["metric"]) == (finished.settings.task, metric.name)
+    assert value["cost"] == {
+        "training_macs": finished.spent().training_macs,
+        f"{metric.sample}s": finished.spent().samples,
+    }
+    for figures in (value["best"], value["complete"], *front(finished)):
+        assert figures[metric.name] == metric.value(figures["performance"])
+        assert figures["cell_params"] == resources(Cell.from_json(figures["cell"])).cell_params
+    assert value["best"]["performance"] == best.performance

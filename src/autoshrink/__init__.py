@@ -11,10 +11,17 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from autoshrink.architecture import Architecture, proxy_architecture
+from autoshrink.architecture import (
+    Architecture,
+    ConvArchitecture,
+    LibraryArchitecture,
+    RecurrentArchitecture,
+    proxy_architecture,
+    recurrent_proxy,
+)
 from autoshrink.cell import Cell
 from autoshrink.config import SearchSettings
-from autoshrink.cost import Cost, count
+from autoshrink.cost import Cost, count, widest
 from autoshrink.errors import AutoshrinkError, DataError, InputError, RunError, SearchError
 from autoshrink.loading import load
 from autoshrink.record import RunRecord
@@ -24,6 +31,8 @@ from autoshrink.version import __version__
 from autoshrink.watching import Observer, Watcher
 
 if TYPE_CHECKING:
+    from autoshrink.final import evaluate, resume_training, train
+    from autoshrink.generation import generate
     from autoshrink.launch import resume, search
     from autoshrink.networks import build
 
@@ -31,11 +40,14 @@ __all__ = [
     "Architecture",
     "AutoshrinkError",
     "Cell",
+    "ConvArchitecture",
     "Cost",
     "DataError",
     "Evaluation",
     "InputError",
+    "LibraryArchitecture",
     "Observer",
+    "RecurrentArchitecture",
     "RunError",
     "RunRecord",
     "Score",
@@ -45,14 +57,28 @@ __all__ = [
     "__version__",
     "build",
     "count",
+    "evaluate",
+    "generate",
     "load",
     "proxy_architecture",
     "read_record",
+    "recurrent_proxy",
     "resume",
+    "resume_training",
     "search",
+    "train",
+    "widest",
 ]
 
-_NEED_TORCH = {"build": "autoshrink.networks", "resume": "autoshrink.launch", "search": "autoshrink.launch"}
+_NEED_TORCH = {
+    "build": "autoshrink.networks",
+    "evaluate": "autoshrink.final",
+    "generate": "autoshrink.generation",
+    "resume": "autoshrink.launch",
+    "resume_training": "autoshrink.final",
+    "search": "autoshrink.launch",
+    "train": "autoshrink.final",
+}
 
 
 def __getattr__(name: str) -> Any:

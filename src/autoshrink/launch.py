@@ -6,17 +6,14 @@ import os
 import random
 import shlex
 import sys
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from autoshrink.architecture import Architecture, proxy_architecture
-from autoshrink.cell import Cell
-from autoshrink.config import Overrides, SearchSettings, merge, resolve
-from autoshrink.data import Proxy, load_proxy
+from autoshrink.cell import INPUT, Cell
+from autoshrink.config import Overrides, SearchSettings, resolve
 from autoshrink.errors import DataError, InputError, RunError
 from autoshrink.evaluation import Evaluator
 from autoshrink.priors import start_cell
@@ -25,9 +22,9 @@ from autoshrink.results import write_results
 from autoshrink.run import Loop
 from autoshrink.seeding import derive_seed
 from autoshrink.store import Store, opening, read_record
-from autoshrink.training.device import choose_device, choose_precision, describe
-from autoshrink.training.images import DeviceImages, Normalisation
-from autoshrink.training.trained import Fidelity, TrainedEvaluator
+from autoshrink.tasks import TASKS, Prepared
+from autoshrink.training.device import choose_device, describe
+from autoshrink.training.trained import TrainedEvaluator
 from autoshrink.version import __version__
 from autoshrink.watching import Observer
 
@@ -51,7 +48,7 @@ def search(
 
     Raises:
         InputError: a setting cannot be used, or no cell could keep the limits.
-        DataError: the images cannot be used.
+        DataError: the images or the text cannot be used.
         RunError: the run folder holds a run, is in use, or cannot be written.
         SearchError: not one candidate could be measured.
     """
@@ -60,16 +57,16 @@ def search(
     settings = _anchored(settings)
     device = choose_device(settings.device)
     start = _start(settings)
-    proxy = _load(settings, observer)
-    evaluator = _evaluator(settings, proxy, device, observer)
+    prepared = TASKS[settings.task].prepare(settings, observer)
+    evaluator = _evaluator(settings, prepared, device, observer)
     _check_limits(settings, start, evaluator)
-    folder = Path(run) if run is not None else _default_folder(proxy.name)
+    folder = Path(run) if run is not None else _default_folder(prepared.name)
     environment = describe(device) | _environment()
     created = {"settings": settings.to_json(), "environment": environment, "start": start.to_json()}
     with Store.create(folder, created) as store:
         observer.on_run(folder)
         store.append("opened", opening())
-        store.append("data", _data_event(proxy))
+        store.append("data", prepared.event)
         return _run(store, evaluator, observer)
 
 
@@ -80,7 +77,7 @@ def resume(run: str | os.PathLike[str], *, observer: Observer | None = None) -> 
 
     Raises:
         RunError: there is no run in the folder, another process has it, or it cannot be written.
-        DataError: the images are gone or have changed since the run began.
+        DataError: the data are gone or have changed since the run began.
     """
     observer = observer or Observer()
     folder = Path(run)
@@ -94,17 +91,17 @@ def resume(run: str | os.PathLike[str], *, observer: Observer | None = None) -> 
         settings = record.settings
         device = choose_device(settings.device)
         _remark_changes(record, describe(device), observer)
-        proxy = _load(settings, observer)
-        known = record.data.get("fingerprint", proxy.fingerprint)
-        if proxy.fingerprint != known:
+        prepared = TASKS[settings.task].prepare(settings, observer)
+        found = prepared.event["fingerprint"]
+        if found != record.data.get("fingerprint", found):
             raise DataError(
-                f"{settings.data.spec}: the images are not those that {folder} began with; "
+                f"{settings.data.spec}: the data are not those that {folder} began with; "
                 "restore them, or start a new run"
             )
-        evaluator = _evaluator(settings, proxy, device, observer)
+        evaluator = _evaluator(settings, prepared, device, observer)
         store.append("opened", opening())
         if not record.data:
-            store.append("data", _data_event(proxy))
+            store.append("data", prepared.event)
         return _run(store, evaluator, observer)
 
 
@@ -125,83 +122,27 @@ def _anchored(settings: SearchSettings) -> SearchSettings:
     changes: dict[str, Any] = {"threads": settings.threads or torch.get_num_threads()}
     if data.exists():
         changes["data"] = {"spec": str(data.resolve())}
-    return SearchSettings.from_json(merge(settings.to_json(), changes))
+    return settings.changed(changes)
 
 
 def _start(settings: SearchSettings) -> Cell:
+    kind = TASKS[settings.task].kind
     if settings.start.endswith(".json") or Path(settings.start).is_file():
         cell = Cell.read(Path(settings.start))
-        if cell.kind != "conv":
-            raise InputError(f"{settings.start}: a {cell.kind} cell cannot start an image search")
+        if cell.kind != kind:
+            raise InputError(f"{settings.start}: a {cell.kind} cell cannot start a search for {kind} cells")
         return cell
     rng = random.Random(derive_seed(settings.seed, "start"))
-    return start_cell(settings.start, kind="conv", nodes=settings.nodes, rng=rng)
+    return start_cell(settings.start, kind=kind, nodes=settings.nodes, rng=rng, draw=settings.draw)
 
 
-def _load(settings: SearchSettings, observer: Observer) -> Proxy:
-    data = settings.data
-    proxy = load_proxy(
-        data.spec,
-        train_per_class=data.train_per_class,
-        validation_per_class=data.validation_per_class,
-        size=data.size,
-        channels=data.channels,
-        replacement=data.replacement,
-        max_corrupt=data.max_corrupt,
-        seed=derive_seed(settings.seed, "data"),
-        progress=observer.on_decoding,
-    )
-    for note in proxy.notes:
-        observer.remark(note)
-    for skipped in proxy.skipped:
-        observer.remark(f"skipped {skipped.path}: {skipped.reason}")
-    if len(proxy.train) < 2 or len(proxy.validation) < 1:
-        raise DataError(
-            f"{data.spec}: {len(proxy.train)} training and {len(proxy.validation)} validation images are too few"
-        )
-    return proxy
-
-
-def _data_event(proxy: Proxy) -> dict[str, Any]:
-    norm = Normalisation.of(proxy.train.images)
-    return {
-        "name": proxy.name,
-        "classes": list(proxy.classes),
-        "input": list(proxy.train.images.shape[1:]),
-        "train": len(proxy.train),
-        "validation": len(proxy.validation),
-        "mean": list(norm.mean),
-        "std": list(norm.std),
-        "fingerprint": proxy.fingerprint,
-        "notes": list(proxy.notes),
-        "skipped": [asdict(skipped) for skipped in proxy.skipped],
-    }
-
-
-def _evaluator(settings: SearchSettings, proxy: Proxy, device: torch.device, observer: Observer) -> TrainedEvaluator:
-    channels, height, width = proxy.train.images.shape[1:]
-
-    def architecture(cell: Cell) -> Architecture:
-        return proxy_architecture(
-            cell,
-            shape=(channels, height, width),
-            classes=len(proxy.classes),
-            stem=settings.network.stem,
-            widths=settings.network.widths,
-            activation=settings.network.activation,
-        )
-
-    norm = Normalisation.of(proxy.train.images)
+def _evaluator(
+    settings: SearchSettings, prepared: Prepared, device: torch.device, observer: Observer
+) -> TrainedEvaluator:
     return TrainedEvaluator(
-        architecture,
-        DeviceImages(proxy.train.images, proxy.train.labels, norm, device),
-        DeviceImages(proxy.validation.images, proxy.validation.labels, norm, device),
-        fidelity=Fidelity(
-            settings.recipe,
-            precision=choose_precision(settings.recipe.precision, device),
-            threads=settings.threads,
-            candidate_seconds=settings.stop.candidate_seconds,
-        ),
+        prepared.problem(device),
+        threads=settings.threads,
+        candidate_seconds=settings.stop.candidate_seconds,
         on_epoch=observer.on_epoch,
     )
 
@@ -212,9 +153,9 @@ def _check_limits(settings: SearchSettings, start: Cell, evaluator: Evaluator) -
     Every cell but the empty one costs at least what one of its operations, alone on the input, costs: each further
     node or edge adds tensors, weights and MACs, and widens no tensor's reader for free.
     """
-    smallest = [Cell("conv", start.ops, ())]
+    smallest = [Cell(start.kind, start.ops, ())]
     for op in sorted(set(start.ops[1:])):
-        smallest.append(Cell("conv", ("input", op), ((0, 1),)))
+        smallest.append(Cell(start.kind, (INPUT, op), ((0, 1),)))
     costs = [evaluator.resources(cell) for cell in smallest]
     for option, limit, name in (
         ("--max-macs", settings.limits.max_macs, "macs"),
@@ -225,7 +166,7 @@ def _check_limits(settings: SearchSettings, start: Cell, evaluator: Evaluator) -
         if limit is not None and limit < least:
             raise InputError(
                 f"{option} {limit:,}: even the smallest cell costs {least:,} here; "
-                "raise it, or lower --size or --widths"
+                f"raise it, or lower {TASKS[settings.task].sizes}"
             )
 
 

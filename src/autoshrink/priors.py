@@ -24,6 +24,17 @@ def balanced_ops(kind: str, nodes: int, rng: random.Random) -> tuple[str, ...]:
     return (INPUT, *draws[1:])
 
 
+def independent_ops(kind: str, nodes: int, rng: random.Random) -> tuple[str, ...]:
+    """Random operations, each node's by itself; node 0's draw is not used (the released rule of recurrent cells)."""
+    return (INPUT, *[rng.choice(OPS[kind]) for _ in range(nodes)][1:])
+
+
+DRAWS: dict[str, Callable[[str, int, random.Random], tuple[str, ...]]] = {
+    "balanced": balanced_ops,
+    "independent": independent_ops,
+}
+
+
 def complete_edges(nodes: int) -> tuple[Edge, ...]:
     """All nodes·(nodes−1)/2 edges: where AutoShrink starts (Algorithm 1)."""
     return tuple(combinations(range(nodes), 2))
@@ -82,7 +93,7 @@ def _numbers(text: str, count: int, spec: str) -> list[float]:
     return numbers
 
 
-def start_cell(spec: str, *, kind: str, nodes: int, rng: random.Random) -> Cell:
+def start_cell(spec: str, *, kind: str, nodes: int, rng: random.Random, draw: str = "balanced") -> Cell:
     """The cell a search starts from.
 
     Args:
@@ -90,6 +101,7 @@ def start_cell(spec: str, *, kind: str, nodes: int, rng: random.Random) -> Cell:
         kind: the cell's kind.
         nodes: number of nodes, the input included; at least 2.
         rng: draws the operations first, then the graph.
+        draw: ``balanced`` or ``independent`` operations.
 
     Raises:
         InputError: the spec or its numbers cannot be used.
@@ -103,7 +115,7 @@ def start_cell(spec: str, *, kind: str, nodes: int, rng: random.Random) -> Cell:
         "ws": lambda: _watts_strogatz(nodes, spec, rng),
     }
     _require(name in makers and not (name == "complete" and rest), f"start {spec!r} is unknown; choose {EXAMPLES}")
-    ops = balanced_ops(kind, nodes, rng)
+    ops = DRAWS[draw](kind, nodes, rng)
     return Cell(kind, ops, makers[name]())
 
 

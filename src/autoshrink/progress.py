@@ -16,6 +16,7 @@ from rich.text import Text
 
 from autoshrink import words
 from autoshrink.cell import Cell
+from autoshrink.metrics import metric_of
 from autoshrink.record import Candidate
 from autoshrink.score import Comparison
 from autoshrink.watching import Observer, Progress, Watcher
@@ -26,20 +27,30 @@ LONG_SECONDS = 2 * 3600.0
 """A search expected to take longer than this is remarked upon."""
 
 
+_SHORTER = {
+    "image": "--size 16 --nodes 6 --train-per-class 200 --epochs 8",
+    "text": "--sentences 1000 --width 50 --epochs 3",
+}
+"""By task: options that make a search a matter of minutes."""
+
+
 def step_line(candidate: Candidate, score: float, comparison: Comparison | None) -> str:
     """One line about a finished step."""
-    evaluation = candidate.evaluation
+    evaluation, metric = candidate.evaluation, metric_of(candidate.cell)
     what = "start" if candidate.edge is None else f"−({candidate.edge[0]},{candidate.edge[1]})"
     if evaluation.performance is None:
         figures = f"failed: {evaluation.reason}"
     else:
-        figures = (
-            f"S {score:.4f}   accuracy {evaluation.performance:.4f}   {words.quantity(evaluation.resources.macs)} MACs"
-        )
+        resource = metric.resources[0]
+        cost = words.resource(getattr(evaluation.resources, resource), resource)
+        shown = metric.write(evaluation.performance, fine=True)
+        figures = f"S {words.number(score, 4)}   {metric.name} {shown}   {cost} {words.RESOURCE[resource]}"
     evidence = ""
-    if comparison is not None and comparison.standard_error is not None:
-        evidence = f"   {comparison.difference:+.4f} ± {comparison.standard_error:.4f} to the next"
-    return f"step {candidate.step:>3}  {what:<8}{len(candidate.cell.edges):>3} edges   {figures}{evidence}"
+    if evaluation.performance is not None and comparison is not None and comparison.standard_error is not None:
+        other = evaluation.performance - comparison.difference
+        gap = metric.difference(evaluation.performance, other, comparison.standard_error, fine=True)
+        evidence = f"   {gap} to the next"
+    return words.plain(f"step {candidate.step:>3}  {what:<8}{len(candidate.cell.edges):>3} edges   {figures}{evidence}")
 
 
 class _Narrator(Watcher):
@@ -50,12 +61,12 @@ class _Narrator(Watcher):
         self._warned = False
 
     def progress(self, progress: Progress) -> None:
-        left = progress.seconds_left
-        if not self._warned and left is not None and left > LONG_SECONDS:
+        left, cell = progress.seconds_left, progress.latest.cell if progress.latest else progress.best_cell
+        if not self._warned and cell is not None and left is not None and left > LONG_SECONDS:
             self._warned = True
             self._remark(
                 f"this search will take about {words.duration(left)}; for a first look: --time-limit 1h, or "
-                "--size 16 --nodes 6 --train-per-class 200 --epochs 8"
+                f"{_SHORTER[metric_of(cell).task]}"
             )
 
 
@@ -107,8 +118,9 @@ class _Live(_Narrator):
         self._progress, self._told_at, self._epoch = progress, time.monotonic(), ""
         self._live.update(self)
 
-    def epoch(self, _cell: Cell, epoch: int, accuracy: float) -> None:
-        self._epoch = f"epoch {epoch}, accuracy {accuracy:.3f}"
+    def epoch(self, cell: Cell, epoch: int, performance: float) -> None:
+        metric = metric_of(cell)
+        self._epoch = f"epoch {epoch}, {metric.name} {metric.write(performance)}"
 
     def decided(self, candidate: Candidate, score: float, comparison: Comparison | None) -> None:
         self._console.print(Text(step_line(candidate, score, comparison), style="dim" if candidate.step else ""))
@@ -130,7 +142,9 @@ class _Live(_Narrator):
         remaining = None if left is None else max(0.0, left - (time.monotonic() - self._told_at))
         best = Text("best so far: ", style="bold")
         if progress.best_score is not None and progress.best_cell is not None:
-            best.append(f"S {progress.best_score:.4f} with {len(progress.best_cell.edges)} edges", style="")
+            best.append(
+                f"S {words.number(progress.best_score, 4)} with {len(progress.best_cell.edges)} edges", style=""
+            )
         else:
             best.append("none yet", style="dim")
         best.append(f"   {_left(remaining)}", style="cyan")

@@ -5,7 +5,8 @@ Events are written by `run.py` alone. Their bodies are JSON:
 =============  =====================================================================================================
 created        settings, environment, start (cell): the first event of every run
 opened         pid, host: a process began or went on with the run
-data           name, classes, input, train, validation, mean, std, fingerprint, notes, skipped
+data           name, train, validation (samples: images or tokens), fingerprint, notes; for images classes, input, mean,
+               std, skipped; for text level, vocabulary (how many), sentences, unknown_share
 evaluated      step, index, edge (null for the starting cell), evaluation, same_as ([step, index] of the isomorphic
                candidate whose training this one shares, or null)
 decided        step, index (the chosen candidate), runner_up, difference, standard_error (performance, paired)
@@ -17,12 +18,13 @@ finished       best (its key)
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from autoshrink.cell import Cell, Edge
-from autoshrink.config import SearchSettings
+from autoshrink.config import SearchSettings, settings_from_json
 from autoshrink.score import Comparison, Evaluation, Spent, mean_and_deviation, pareto_front
 
 
@@ -83,6 +85,7 @@ class Figures:
         performance: mean over `repeats`, or the recorded one when there are none.
         performance_sd: sample standard deviation over `repeats`; None below two.
         score: S of `performance`.
+        score_sd: sample standard deviation of S over `repeats`; None below two.
     """
 
     cell: Cell
@@ -91,6 +94,7 @@ class Figures:
     performance: float
     performance_sd: float | None
     score: float
+    score_sd: float | None = None
 
 
 @dataclass(frozen=True)
@@ -163,8 +167,16 @@ class RunRecord:
         if not values and evaluation.performance is not None:
             values = [evaluation.performance]
         performance, deviation = mean_and_deviation(values)
-        score = self.settings.score.of(performance, evaluation.resources)
-        return Figures(evaluation.cell, evaluation, repeats, performance, deviation if repeats else None, score)
+        scores = [self.settings.score.of(value, evaluation.cell, evaluation.resources) for value in values]
+        return Figures(
+            cell=evaluation.cell,
+            recorded=evaluation,
+            repeats=repeats,
+            performance=performance,
+            performance_sd=deviation if repeats else None,
+            score=self.settings.score.of(performance, evaluation.cell, evaluation.resources),
+            score_sd=mean_and_deviation(scores)[1] if repeats and all(map(math.isfinite, scores)) else None,
+        )
 
     def best(self) -> Figures | None:
         """The cell to report: within the limits, by mean S over the fresh seeds where the settings say so.
@@ -208,7 +220,7 @@ def replay(events: Iterable[Event]) -> RunRecord:
     if first is None or first.kind != "created":
         raise ValueError("the log does not begin with a 'created' event")
     record = RunRecord(
-        settings=SearchSettings.from_json(first.body["settings"]),
+        settings=settings_from_json(first.body["settings"]),
         environment=first.body["environment"],
         start=Cell.from_json(first.body["start"]),
         created_at=first.at,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from autoshrink import report
 from autoshrink.errors import RunError
+from autoshrink.metrics import METRICS, Metric
 from autoshrink.record import Figures, RunRecord
 from autoshrink.score import Evaluation
 
@@ -18,17 +20,21 @@ def summary(record: RunRecord, *, run: Path) -> dict[str, Any]:
     """The result object.
 
     ``best`` and ``complete`` (the starting cell) are null where nothing usable was measured. Their performance is the
-    mean over ``repeats`` trainings with fresh seeds, or the recorded figure where ``repeats`` is 0.
+    mean over ``repeats`` trainings with fresh seeds, or the recorded figure where ``repeats`` is 0; the same figure
+    stands under the metric's own name. What is not finite is null.
     """
+    metric = METRICS[record.settings.task]
     spent, best, complete = record.spent(), record.best(), record.complete()
     trained = [one for one in record.candidates if one.same_as is None]
     return {
         "run": str(run),
+        "task": record.settings.task,
+        "metric": metric.name,
         "status": "finished" if record.finished else "unfinished",
         "stopped": record.stopped,
-        "best": best and _figures(best),
-        "complete": complete and _figures(complete),
-        "cost": {"training_macs": spent.training_macs, "images": spent.images},
+        "best": best and _figures(best, metric),
+        "complete": complete and _figures(complete, metric),
+        "cost": {"training_macs": spent.training_macs, f"{metric.sample}s": spent.samples},
         "evaluations": len(trained),
         "failed": sum(one.evaluation.failed for one in trained),
         "shared": len(record.candidates) - len(trained),
@@ -41,25 +47,34 @@ def summary(record: RunRecord, *, run: Path) -> dict[str, Any]:
 
 def front(record: RunRecord) -> list[dict[str, Any]]:
     """The Pareto front within the limits, cheapest first: the content of ``front.json``."""
-    return [_figures(record.figures(one)) | {"recorded": _recorded(record, one)} for one in record.front()]
+    metric = METRICS[record.settings.task]
+    return [_figures(record.figures(one), metric) | {"recorded": _recorded(record, one)} for one in record.front()]
 
 
-def _figures(figures: Figures) -> dict[str, Any]:
+def _figures(figures: Figures, metric: Metric) -> dict[str, Any]:
     resources = figures.recorded.resources
     return {
         "cell": figures.cell.to_json(),
-        "score": figures.score,
+        "score": _finite(figures.score),
         "performance": figures.performance,
+        metric.name: _finite(metric.value(figures.performance)),
         "performance_sd": figures.performance_sd,
         "repeats": len(figures.repeats),
         "macs": resources.macs,
         "params": resources.params,
+        "cell_params": resources.cell_params or None,
         "peak_activation_bytes": resources.memory,
     }
 
 
 def _recorded(record: RunRecord, evaluation: Evaluation) -> dict[str, Any]:
-    return {"performance": evaluation.performance, "score": record.settings.score(evaluation), "seed": evaluation.seed}
+    score = _finite(record.settings.score(evaluation))
+    return {"performance": evaluation.performance, "score": score, "seed": evaluation.seed}
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no infinity."""
+    return value if math.isfinite(value) else None
 
 
 def write_results(folder: Path, record: RunRecord) -> None:

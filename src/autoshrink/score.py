@@ -11,35 +11,57 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from autoshrink.cell import Cell
 from autoshrink.errors import InputError
 
-ResourceName = Literal["macs", "params", "memory"]
+OVERFLOW_NATS = 700.0
+"""exp of more than this is no float64."""
+
+ResourceName = Literal["macs", "params", "memory", "cell_params"]
+FormulaName = Literal["paper", "released-text"]
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What one image costs: multiply-adds, parameters without BN, and peak activation bytes (float32, batch 1)."""
+    """What one image, or one token of text, costs, and how large the network is.
+
+    Attributes:
+        macs: multiply-adds of a forward pass.
+        params: parameters without BN.
+        memory: peak activation bytes (float32, batch 1).
+        cell_params: the part of `params` that lies in cells, and not in stem, embedding, head or classifier; 0 in runs
+            recorded before this was counted.
+    """
 
     macs: int
     params: int
     memory: int
+    cell_params: int = 0
 
 
 @dataclass(frozen=True)
 class Spent:
-    """What measuring cost: training images seen (repeats counted), MACs of all passes, and wall seconds.
+    """What measuring cost: training samples seen (images, or tokens of text; repeats counted), MACs of all passes, and
+    wall seconds.
 
-    A training image costs three forward passes' MACs (forward, and twice that backward), a validation image one.
+    A training sample costs three forward passes' MACs (forward, and twice that backward), a validation sample one.
     """
 
-    images: int = 0
+    samples: int = 0
     training_macs: int = 0
     seconds: float = 0.0
 
     def __add__(self, other: Spent) -> Spent:
-        return Spent(self.images + other.images, self.training_macs + other.training_macs, self.seconds + other.seconds)
+        return Spent(
+            self.samples + other.samples, self.training_macs + other.training_macs, self.seconds + other.seconds
+        )
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Spent:
+        """What `dataclasses.asdict` gave; logs of store version 1 say `images` for `samples`."""
+        return cls(value.get("samples", value.get("images", 0)), value["training_macs"], value["seconds"])
 
 
 @dataclass(frozen=True)
@@ -51,12 +73,15 @@ class Evaluation:
         resources: its costs.
         seed: the seed of its initial weights and batches.
         fidelity: how much training it was given, in words: ``20 epochs × 5,000 images``.
-        performance: validation accuracy in [0, 1] of the best epoch; None when it failed.
+        performance: of the best epoch: validation accuracy in [0, 1], or −ln perplexity (minus the mean negative
+            log-likelihood of a validation token, nats); None when it failed.
         reason: why it failed; None when it did not.
         ended: why training stopped: ``all epochs``, ``no better for 5 epochs``, ``time limit`` …
-        curve: validation accuracy after every epoch.
+        curve: validation performance after every epoch.
         correct: for every validation image, in a fixed order, whether the best epoch classified it correctly; None
-            where unknown. This is what makes comparisons of candidates paired.
+            where unknown. This, or `parts`, is what makes comparisons of candidates paired.
+        parts: for every part of the validation text, in a fixed order, what it adds to the performance, scaled so that
+            the mean of all parts is the performance; None for images.
         spent: what measuring it cost.
     """
 
@@ -69,6 +94,7 @@ class Evaluation:
     ended: str = "all epochs"
     curve: tuple[float, ...] = ()
     correct: tuple[bool, ...] | None = None
+    parts: tuple[float, ...] | None = None
     spent: Spent = Spent()
 
     def __post_init__(self) -> None:
@@ -82,11 +108,19 @@ class Evaluation:
         """Whether there is no performance."""
         return self.performance is None
 
+    @property
+    def outcomes(self) -> npt.NDArray[np.float64] | None:
+        """(n,) what each validation sample contributed: `correct` as 0 and 1, or `parts`."""
+        found = self.correct if self.correct is not None else self.parts
+        return None if found is None else np.array(found, dtype=np.float64)
+
     def to_json(self) -> dict[str, Any]:
-        """A JSON object; `correct` is packed, eight images a byte, in hexadecimal."""
+        """A JSON object; `correct` is packed, eight images a byte, and `parts` as float64, both in hexadecimal."""
         value = asdict(self) | {"cell": self.cell.to_json(), "curve": list(self.curve)}
         if self.correct is not None:
             value["correct"] = f"{len(self.correct)}:{np.packbits(np.array(self.correct, dtype=bool)).tobytes().hex()}"
+        if self.parts is not None:
+            value["parts"] = np.array(self.parts, dtype="<f8").tobytes().hex()
         return value
 
     @classmethod
@@ -97,6 +131,9 @@ class Evaluation:
             count, _, packed = correct.partition(":")
             bits = np.unpackbits(np.frombuffer(bytes.fromhex(packed), dtype=np.uint8), count=int(count))
             correct = tuple(bool(bit) for bit in bits)
+        parts = value.get("parts")
+        if parts is not None:
+            parts = tuple(np.frombuffer(bytes.fromhex(parts), dtype="<f8").tolist())
         return cls(
             **value
             | {
@@ -104,32 +141,49 @@ class Evaluation:
                 "resources": Resources(**value["resources"]),
                 "curve": tuple(value["curve"]),
                 "correct": correct,
-                "spent": Spent(**value["spent"]),
+                "parts": parts,
+                "spent": Spent.from_json(value["spent"]),
             }
         )
 
 
 @dataclass(frozen=True)
 class Score:
-    """S = Perf − λ·log10(Res / 10⁶) (AutoShrink, Eq. 5; the released code's base and constant).
+    """S: what a performance is worth at a cost.
 
     Args:
         penalty: λ; what one decade of the resource costs, in units of performance.
         resource: which resource.
+        formula: ``paper``: S = Perf − λ·log10(Res / 10⁶) (AutoShrink, Eq. 5; the released code's base and constant).
+            ``released-text``: what the released search of recurrent cells computes,
+            S = ¼·(200 − perplexity) − λ·log10(|E|·n² / 10⁶) with |E| edges and width n; its λ is 1. A cell without
+            edges has no score there.
     """
 
     penalty: float = 0.1
     resource: ResourceName = "macs"
+    formula: FormulaName = "paper"
 
     def __call__(self, evaluation: Evaluation) -> float:
         """S, or −infinity for a failed evaluation."""
         if evaluation.performance is None:
             return -math.inf
-        return self.of(evaluation.performance, evaluation.resources)
+        return self.of(evaluation.performance, evaluation.cell, evaluation.resources)
 
-    def of(self, performance: float, resources: Resources) -> float:
-        """S of a performance at a cost; the resource is positive."""
-        return performance - self.penalty * math.log10(self.cost(resources) / 1e6)
+    def of(self, performance: float, cell: Cell, resources: Resources) -> float:
+        """S of a cell's performance at its cost; the resource is positive."""
+        if self.formula == "paper":
+            return performance - self.penalty * math.log10(self.cost(resources) / 1e6)
+        edges = len(cell.edges)
+        if edges == 0 or -performance > OVERFLOW_NATS:
+            return -math.inf
+        # A cell has 4n² + |E|·2n² parameters.
+        products = resources.cell_params * edges / (4 + 2 * edges)
+        return (200 - math.exp(-performance)) / 4 - self.penalty * math.log10(products / 1e6)
+
+    def slope(self, performance: float) -> float:
+        """dS/dPerf: turns a standard error of performance into one of S."""
+        return 1.0 if self.formula == "paper" else math.exp(min(-performance, OVERFLOW_NATS)) / 4
 
     def cost(self, resources: Resources) -> int:
         """The resource that this score weighs."""
@@ -155,11 +209,11 @@ def pareto_front(evaluations: Iterable[Evaluation], resource: Callable[[Resource
 
 @dataclass(frozen=True)
 class Comparison:
-    """How much better one candidate's performance was than another's on the same validation images.
+    """How much better one candidate's performance was than another's on the same validation samples.
 
     Attributes:
         difference: first minus second, in units of performance.
-        standard_error: of that difference, from the images on which the two disagree; None when unknown.
+        standard_error: of that difference, from the samples on which the two differ; None when unknown.
     """
 
     difference: float
@@ -167,11 +221,12 @@ class Comparison:
 
 
 def compare(first: Evaluation, second: Evaluation) -> Comparison:
-    """Paired comparison on the shared validation images.
+    """Paired comparison on the shared validation samples.
 
-    With b images that only `first` gets right and c that only `second` does, of n, the difference is (b − c)/n with
-    standard error √(b + c − (b − c)²/n)/n: images on which both agree carry no noise. (The variance of a paired
-    difference of proportions, as in McNemar's test.) It does not contain the noise of training itself.
+    With dᵢ what sample i, of n, gives to the first more than to the second, the standard error of the mean of d is
+    √(Σd² − (Σd)²/n)/n: samples on which both agree carry no noise. For images, where b are right only in `first` and c
+    only in `second`, that is √(b + c − (b − c)²/n)/n, the variance of a paired difference of proportions, as in
+    McNemar's test. It does not contain the noise of training itself.
 
     Raises:
         InputError: one of the two failed.
@@ -179,10 +234,11 @@ def compare(first: Evaluation, second: Evaluation) -> Comparison:
     if first.performance is None or second.performance is None:
         raise InputError("a failed candidate has no performance to compare")
     difference = first.performance - second.performance
-    if first.correct is None or second.correct is None or len(first.correct) != len(second.correct):
+    one, other = first.outcomes, second.outcomes
+    if one is None or other is None or len(one) != len(other):
         return Comparison(difference, None)
-    gap = np.array(first.correct, dtype=int) - np.array(second.correct, dtype=int)
-    variance = float(np.abs(gap).sum() - gap.sum() ** 2 / len(gap))
+    gap = one - other
+    variance = float((gap**2).sum() - gap.sum() ** 2 / len(gap))
     return Comparison(difference, math.sqrt(max(variance, 0.0)) / len(gap))
 
 

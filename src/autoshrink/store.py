@@ -28,9 +28,9 @@ LOCK_NAME = "run.lock"
 JOURNAL_NAME = f"{FILE_NAME}-journal"
 APPLICATION_ID = 0x41534852
 """Marks the file as ours ("ASHR"); SQLite keeps it in the header."""
-STORE_VERSION = 1
+STORE_VERSION = 2
 """Version of the log's meaning. Readers refuse later ones; older ones are opened if `READABLE` names them."""
-READABLE = (1,)
+READABLE = (1, 2)
 BUSY_SECONDS = 10.0
 
 _SCHEMA = (
@@ -91,6 +91,7 @@ class Store:
         store._acquire()
         try:
             store._connect()
+            store._claim()
         except BaseException:
             store.close()
             raise
@@ -143,6 +144,14 @@ class Store:
         with _explained(self.folder):
             self._connection = sqlite3.connect(self.folder / FILE_NAME, timeout=BUSY_SECONDS, isolation_level=None)
             self._connection.execute("PRAGMA synchronous = FULL")
+
+    def _claim(self) -> None:
+        """Mark an older log as one of this version, since what is appended from now on is."""
+        assert self._connection is not None, "the store is closed"
+        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        if version != STORE_VERSION:
+            with _explained(self.folder):
+                self._connection.execute(f"PRAGMA user_version = {STORE_VERSION}")
 
     def _initialise(self, body: dict[str, Any]) -> None:
         assert self._connection is not None, "the store is closed"

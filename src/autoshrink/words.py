@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import time
 
-from autoshrink.score import ResourceName, Spent
+from autoshrink.score import ResourceName, Resources, Score, Spent
 
 THIN = "\N{NARROW NO-BREAK SPACE}"
-RESOURCE: dict[ResourceName, str] = {"macs": "MACs", "params": "parameters", "memory": "peak memory"}
+RESOURCE: dict[ResourceName, str] = {
+    "macs": "MACs",
+    "params": "parameters",
+    "memory": "peak memory",
+    "cell_params": "cell parameters",
+}
+
+
+def plain(text: str) -> str:
+    """With ordinary spaces, for a terminal and for whoever searches its output."""
+    return text.replace(THIN, " ")
 
 
 def signed(value: float, digits: int) -> str:
     """``+0.4`` or ``−0.4``; a value that rounds to nothing is ``±0``."""
-    text = f"{abs(value):.{digits}f}"
-    if float(text) == 0:
+    text = number(abs(value), digits)
+    if round(value, digits) == 0:
         return "±" + text
     return ("−" if value < 0 else "+") + text
 
 
 def number(value: float, digits: int) -> str:
-    """A fixed number of digits after the point, with a real minus."""
-    return f"{value:.{digits}f}".replace("-", "−")
+    """A fixed number of digits after the point, with a real minus; three digits and a power from a million on."""
+    text = f"{value:.{digits}f}" if abs(value) < 1e6 else f"{value:.3g}"
+    return text.replace("-", "−").replace("inf", "∞")
 
 
 def percent(share: float, digits: int = 1) -> str:
@@ -49,6 +60,14 @@ def quantity(value: float, digits: int = 3) -> str:
     return f"{value:.0f}"
 
 
+def round_quantity(value: float) -> str:
+    """A round number as an axis has it, no digit more than it takes: ``1.5M``."""
+    for power, letter in ((1e9, "G"), (1e6, "M"), (1e3, "K")):
+        if value >= power * (1 - 1e-9):
+            return f"{value / power:.4g}{letter}"
+    return f"{value:.4g}"
+
+
 def _significant(value: float, digits: int) -> str:
     whole = len(str(int(abs(value))))
     return f"{value:.{max(digits - whole, 0)}f}"
@@ -64,6 +83,11 @@ def memory(value: float) -> str:
 def resource(value: float, name: ResourceName) -> str:
     """A resource in its own unit."""
     return memory(value) if name == "memory" else quantity(value)
+
+
+def weighed(score: Score, resources: Resources) -> str:
+    """What a cell costs in the resource that the score weighs: ``5.2M MACs``."""
+    return f"{resource(score.cost(resources), score.resource)} {RESOURCE[score.resource]}"
 
 
 def duration(seconds: float) -> str:
@@ -86,9 +110,9 @@ def count(how_many: int, noun: str) -> str:
     return f"{how_many:,} {noun}{'' if how_many == 1 else 's'}"
 
 
-def spent(cost: Spent) -> str:
-    """What training cost, in one line."""
+def spent(cost: Spent, sample: str) -> str:
+    """What training cost, in one line; `sample` is what is counted, an ``image`` or a ``token``."""
     return (
-        f"{quantity(cost.images)} training images, {quantity(cost.training_macs)} MACs, {duration(cost.seconds)} of "
-        "training"
+        f"{quantity(cost.samples)} training {sample}s, {quantity(cost.training_macs)} MACs, {duration(cost.seconds)} "
+        "of training"
     )

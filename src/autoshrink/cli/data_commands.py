@@ -13,7 +13,7 @@ from autoshrink.cli.console import JsonOption, print_json, stderr, stdout
 from autoshrink.data import fetch as fetch_data
 from autoshrink.data import list_data
 
-app = typer.Typer(help="Image sets: what is known, and downloads with checksums.", rich_markup_mode=None)
+app = typer.Typer(help="Data sets: what is known, and downloads with checksums.", rich_markup_mode=None)
 
 
 @app.command("list")
@@ -21,11 +21,11 @@ def list_(*, as_json: JsonOption = False) -> None:
     """The data sets known by name, and where they lie."""
     found = list_data()
     if as_json:
-        print_json({one.name: {"path": one.where, "description": one.description} for one in found})
+        print_json({one.name: {"task": one.task, "path": one.where, "description": one.description} for one in found})
         return
-    table = Table("name", "where", "what", box=None, pad_edge=False, header_style="bold")
+    table = Table("name", "task", "where", "what", box=None, pad_edge=False, header_style="bold")
     for one in found:
-        table.add_row(one.name, one.where or f"not here: autoshrink data fetch {one.name}", one.description)
+        table.add_row(one.name, one.task, one.where or f"not here: autoshrink data fetch {one.name}", one.description)
     stdout.print(table)
 
 
@@ -33,7 +33,9 @@ def list_(*, as_json: JsonOption = False) -> None:
 def fetch(
     name: Annotated[str, typer.Argument(help="A name that `data list` shows.")],
     *,
-    url: Annotated[str | None, typer.Option(help="A mirror of the same file.")] = None,
+    url: Annotated[
+        str | None, typer.Option(help="A mirror of the file; ending in /, of the folder with the set's files.")
+    ] = None,
     folder: Annotated[Path | None, typer.Option(help="Where to put it. Default: the user's data folder.")] = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -11,7 +11,15 @@ from rich.table import Table
 
 from autoshrink import report as reports
 from autoshrink import zoo as published
-from autoshrink.architecture import Architecture, proxy_architecture
+from autoshrink.architecture import (
+    Architecture,
+    LanguageModel,
+    LibraryArchitecture,
+    RecurrentArchitecture,
+    language_model,
+    proxy_architecture,
+    recurrent_proxy,
+)
 from autoshrink.cell import Cell
 from autoshrink.cli.console import JsonOption, print_json, stdout
 from autoshrink.cli.result import print_front, print_result
@@ -21,6 +29,9 @@ from autoshrink.errors import InputError
 from autoshrink.loading import load
 from autoshrink.results import summary, write_text
 from autoshrink.store import read_record
+
+PROXY_VOCABULARY, PROXY_WIDTH = 10_000, 200
+"""Of the language model in which the paper compares recurrent cells (AutoShrink, §"RNN")."""
 
 
 def register(app: typer.Typer) -> None:
@@ -51,49 +62,72 @@ def show(
     found = load(target)
     cell = found if isinstance(found, Cell) else found.cell
     if svg is not None:
+        if cell is None:
+            raise InputError(f"{target}: {_kind(found.kind)} has no cell to draw; leave --svg out")
         write_text(svg, cell_svg(cell))
     if as_json:
         print_json(found.to_json())
         return
-    stdout.print(cell_text(cell), markup=False)
+    if cell is not None:
+        stdout.print(_picture(cell, found), markup=False)
     if isinstance(found, Architecture):
-        _print_cost(count(found), layers=False)
+        _print_around(found)
+        _print_cost(count(found), layers=False, of=found)
 
 
 def cost(
     target: Annotated[str, typer.Argument(help="A cell or architecture file, or a name in the zoo.")],
     *,
+    vocabulary: Annotated[int | None, typer.Option(min=2, help="Words of a language model.")] = None,
+    width: Annotated[int | None, typer.Option(min=1, help="Embedding and hidden size of a language model.")] = None,
     layers: Annotated[bool, typer.Option("--layers", help="Every layer.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Parameters, MACs and peak activation memory, without building anything.
 
-    A cell file is counted in the paper's proxy network: Table 1, T = 1, 3×32×32, ten classes.
+    A cell file is counted in the paper's proxy network: Table 1, T = 1, 3×32×32, ten classes; a recurrent one in a
+    language model of 10,000 words and width 200.
     """
     found = load(target)
-    if isinstance(found, Cell) and found.kind != "conv":
-        raise InputError(f"{target}: a {found.kind} cell cannot be counted by this version; it knows conv cells")
-    counted = count(proxy_architecture(found) if isinstance(found, Cell) else found)
+    architecture = _architecture(found, target, vocabulary=vocabulary, width=width)
+    counted = count(architecture)
     if as_json:
         value: dict[str, Any] = asdict(counted)
         if not layers:
             del value["layers"]
+        if isinstance(architecture, LanguageModel):
+            value |= {"vocabulary": architecture.vocabulary, "width": architecture.width}
         print_json(value)
-    else:
-        _print_cost(counted, layers=layers)
+        return
+    _print_cost(counted, layers=layers, of=architecture)
+    if isinstance(found, Cell) and found.kind == "recurrent" and (vocabulary is None or width is None):
+        stdout.print("a cell file names no sizes: --vocabulary and --width set others than the paper's 10,000 and 200")
 
 
 def zoo(*, as_json: JsonOption = False) -> None:
     """The published architectures that are built in."""
-    rows = {name: count(published.get(name)) for name in published.names()}
+    found = {name: published.get(name) for name in published.names()}
+    costs = {name: count(architecture) for name, architecture in found.items()}
     if as_json:
-        print_json({name: {"params": row.params, "macs": row.macs} for name, row in rows.items()})
+        print_json(
+            {
+                name: {
+                    "kind": found[name].kind,
+                    "params": row.params,
+                    "macs": row.macs,
+                    "source": published.source(name),
+                }
+                for name, row in costs.items()
+            }
+        )
         return
     table = Table("name", "params", "MACs", "input", box=None, pad_edge=False, header_style="bold")
-    for name, row in rows.items():
-        shape = "×".join(map(str, published.get(name).input))
-        table.add_row(name, f"{row.params:,}", f"{row.macs:,}", shape)
+    for name, row in costs.items():
+        table.add_row(name, f"{row.params:,}", f"{row.macs:,}", found[name].sizes)
     stdout.print(table)
+    stdout.print()
+    for name in found:
+        stdout.print(f"{name}: {published.source(name)}", markup=False)
 
 
 def report(
@@ -120,7 +154,42 @@ def report(
         stdout.print(str(output), markup=False)
 
 
-def _print_cost(counted: Cost, *, layers: bool) -> None:
+def _architecture(
+    found: Cell | Architecture, target: str, *, vocabulary: int | None, width: int | None
+) -> Architecture:
+    """What `cost` counts."""
+    if found.kind == "conv":
+        if vocabulary is not None or width is not None:
+            raise InputError(f"{target}: --vocabulary and --width are for language models, not for {_kind('conv')}")
+        return proxy_architecture(found) if isinstance(found, Cell) else found
+    if isinstance(found, Cell):
+        found = recurrent_proxy(found, vocabulary=PROXY_VOCABULARY, width=PROXY_WIDTH)
+    return language_model(found, vocabulary=vocabulary, width=width)
+
+
+def _kind(kind: str) -> str:
+    return f"{'an' if kind == 'lstm' else 'a'} {kind} architecture"
+
+
+def _picture(cell: Cell, found: Cell | Architecture) -> str:
+    """The cell as text, with the output that the architecture gives it."""
+    text = cell_text(cell)
+    if isinstance(found, RecurrentArchitecture):
+        leaves, outputs = (", ".join(map(str, nodes)) for nodes in (cell.leaves, found.plan().outputs))
+        text = text.replace(f"mean({leaves})", f"mean({outputs})")
+    return text
+
+
+def _print_around(architecture: Architecture) -> None:
+    """What the cell's picture does not say, or that there is none."""
+    if isinstance(architecture, LibraryArchitecture):
+        layers = f"{architecture.layers} layer{'' if architecture.layers == 1 else 's'}"
+        stdout.print(f"torch.nn.{architecture.kind.upper()}, {layers}: no cell to draw", markup=False)
+    elif isinstance(architecture, RecurrentArchitecture):
+        stdout.print(f"a node takes the {architecture.aggregate} over its predecessors", markup=False)
+
+
+def _print_cost(counted: Cost, *, layers: bool, of: Architecture) -> None:
     if layers:
         table = Table(box=None, pad_edge=False, header_style="bold")
         for column in ("layer", "op", "in", "out", "size", "params", "MACs"):
@@ -130,8 +199,12 @@ def _print_cost(counted: Cost, *, layers: bool) -> None:
             channels = (str(layer.in_channels), str(layer.out_channels))
             table.add_row(layer.name, layer.op, *channels, size, f"{layer.params:,}", f"{layer.macs:,}")
         stdout.print(table)
+    beside, unit = f"{counted.params_with_bn:,} with BN", ""
+    if isinstance(of, LanguageModel):
+        beside, unit = f"{counted.cell_params:,} in the cell", " a token"
+        stdout.print(of.sizes, markup=False)
     stdout.print(
-        f"parameters {counted.params:,} ({counted.params_with_bn:,} with BN)   MACs {counted.macs:,}   "
+        f"parameters {counted.params:,} ({beside})   MACs {counted.macs:,}{unit}   "
         f"peak activations {counted.peak_activation_bytes:,} bytes (float32, batch 1)",
         markup=False,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.table import Table
@@ -10,7 +11,9 @@ from rich.table import Table
 from autoshrink import words
 from autoshrink.cli.console import stdout
 from autoshrink.drawing import cell_text
+from autoshrink.metrics import METRICS, shown_resources
 from autoshrink.record import Figures, RunRecord
+from autoshrink.score import ResourceName
 
 
 def print_result(record: RunRecord, folder: Path) -> None:
@@ -20,19 +23,21 @@ def print_result(record: RunRecord, folder: Path) -> None:
         stdout.print("nothing usable was measured yet")
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("", "edges", "accuracy", "MACs", "params", "peak memory", "S"):
+    for column in ("", *_head(record)):
         table.add_column(column, justify="left" if column == "" else "right")
     if start is not None:
-        table.add_row(*_row("complete graph" if record.settings.start == "complete" else "starting cell", start))
-    table.add_row(*_row("best cell", best), style="bold green")
+        name = "complete graph" if record.settings.start == "complete" else "starting cell"
+        table.add_row(name, *_row(record, start))
+    table.add_row("best cell", *_row(record, best), style="bold green")
     stdout.print(cell_text(best.cell), markup=False)
     stdout.print(table)
-    stdout.print(_verdict(best, start), markup=False)
-    spent = record.spent()
+    stdout.print(_verdict(record, best, start), markup=False)
+    spent, metric = record.spent(), METRICS[record.settings.task]
     trained = sum(one.same_as is None for one in record.candidates)
     stdout.print(
-        f"{trained} candidates trained in {words.duration(record.active_seconds)}: {spent.images:,} images, "
-        f"{words.quantity(spent.training_macs)} training MACs; {record.stopped or 'not finished yet'}",
+        f"{trained} candidates trained in {words.duration(record.active_seconds)}: "
+        f"{words.count(spent.samples, metric.sample)}, {words.quantity(spent.training_macs)} training MACs; "
+        f"{record.stopped or 'not finished yet'}",
         markup=False,
     )
     _print_next(record, folder)
@@ -47,48 +52,92 @@ def _print_next(record: RunRecord, folder: Path) -> None:
     stdout.print(f"\nreport:  {folder / 'report.html'}\ncell:    {folder / 'best.cell.json'}", markup=False)
     commands = [
         (f"autoshrink show {quoted}", "this again, with the Pareto front"),
-        (f"autoshrink cost {shlex.quote(str(folder / 'best.cell.json'))} --layers", "what every layer costs"),
+        *_NEXT[record.settings.task](record, folder),
         (f"autoshrink report {quoted} -o summary.svg", "a picture of the run"),
     ]
-    if record.data.get("name") == "digits":
-        commands.append(("autoshrink search --data path/to/images --size 32", "the same on your own images"))
+    own = _OWN_DATA.get(record.settings.data.spec)
+    if own is not None:
+        commands.append(own)
     width = max(len(command) for command, _ in commands)
     stdout.print("\nnext:", markup=False)
     for command, why in commands:
         stdout.print(f"  {command:<{width}}   {why}", markup=False)
 
 
+_Command = tuple[str, str]
+"""A command, and what it is good for."""
+
+_OWN_DATA: dict[str, _Command] = {
+    "digits": ("autoshrink search --data path/to/images --size 32", "the same on your own images"),
+    "pydocs": ("autoshrink search --task text --data path/to/text.txt", "the same on your own text"),
+}
+"""By the name of built-in data."""
+
+
+def _cell_file(folder: Path) -> str:
+    return shlex.quote(str(folder / "best.cell.json"))
+
+
+def _next_for_images(_record: RunRecord, folder: Path) -> list[_Command]:
+    return [(f"autoshrink cost {_cell_file(folder)} --layers", "what every layer costs")]
+
+
+def _next_for_text(record: RunRecord, folder: Path) -> list[_Command]:
+    cell, width = _cell_file(folder), record.settings.to_json()["network"]["width"]
+    sizes = f"--vocabulary {record.data['vocabulary']} --width {width}" if "vocabulary" in record.data else ""
+    spec, trained = shlex.quote(record.settings.data.spec), shlex.quote(str(folder / "trained"))
+    return [
+        (f"autoshrink cost {cell} {sizes}".rstrip(), "what it costs, part by part"),
+        (f"autoshrink train {cell} --data {spec} -o {trained}", "train it in full"),
+    ]
+
+
+_NEXT: dict[str, Callable[[RunRecord, Path], list[_Command]]] = {"image": _next_for_images, "text": _next_for_text}
+"""By task: what to do with the best cell's file."""
+
+
 def print_front(record: RunRecord) -> None:
     """The Pareto front within the limits, cheapest first."""
     table = Table(title="Pareto front", title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for column in ("edges", "accuracy", "MACs", "params", "peak memory", "S", "cell"):
+    for column in (*_head(record), "cell"):
         table.add_column(column, justify="left" if column == "cell" else "right")
     for evaluation in record.front():
         figures = record.figures(evaluation)
-        table.add_row(*_row("", figures)[1:], str(figures.cell))
+        table.add_row(*_row(record, figures), str(figures.cell))
     stdout.print(table)
 
 
-def _row(name: str, figures: Figures) -> tuple[str, ...]:
-    accuracy = f"{100 * figures.performance:.2f} %"
-    if figures.performance_sd is not None:
-        accuracy = f"{100 * figures.performance:.2f} ± {100 * figures.performance_sd:.2f} %"
-    resources = figures.recorded.resources
+_SHORT: dict[ResourceName, str] = words.RESOURCE | {"params": "params", "cell_params": "cell params"}
+
+
+def _costs(record: RunRecord) -> tuple[ResourceName, ...]:
+    """Three columns of costs, which is what 80 characters have room for, and the one that the score weighs."""
+    settings = record.settings
+    return tuple(dict.fromkeys((*shown_resources(settings)[:3], settings.resource)))
+
+
+def _head(record: RunRecord) -> tuple[str, ...]:
+    costs = (_SHORT[name] for name in _costs(record))
+    return ("edges", METRICS[record.settings.task].name, *costs, "S")
+
+
+def _row(record: RunRecord, figures: Figures) -> tuple[str, ...]:
+    measured = METRICS[record.settings.task].measured(figures.performance, figures.performance_sd, fine=True)
+    costs = ((name, getattr(figures.recorded.resources, name)) for name in _costs(record))
     return (
-        name,
         str(len(figures.cell.edges)),
-        accuracy,
-        f"{resources.macs:,}",
-        f"{resources.params:,}",
-        f"{resources.memory / 1024:,.1f} KiB",
-        f"{figures.score:.4f}",
+        words.plain(measured),
+        *(f"{value / 1024:,.1f} KiB" if name == "memory" else f"{value:,}" for name, value in costs),
+        words.number(figures.score, 4),
     )
 
 
-def _verdict(best: Figures, start: Figures | None) -> str:
+def _verdict(record: RunRecord, best: Figures, start: Figures | None) -> str:
     if start is None:
         return "The starting cell could not be trained, so there is nothing to compare with."
-    macs = best.recorded.resources.macs / start.recorded.resources.macs - 1
-    points = 100 * (best.performance - start.performance)
+    settings, metric = record.settings, METRICS[record.settings.task]
+    new, old = (settings.score.cost(one.recorded.resources) for one in (best, start))
+    gained = metric.difference(best.performance, start.performance, fine=True)
     seeds = f"mean of {len(best.repeats)} fresh seeds" if best.repeats else "one seed, as recorded in the search"
-    return f"{macs:+.0%} MACs, {points:+.2f} points of accuracy against it ({seeds})."
+    change = f"{words.change(new, old)} {words.RESOURCE[settings.resource]}, {metric.name} {gained} against it"
+    return words.plain(f"{change} ({seeds}).")

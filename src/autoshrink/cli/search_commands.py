@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,15 +9,18 @@ from typing import Annotated, Any
 import typer
 
 from autoshrink.cli import quantities
-from autoshrink.cli.console import INTERRUPTED, JsonOption, print_json, stderr
+from autoshrink.cli.console import JsonOption, assigned, given, print_json, resumable, stderr
 from autoshrink.cli.result import print_result
+from autoshrink.cli.train_commands import print_training, training_watched
 from autoshrink.config import merge, resolve
-from autoshrink.errors import InputError
 from autoshrink.progress import observed
 from autoshrink.record import RunRecord
 from autoshrink.results import summary
 from autoshrink.store import check_readable
 from autoshrink.watching import Observer
+
+TRAINING_FILE = "training.safetensors"
+"""What makes a folder one of a training."""
 
 
 def register(app: typer.Typer) -> None:
@@ -30,10 +31,11 @@ def register(app: typer.Typer) -> None:
 
 def search(  # noqa: PLR0913 - one parameter an option
     *,
-    task: Annotated[str, typer.Option(help="What to search for: image.")] = "image",
+    task: Annotated[str, typer.Option(help="image: classify; text: predict the next word.")] = "image",
     data: Annotated[
-        str, typer.Option(help="digits, cifar10, or a path: image folder, parquet, CIFAR archive.")
-    ] = "digits",
+        str | None,
+        typer.Option(help="A name (`data list`) or a path. Default: digits; for text pydocs, Python's own help."),
+    ] = None,
     run: Annotated[Path | None, typer.Option(help="Run folder. Default: runs/<data>-<date>-<time>.")] = None,
     mode: Annotated[str | None, typer.Option(help="sound (default) or paper: as published, warts named.")] = None,
     size: Annotated[int | None, typer.Option(help="Height and width of the images, pixels.")] = None,
@@ -41,11 +43,15 @@ def search(  # noqa: PLR0913 - one parameter an option
     train_per_class: Annotated[int | None, typer.Option(help="Training images a class, at most.")] = None,
     validation_per_class: Annotated[int | None, typer.Option(help="Validation images a class, at most.")] = None,
     max_corrupt: Annotated[float | None, typer.Option(help="Share of unreadable files to put up with.")] = None,
+    level: Annotated[str | None, typer.Option(help="Text: word (default) or char.")] = None,
+    sentences: Annotated[int | None, typer.Option(help="Text: training lines, at most.")] = None,
+    validation_sentences: Annotated[int | None, typer.Option(help="Text: validation lines, at most.")] = None,
+    vocabulary: Annotated[int | None, typer.Option(help="Text: words, at most; rarer ones are <unk>.")] = None,
     nodes: Annotated[int | None, typer.Option(help="Nodes of the cell, the input included.")] = None,
     start: Annotated[str | None, typer.Option(help="complete, er:P, ba:M, ws:K,P, or a cell file.")] = None,
     candidates: Annotated[str | None, typer.Option(help="K edges tried in each step, or all.")] = None,
-    penalty: Annotated[float | None, typer.Option(help="λ in S = accuracy − λ·log10(resource / 10⁶).")] = None,
-    resource: Annotated[str | None, typer.Option(help="macs, params or memory.")] = None,
+    penalty: Annotated[float | None, typer.Option(help="λ in S = performance − λ·log10(resource / 10⁶).")] = None,
+    resource: Annotated[str | None, typer.Option(help="macs, params, memory or cell_params.")] = None,
     max_macs: Annotated[str | None, typer.Option(help="The reported cell has at most these MACs, e.g. 5M.")] = None,
     max_params: Annotated[str | None, typer.Option(help="… at most these parameters, e.g. 20k.")] = None,
     max_memory: Annotated[str | None, typer.Option(help="… at most this peak activation memory, e.g. 256KiB.")] = None,
@@ -55,12 +61,13 @@ def search(  # noqa: PLR0913 - one parameter an option
     time_limit: Annotated[str | None, typer.Option(help="For the whole search, e.g. 20m.")] = None,
     candidate_time_limit: Annotated[str | None, typer.Option(help="For one candidate, e.g. 90s.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs a candidate.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Images a batch.")] = None,
-    learning_rate: Annotated[float | None, typer.Option("--lr", help="Adam's learning rate.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Images a batch, or streams of text side by side.")] = None,
+    learning_rate: Annotated[float | None, typer.Option("--lr", help="Of Adam; for text of SGD.")] = None,
     augment: Annotated[bool | None, typer.Option(help="Random flips and crops. Off by default.")] = None,
     stem: Annotated[int | None, typer.Option(help="Channels of the first convolution.")] = None,
     widths: Annotated[str | None, typer.Option(help="Channels of every node, by stage, e.g. 16,32,64.")] = None,
     activation: Annotated[str | None, typer.Option(help="relu, swish, hardswish, relu6, gelu, leaky_relu.")] = None,
+    width: Annotated[int | None, typer.Option(help="Text: embedding and hidden size.")] = None,
     finalists: Annotated[int | None, typer.Option(help="Cells measured again before one is named.")] = None,
     repeats: Annotated[int | None, typer.Option(help="Fresh seeds for each of them; 0 for none.")] = None,
     strategy: Annotated[str | None, typer.Option(help="autoshrink.")] = None,
@@ -71,11 +78,12 @@ def search(  # noqa: PLR0913 - one parameter an option
     settings: Annotated[list[str] | None, typer.Option("--set", help="Any other setting: recipe.patience=3.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Shrink a cell on your images and leave a better one, with the evidence, in a run folder.
+    """Shrink a cell on your images or text and leave a better one, with the evidence, in a run folder.
 
-    With no option at all: the built-in handwritten digits, minutes on a laptop's CPU.
+    With no option at all: the built-in handwritten digits, minutes on a laptop's CPU. With --task text: a recurrent
+    cell on Python's own documentation.
     """
-    given: dict[str, Any] = {
+    asked: dict[str, Any] = {
         "task": task,
         "mode": mode,
         "data": {
@@ -85,6 +93,10 @@ def search(  # noqa: PLR0913 - one parameter an option
             "train_per_class": train_per_class,
             "validation_per_class": validation_per_class,
             "max_corrupt": max_corrupt,
+            "level": level,
+            "sentences": sentences,
+            "validation_sentences": validation_sentences,
+            "max_vocabulary": vocabulary,
         },
         "nodes": nodes,
         "start": start,
@@ -104,7 +116,12 @@ def search(  # noqa: PLR0913 - one parameter an option
             "candidate_seconds": candidate_time_limit and quantities.seconds(candidate_time_limit),
         },
         "recipe": {"epochs": epochs, "batch": batch, "learning_rate": learning_rate, "augment": augment},
-        "network": {"stem": stem, "widths": widths and quantities.numbers(widths), "activation": activation},
+        "network": {
+            "stem": stem,
+            "widths": widths and quantities.numbers(widths),
+            "activation": activation,
+            "width": width,
+        },
         "finalists": finalists,
         "repeats": repeats,
         "strategy": strategy,
@@ -113,7 +130,7 @@ def search(  # noqa: PLR0913 - one parameter an option
         "device": device,
         "threads": threads,
     }
-    resolved = resolve(merge(_given(given), _assigned(settings or [])))
+    resolved = resolve(merge(given(asked), assigned(settings or [])))
 
     def do(observer: Observer) -> RunRecord:
         from autoshrink.launch import search as run_search  # noqa: PLC0415 - torch takes seconds to import
@@ -123,8 +140,15 @@ def search(  # noqa: PLR0913 - one parameter an option
     _run(do, as_json=as_json)
 
 
-def resume(run: Annotated[Path, typer.Argument(help="A run folder.")], *, as_json: JsonOption = False) -> None:
-    """Go on with a search where it stopped."""
+def resume(
+    run: Annotated[Path, typer.Argument(help="A run folder, or the folder of a training.")],
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Go on with a search or a training where it stopped."""
+    if (run / TRAINING_FILE).exists():
+        _resume_training(run, as_json=as_json)
+        return
 
     def do(observer: Observer) -> RunRecord:
         from autoshrink.launch import resume as resume_run  # noqa: PLC0415 - torch takes seconds to import
@@ -135,6 +159,14 @@ def resume(run: Annotated[Path, typer.Argument(help="A run folder.")], *, as_jso
     _run(do, as_json=as_json)
 
 
+def _resume_training(folder: Path, *, as_json: bool) -> None:
+    with resumable(folder), training_watched() as watcher:
+        from autoshrink.final import resume_training  # noqa: PLC0415 - torch takes seconds to import
+
+        result = resume_training(folder, watcher=watcher)
+    print_training(result, as_json=as_json)
+
+
 def _run(do: Callable[[Observer], RunRecord], *, as_json: bool) -> None:
     folders: list[Path] = []
 
@@ -142,37 +174,9 @@ def _run(do: Callable[[Observer], RunRecord], *, as_json: bool) -> None:
         folders.append(folder)
         stderr.print(f"run: {folder}", markup=False)
 
-    try:
-        with observed(stderr, on_run) as observer:
-            record = do(observer)
-    except KeyboardInterrupt:
-        where = f"; go on with:\n  autoshrink resume {shlex.quote(str(folders[0]))}" if folders else ""
-        stderr.print(f"interrupted{where}", markup=False)
-        raise typer.Exit(INTERRUPTED) from None
+    with resumable(folders), observed(stderr, on_run) as observer:
+        record = do(observer)
     if as_json:
         print_json(summary(record, run=folders[0]))
     else:
         print_result(record, folders[0])
-
-
-def _given(value: dict[str, Any]) -> dict[str, Any]:
-    """Without the options that were not given."""
-    inner = {key: _given(entry) if isinstance(entry, dict) else entry for key, entry in value.items()}
-    return {key: entry for key, entry in inner.items() if entry is not None and entry != {}}
-
-
-def _assigned(assignments: list[str]) -> dict[str, Any]:
-    """``a.b=c`` as nested settings; the value is JSON where it can be read as such, else text."""
-    nested: dict[str, Any] = {}
-    for assignment in assignments:
-        name, equals, text = assignment.partition("=")
-        if not equals:
-            raise InputError(f"--set {assignment!r}: write it as section.name=value, for example recipe.patience=3")
-        try:
-            value = json.loads(text)
-        except json.JSONDecodeError:
-            value = text
-        for part in reversed(name.split(".")):
-            value = {part: value}
-        nested = merge(nested, value)
-    return nested

@@ -1,23 +1,35 @@
-"""Image data: opening what people have, drawing proxy sets from it, and downloading known sets. No torch in here."""
+"""Image and text data: opening what people have, drawing proxy sets, and downloading known sets. No torch in here."""
 
-from autoshrink.data.catalogue import KnownData, ListedData, known_data, list_data
+from autoshrink.data.catalogue import KnownData, KnownFile, ListedData, known_data, list_data
 from autoshrink.data.download import fetch
 from autoshrink.data.images import ImageSource, LabelledImages, SkippedFile
 from autoshrink.data.opening import open_images
 from autoshrink.data.proxy import Proxy, Split, load_proxy, load_split
+from autoshrink.data.text import TextSource
+from autoshrink.data.text_opening import open_text
+from autoshrink.data.text_proxy import EncodedText, TextProxy, load_text_proxy, load_text_split
+from autoshrink.data.vocabulary import Vocabulary
 
 __all__ = [
+    "EncodedText",
     "ImageSource",
     "KnownData",
+    "KnownFile",
     "LabelledImages",
     "ListedData",
     "Proxy",
     "SkippedFile",
     "Split",
+    "TextProxy",
+    "TextSource",
+    "Vocabulary",
     "fetch",
     "known_data",
     "list_data",
     "load_proxy",
     "load_split",
+    "load_text_proxy",
+    "load_text_split",
     "open_images",
+    "open_text",
 ]

@@ -6,13 +6,14 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from filelock import FileLock, Timeout
 
-from autoshrink.data.catalogue import KnownData, known_data, near, own_folder
+from autoshrink.data.catalogue import KnownData, KnownFile, known_data, near, own_folder
 from autoshrink.data.images import one_line
 from autoshrink.errors import DataError
 
@@ -40,24 +41,56 @@ def fetch(
     folder: Path | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """Download the known data set `name` into `folder`/`name` and return the file's path.
+    """Download the known data set `name` into `folder`/`name`; return the file's path, or the folder of several files.
 
-    `folder` is the user's data folder unless given; `url` names a mirror, `sha256` another checksum (hexadecimal) than
-    the one we know. A file that is there with the right checksum is not downloaded again. What an interrupted download
-    has got stays in a `.part` file and is continued by the next call. Raises DataError for an unknown name, when the
-    server cannot be reached or refuses, when the disk cannot be written, and when the checksum is wrong.
+    `folder` is the user's data folder unless given. `url` names a mirror: of the file, or, ending in "/", of the folder
+    in which the files stand under the same names. `sha256` is another checksum (hexadecimal) than the one we know, of a
+    set that has one file. A file that is there with the right checksum is not downloaded again. What an interrupted
+    download has got stays in a `.part` file and is continued by the next call. Raises DataError for an unknown name,
+    when the server cannot be reached or refuses, when the disk cannot be written, and when the checksum is wrong.
     """
     data = _named(name)
-    url, sha256 = url or data.url, (sha256 or data.sha256).lower()
-    if urlsplit(url).scheme not in {"http", "https"}:
-        raise DataError(f"{url}: only http and https addresses can be fetched")
-    target = (folder or own_folder()) / name / Path(urlsplit(data.url).path).name
+    if len(data.files) > 1 and sha256 is not None:
+        raise DataError(f"{name} has {len(data.files)} files; a checksum can be given for a set of one file")
+    wanted = [
+        replace(file, url=_address(file, url, data), sha256=(sha256 or file.sha256).lower()) for file in data.files
+    ]
+    target = (folder or own_folder()) / name
+    targets = [target / file.name for file in data.files]
+    for number, (file, path) in enumerate(zip(wanted, targets, strict=True)):
+        before = sum(done.stat().st_size for done in targets[:number])
+        after = sum(later.bytes for later in wanted[number + 1 :])
+        _fetched(path, file, _shifted(progress, before, after))
+    return targets[0] if len(targets) == 1 else target
+
+
+def _address(file: KnownFile, mirror: str | None, data: KnownData) -> str:
+    if mirror is None:
+        return file.url
+    if urlsplit(mirror).scheme not in {"http", "https"}:
+        raise DataError(f"{mirror}: only http and https addresses can be fetched")
+    if urlsplit(mirror).path.endswith("/"):
+        return urljoin(mirror, file.name)
+    if len(data.files) > 1:
+        names = ", ".join(one.name for one in data.files)
+        raise DataError(f"{mirror}: {data.name} has {len(data.files)} files ({names}); give their folder, ending in /")
+    return mirror
+
+
+def _shifted(progress: Progress | None, before: int, after: int) -> Progress | None:
+    """Return a progress that counts one file's bytes between those of the files before and after it."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(before + done, None if total is None else before + total + after)
+
+
+def _fetched(target: Path, file: KnownFile, progress: Progress | None) -> None:
     try:
-        if target.exists() and _checksum(target) == sha256:
-            return target
+        if target.exists() and _checksum(target) == file.sha256:
+            return
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(target.with_name(target.name + ".lock"), timeout=0):
-            return _downloaded(target, url, sha256, progress)
+            _download_checked(target, file, progress)
     except Timeout as error:
         raise DataError(f"another process is fetching {target}; wait for it to end") from error
     except OSError as error:
@@ -73,14 +106,14 @@ def _named(name: str) -> KnownData:
     return known[name]
 
 
-def _downloaded(target: Path, url: str, sha256: str, progress: Progress | None) -> Path:
+def _download_checked(target: Path, file: KnownFile, progress: Progress | None) -> None:
     part = target.with_name(target.name + ".part")
-    _download(url, part, progress)
+    _download(file.url, part, progress)
     found = _checksum(part)
-    if found != sha256:
+    if found != file.sha256:
         part.unlink()
-        raise DataError(f"{url}: wrong checksum, so it was deleted\nexpected sha256 {sha256}, got {found}")
-    return part.replace(target)
+        raise DataError(f"{file.url}: wrong checksum, so it was deleted\nexpected sha256 {file.sha256}, got {found}")
+    part.replace(target)
 
 
 def _checksum(path: Path) -> str:

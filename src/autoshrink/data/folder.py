@@ -71,9 +71,9 @@ class _Ignored:
         sentences = (
             (kinds, f"{self.extensions.total()} files are ignored, not being images by their extension: {kinds}"),
             (self.misplaced, f"{self.misplaced} images are ignored because they stand in no class folder of {root}"),
-            (self.empty_classes, f"class folders without images are not counted: {_listed(self.empty_classes)}"),
-            (self.links, f"links to folders are not followed: {_listed(self.links)}"),
-            (self.folders, f"folders beside the splits are ignored: {_listed(self.folders)}"),
+            (self.empty_classes, f"class folders without images are not counted: {listed(self.empty_classes)}"),
+            (self.links, f"links to folders are not followed: {listed(self.links)}"),
+            (self.folders, f"folders beside the splits are ignored: {listed(self.folders)}"),
         )
         return tuple(printable(sentence) for there, sentence in sentences if there)
 
@@ -122,13 +122,13 @@ def _no_split(root: Path, split: str, folders: dict[str, Path]) -> str:
 
 def _split_roots(root: Path, ignored: _Ignored) -> dict[str, Path]:
     """Return the folder of each split; `root` itself is the train split when classes stand directly in it."""
-    folders = {entry.name: Path(entry.path) for entry in _entries(root) if _is_class_folder(entry, root, ignored)}
+    folders = {entry.name: Path(entry.path) for entry in entries(root) if _is_class_folder(entry, root, ignored)}
     splits = {split: folders[name] for split in SPLITS for name in folders if name.lower() in _SPLIT_FOLDERS[split]}
     others = sorted(folders.keys() - {path.name for path in splits.values()})
     # A folder called "train" among others is a class (beside "bus" and "car") if its images stand directly in it.
     if TRAIN in splits and not (others and _has_images(splits[TRAIN])):
         ignored.folders.extend(others)
-        ignored.misplaced += sum(_is_image(entry) for entry in _entries(root))
+        ignored.misplaced += sum(_is_image(entry) for entry in entries(root))
         return splits
     if splits and not others:
         raise DataError(f"{printable(str(root))}: a {next(iter(splits))} folder but no train folder")
@@ -138,7 +138,7 @@ def _split_roots(root: Path, ignored: _Ignored) -> dict[str, Path]:
 def _class_files(root: Path, ignored: _Ignored) -> dict[str, list[str]]:
     """Return, per class folder that holds any, its image files' POSIX paths relative to `root`."""
     held = {}
-    for entry in _entries(root):
+    for entry in entries(root):
         if _is_class_folder(entry, root, ignored):
             files = list(_images_below(Path(entry.path), PurePath(entry.name), ignored))
             if files:
@@ -151,7 +151,7 @@ def _class_files(root: Path, ignored: _Ignored) -> dict[str, list[str]]:
 
 
 def _images_below(folder: Path, relative: PurePath, ignored: _Ignored) -> Iterator[str]:
-    for entry in _entries(folder):
+    for entry in entries(folder):
         path = relative / entry.name
         if entry.is_dir(follow_symlinks=False):
             if entry.name.lower() not in _JUNK_FOLDERS:
@@ -182,10 +182,10 @@ def _is_image(entry: os.DirEntry[str]) -> bool:
 
 
 def _has_images(folder: Path) -> bool:
-    return any(_is_image(entry) for entry in _entries(folder))
+    return any(_is_image(entry) for entry in entries(folder))
 
 
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
+def entries(folder: Path) -> list[os.DirEntry[str]]:
     """Return the visible entries of a folder, sorted by name."""
     try:
         with os.scandir(folder) as entries:
@@ -194,7 +194,8 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         raise DataError(f"{printable(str(folder))}: cannot be listed: {error.strerror or one_line(error)}") from error
 
 
-def _listed(names: list[str]) -> str:
+def listed(names: list[str]) -> str:
+    """Return the distinct names, sorted, for a person: the first five and how many more."""
     distinct = sorted(set(names))
     more = f" and {len(distinct) - 5} more" if len(distinct) > 5 else ""
     return ", ".join(distinct[:5]) + more

@@ -9,6 +9,7 @@ from autoshrink.data.digits import open_digits
 from autoshrink.data.folder import FolderImages, open_folder
 from autoshrink.data.images import SPLITS, TRAIN, ArrayImages, ImageSource, one_line, printable
 from autoshrink.data.parquet import ParquetImages, open_parquet, split_files
+from autoshrink.data.text_files import is_text
 from autoshrink.errors import DataError
 
 _Source = ArrayImages | FolderImages | ParquetImages
@@ -38,32 +39,17 @@ def open_images(spec: str, *, split: str = TRAIN) -> ImageSource:
 
 
 def _opened(spec: str, split: str) -> _Source:
-    if spec in catalogue.BUILT_IN:
+    if spec == "digits":
         return open_digits(split)
-    for data in catalogue.known_data():
-        if spec == data.name:
-            return replace(_open_path(_located(spec), split, name=spec), natural_size=data.image_size)
+    folder = catalogue.located(spec, "image")
+    if folder is not None:
+        source = _open_path(folder, split, name=spec)
+        size = next(data.image_size for data in catalogue.known_data() if data.name == spec)
+        return source if size is None else replace(source, natural_size=size)
     path = Path(spec).expanduser()
     if not path.exists():
-        raise DataError(_nothing_there(spec, path))
+        raise DataError(catalogue.nothing_there(spec, path, "image", ACCEPTED))
     return _open_path(path, split, name=printable(path.resolve().name))
-
-
-def _located(name: str) -> Path:
-    found = catalogue.locate(name)
-    if found is None:
-        places = " or ".join(str(root / name) for root in catalogue.data_folders())
-        raise DataError(f"{name} is not on this machine; run: autoshrink data fetch {name}\nor put it into {places}")
-    return found
-
-
-def _nothing_there(spec: str, path: Path) -> str:
-    names = [*catalogue.BUILT_IN, *(data.name for data in catalogue.known_data())]
-    siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-    return (
-        f"no data set and no path is called {printable(spec)}{catalogue.near(path.name, names + siblings)}\n"
-        f"names: {', '.join(names)}; or give the path of {ACCEPTED}"
-    )
 
 
 def _open_path(path: Path, split: str, *, name: str) -> _Source:
@@ -73,6 +59,7 @@ def _open_path(path: Path, split: str, *, name: str) -> _Source:
         return open_parquet(path, split, name=name)
     if path.name.endswith((".tar.gz", ".tgz", ".tar")):
         return open_cifar(path, split, name=name)
+    _refuse_text(path)
     hint = "extract it and give the folder" if path.suffix == ".zip" else f"give {ACCEPTED}"
     raise DataError(f"{printable(str(path))} is not data of a kind that is read here; {hint}")
 
@@ -86,4 +73,10 @@ def _open_folder(path: Path, split: str, *, name: str) -> _Source:
             return open_cifar(path / archive, split, name=name)
     if split_files(path):
         return open_parquet(path, split, name=name)
+    _refuse_text(path)
     return open_folder(path, split, name=name)
+
+
+def _refuse_text(path: Path) -> None:
+    if is_text(path):
+        raise DataError(f"{printable(str(path))} holds text, not images; use --task text, or give {ACCEPTED}")

@@ -8,7 +8,7 @@ from html import escape
 from autoshrink.cell import Cell, Edge
 from autoshrink.drawing.layout import BOX_HEIGHT, BOX_WIDTH, PLUS_RADIUS, Layout, arrange
 from autoshrink.drawing.markup import plain, tag
-from autoshrink.drawing.text import count
+from autoshrink.drawing.text import count, node_word
 
 CELL_STYLE = """
 .as-cell{--as-paper:#fff;--as-ink:#1c2126;--as-soft:#5b6570;--as-line:#6b7680;--as-cut:#b3261e;--as-mark:#0b6b6b;
@@ -84,13 +84,12 @@ def edge_mark(layout: Layout, edge: Edge, kind: str = "as-wire as-edge", **attri
 def node_mark(cell: Cell, layout: Layout, node: int, **attributes: object) -> str:
     """One node's box with its number and operation."""
     x, y = layout.nodes[node]
-    op = cell.ops[node]
     return tag(
         "g",
         tag("rect", x=x - BOX_WIDTH / 2, y=y - BOX_HEIGHT / 2, width=BOX_WIDTH, height=BOX_HEIGHT, rx=7.0,
-            style=f"fill:var(--as-{op})"),
+            style=f"fill:var(--as-{cell.ops[node]})"),
         tag("text", str(node), class_="as-number", x=x - BOX_WIDTH / 2 + 8, y=y + 4),
-        tag("text", escape(op), x=x + 7, y=y + 4.5, text_anchor="middle"),
+        tag("text", escape(node_word(cell, node)), x=x + 7, y=y + 4.5, text_anchor="middle"),
         class_="as-node",
         data_node=node,
         **attributes,
@@ -100,7 +99,7 @@ def node_mark(cell: Cell, layout: Layout, node: int, **attributes: object) -> st
 def output_mark(cell: Cell, layout: Layout, **attributes: object) -> str:
     """Where the leaves meet, and the sum with the shortcut."""
     x, y = layout.output
-    word = "mean" if cell.kind == "recurrent" else "concat"
+    word = "mean → h" if cell.kind == "recurrent" else "concat"
     parts = [
         tag("rect", class_="as-out", x=x - 36, y=y - 13, width=72.0, height=26.0, rx=13.0),
         tag("text", word, x=x, y=y + 4.5, text_anchor="middle"),

@@ -12,11 +12,12 @@ def cell_text(cell: Cell) -> str:
     """
     lanes = {node: lane for lane, node in enumerate(cell.reachable)}
     digits = len(str(cell.reachable[-1]))
-    width = max(len(cell.ops[node]) for node in cell.reachable)
-    lines = [f"{node:>{digits}} {cell.ops[node]:<{width}} {_text_row(cell, node, lanes)}" for node in cell.reachable]
+    names = {node: node_word(cell, node) for node in cell.reachable}
+    width = max(map(len, names.values()))
+    lines = [f"{node:>{digits}} {name:<{width}} {_text_row(cell, node, lanes)}" for node, name in names.items()]
     unused = len(cell.ops) - len(cell.reachable)
     lines.append("")
-    lines.append(f"output = {_output_words(cell)}")
+    lines.append(_output_words(cell))
     lines.append(f"{count(len(cell.edges), 'edge')}: ● reads from this lane" if cell.edges else "no edges: empty cell")
     if unused:
         lines.append(f"{count(unused, 'node')} out of use, left out")
@@ -41,8 +42,16 @@ def _text_row(cell: Cell, node: int, lanes: dict[int, int]) -> str:
 def _output_words(cell: Cell) -> str:
     leaves = ", ".join(map(str, cell.leaves))
     if cell.kind == "recurrent":
-        return f"mean({leaves})"
-    return f"concat({leaves}) + shortcut(0)"
+        return f"new hidden state h = mean({leaves})"
+    return f"output = concat({leaves}) + shortcut(0)"
+
+
+def node_word(cell: Cell, node: int) -> str:
+    """What a node does, for a box of a picture: its operation.
+
+    Node 0 of a recurrent cell gates the input x into the hidden state h, always through tanh.
+    """
+    return "tanh(x, h)" if cell.kind == "recurrent" and node == 0 else cell.ops[node]
 
 
 def count(number: int, noun: str) -> str:

@@ -1,13 +1,32 @@
 """Architectures as torch modules."""
 
-from autoshrink.architecture import Architecture
-from autoshrink.networks.conv import ConvNetwork, initialise
+from typing import overload
 
-__all__ = ["ConvNetwork", "build"]
+from torch import nn
+
+from autoshrink.architecture import Architecture, ConvArchitecture, LanguageModel
+from autoshrink.errors import InputError
+from autoshrink.networks import conv, recurrent
+from autoshrink.networks.conv import ConvNetwork
+from autoshrink.networks.recurrent import LanguageNetwork, Masks
+
+__all__ = ["ConvNetwork", "LanguageNetwork", "Masks", "build"]
 
 
-def build(architecture: Architecture, *, seed: int) -> ConvNetwork:
+@overload
+def build(architecture: ConvArchitecture, *, seed: int) -> ConvNetwork: ...
+@overload
+def build(architecture: LanguageModel, *, seed: int) -> LanguageNetwork: ...
+@overload
+def build(architecture: Architecture, *, seed: int) -> nn.Module: ...
+def build(architecture: Architecture, *, seed: int) -> nn.Module:
     """The network of an architecture, freshly initialised on the CPU; the same seed gives the same weights."""
-    network = ConvNetwork(architecture.plan())
-    initialise(network, seed)
-    return network
+    if isinstance(architecture, ConvArchitecture):
+        network = ConvNetwork(architecture.plan())
+        conv.initialise(network, seed)
+        return network
+    if isinstance(architecture, LanguageModel):
+        model = LanguageNetwork(architecture)
+        recurrent.initialise(model, seed)
+        return model
+    raise InputError(f"a {architecture.kind} architecture cannot be built by this version")

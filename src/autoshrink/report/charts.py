@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from html import escape
 
 from autoshrink.drawing import tag
+from autoshrink.metrics import log_values, round_values
 
 
 @dataclass(frozen=True)
@@ -43,28 +44,24 @@ class Scale:
         return self.start + part * (self.end - self.start)
 
     def ticks(self, about: int = 5) -> tuple[float, ...]:
-        """Round values inside the range: multiples of 1, 2 or 5 times a power of ten."""
-        if self.log:
-            return _log_ticks(self.low, self.high, about)
-        rough = (self.high - self.low) / max(about, 1)
-        power = 10.0 ** math.floor(math.log10(rough))
-        step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999)
-        first = math.ceil(self.low / step - 1e-9)
-        last = math.floor(self.high / step + 1e-9)
-        return tuple(round(i * step, 12) for i in range(first, last + 1))
+        """Round values inside the range, about so many."""
+        return (log_values if self.log else round_values)(self.low, self.high, about)
 
     def _measure(self, value: float) -> float:
         return math.log10(value) if self.log else value
 
 
-def _log_ticks(low: float, high: float, about: int) -> tuple[float, ...]:
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for factors in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7)):
-        ticks = tuple(factor * 10.0**power for power in powers for factor in factors)
-        inside = tuple(tick for tick in ticks if low <= tick <= high)
-        if len(inside) >= min(about, 3):
-            return inside
-    return inside
+def in_view(values: Sequence[float], always: Sequence[float] = ()) -> list[float]:
+    """What an axis spans: `always`, and the values without those far below the rest (ten times the middle half's span).
+
+    One training that diverged would otherwise press all the others into a line.
+    """
+    found = sorted(values)
+    if len(found) < 4:
+        return [*found, *always]
+    low, middle, high = (found[len(found) * part // 4] for part in (1, 2, 3))
+    least = min(low - 10 * max(high - low, 0.01 * abs(middle)), *always, low)
+    return [*(value for value in found if value >= least), *always]
 
 
 def label(x: float, y: float, words: str, *, kind: str = "tick", anchor: str | None = None) -> str:
@@ -104,6 +101,12 @@ def cross(x: float, y: float, kind: str, *, tip: str, key: str) -> str:
     return tag("path", tag("title", escape(tip)), class_=kind, d=path, data_key=key)
 
 
+def wedge(x: float, y: float, kind: str, *, tip: str, key: str) -> str:
+    """A triangle whose point is at (x, y): what lies too far below to be drawn."""
+    path = f"M{x:.1f} {y:.1f}l-4-6h8z"
+    return tag("path", tag("title", escape(tip)), class_=kind, d=path, data_key=key)
+
+
 def diamond(x: float, y: float, kind: str, *, tip: str, size: float = 5.5) -> str:
     """A diamond for what was measured again."""
     path = f"M{x:.1f} {y - size:.1f}l{size} {size}l-{size} {size}l-{size}-{size}z"
@@ -122,11 +125,11 @@ class Panel:
     x: Scale
     y: Scale
 
-    def rules(self, write: Callable[[float], str], about: int = 4) -> str:
+    def rules(self, ticks: Iterable[float], write: Callable[[float], str]) -> str:
         """Horizontal rules with their values at the left."""
         left, right = min(self.x.start, self.x.end), max(self.x.start, self.x.end)
         parts = []
-        for tick in self.y.ticks(about):
+        for tick in ticks:
             y = self.y(tick)
             parts.append(line((left, y), (right, y), "rule"))
             parts.append(label(left - 8, y + 3.5, write(tick), anchor="end"))

@@ -9,6 +9,7 @@ from typing import Any
 
 from autoshrink import words
 from autoshrink.config import SearchSettings, resolve
+from autoshrink.metrics import METRICS
 from autoshrink.record import RunRecord
 from autoshrink.report import story
 from autoshrink.report.film import removed_words
@@ -41,32 +42,36 @@ def decisions(record: RunRecord) -> str:
     steps = story.steps(record)
     if not steps:
         return ""
-    name = words.RESOURCE[record.settings.resource]
-    head = ("step", "removed", "edges", "S", "accuracy", name, "runner-up without", "lead in S", "Δ accuracy", "")
+    name, metric = words.RESOURCE[record.settings.resource], METRICS[record.settings.task]
+    delta, unit = f"Δ {metric.name}", f"in {metric.difference_unit}, " if metric.difference_unit else ""
+    head = ("step", "removed", "edges", "S", metric.name, name, "runner-up without", "lead in S", delta, "")
     rows = [_decision(record, step) for step in steps]
     shown = table(head, rows, numeric=frozenset({0, 2, 3, 4, 5, 7, 8}))
     return (
         f'<section class="long"><h2>The decisions</h2><p class="note">{escape(story.evidence_sentence(steps))}</p>'
         f"<details><summary>All {words.count(len(steps), 'decision')}</summary>{shown}"
-        '<p class="note">Δ accuracy: chosen minus runner-up on the same validation images, in points, ± its standard '
-        "error.</p></details></section>"
+        f'<p class="note">{delta}: chosen minus runner-up on the same {metric.validation}, '
+        f"{unit}± its standard error.</p></details></section>"
     )
 
 
 def _decision(record: RunRecord, step: Step) -> tuple[str, ...]:
     evaluation, settings = step.chosen.evaluation, record.settings
-    failed = evaluation.performance is None
+    score = performance = "failed"
+    if evaluation.performance is not None:
+        score = words.number(settings.score(evaluation), 4)
+        performance = step.metric.write(evaluation.performance, fine=True)
     other = step.runner_up
     difference = ""
-    if step.difference is not None:
-        error = "?" if step.standard_error is None else f"{100 * step.standard_error:.2f}"
-        difference = f"{words.signed(100 * step.difference, 2)} ± {error}"
+    if step.pair is not None:
+        unknown = " ± ?" if step.standard_error is None else ""
+        difference = step.metric.shift(*step.pair, step.standard_error, fine=True) + unknown
     return (
         str(step.number),
         removed_words(step) if step.number else "",
         str(len(step.chosen.cell.edges)),
-        "failed" if failed else words.number(settings.score(evaluation), 4),
-        "failed" if evaluation.performance is None else words.percent(evaluation.performance, 2),
+        score,
+        performance,
         words.resource(settings.score.cost(evaluation.resources), settings.resource),
         f"{other.edge[0]}→{other.edge[1]}" if other and other.edge else "",
         "" if step.lead is None else words.number(step.lead, 4),
@@ -93,7 +98,7 @@ def failures(record: RunRecord) -> str:
         return ""
     return (
         f'<section class="long"><h2>Failed</h2><p class="note">{words.count(len(rows), "evaluation")} failed. A failed '
-        "candidate has no accuracy and never wins.</p>"
+        f"candidate has no {METRICS[record.settings.task].name} and never wins.</p>"
         + table(("step", "removed", "seed", "reason"), rows)
         + "</section>"
     )
@@ -125,12 +130,22 @@ def _text(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
+_DATA = (
+    "name", "level", "input", "train", "sentences", "validation", "validation_sentences", "vocabulary",
+    "unknown_share", "mean", "std", "fingerprint",
+)  # fmt: skip
+"""What the page says of the data, as far as the task's own `data` event has it."""
+
+
 def _data(record: RunRecord) -> str:
     data = record.data
     if not data:
         return '<p class="note">The data have not been read yet.</p>'
-    names = ("name", "input", "train", "validation", "mean", "std", "fingerprint")
-    rows = [(name, _text(data[name])) for name in names if name in data]
+    units = dict.fromkeys(("train", "validation"), f" {METRICS[record.settings.task].sample}s")
+    shown = {name: _text(data[name]) + units.get(name, "") for name in _DATA if name in data}
+    if "unknown_share" in data:
+        shown["unknown_share"] = f"{words.percent(data['unknown_share'])} of the validation tokens are <unk>"
+    rows = [(name.replace("_", " "), value) for name, value in shown.items()]
     classes = data.get("classes")
     if isinstance(classes, list | tuple):
         # A thousand class names would drown the rest.
@@ -151,13 +166,13 @@ def _listing(title: str, values: object) -> str:
 
 
 def _cost(record: RunRecord) -> list[tuple[str, str]]:
-    spent = record.spent()
+    spent, sample = record.spent(), METRICS[record.settings.task].sample
     again = sum(len(repeats) for repeats in record.remeasured.values())
     shared = sum(one.same_as is not None for one in record.candidates)
     return [
         ("candidates", f"{len(record.candidates):,}, of which {shared:,} share the training of an isomorphic one"),
         ("measured again", words.count(again, "training")),
-        ("images", f"{spent.images:,} training images seen"),
+        (f"{sample}s", f"{words.count(spent.samples, f'training {sample}')} seen"),
         ("MACs", f"{words.quantity(spent.training_macs)} in all passes"),
         ("training", words.duration(spent.seconds)),
         ("open", f"{words.duration(record.active_seconds)} in {words.count(record.sessions, 'session')}"),
@@ -190,8 +205,9 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _settings(settings: SearchSettings) -> str:
-    """Settings that differ from the defaults of the same mode and data first, then all the others."""
-    usual = _flat(resolve({"mode": settings.mode, "data": {"spec": settings.data.spec}}).to_json())
+    """Settings that differ from the defaults of the same task, mode and data first, then all the others."""
+    same_run = {"task": settings.task, "mode": settings.mode, "data": {"spec": settings.data.spec}}
+    usual = _flat(resolve(same_run).to_json())
     now = _flat(settings.to_json())
     changed = [(name, _text(value), _text(usual.get(name))) for name, value in now.items() if value != usual.get(name)]
     same = [(name, _text(value)) for name, value in now.items() if value == usual.get(name)]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import partial
 
 from autoshrink import words
 from autoshrink.drawing import tag
+from autoshrink.metrics import METRICS, Metric
 from autoshrink.record import Candidate, Figures, RunRecord
 from autoshrink.report import charts, story
 from autoshrink.report.charts import Panel, Scale
@@ -38,14 +40,6 @@ def cost_axis(record: RunRecord) -> str:
     return words.RESOURCE[record.settings.resource] + (", KiB" if record.settings.resource == "memory" else "")
 
 
-def write_cost(value: float) -> str:
-    """A value on that axis."""
-    for power, letter in ((1e9, "G"), (1e6, "M"), (1e3, "K")):
-        if value >= power:
-            return f"{value / power:.4g}{letter}"
-    return f"{value:.4g}"
-
-
 def _key(candidate: Candidate) -> str:
     return f"{candidate.step}.{candidate.index}"
 
@@ -66,35 +60,46 @@ class _Track:
 
     name: str
     quantity: str
+    metric: Metric
 
     def of(self, record: RunRecord, evaluation: Evaluation) -> float | None:
+        """Its place on the y axis; None where it has none."""
         if self.quantity == "cost":
             return cost(record, evaluation.resources)
         if evaluation.performance is None:
             return None
-        return record.settings.score(evaluation) if self.quantity == "score" else evaluation.performance
+        value = record.settings.score(evaluation) if self.quantity == "score" else evaluation.performance
+        return value if math.isfinite(value) else None
 
     def again(self, figures: Figures) -> tuple[float, float | None] | None:
         """Mean and deviation over fresh seeds; None where nothing was measured or there is nothing to measure."""
         if self.quantity == "cost" or not figures.repeats:
             return None
-        # S differs from performance by a constant of the cell, so their deviations are equal.
-        return (figures.score if self.quantity == "score" else figures.performance), figures.performance_sd
+        if self.quantity == "performance":
+            return figures.performance, figures.performance_sd
+        return (figures.score, figures.score_sd) if math.isfinite(figures.score) else None
 
-    def write(self, value: float) -> str:
-        if self.quantity == "cost":
-            return write_cost(value)
-        if self.quantity == "score":
-            return words.number(value, 2)
-        return f"{100 * value:.4g}{words.THIN}%"
+    def rules(self, panel: Panel) -> str:
+        """Horizontal rules at round figures."""
+        low, high = panel.y.low, panel.y.high
+        if self.quantity == "performance":
+            return panel.rules(self.metric.ticks(low, high), self.metric.tick)
+        write = words.round_quantity if self.quantity == "cost" else write_score
+        return panel.rules(panel.y.ticks(4), write)
+
+
+def write_score(value: float) -> str:
+    """A value of S on its axis."""
+    return words.number(value, 2)
 
 
 def tracks(record: RunRecord) -> tuple[_Track, ...]:
     """The three panels, from the top."""
+    metric = METRICS[record.settings.task]
     return (
-        _Track("Score S", "score"),
-        _Track("Validation accuracy", "performance"),
-        _Track(cost_axis(record), "cost"),
+        _Track("Score S", "score", metric),
+        _Track(metric.axis, "performance", metric),
+        _Track(cost_axis(record), "cost", metric),
     )
 
 
@@ -129,15 +134,16 @@ def track_marks(record: RunRecord, track: _Track, box: Box, again: list[Figures]
     values = [track.of(record, one.evaluation) for one in record.candidates]
     spans = [pair for one in again if (pair := track.again(one))]
     ends = [mean + sign * (deviation or 0.0) for mean, deviation in spans for sign in (-1, 1)]
-    y = Scale.around([value for value in values if value is not None] + ends, box.bottom, box.top)
+    chosen = record.chosen()
+    joined = [(one, value) for one in chosen if (value := track.of(record, one.evaluation)) is not None]
+    known = [value for value in values if value is not None]
+    y = Scale.around(charts.in_view(known, [value for _, value in joined] + ends), box.bottom, box.top)
     # Room for the word above the best, and for failed candidates at the bottom.
     room = (y.high - y.low) * 0.12
     y = Scale(y.low - (room if track.quantity != "cost" else 0.0), y.high + room, box.bottom, box.top)
     panel = Panel(edges_scale(record, box.left, box.right), y)
-    chosen = record.chosen()
     keys = {_key(one) for one in chosen}
-    joined = [(one, value) for one in chosen if (value := track.of(record, one.evaluation)) is not None]
-    parts = [panel.rules(track.write), charts.label(box.left, box.top - 10, track.name, kind="panel-name")]
+    parts = [track.rules(panel), charts.label(box.left, box.top - 10, track.name, kind="panel-name")]
     ordered = sorted(zip(record.candidates, values, strict=True), key=lambda pair: _key(pair[0]) in keys)
     tips = story.tips(record)
     marks = [_candidate_mark(record, panel, (one, value), keys, tips=tips) for one, value in ordered]
@@ -154,11 +160,18 @@ def _candidate_mark(
 ) -> str:
     one, value = shown
     x, key, tip = panel.x(len(one.cell.edges)), _key(one), tips[one.step, one.index]
-    if one.evaluation.failed:
+    if value is None or one.evaluation.failed:
         y = max(panel.y.start, panel.y.end) - 5 if value is None else panel.y(value)
         return charts.cross(x, y, "failed", tip=tip, key=key)
-    kind = _classes(record, one, chosen)
-    return charts.dot(x, panel.y(value or 0.0), kind, tip=tip, radius=3.4 if "chosen" in kind else 2.4, key=key)
+    return _dot(panel, (x, value), _classes(record, one, chosen), tip=tip, key=key)
+
+
+def _dot(panel: Panel, place: tuple[float, float], kind: str, *, tip: str, key: str) -> str:
+    """A candidate at its x and its value, or the sign that it lies below the axis."""
+    x, value = place
+    if value < panel.y.low:
+        return charts.wedge(x, panel.y.start, kind, tip=tip, key=key)
+    return charts.dot(x, panel.y(value), kind, tip=tip, radius=3.4 if "chosen" in kind else 2.4, key=key)
 
 
 def _again_mark(panel: Panel, track: _Track, figures: Figures) -> str:
@@ -167,12 +180,13 @@ def _again_mark(panel: Panel, track: _Track, figures: Figures) -> str:
         return ""
     x, (mean, deviation) = panel.x(len(figures.cell.edges)), pair
     bar = "" if deviation is None else charts.error_bar(x, panel.y(mean - deviation), panel.y(mean + deviation))
-    return bar + charts.diamond(x, panel.y(mean), "again", tip=_again_tip(figures))
+    return bar + charts.diamond(x, panel.y(mean), "again", tip=_again_tip(track.metric, figures))
 
 
-def _again_tip(figures: Figures) -> str:
+def _again_tip(metric: Metric, figures: Figures) -> str:
     return (
-        f"measured again: {words.count(len(figures.cell.edges), 'edge')}\naccuracy {story.accuracy_words(figures)} "
+        f"measured again: {words.count(len(figures.cell.edges), 'edge')}\n"
+        f"{metric.name} {metric.measured(figures.performance, figures.performance_sd)} "
         f"({story.measured_words(figures)})\nS {words.number(figures.score, 4)}"
     )
 
@@ -204,7 +218,8 @@ def trajectory_svg(record: RunRecord, *, width: float = 700.0, height: float = 1
         parts.append(panel.foot(edge_ticks(record) if position == 2 else (), lambda value: f"{value:g}"))
     bottom = 34.0 + 3 * height + 80
     parts.append(charts.label(right, bottom + 38, "edges left →", kind="axis-name", anchor="end"))
-    return chart_svg(record, "".join(parts), (width, bottom + 46), "Trajectory of the search: S, accuracy and cost")
+    title = f"Trajectory of the search: S, {METRICS[record.settings.task].name} and cost"
+    return chart_svg(record, "".join(parts), (width, bottom + 46), title)
 
 
 def chart_svg(record: RunRecord, marks: str, size: tuple[float, float], title: str) -> str:
@@ -217,7 +232,7 @@ def chart_svg(record: RunRecord, marks: str, size: tuple[float, float], title: s
 
 
 def front_marks(record: RunRecord, box: Box) -> str:
-    """Accuracy against cost: every usable candidate, the front, its finalists measured again, the limits."""
+    """Performance against cost: every usable candidate, the front, its finalists measured again, the limits."""
     usable = [one for one in record.candidates if not one.evaluation.failed]
     again = measured_again(record)
     panel = _front_panel(record, box, usable, again)
@@ -225,20 +240,18 @@ def front_marks(record: RunRecord, box: Box) -> str:
     keys = {_key(one) for one in record.chosen()}
     front = [place(one) for one in record.front()]
     steps = charts.staircase(front) + ([(box.right, front[-1][1])] if front else [])
-    write = tracks(record)[1].write
-    parts = [panel.rules(write), panel.foot(panel.x.ticks(4), write_cost), _limit(record, panel)]
+    track = tracks(record)[1]
+    parts = [track.rules(panel), panel.foot(panel.x.ticks(4), words.round_quantity), _limit(record, panel)]
     for one in sorted(usable, key=lambda one: _key(one) in keys):
-        x, y = place(one.evaluation)
-        kind = _classes(record, one, keys)
-        tip = tips[one.step, one.index]
-        parts.append(charts.dot(x, y, kind, tip=tip, radius=3.4 if "chosen" in kind else 2.4, key=_key(one)))
+        at = (place(one.evaluation)[0], one.evaluation.performance or 0.0)
+        parts.append(_dot(panel, at, _classes(record, one, keys), tip=tips[one.step, one.index], key=_key(one)))
     parts.append(charts.polyline(steps, "front"))
     for figures in again:
         x = panel.x(cost(record, figures.recorded.resources))
         if figures.performance_sd is not None:
             low, high = (panel.y(figures.performance + sign * figures.performance_sd) for sign in (-1, 1))
             parts.append(charts.error_bar(x, low, high))
-        parts.append(charts.diamond(x, panel.y(figures.performance), "again", tip=_again_tip(figures)))
+        parts.append(charts.diamond(x, panel.y(figures.performance), "again", tip=_again_tip(track.metric, figures)))
     for chosen, name in ((record.complete(), "start"), (record.best(), "best")):
         if chosen:
             parts.append(charts.dot(*place(chosen.recorded), f"ring {name}", radius=6.5))
@@ -250,19 +263,22 @@ def _front_panel(record: RunRecord, box: Box, usable: list[Candidate], again: li
     limit = _limit_value(record)
     shown = costs if limit is None or not costs or not 0.5 * min(costs) < limit < 2 * max(costs) else [*costs, limit]
     log = bool(shown) and max(shown) / min(shown) > LOG_RANGE
-    heights = [one.evaluation.performance or 0.0 for one in usable]
-    heights += [one.performance + sign * (one.performance_sd or 0.0) for one in again for sign in (-1, 1)]
+    keys = {_key(one) for one in record.chosen()}
+    always = [one.evaluation.performance or 0.0 for one in usable if _key(one) in keys]
+    always += [one.performance + sign * (one.performance_sd or 0.0) for one in again for sign in (-1, 1)]
+    heights = charts.in_view([one.evaluation.performance or 0.0 for one in usable], always)
     x = Scale.around(shown, box.left, box.right, log=log)
     return Panel(x, Scale.around(heights, box.bottom, box.top))
 
 
 def _place(record: RunRecord, panel: Panel, evaluation: Evaluation) -> tuple[float, float]:
-    return panel.x(cost(record, evaluation.resources)), panel.y(evaluation.performance or 0.0)
+    value = max(evaluation.performance or 0.0, panel.y.low)
+    return panel.x(cost(record, evaluation.resources)), panel.y(value)
 
 
 def _limit_value(record: RunRecord) -> float | None:
     """The limit on the run's own resource, in the unit of its axis."""
-    limit = getattr(record.settings.limits, f"max_{record.settings.resource}")
+    limit = getattr(record.settings.limits, f"max_{record.settings.resource}", None)
     if limit is None:
         return None
     return float(limit) / (1024 if record.settings.resource == "memory" else 1)
@@ -278,15 +294,15 @@ def _limit(record: RunRecord, panel: Panel) -> str:
 
 
 def front_svg(record: RunRecord, *, width: float = 470.0, height: float = 400.0) -> str:
-    """The chart of accuracy against cost."""
-    box = Box(58.0, 34.0, width - 14, height - 54)
+    """The chart of performance against cost."""
+    box, metric = Box(58.0, 34.0, width - 14, height - 54), METRICS[record.settings.task]
     scale = ", logarithmic" if _front_panel(record, box, _usable(record), []).x.log else ""
     parts = [
-        charts.label(box.left, box.top - 14, "Validation accuracy", kind="panel-name"),
+        charts.label(box.left, box.top - 14, metric.axis, kind="panel-name"),
         front_marks(record, box),
         charts.label(box.right, height - 12, f"{cost_axis(record)}{scale}", kind="axis-name", anchor="end"),
     ]
-    return chart_svg(record, "".join(parts), (width, height), "Accuracy against cost")
+    return chart_svg(record, "".join(parts), (width, height), f"{metric.name.capitalize()} against cost")
 
 
 def _usable(record: RunRecord) -> list[Candidate]:

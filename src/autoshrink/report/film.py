@@ -82,20 +82,22 @@ def removed_words(step: Step) -> str:
 
 
 def _short(step: Step) -> str:
-    accuracy = step.chosen.evaluation.performance
-    shown = "failed" if accuracy is None else words.percent(accuracy)
+    performance = step.chosen.evaluation.performance
+    shown = "failed" if performance is None else step.metric.write(performance)
     return f"<b>{step.number}</b> {shown}"
 
 
 def _caption(record: RunRecord, step: Step) -> str:
     evaluation, settings = step.chosen.evaluation, record.settings
-    score = "failed" if evaluation.failed else words.number(settings.score(evaluation), 4)
-    accuracy = "failed" if evaluation.performance is None else words.percent(evaluation.performance, 2)
+    score = performance = "failed"
+    if evaluation.performance is not None:
+        score = words.number(settings.score(evaluation), 4)
+        performance = step.metric.write(evaluation.performance, fine=True)
     rows = (
         ("edges left", str(len(step.chosen.cell.edges))),
         ("removed", removed_words(step)),
         ("S", score),
-        ("accuracy", accuracy),
+        (step.metric.name, performance),
         (
             words.RESOURCE[settings.resource],
             words.resource(settings.score.cost(evaluation.resources), settings.resource),

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 from html import escape
 from importlib import resources
 
 from autoshrink import drawing, words
 from autoshrink.cell import Cell
-from autoshrink.record import Figures, RunRecord
-from autoshrink.report import facts, figures, film, story
-from autoshrink.score import Resources
+from autoshrink.metrics import METRICS
+from autoshrink.record import RunRecord
+from autoshrink.report import facts, figures, film, gains, story
+from autoshrink.report.gains import Headline
 
 ARXIV = "https://arxiv.org/abs/1911.09251"
 
@@ -64,66 +66,37 @@ def _header(record: RunRecord, name: str) -> str:
 
 def _lede(record: RunRecord) -> str:
     best, complete = record.best(), record.complete()
-    spent = words.spent(record.spent())
+    metric = METRICS[record.settings.task]
+    spent = words.spent(record.spent(), metric.sample)
     tried = f"{words.count(len(record.candidates), 'cell')} measured"
     if best is None:
         reason = f" The search ended: {record.stopped}." if record.stopped else ""
         return f"{tried}, none usable within the limits: {spent}.{reason}"
-    of = f"Accuracy on validation images: {story.measured_words(best)}"
+    of = f"{metric.name.capitalize()} on {metric.validation}: {story.measured_words(best)}"
     if complete and complete.cell.key != best.cell.key:
         of += f"; the {story.start_word(record)}: {story.measured_words(complete)}"
-    caution = "" if best.repeats else " A best of many noisy figures is biased upwards."
+    caution = "" if best.repeats else " The best of many noisy figures looks better than it is."
     return f"{of}.{caution} {tried}: {spent}."
 
 
 def _stats(record: RunRecord) -> str:
-    best, complete = record.best(), record.complete()
-    if best is None:
+    found = gains.headlines(record)
+    if not found:
         return ""
-    other = None if complete is None or complete.cell.key == best.cell.key else complete
-    spread = "" if best.performance_sd is None else f" <small>± {100 * best.performance_sd:.1f}</small>"
-    rows = [
-        _stat("accuracy", best.performance, words.percent(best.performance) + spread, _accuracy_change(record, other)),
-        _stat("score S", best.score, words.number(best.score, 3), _score_change(record, other)),
-    ]
-    for field, title in words.RESOURCE.items():
-        new = getattr(best.recorded.resources, field)
-        old = getattr(other.recorded.resources, field) if other else None
-        delta = None if old is None else (words.change(new, old), f"{_start(record)} {words.resource(old, field)}")
-        rows.append(_stat(title, new, words.resource(new, field), delta, worse="+"))
-    return f'<dl class="stats">{"".join(rows)}</dl>'
+    start = story.start_word(record).removesuffix(" graph").removesuffix("ing cell")
+    shown = "".join(_stat(one, start) for one in found)
+    return f'<dl class="stats" style="--columns:{len(found)}">{shown}</dl>'
 
 
-def _start(record: RunRecord) -> str:
-    return story.start_word(record).removesuffix(" graph").removesuffix("ing cell") + ":"
-
-
-def _accuracy_change(record: RunRecord, other: Figures | None) -> tuple[str, str] | None:
-    best = record.best()
-    if best is None or other is None:
-        return None
-    difference = story.gain(best, other)
-    error = "" if difference.accuracy_error is None else f" (s.e.{words.THIN}{100 * difference.accuracy_error:.1f})"
-    return words.points(difference.accuracy) + error, f"{_start(record)} {story.accuracy_words(other)}"
-
-
-def _score_change(record: RunRecord, other: Figures | None) -> tuple[str, str] | None:
-    best = record.best()
-    if best is None or other is None:
-        return None
-    return words.signed(best.score - other.score, 3), f"{_start(record)} {words.number(other.score, 3)}"
-
-
-def _stat(title: str, value: float, shown: str, delta: tuple[str, str] | None, *, worse: str = "−") -> str:
-    """One figure; `delta` is its change against the starting cell and that cell's own figure.
-
-    `worse` is the sign of a change for the worse.
-    """
-    change, reference = delta or ("", "")
-    kind = "delta worse" if change.startswith(worse) else "delta"
+def _stat(one: Headline, start: str) -> str:
+    """One figure, its change against the starting cell and that cell's own figure."""
+    value = f' value="{one.value!r}"' if math.isfinite(one.value) else ""
+    spread = f" <small>± {escape(one.spread)}</small>" if one.spread else ""
+    reference = f"{start}: {one.reference}" if one.reference else ""
     return (
-        f'<div><dt>{escape(title)}</dt><dd class="big"><data value="{value!r}">{shown}</data></dd>'
-        f'<dd class="{kind}">{escape(change)}</dd><dd class="ref">{escape(reference)}</dd></div>'
+        f'<div><dt>{escape(one.title)}</dt><dd class="big"><data{value}>{escape(one.shown)}{spread}'
+        f'</data></dd><dd class="{"delta worse" if one.worse else "delta"}">{escape(one.change)}</dd>'
+        f'<dd class="ref">{escape(reference)}</dd></div>'
     )
 
 
@@ -135,27 +108,34 @@ def _cells(record: RunRecord) -> str:
     if best is None:
         return _section(
             "The starting cell",
-            f'<div class="cells">{_cell_figure(record.start, story.start_word(record), None)}</div>',
+            f'<div class="cells">{_cell_figure(record.start, story.start_word(record))}</div>',
         )
     complete = record.complete()
-    start = _cell_figure(record.start, story.start_word(record), complete.recorded.resources if complete else None)
-    shown = _cell_figure(best.cell, "best cell", best.recorded.resources)
+    start = _cell_figure(record.start, story.start_word(record), story.cost_words(record, complete))
+    shown = _cell_figure(best.cell, "best cell", story.cost_words(record, best))
     file = (
         f'<div class="file"><figure><figcaption><b>Cell file</b>, save it as <code>best.cell.json</code></figcaption>'
         f'<pre id="cell-file">{escape(cell_file(best.cell))}</pre></figure>'
         '<button type="button" class="copy" data-copy="cell-file">Copy</button></div>'
     )
-    note = "Data flow downwards. Leaves are concatenated; the dashed line is the cell's shortcut."
-    if best.cell.kind == "recurrent":
-        note = "Data flow downwards. The output is the mean of the leaves."
     body = f'<div class="cells">{shown}<div class="small">{start}</div>{file}</div>'
-    return _section("The best cell" if record.finished else "The best cell so far", body, note=note)
+    return _section("The best cell" if record.finished else "The best cell so far", body, note=_flow(record))
 
 
-def _cell_figure(cell: Cell, name: str, costs: Resources | None) -> str:
-    caption = f"<b>{escape(name[0].upper() + name[1:])}</b>, {words.count(len(cell.edges), 'edge')}"
-    if costs:
-        caption += f", {words.quantity(costs.macs)} MACs"
+def _flow(record: RunRecord) -> str:
+    """How to read the picture of a cell."""
+    if record.start.kind == "conv":
+        return "Data flow downwards. Leaves are concatenated; the dashed line is the cell's shortcut."
+    adds = record.settings.to_json()["network"].get("aggregate") == "sum"
+    return (
+        "Data flow downwards, once for every token. Node 0 gates the input x into the hidden state h; every edge is a "
+        f"gated transform; nodes {'add up' if adds else 'average'} what they read; the mean of the leaves is the new "
+        "hidden state."
+    )
+
+
+def _cell_figure(cell: Cell, name: str, cost: str = "") -> str:
+    caption = f"<b>{escape(name[0].upper() + name[1:])}</b>, {words.count(len(cell.edges), 'edge')}{escape(cost)}"
     layout = drawing.arrange(cell)
     picture = drawing.cell_svg(cell, layout=layout, standalone=False)
     # A small cell would otherwise fill its column at twice the size of the text around it.
@@ -188,17 +168,15 @@ def _trajectory(record: RunRecord) -> str:
     legend = "".join(
         f'<li><svg viewBox="0 0 22 14" aria-hidden="true">{mark}</svg>{name}</li>' for mark, name in _LEGEND
     )
-    settings = record.settings
-    name = words.RESOURCE[settings.resource]
-    unit = " in bytes" if settings.resource == "memory" else ""
+    against = f"{METRICS[record.settings.task].name.capitalize()} against {words.RESOURCE[record.settings.resource]}"
     note = (
-        f"S = accuracy − {settings.penalty:g}·log₁₀({name}{unit} / 10⁶). Each step removes one edge and keeps the "
-        "candidate with the highest S; the further right, the fewer edges are left."
+        f"{story.formula(record)}. Each step removes one edge and keeps the candidate with the highest S; the further "
+        "right, the fewer edges are left."
     )
     return _section(
         "The search",
         f'<ul class="legend">{legend}</ul><div class="charts"><figure>{figures.trajectory_svg(record)}</figure>'
-        f'<figure class="front-chart"><figcaption><b>Accuracy against {escape(name)}</b></figcaption>'
+        f'<figure class="front-chart"><figcaption><b>{escape(against)}</b></figcaption>'
         f"{figures.front_svg(record)}{_limits_words(record)}</figure></div>",
         note=note,
     )
@@ -209,7 +187,7 @@ def _limits_words(record: RunRecord) -> str:
     found = [
         f"{words.RESOURCE[name]} at most {words.resource(limit, name)}"
         for name in words.RESOURCE
-        if (limit := getattr(limits, f"max_{name}")) is not None
+        if (limit := getattr(limits, f"max_{name}", None)) is not None
     ]
     if not found:
         return ""
@@ -224,7 +202,8 @@ def _film(record: RunRecord) -> str:
 def _footer(record: RunRecord) -> str:
     text = (
         "Method: T. Zhang et al., AutoShrink: A Topology-aware NAS for Discovering Efficient Neural Architecture, "
-        f'AAAI 2020, <a href="{ARXIV}">arXiv 1911.09251</a>. Score: Eq. 5, S = Perf − λ·log₁₀(Res / 10⁶). '
+        f'AAAI 2020, <a href="{ARXIV}">arXiv 1911.09251</a>. '
+        f"Score: {escape(story.formula_source(record))}. "
         f"Last event of this run: {words.moment(record.updated_at)}."
     )
     return f"<footer><p>{text}</p></footer>"

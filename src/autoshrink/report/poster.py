@@ -8,8 +8,9 @@ from html import escape
 from autoshrink import drawing, words
 from autoshrink.cell import Cell
 from autoshrink.drawing import tag
-from autoshrink.record import Figures, RunRecord
-from autoshrink.report import charts, figures, story
+from autoshrink.metrics import METRICS
+from autoshrink.record import RunRecord
+from autoshrink.report import charts, figures, gains, story
 from autoshrink.report.charts import Panel, Scale
 from autoshrink.report.figures import Box
 
@@ -79,26 +80,24 @@ def _title(headline: str) -> str:
 
 def _measured(record: RunRecord) -> str:
     best = record.best()
-    return "" if best is None else f" · accuracy: {story.measured_words(best)}"
+    return "" if best is None else f" · {METRICS[record.settings.task].name}: {story.measured_words(best)}"
 
 
 def _cells(record: RunRecord) -> str:
     best, complete = record.best(), record.complete()
     word = story.start_word(record)
-    parts = [_cell(record.start, (40.0, 120.0, 190.0), word, complete)]
+    parts = [_cell(record.start, (40.0, 120.0, 190.0), word, story.cost_words(record, complete))]
     if best and best.cell.key != record.start.key:
         parts.append(tag("path", class_="arrow", d="M246 330h34m-9-9l9 9-9 9"))
-        parts.append(_cell(best.cell, (296.0, 120.0, 264.0), "best cell", best))
+        parts.append(_cell(best.cell, (296.0, 120.0, 264.0), "best cell", story.cost_words(record, best)))
     return "".join(parts)
 
 
-def _cell(cell: Cell, place: tuple[float, float, float], name: str, measured: Figures | None) -> str:
+def _cell(cell: Cell, place: tuple[float, float, float], name: str, cost: str) -> str:
     """A cell below its name; `place` is left, top and width."""
     left, top, width = place
     layout = drawing.arrange(cell)
-    caption = words.count(len(cell.edges), "edge")
-    if measured:
-        caption += f", {words.quantity(measured.recorded.resources.macs)} MACs"
+    caption = words.count(len(cell.edges), "edge") + cost
     inside = drawing.cell_marks(cell, layout)
     box = f"0 0 {layout.width:.0f} {layout.height:.0f}"
     picture = tag("svg", inside, x=left, y=top + 40, width=width, height=434.0, viewBox=box)
@@ -108,25 +107,13 @@ def _cell(cell: Cell, place: tuple[float, float, float], name: str, measured: Fi
 
 
 def _figures(record: RunRecord) -> str:
-    """The best cell's figures with their change, above the charts."""
-    best, complete = record.best(), record.complete()
-    if best is None:
-        return ""
-    other = None if complete is None or complete.cell.key == best.cell.key else complete
-    rows = [("accuracy", story.accuracy_words(best), "")]
-    if other:
-        rows = [("accuracy", rows[0][1], words.points(best.performance - other.performance))]
-    for field in ("macs", "params"):
-        new = getattr(best.recorded.resources, field)
-        delta = words.change(new, getattr(other.recorded.resources, field)) if other else ""
-        rows.append((words.RESOURCE[field], words.quantity(new), delta))
-    parts = []
-    for position, (title, value, delta) in enumerate(rows):
+    """Performance and two costs of the best cell with their change, above the charts."""
+    found, parts = gains.headlines(record), []
+    for position, one in enumerate((*found[:1], *found[2:4])):
         x = 636.0 + (0, 220, 380)[position]
-        parts.append(charts.label(x, 128, title, kind="sub"))
-        parts.append(charts.label(x, 157, value, kind="figure"))
-        worse = "−" if title == "accuracy" else "+"
-        parts.append(charts.label(x, 178, delta, kind="sub" if delta.startswith(worse) else "delta"))
+        parts.append(charts.label(x, 128, one.title, kind="sub"))
+        parts.append(charts.label(x, 157, one.shown + (f" ± {one.spread}" if one.spread else ""), kind="figure"))
+        parts.append(charts.label(x, 178, one.change, kind="sub" if one.worse else "delta"))
     return "".join(parts)
 
 
@@ -135,7 +122,7 @@ def _charts(record: RunRecord) -> str:
         return charts.label(636, 300, "Nothing has been measured yet.", kind="sub")
     score = Box(636.0, 232.0, 1164.0, 372.0)
     front = Box(636.0, 436.0, 1164.0, 564.0)
-    again = figures.measured_again(record)
+    again, metric = figures.measured_again(record), METRICS[record.settings.task]
     track = replace(figures.tracks(record)[0], name="Score S against edges left →")
     axis = Panel(figures.edges_scale(record, score.left, score.right), Scale(0, 1, score.bottom, score.top))
     return "".join(
@@ -143,7 +130,10 @@ def _charts(record: RunRecord) -> str:
             figures.track_marks(record, track, score, again),
             axis.foot(figures.edge_ticks(record), lambda value: f"{value:g}"),
             charts.label(
-                front.left, front.top - 10, f"Accuracy against {figures.cost_axis(record)}", kind="panel-name"
+                front.left,
+                front.top - 10,
+                f"{metric.axis} against {figures.cost_axis(record)}",
+                kind="panel-name",
             ),
             figures.front_marks(record, front),
         ]

@@ -1,4 +1,4 @@
-"""What the report says, worked out from the record before anything is drawn: points, steps and their evidence."""
+"""What the report says, worked out from the record before anything is drawn: figures, steps and their evidence."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from autoshrink import words
 from autoshrink.cell import Cell, Edge
+from autoshrink.metrics import METRICS, Metric
 from autoshrink.record import Candidate, Decision, Figures, RunRecord
-
-CLEAR = 2.0
-"""Standard errors above which a lead is called larger than the noise."""
+from autoshrink.report.gains import CLEAR, gain
+from autoshrink.score import FormulaName
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,11 @@ class Step:
         chosen: what the search went on with.
         removed: the edges that the cell before had and this one lacks: the one removed, and those left unreachable.
         runner_up: the second best candidate, if there was one.
-        difference: accuracy of the chosen minus the runner-up's, a share; None without a runner-up.
-        standard_error: of `difference`, paired on the validation images; None when unknown.
-        lead: S of the chosen minus S of the runner-up. Costs are exact, so its standard error is that of `difference`.
+        difference: performance of the chosen minus the runner-up's; None without a runner-up.
+        standard_error: of `difference`, paired on the validation samples; None when unknown.
+        lead: S of the chosen minus S of the runner-up; None where one of them has none.
+        lead_error: standard error of `lead`. Costs are exact, so it is that of `difference` times dS/dPerf.
+        metric: how performance is shown.
     """
 
     number: int
@@ -34,27 +36,35 @@ class Step:
     difference: float | None
     standard_error: float | None
     lead: float | None
+    lead_error: float | None
+    metric: Metric
 
     @property
     def clear_lead(self) -> bool | None:
         """Whether the lead in S is larger than two standard errors; None when there is no saying."""
-        return _exceeds(self.lead, self.standard_error)
+        return _exceeds(self.lead, self.lead_error)
 
     @property
     def clear_difference(self) -> bool | None:
-        """Whether the difference in accuracy is larger than two standard errors; None when there is no saying."""
+        """Whether the difference in performance is larger than two standard errors; None when there is no saying."""
         return _exceeds(self.difference, self.standard_error)
+
+    @property
+    def pair(self) -> tuple[float, float] | None:
+        """Performances of the chosen and the runner-up; None without a runner-up."""
+        performance = self.chosen.evaluation.performance
+        if performance is None or self.difference is None:
+            return None
+        return performance, performance - self.difference
 
     def evidence(self) -> str:
         """The comparison with the runner-up in words."""
-        if self.lead is None or self.difference is None:
+        if self.lead is None or self.pair is None:
             return "no runner-up" if self.number else "the starting cell"
         lead = f"S ahead of the runner-up by {words.number(self.lead, 4)}"
-        if self.standard_error is None:
-            return f"{lead}; accuracy {words.points(self.difference, 2)}, standard error unknown"
-        verdict = "beyond noise" if self.clear_lead else "within noise"
-        error = f"{100 * self.standard_error:.2f}"
-        return f"{lead}; accuracy {words.points(self.difference, 2)} ± {error}: {verdict}"
+        found = self.metric.difference(*self.pair, self.standard_error, fine=True)
+        verdict = {True: ": beyond noise", False: ": within noise", None: ", standard error unknown"}[self.clear_lead]
+        return f"{lead}; {self.metric.name} {found}{verdict}"
 
 
 def _exceeds(value: float | None, error: float | None) -> bool | None:
@@ -77,10 +87,13 @@ def steps(record: RunRecord) -> tuple[Step, ...]:
 def _step(
     record: RunRecord, decision: Decision, chosen: Candidate, runner_up: Candidate | None, *, before: Cell | None
 ) -> Step:
-    score, comparison = record.settings.score, decision.comparison
-    lead = None
-    if runner_up is not None and not (runner_up.evaluation.failed or chosen.evaluation.failed):
-        lead = score(chosen.evaluation) - score(runner_up.evaluation)
+    score, comparison, performance = record.settings.score, decision.comparison, chosen.evaluation.performance
+    lead = error = None
+    if comparison is not None and runner_up is not None and performance is not None:
+        gap = score(chosen.evaluation) - score(runner_up.evaluation)
+        lead = gap if math.isfinite(gap) else None
+        if comparison.standard_error is not None:
+            error = comparison.standard_error * score.slope(performance)
     return Step(
         number=decision.step,
         chosen=chosen,
@@ -88,7 +101,9 @@ def _step(
         runner_up=runner_up,
         difference=comparison.difference if comparison else None,
         standard_error=comparison.standard_error if comparison else None,
-        lead=lead if comparison else None,
+        lead=lead,
+        lead_error=error,
+        metric=METRICS[record.settings.task],
     )
 
 
@@ -101,44 +116,14 @@ def evidence_sentence(all_steps: tuple[Step, ...]) -> str:
     if not known:
         return f"{words.count(len(compared), 'decision')} had a runner-up; their standard errors are unknown."
     clear = sum(bool(step.clear_lead) for step in known)
-    accuracy = sum(bool(step.clear_difference) for step in known)
+    alone = sum(bool(step.clear_difference) for step in known)
+    metric = known[0].metric
     return (
         f"{clear} of {words.count(len(known), 'decision')} with a runner-up led it in S by more than 2 standard "
-        "errors; the others might have gone another way on other validation images. In accuracy alone, "
-        f"{accuracy} of {len(known)} differences were larger than 2 standard errors. The standard error counts the "
-        "validation images, not the noise of training."
+        f"errors; the others might have gone another way on other {metric.validation}. In {metric.name} alone, "
+        f"{alone} of {len(known)} differences were larger than 2 standard errors. The standard error counts the "
+        f"{metric.validation}, not the noise of training."
     )
-
-
-@dataclass(frozen=True)
-class Gain:
-    """The best cell against the starting cell.
-
-    Attributes:
-        accuracy: difference of the means, a share.
-        accuracy_error: its standard error over fresh seeds; None unless both were measured at least twice.
-        score: difference of S.
-    """
-
-    accuracy: float
-    accuracy_error: float | None
-    score: float
-
-    @property
-    def within_noise(self) -> bool:
-        """Whether the difference in accuracy may be noise, or nothing is known about that."""
-        return self.accuracy_error is None or abs(self.accuracy) <= CLEAR * self.accuracy_error
-
-
-def gain(best: Figures, complete: Figures) -> Gain:
-    """The best cell minus the starting cell."""
-    error = None
-    if best.performance_sd is not None and complete.performance_sd is not None:
-        error = math.hypot(
-            best.performance_sd / math.sqrt(len(best.repeats)),
-            complete.performance_sd / math.sqrt(len(complete.repeats)),
-        )
-    return Gain(best.performance - complete.performance, error, best.score - complete.score)
 
 
 def start_word(record: RunRecord) -> str:
@@ -152,9 +137,10 @@ def headline(record: RunRecord) -> str:
     best, complete = record.best(), record.complete()
     if best is None:
         return "No usable cell yet" if not record.finished else "No candidate could be used"
+    metric = METRICS[record.settings.task]
     found = f"{len(best.cell.edges)} of {words.count(len(record.start.edges), 'edge')}"
     if complete is None:
-        return f"{found}: {words.percent(best.performance)} accuracy; the {start_word(record)} failed"
+        return f"{found}: {metric.name} {metric.write(best.performance)}; the {start_word(record)} failed"
     if best.cell.key == complete.cell.key:
         return f"Nothing smaller beat the {start_word(record)}"
     name = record.settings.resource
@@ -162,31 +148,53 @@ def headline(record: RunRecord) -> str:
     cheaper = f"{words.change(new, old).lstrip('−+±')} {'less' if new < old else 'more'}"
     if name != "memory":
         cheaper = cheaper.replace("less", "fewer")
-    return f"{found}: {cheaper} {words.RESOURCE[name]}, {_accuracy_words(gain(best, complete))}"
+    return f"{found}: {cheaper} {words.RESOURCE[name]}, {_gained(metric, best, complete)}"
 
 
-def _accuracy_words(difference: Gain) -> str:
-    if difference.accuracy_error is not None and difference.within_noise:
-        return "accuracy the same within noise"
-    direction = "more" if difference.accuracy >= 0 else "less"
-    caution = " (one seed)" if difference.accuracy_error is None else ""
-    return f"{abs(100 * difference.accuracy):.1f} points {direction} accuracy{caution}"
+def _gained(metric: Metric, best: Figures, start: Figures) -> str:
+    difference = gain(best, start)
+    if difference.error is not None and difference.within_noise:
+        return f"{metric.name} the same within noise"
+    caution = " (one seed)" if difference.error is None else ""
+    return metric.gained(best.performance, start.performance) + caution
 
 
 def measured_words(figures: Figures) -> str:
-    """How a cell's accuracy was measured."""
+    """How a cell's performance was measured."""
     if not figures.repeats:
         return "recorded in the search, one seed"
     seeds = words.count(len(figures.repeats), "fresh seed")
     return f"mean of {seeds}" if len(figures.repeats) > 1 else f"one measurement with {seeds}"
 
 
-def accuracy_words(figures: Figures) -> str:
-    """Accuracy with its spread."""
-    mean = words.percent(figures.performance)
-    return (
-        mean if figures.performance_sd is None else f"{mean}{words.THIN}±{words.THIN}{100 * figures.performance_sd:.1f}"
+_FORMULA: dict[FormulaName, tuple[str, str]] = {
+    "paper": ("{performance}", "{resource} / 10⁶"),
+    "released-text": ("¼·(200 − perplexity)", "|E|·n² / 10⁶"),
+}
+_SOURCE: dict[FormulaName, str] = {"paper": "Eq. 5", "released-text": "as the released search of recurrent cells"}
+
+
+def cost_words(record: RunRecord, measured: Figures | None) -> str:
+    """``, 5.2M MACs``: what a cell costs in the run's own resource, as the end of a caption; nothing if it failed."""
+    return f", {words.weighed(record.settings.score, measured.recorded.resources)}" if measured else ""
+
+
+def formula(record: RunRecord) -> str:
+    """How this run's S is made, with its λ."""
+    settings = record.settings
+    unit = " in bytes" if settings.resource == "memory" else ""
+    gain, cost = (
+        part.format(performance=METRICS[settings.task].symbol, resource=words.RESOURCE[settings.resource] + unit)
+        for part in _FORMULA[settings.formula]
     )
+    penalty = "" if settings.penalty == 1 else f"{settings.penalty:g}·"
+    return f"S = {gain} − {penalty}log₁₀({cost})"
+
+
+def formula_source(record: RunRecord) -> str:
+    """Where that formula comes from, in symbols."""
+    gain, cost = (part.format(performance="Perf", resource="Res") for part in _FORMULA[record.settings.formula])
+    return f"{_SOURCE[record.settings.formula]}, S = {gain} − λ·log₁₀({cost})"
 
 
 def status(record: RunRecord) -> str:
@@ -220,10 +228,9 @@ def _tip(record: RunRecord, candidate: Candidate) -> str:
         place += f", without edge {candidate.edge[0]}→{candidate.edge[1]}"
     if evaluation.performance is None:
         return f"{place}\nfailed: {evaluation.reason}"
-    cost = settings.score.cost(evaluation.resources)
-    name = words.RESOURCE[settings.resource]
+    metric = METRICS[settings.task]
     return (
         f"{place}\nS {words.number(settings.score(evaluation), 4)} · "
-        f"accuracy {words.percent(evaluation.performance, 2)}"
-        f"\n{words.resource(cost, settings.resource)} {name} · {words.count(len(candidate.cell.edges), 'edge')}"
+        f"{metric.name} {metric.write(evaluation.performance, fine=True)}"
+        f"\n{words.weighed(settings.score, evaluation.resources)} · {words.count(len(candidate.cell.edges), 'edge')}"
     )

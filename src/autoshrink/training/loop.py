@@ -1,25 +1,12 @@
-"""The training loop of one network: early stops, best epoch kept."""
+"""The training loop of one network, whatever the task: epochs, early stops, time limits, the best epoch kept."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor, nn
-from torch.nn import functional
-
-from autoshrink.config import Recipe
-from autoshrink.seeding import derive_seed
-from autoshrink.training.images import DeviceImages, augment
-
-EMA_KEEP = 0.99
-"""Of the running training accuracy and loss, restarted every epoch (released search)."""
-DIVERGED_RATIO = 10.0
-"""A mean training loss of an epoch above so many times that of guessing, ln(classes), is a divergence."""
-VALIDATION_BATCH = 1000
+from typing import Protocol
 
 
 class TrainingError(Exception):
@@ -31,20 +18,98 @@ class DeadlineError(Exception):
 
 
 @dataclass(frozen=True)
-class Trained:
-    """What a training gave.
+class Batch:
+    """One training step: its mean loss (nats), and the share of samples classified correctly where that is counted."""
+
+    loss: float
+    samples: int
+    accuracy: float | None = None
+
+
+@dataclass(frozen=True)
+class Validation:
+    """The network on all validation samples.
 
     Attributes:
-        accuracy: validation accuracy of the best epoch, in [0, 1].
-        correct: (n,) bool, which validation images the best epoch got right.
-        curve: validation accuracy after every epoch.
+        performance: higher is better: accuracy, or minus the mean loss of a token.
+        loss: mean over samples, nats.
+        correct: for images, which were classified correctly.
+        parts: for text, what each part adds to the performance; their mean is the performance.
+    """
+
+    performance: float
+    loss: float
+    correct: tuple[bool, ...] | None = None
+    parts: tuple[float, ...] | None = None
+
+
+class Learner(Protocol):
+    """A network with its data, optimiser and recipe: what the loop needs of a task.
+
+    Attributes:
+        seen: training samples so far, repeats counted; also after a failure.
+        epoch_samples: training samples of one epoch.
+        validated: validation samples so far.
+        guess_loss: loss of guessing uniformly, nats.
+    """
+
+    seen: int
+    epoch_samples: int
+    validated: int
+    guess_loss: float
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """Train one pass, a batch each time the iterator is asked for one; epochs are numbered from 0."""
+        ...
+
+    def validate(self) -> Validation:
+        """Measure without training."""
+        ...
+
+
+@dataclass(frozen=True)
+class Stops:
+    """When a training ends before its last epoch; None for never.
+
+    Attributes:
+        epochs: the most there are.
+        smoothing: what the running means of training loss and accuracy keep a batch; they restart every epoch.
+        accuracy: leave an epoch when the running training accuracy passes this.
+        patience: stop after so many epochs in a row without a new best performance.
+        floor: (epoch from 0, performance): stop there when the performance is lower.
+        overfit_ratio: stop when the validation loss exceeds so many running training losses.
+        diverged_ratio: a mean training loss of an epoch above so many times that of guessing is a failure.
+        worst: a best performance below this is a failure.
+    """
+
+    epochs: int
+    smoothing: float = 0.99
+    accuracy: float | None = None
+    patience: int | None = None
+    floor: tuple[int, float] | None = None
+    overfit_ratio: float | None = None
+    diverged_ratio: float = 10.0
+    worst: float | None = None
+
+
+@dataclass(frozen=True)
+class Course:
+    """What a training has given so far.
+
+    Attributes:
+        curve: performance after every epoch.
+        best: the validation of the best epoch; None before the first.
         ended: why it stopped.
     """
 
-    accuracy: float
-    correct: tuple[bool, ...]
-    curve: tuple[float, ...]
-    ended: str
+    curve: tuple[float, ...] = ()
+    best: Validation | None = None
+    ended: str = "all epochs"
+
+    def after(self, validation: Validation) -> Course:
+        """With one epoch more."""
+        better = self.best is None or validation.performance > self.best.performance
+        return Course((*self.curve, validation.performance), validation if better else self.best)
 
 
 @dataclass(frozen=True)
@@ -59,174 +124,108 @@ class Clock:
 class _Running:
     """Bias-corrected exponential moving average."""
 
-    def __init__(self) -> None:
+    def __init__(self, keep: float) -> None:
+        self._keep = keep
         self._sum = 0.0
         self._weight = 0.0
 
     def add(self, value: float) -> float:
-        self._sum = EMA_KEEP * self._sum + (1 - EMA_KEEP) * value
-        self._weight = EMA_KEEP * self._weight + (1 - EMA_KEEP)
+        self._sum = self._keep * self._sum + (1 - self._keep) * value
+        self._weight = self._keep * self._weight + (1 - self._keep)
         return self._sum / self._weight
 
 
-class Training:
-    """One network trained by one recipe.
+def fit(
+    learner: Learner,
+    stops: Stops,
+    *,
+    course: Course | None = None,
+    clock: Clock | None = None,
+    on_batch: Callable[[Batch], None] = lambda _: None,
+    on_epoch: Callable[[Course], None] = lambda _: None,
+) -> Course:
+    """Train until an early stop or the last epoch.
 
     Args:
-        network: on the images' device; (B, C, H, W) to logits (B, classes).
-        recipe: optimiser, early stops.
-        seed: decides batches and augmentation, epoch by epoch.
-        precision: autocast type; float32 for none.
+        learner: what is trained.
+        stops: when to end.
+        course: an earlier part of the same training, to go on from.
         clock: time limits.
-        on_epoch: called after every epoch with its number from 1 and its validation accuracy.
+        on_batch: called after every training step.
+        on_epoch: called after every epoch with the course so far.
 
-    Attributes:
-        images: training images seen so far, repeats counted; also after a failure.
-        validated: validation images seen so far.
+    Raises:
+        TrainingError: the loss became NaN or diverged, or the candidate's time was up within the first epoch.
+        DeadlineError: the search's deadline passed.
     """
-
-    def __init__(
-        self,
-        network: nn.Module,
-        recipe: Recipe,
-        *,
-        seed: int,
-        classes: int,
-        precision: torch.dtype = torch.float32,
-        clock: Clock | None = None,
-        on_epoch: Callable[[int, float], None] = lambda *_: None,
-    ) -> None:
-        self._network = network
-        self._recipe = recipe
-        self._seed = seed
-        self._classes = classes
-        self._precision = precision
-        self._clock = clock or Clock()
-        self._on_epoch = on_epoch
-        self.images = 0
-        self.validated = 0
-        self._optimiser = torch.optim.Adam(_parameter_groups(network, recipe), lr=recipe.learning_rate)
-
-    def run(self, train: DeviceImages, validation: DeviceImages) -> Trained:
-        """Train until an early stop or the last epoch.
-
-        Raises:
-            TrainingError: the loss became NaN or diverged, or the candidate's time was up within the first epoch.
-            DeadlineError: the search's deadline passed.
-        """
-        curve: list[float] = []
-        best: tuple[float, Tensor] | None = None
-        ended = "all epochs"
-        for epoch in range(self._recipe.epochs):
-            running_loss = self._epoch(train, epoch)
-            if running_loss is None:
-                ended = "time limit"
-                break
-            loss, correct = self._validate(validation)
-            if not math.isfinite(loss):
-                raise TrainingError(f"the validation loss became {loss} after epoch {epoch + 1}")
-            accuracy = float(correct.sum()) / len(correct)
-            curve.append(accuracy)
-            if best is None or accuracy > best[0]:
-                best = (accuracy, correct)
-            self._on_epoch(epoch + 1, accuracy)
-            reason = self._early_stop(curve, loss, running_loss)
-            if reason is not None:
-                ended = reason
-                break
-        if best is None:
-            raise TrainingError("the time limit for a candidate was reached before its first epoch was done")
-        right = tuple(bool(value) for value in best[1].tolist())
-        return Trained(best[0], right, tuple(curve), ended)
-
-    def _epoch(self, train: DeviceImages, epoch: int) -> float | None:
-        """One pass: the running training loss at its end, or None when the candidate's time was up before."""
-        generator = torch.Generator().manual_seed(derive_seed(self._seed, "epoch", epoch))
-        order = torch.randperm(len(train), generator=generator).to(train.device)
-        # Near-equal batches of at least the size asked for: none is so small that BN has nothing to average.
-        batches = order.tensor_split(max(1, len(train) // self._recipe.batch))
-        losses, accuracies, seen, total = _Running(), _Running(), 0, 0.0
-        running_loss = math.nan
-        self._network.train()
-        for step, indices in enumerate(batches):
-            if self._clock.now() > self._clock.search:
-                raise DeadlineError
-            if self._clock.now() > self._clock.candidate:
-                return None
-            loss, accuracy = self._step(*train.batch(indices), generator)
-            if not math.isfinite(loss):
-                raise TrainingError(f"the training loss became {loss} in epoch {epoch + 1}, batch {step + 1}")
-            seen += len(indices)
-            self.images += len(indices)
-            total += loss * len(indices)
-            running_loss = losses.add(loss)
-            running_accuracy = accuracies.add(accuracy)
-            if self._recipe.stop_accuracy is not None and running_accuracy > self._recipe.stop_accuracy:
-                break
-        if total / seen > DIVERGED_RATIO * math.log(self._classes):
-            raise TrainingError(f"diverged: mean training loss {total / seen:.3g} in epoch {epoch + 1}")
-        return running_loss
-
-    def _step(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[float, float]:
-        if self._recipe.augment:
-            images = augment(images, generator)
-        with self._autocast(images.device):
-            logits = self._network(images)
-        loss = functional.cross_entropy(logits.float(), labels)
-        self._optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self._optimiser.step()
-        # One transfer for both figures: each is a wait for the device.
-        accuracy = (logits.detach().argmax(dim=1) == labels).float().mean()
-        value, hits = torch.stack([loss.detach(), accuracy]).tolist()
-        return value, hits
-
-    @torch.no_grad()
-    def _validate(self, validation: DeviceImages) -> tuple[float, Tensor]:
-        """Mean loss, and (n,) bool on the CPU: which images are classified correctly."""
-        self._network.eval()
-        losses, correct = [], []
-        parts = -(-len(validation) // VALIDATION_BATCH)
-        for indices in torch.arange(len(validation), device=validation.device).tensor_split(parts):
-            images, labels = validation.batch(indices)
-            with self._autocast(images.device):
-                logits = self._network(images)
-            losses.append(functional.cross_entropy(logits.float(), labels, reduction="sum"))
-            correct.append(logits.argmax(dim=1) == labels)
-        self.validated += len(validation)
-        loss = float(torch.stack(losses).sum()) / len(validation)
-        return loss, torch.cat(correct).cpu()
-
-    def _autocast(self, device: torch.device) -> torch.autocast:
-        return torch.autocast(device.type, dtype=self._precision, enabled=self._precision != torch.float32)
-
-    def _early_stop(self, curve: list[float], loss: float, running_loss: float) -> str | None:
-        """Why to stop after this epoch, by the released search's rules, or None."""
-        recipe = self._recipe
-        since_best = len(curve) - 1 - curve.index(max(curve))
-        if recipe.patience is not None and since_best >= recipe.patience:
-            return f"no better for {recipe.patience} epochs"
-        # .20 for ten classes, as released; twice chance would be perfection for two.
-        chance = 1 / self._classes
-        floor = min(2 * chance, chance + (1 - chance) / 9)
-        if recipe.floor_epoch is not None and len(curve) - 1 == recipe.floor_epoch and curve[-1] < floor:
-            return f"accuracy {curve[-1]:.3f} below {floor:.3f} after epoch {len(curve)}"
-        if recipe.overfit_ratio is not None and not loss <= recipe.overfit_ratio * running_loss:
-            return f"validation loss above {recipe.overfit_ratio:g} training losses"
-        return None
+    course, clock = course or Course(), clock or Clock()
+    ended = "all epochs"
+    while len(course.curve) < stops.epochs:
+        epoch = len(course.curve)
+        running_loss = _epoch(learner, stops, epoch, clock=clock, on_batch=on_batch)
+        if running_loss is None:
+            ended = "time limit"
+            break
+        validation = learner.validate()
+        if not math.isfinite(validation.loss):
+            raise TrainingError(f"the validation loss became {validation.loss} after epoch {epoch + 1}")
+        course = course.after(validation)
+        on_epoch(course)
+        reason = _early_stop(stops, course, validation.loss, running_loss)
+        if reason is not None:
+            ended = reason
+            break
+    if course.best is None:
+        raise TrainingError("the time limit for a candidate was reached before its first epoch was done")
+    if stops.worst is not None and course.best.performance < stops.worst:
+        raise TrainingError(
+            f"learned nothing: the best validation loss is {course.best.loss:.3g}, that of guessing "
+            f"{learner.guess_loss:.3g}"
+        )
+    return Course(course.curve, course.best, ended)
 
 
-def _parameter_groups(network: nn.Module, recipe: Recipe) -> list[dict[str, object]]:
-    """L2 by role: dense convolutions and classifier, shortcut projections, and the rest without.
+def _epoch(
+    learner: Learner, stops: Stops, epoch: int, *, clock: Clock, on_batch: Callable[[Batch], None]
+) -> float | None:
+    """One pass: the running training loss at its end, or None when the candidate's time was up before."""
+    losses, accuracies = _Running(stops.smoothing), _Running(stops.smoothing)
+    seen, total, running_loss, step = 0, 0.0, math.nan, 0
+    batches = learner.epoch(epoch)
+    while True:
+        if clock.now() > clock.search:
+            raise DeadlineError
+        if clock.now() > clock.candidate:
+            return None
+        batch = next(batches, None)
+        if batch is None:
+            break
+        step += 1
+        on_batch(batch)
+        if not math.isfinite(batch.loss):
+            raise TrainingError(f"the training loss became {batch.loss} in epoch {epoch + 1}, batch {step}")
+        seen += batch.samples
+        total += batch.loss * batch.samples
+        running_loss = losses.add(batch.loss)
+        if (
+            batch.accuracy is not None
+            and stops.accuracy is not None
+            and accuracies.add(batch.accuracy) > stops.accuracy
+        ):
+            break
+    if seen and total / seen > stops.diverged_ratio * learner.guess_loss:
+        raise TrainingError(f"diverged: mean training loss {total / seen:.3g} in epoch {epoch + 1}")
+    return running_loss
 
-    The released code adds strength · Σw² to the loss, without ½; torch's weight_decay · w is the gradient of
-    ½ · weight_decay · Σw², hence the factor 2. It is coupled with Adam's scaling in both.
-    """
-    strengths: dict[float, list[nn.Parameter]] = {}
-    for name, module in network.named_modules():
-        for parameter_name, parameter in module.named_parameters(recurse=False):
-            strength = 0.0
-            if parameter_name == "weight" and isinstance(module, nn.Conv2d | nn.Linear) and ".depthwise." not in name:
-                strength = recipe.shortcut_l2 if ".shortcut." in name else recipe.l2
-            strengths.setdefault(2 * strength, []).append(parameter)
-    return [{"params": parameters, "weight_decay": strength} for strength, parameters in strengths.items()]
+
+def _early_stop(stops: Stops, course: Course, loss: float, running_loss: float) -> str | None:
+    """Why to stop after this epoch, by the released searches' rules, or None."""
+    curve = course.curve
+    since_best = len(curve) - 1 - curve.index(max(curve))
+    if stops.patience is not None and since_best >= stops.patience:
+        return f"no better for {stops.patience} epochs"
+    if stops.floor is not None and len(curve) - 1 == stops.floor[0] and curve[-1] < stops.floor[1]:
+        return f"accuracy {curve[-1]:.3f} below {stops.floor[1]:.3f} after epoch {len(curve)}"
+    if stops.overfit_ratio is not None and not loss <= stops.overfit_ratio * running_loss:
+        return f"validation loss above {stops.overfit_ratio:g} training losses"
+    return None

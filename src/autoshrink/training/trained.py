@@ -4,77 +4,84 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Protocol
 
 import torch
 
 from autoshrink.architecture import Architecture
 from autoshrink.cell import Cell
-from autoshrink.config import Recipe
 from autoshrink.cost import count
 from autoshrink.evaluation import Job
-from autoshrink.networks import build
 from autoshrink.score import Evaluation, Resources, Spent
 from autoshrink.training.device import repeatable
-from autoshrink.training.images import DeviceImages
-from autoshrink.training.loop import Clock, DeadlineError, Trained, Training, TrainingError
+from autoshrink.training.loop import Clock, Course, DeadlineError, Learner, Stops, TrainingError, fit
 
 
-@dataclass(frozen=True)
-class Fidelity:
-    """How candidates are trained: the recipe, on what precision, with how many CPU threads and how much time each."""
+class Problem(Protocol):
+    """What candidates are trained on: a task's data and recipe, on a device.
 
-    recipe: Recipe
-    precision: torch.dtype = torch.float32
-    threads: int | None = None
-    candidate_seconds: float | None = None
+    Attributes:
+        device: where it runs.
+        stops: when a training ends.
+        fidelity: how much training a candidate gets, in words.
+    """
+
+    device: torch.device
+    stops: Stops
+    fidelity: str
+
+    def architecture(self, cell: Cell) -> Architecture:
+        """The proxy network around a cell."""
+        ...
+
+    def learner(self, architecture: Architecture, seed: int) -> Learner:
+        """A freshly initialised network that is ready to learn."""
+        ...
 
 
 class TrainedEvaluator:
-    """Trains each cell, in the proxy network, on the proxy's training images; performance is validation accuracy.
+    """Trains each cell in the proxy network; performance is that of the best epoch on the validation samples.
 
     Args:
-        architecture: the network around a cell.
-        train: training images, on the device.
-        validation: validation images, on the same device.
-        fidelity: how to train.
-        on_epoch: called with the cell, the epoch from 1, and the validation accuracy.
+        problem: data and recipe.
+        threads: CPU threads of a training; None leaves them alone.
+        candidate_seconds: time for one candidate; None for no limit.
+        on_epoch: called with the cell, the epoch from 1, and the validation performance.
     """
 
     def __init__(
         self,
-        architecture: Callable[[Cell], Architecture],
-        train: DeviceImages,
-        validation: DeviceImages,
+        problem: Problem,
         *,
-        fidelity: Fidelity,
+        threads: int | None = None,
+        candidate_seconds: float | None = None,
         on_epoch: Callable[[Cell, int, float], None] = lambda *_: None,
     ) -> None:
-        self._architecture = architecture
-        self._train = train
-        self._validation = validation
-        self._fidelity = fidelity
+        self._problem = problem
+        self._threads = threads
+        self._candidate_seconds = candidate_seconds
         self._on_epoch = on_epoch
         self._resources: dict[Cell, Resources] = {}
 
     def resources(self, cell: Cell) -> Resources:
         """Counted from the architecture, once a cell."""
         if cell not in self._resources:
-            cost = count(self._architecture(cell))
-            self._resources[cell] = Resources(cost.macs, cost.params, cost.peak_activation_bytes)
+            cost = count(self._problem.architecture(cell))
+            self._resources[cell] = Resources(cost.macs, cost.params, cost.peak_activation_bytes, cost.cell_params)
         return self._resources[cell]
 
     def evaluate(self, jobs: Sequence[Job], *, deadline: float | None = None) -> Iterator[tuple[int, Evaluation]]:
         """Train the jobs in order; see `autoshrink.evaluation.Evaluator`."""
         for position, job in enumerate(jobs):
             began = time.monotonic()
-            limit = self._fidelity.candidate_seconds
+            limit = self._candidate_seconds
             clock = Clock(
                 candidate=began + limit if limit is not None else Clock.candidate,
                 search=deadline if deadline is not None else Clock.search,
             )
             try:
-                with repeatable(self._fidelity.threads):
+                with repeatable(self._threads):
                     evaluation = self._train_one(job, clock)
             except DeadlineError:
                 return
@@ -82,45 +89,50 @@ class TrainedEvaluator:
             yield position, replace(evaluation, spent=spent)
 
     def _train_one(self, job: Job, clock: Clock) -> Evaluation:
-        architecture = self._architecture(job.cell)
-        training: Training | None = None
+        learner: Learner | None = None
+
+        def on_epoch(course: Course) -> None:
+            self._on_epoch(job.cell, len(course.curve), course.curve[-1])
+
         try:
-            network = build(architecture, seed=job.seed)
-            # Channels last: half as fast again as channels first on the CPU for these small depthwise convolutions.
-            network.to(self._train.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            training = Training(
-                network,
-                self._fidelity.recipe,
-                seed=job.seed,
-                classes=architecture.classes,
-                precision=self._fidelity.precision,
-                clock=clock,
-                on_epoch=lambda epoch, accuracy: self._on_epoch(job.cell, epoch, accuracy),
-            )
-            outcome: Trained | str = training.run(self._train, self._validation)
+            learner = self._problem.learner(self._problem.architecture(job.cell), job.seed)
+            outcome: Course | str = fit(learner, self._problem.stops, clock=clock, on_epoch=on_epoch)
         except TrainingError as error:
             outcome = str(error)
         except (RuntimeError, MemoryError) as error:
             outcome = out_of_memory(error)
-        if isinstance(outcome, str) and self._train.device.type == "cuda":
+        if isinstance(outcome, str) and self._problem.device.type == "cuda":
             torch.cuda.empty_cache()
-        return self._evaluation(job, outcome, training)
+        return self._evaluation(job, outcome, learner)
 
-    def _evaluation(self, job: Job, outcome: Trained | str, training: Training | None) -> Evaluation:
+    def _evaluation(self, job: Job, outcome: Course | str, learner: Learner | None) -> Evaluation:
         resources = self.resources(job.cell)
-        images, validated = (training.images, training.validated) if training else (0, 0)
-        trained = outcome if isinstance(outcome, Trained) else None
+        seen, validated = (learner.seen, learner.validated) if learner else (0, 0)
+        spent = Spent(seen, resources.macs * (3 * seen + validated))
+        if isinstance(outcome, str):
+            return Evaluation(
+                job.cell,
+                resources,
+                job.seed,
+                self._problem.fidelity,
+                None,
+                reason=outcome,
+                ended="failed",
+                spent=spent,
+            )
+        best = outcome.best
+        assert best is not None, "a finished course has a best epoch"
         return Evaluation(
             job.cell,
             resources,
             job.seed,
-            fidelity=f"{self._fidelity.recipe.epochs} epochs × {len(self._train):,} images",
-            performance=trained.accuracy if trained else None,
-            reason=None if isinstance(outcome, Trained) else outcome,
-            ended=trained.ended if trained else "failed",
-            curve=trained.curve if trained else (),
-            correct=trained.correct if trained else None,
-            spent=Spent(images, resources.macs * (3 * images + validated)),
+            self._problem.fidelity,
+            best.performance,
+            ended=outcome.ended,
+            curve=outcome.curve,
+            correct=best.correct,
+            parts=best.parts,
+            spent=spent,
         )
 
 

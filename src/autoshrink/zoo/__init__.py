@@ -1,4 +1,4 @@
-"""Published architectures, as architecture files."""
+"""Published architectures and their baselines, as architecture files; `sources.json` says where each comes from."""
 
 from __future__ import annotations
 
@@ -25,8 +25,27 @@ def get(name: str) -> Architecture:
     Raises:
         InputError: the zoo has no such name; the message lists near ones.
     """
+    _known(name)
+    return Architecture.from_json(json.loads(_text(f"{name}{SUFFIX}")))
+
+
+def source(name: str) -> str:
+    """Where an architecture comes from, what was published of it, and what is ours; a sentence or two.
+
+    Raises:
+        InputError: the zoo has no such name; the message lists near ones.
+    """
+    _known(name)
+    sources: dict[str, str] = json.loads(_text("sources.json"))
+    return sources[name]
+
+
+def _known(name: str) -> None:
     if name not in names():
         near = difflib.get_close_matches(name, names(), n=1)
         hint = f"; did you mean {near[0]}?" if near else f"; it has {', '.join(names())}"
         raise InputError(f"{name}: neither a file nor a name in the zoo{hint}")
-    return Architecture.from_json(json.loads((files(__name__) / f"{name}{SUFFIX}").read_text(encoding="utf-8")))
+
+
+def _text(file: str) -> str:
+    return (files(__name__) / file).read_text(encoding="utf-8")

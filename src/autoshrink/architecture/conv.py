@@ -1,48 +1,30 @@
-"""The architecture: a cell plus everything around it, as a frozen value that can be written to a file.
+"""Convolutional architectures: a cell, stages of it, and what stands around them (AutoShrink's image network).
 
-Nothing here knows tensors. `Architecture.plan()` works out every shape once; costs are counted from the plan and
+Nothing here knows tensors. `ConvArchitecture.plan()` works out every shape once; costs are counted from the plan and
 networks are built from it, so neither can disagree with the other about what the network is.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PositiveInt, ValidationError
+from pydantic import BeforeValidator, Field, PositiveInt
 
-from autoshrink.cell import Cell, read_text
-from autoshrink.errors import InputError
+from autoshrink.architecture.base import ARCHITECTURE_FORMAT, Architecture, CellField, Frozen
+from autoshrink.cell import Cell
 
 ActivationName = Literal["relu", "swish", "hardswish", "relu6", "gelu", "leaky_relu"]
 
 
-def _cell(value: object) -> Cell:
-    try:
-        return value if isinstance(value, Cell) else Cell.from_json(value)
-    except InputError as error:
-        raise ValueError(str(error)) from error
-
-
-CellField = Annotated[
-    Any, BeforeValidator(_cell), PlainSerializer(lambda cell: cell.to_json(), return_type=dict[str, Any])
-]
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class Stem(_Frozen):
+class Stem(Frozen):
     """The first convolution: 3×3, BN, activation."""
 
     channels: PositiveInt = 32
     stride: PositiveInt = 1
 
 
-class Stage(_Frozen):
+class Stage(Frozen):
     """Equal cells in a row. Every node has `width` channels; the first cell's input is max-pooled by `pool`."""
 
     cells: PositiveInt = 1
@@ -50,7 +32,7 @@ class Stage(_Frozen):
     pool: PositiveInt = 1
 
 
-class Head(_Frozen):
+class Head(Frozen):
     """A 1×1 convolution, BN, activation before the global pooling."""
 
     channels: PositiveInt
@@ -129,14 +111,9 @@ class NetworkPlan:
         return self.cells[-1].size
 
 
-class Architecture(_Frozen):
-    """A whole convolutional network as a value (file format ``autoshrink.architecture/1``).
+class ConvArchitecture(Architecture):
+    """A whole convolutional network as a value. `input` is (channels, height, width)."""
 
-    `input` is (channels, height, width). Build it with `autoshrink.networks.build`, count it with
-    `autoshrink.cost.count`.
-    """
-
-    format: Literal["autoshrink.architecture/1"] = "autoshrink.architecture/1"
     kind: Literal["conv"] = "conv"
     cell: CellField
     input: Annotated[
@@ -153,10 +130,10 @@ class Architecture(_Frozen):
     head: Head | None = None
     activation: ActivationName = "relu"
 
-    def model_post_init(self, _context: object, /) -> None:
-        """Refuse a cell of another kind."""
-        if self.cell.kind != self.kind:
-            raise ValueError(f"a {self.kind} architecture needs a {self.kind} cell, not a {self.cell.kind} one")
+    @property
+    def sizes(self) -> str:
+        """The input's shape, for example ``3×224×224``."""
+        return "×".join(map(str, self.input))
 
     def plan(self) -> NetworkPlan:
         """Every shape of the network, worked out once."""
@@ -180,41 +157,6 @@ class Architecture(_Frozen):
             activation=self.activation,
         )
 
-    def to_json(self) -> dict[str, Any]:
-        """The architecture file's object."""
-        return self.model_dump(mode="json")
-
-    @classmethod
-    def from_json(cls, value: object) -> Architecture:
-        """An architecture from an architecture file's object.
-
-        Raises:
-            InputError: a field is missing, unknown or out of range; the message names it.
-        """
-        if isinstance(value, dict) and value.get("kind") not in (None, "conv"):
-            raise InputError(f"architecture kind {value['kind']!r} cannot be built by this version; it knows 'conv'")
-        if isinstance(value, dict) and "format" not in value:
-            raise InputError('format: Field required; an architecture has "format": "autoshrink.architecture/1"')
-        try:
-            return cls.model_validate(value)
-        except ValidationError as error:
-            raise InputError(first_problem(error)) from error
-
-    @classmethod
-    def read(cls, path: Path) -> Architecture:
-        """The architecture in a ``*.arch.json`` file.
-
-        Raises:
-            InputError: the file is missing, not JSON, or no architecture; the message names the file and the field.
-        """
-        try:
-            return cls.from_json(json.loads(read_text(path)))
-        except json.JSONDecodeError as error:
-            raise InputError(f"{path}: not JSON (line {error.lineno}: {error.msg})") from error
-        except InputError as error:
-            message = str(error)
-            raise InputError(message if message.startswith(str(path)) else f"{path}: {message}") from error
-
 
 def proxy_architecture(
     cell: Cell,
@@ -224,7 +166,7 @@ def proxy_architecture(
     stem: int = 32,
     widths: tuple[int, ...] = (16, 32, 64),
     activation: ActivationName = "relu",
-) -> Architecture:
+) -> ConvArchitecture:
     """The paper's proxy network (Table 1, T = 1): one cell a stage, pooling by 2 before every stage but the first.
 
     `shape` is the input's (channels, height, width); `stem` and `widths` are channels.
@@ -234,25 +176,14 @@ def proxy_architecture(
     """
     stages = [{"cells": 1, "width": width, "pool": 1 if index == 0 else 2} for index, width in enumerate(widths)]
     value = {
-        "format": "autoshrink.architecture/1",
+        "format": ARCHITECTURE_FORMAT,
         "cell": cell,
         "input": list(shape),
         "classes": classes,
         "stages": stages,
         "activation": activation,
     }
-    return Architecture.from_json(value | {"stem": {"channels": stem, "stride": 1}})
-
-
-def first_problem(error: ValidationError) -> str:
-    """The first thing wrong with a file or a setting, as ``field: what (got value)``."""
-    problem = error.errors()[0]
-    place = ".".join(str(part) for part in problem["loc"]) or "value"
-    message = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] in ("missing", "extra_forbidden"):
-        return f"{place}: {message}"
-    shown = repr(problem["input"])
-    return f"{place}: {message} (got {shown if len(shown) <= 60 else shown[:57] + '…'})"
+    return ConvArchitecture.from_json(value | {"stem": {"channels": stem, "stride": 1}})
 
 
 def _ceil(length: int, stride: int) -> int:

@@ -1,0 +1,45 @@
+"""The architecture: a cell plus everything around it, as a frozen value that can be written to a file."""
+
+from autoshrink.architecture.base import ARCHITECTURE_FORMAT, Architecture, first_problem
+from autoshrink.architecture.conv import (
+    ActivationName,
+    CellPlan,
+    ConvArchitecture,
+    Head,
+    NetworkPlan,
+    NodePlan,
+    Stage,
+    Stem,
+    proxy_architecture,
+)
+from autoshrink.architecture.language import LanguageModel, LibraryArchitecture, language_model
+from autoshrink.architecture.recurrent import (
+    AggregateName,
+    RecurrentArchitecture,
+    RecurrentNode,
+    RecurrentPlan,
+    recurrent_proxy,
+)
+
+__all__ = [
+    "ARCHITECTURE_FORMAT",
+    "ActivationName",
+    "AggregateName",
+    "Architecture",
+    "CellPlan",
+    "ConvArchitecture",
+    "Head",
+    "LanguageModel",
+    "LibraryArchitecture",
+    "NetworkPlan",
+    "NodePlan",
+    "RecurrentArchitecture",
+    "RecurrentNode",
+    "RecurrentPlan",
+    "Stage",
+    "Stem",
+    "first_problem",
+    "language_model",
+    "proxy_architecture",
+    "recurrent_proxy",
+]

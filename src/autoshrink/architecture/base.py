@@ -1,0 +1,125 @@
+"""What every kind of architecture shares: the frozen value, its file format, and the way from a file to its kind."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    PlainSerializer,
+    PlainValidator,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+
+from autoshrink.cell import Cell, read_text
+from autoshrink.errors import InputError
+
+ARCHITECTURE_FORMAT = "autoshrink.architecture/1"
+
+
+def _cell(value: object) -> Cell:
+    try:
+        return value if isinstance(value, Cell) else Cell.from_json(value)
+    except InputError as error:
+        raise ValueError(str(error)) from error
+
+
+CellField = Annotated[
+    Cell, PlainValidator(_cell), PlainSerializer(lambda cell: cell.to_json(), return_type=dict[str, Any])
+]
+
+
+class Frozen(BaseModel):
+    """A value: cannot be changed, takes no unknown field, converts nothing."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Architecture(Frozen, ABC):
+    """A whole network as a value (file format ``autoshrink.architecture/1``); its `kind` decides the other fields.
+
+    Build it with `autoshrink.networks.build`, count it with `autoshrink.cost.count`. `cell` is None where the kind
+    has none.
+    """
+
+    format: Literal["autoshrink.architecture/1"] = "autoshrink.architecture/1"
+    kind: str
+    cell: CellField | None = None
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        """Register a subclass for the kinds that its `kind` may name."""
+        _CLASSES.update(dict.fromkeys(get_args(cls.model_fields["kind"].annotation), cls))
+
+    @field_validator("cell")
+    @classmethod
+    def _of_this_kind(cls, cell: Cell | None, info: ValidationInfo) -> Cell | None:
+        kind = info.data.get("kind")
+        if cell is not None and cell.kind != kind:
+            raise ValueError(f"a {kind} architecture needs a {kind} cell, not a {cell.kind} one")
+        return cell
+
+    @property
+    @abstractmethod
+    def sizes(self) -> str:
+        """What goes in, in words: ``3×224×224`` (channels, pixels) or ``10,000 words, width 745``."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The architecture file's object."""
+        return self.model_dump(mode="json")
+
+    @classmethod
+    def from_json(cls, value: object) -> Self:
+        """An architecture, of the class that its kind asks for, from an architecture file's object.
+
+        Called on a subclass it takes that subclass's kinds only. A missing kind means ``conv``.
+
+        Raises:
+            InputError: the kind is unknown, or a field is missing, unknown or out of range; the message names it.
+        """
+        kind = (value.get("kind") if isinstance(value, dict) else None) or "conv"
+        known = {name: found for name, found in _CLASSES.items() if issubclass(found, cls)}
+        if not isinstance(kind, str) or kind not in known:
+            where = "by this version" if cls is Architecture else f"as {cls.__name__}"
+            raise InputError(f"architecture kind {kind!r} cannot be built {where}; it knows {', '.join(known)}")
+        if isinstance(value, dict) and "format" not in value:
+            raise InputError(f'format: Field required; an architecture has "format": "{ARCHITECTURE_FORMAT}"')
+        try:
+            return known[kind].model_validate(value)
+        except ValidationError as error:
+            raise InputError(first_problem(error)) from error
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """The architecture in a ``*.arch.json`` file.
+
+        Raises:
+            InputError: the file is missing, not JSON, or no architecture; the message names the file and the field.
+        """
+        try:
+            return cls.from_json(json.loads(read_text(path)))
+        except json.JSONDecodeError as error:
+            raise InputError(f"{path}: not JSON (line {error.lineno}: {error.msg})") from error
+        except InputError as error:
+            message = str(error)
+            raise InputError(message if message.startswith(str(path)) else f"{path}: {message}") from error
+
+
+_CLASSES: dict[str, type[Architecture]] = {}
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first thing wrong with a file or a setting, as ``field: what (got value)``."""
+    problem = error.errors()[0]
+    place = ".".join(str(part) for part in problem["loc"]) or "value"
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] in ("missing", "extra_forbidden"):
+        return f"{place}: {message}"
+    shown = repr(problem["input"])
+    return f"{place}: {message} (got {shown if len(shown) <= 60 else shown[:57] + '…'})"

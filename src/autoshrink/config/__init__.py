@@ -1,0 +1,40 @@
+"""Validated settings of a search: frozen, resolved once, stored with the run, unknown keys refused."""
+
+from autoshrink.config.base import (
+    DataSettings,
+    Limits,
+    Overrides,
+    SearchSettings,
+    StopSettings,
+    TaskName,
+    merge,
+)
+from autoshrink.config.image import ImageData, ImageNetwork, ImageRecipe, ImageSettings
+from autoshrink.config.resolving import resolve, settings_from_json
+from autoshrink.config.text import Dropout, Level, TextData, TextNetwork, TextRecipe, TextSettings
+from autoshrink.config.training import CorpusData, TrainingSettings, training_settings
+
+__all__ = [
+    "CorpusData",
+    "DataSettings",
+    "Dropout",
+    "ImageData",
+    "ImageNetwork",
+    "ImageRecipe",
+    "ImageSettings",
+    "Level",
+    "Limits",
+    "Overrides",
+    "SearchSettings",
+    "StopSettings",
+    "TaskName",
+    "TextData",
+    "TextNetwork",
+    "TextRecipe",
+    "TextSettings",
+    "TrainingSettings",
+    "merge",
+    "resolve",
+    "settings_from_json",
+    "training_settings",
+]

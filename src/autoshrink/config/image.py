@@ -1,0 +1,105 @@
+"""Settings of a search for image classification."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from autoshrink.architecture import ActivationName
+from autoshrink.config.base import DataSettings, Overrides, SearchSettings, Section, Share
+from autoshrink.score import ResourceName
+
+
+class ImageData(DataSettings):
+    """Which images the candidates are compared on."""
+
+    spec: str = "digits"
+    size: PositiveInt | None = None
+    """Height and width in pixels; None is the data set's own size, 32 for image folders."""
+    channels: Literal[1, 3] | None = None
+    """None: 1 where every image is grey, else 3."""
+    train_per_class: PositiveInt = 500
+    validation_per_class: PositiveInt = 250
+    """At most; never more than a third of a class."""
+    max_corrupt: Share = 0.05
+    """Share of unreadable files above which the data set is refused."""
+    replacement: bool = False
+    """Draw with replacement, as the released proxy script does."""
+
+
+class ImageNetwork(Section):
+    """The proxy network around the cell (AutoShrink, Table 1)."""
+
+    stem: PositiveInt = 32
+    widths: Annotated[
+        tuple[PositiveInt, ...],
+        BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value),
+        Field(min_length=1),
+    ] = (16, 32, 64)
+    """Channels of every node, a number a stage; stages after the first start with a 2×2 max-pooling."""
+    activation: ActivationName = "relu"
+
+
+class ImageRecipe(Section):
+    """How one candidate is trained. The defaults are those of the released CNN search, but for two early
+    stops."""
+
+    epochs: PositiveInt = 20
+    batch: Annotated[int, Field(ge=2)] = 128
+    learning_rate: PositiveFloat = 4e-3
+    """Adam, constant."""
+    l2: NonNegativeFloat = 1e-5
+    """Strength of Σw² (without ½) on dense convolutions and the classifier; depthwise kernels have none."""
+    shortcut_l2: NonNegativeFloat = 4e-5
+    """The same for the shortcut's projections."""
+    augment: bool = False
+    """Random horizontal flips and crops padded by an eighth; off in the paper's proxy."""
+    stop_accuracy: Share | None = None
+    """Leave an epoch when the running training accuracy (EMA .99, restarted each epoch) passes this; .98 in the
+    released search. Off by default for the same reason as `overfit_ratio`."""
+    patience: PositiveInt | None = 5
+    """Stop after so many epochs in a row without a new best validation accuracy."""
+    floor_epoch: NonNegativeInt | None = 3
+    """Stop at this epoch (from 0) when the accuracy is below twice chance, or, for few classes, a ninth of the way from
+    chance to perfect: .20 for ten classes, the released threshold."""
+    overfit_ratio: PositiveFloat | None = None
+    """Stop when the validation loss exceeds this many running training losses; 3 in the released search. Off by
+    default: where an epoch has few batches, BN's running statistics lag, and the rule ends large cells after two
+    epochs (benchmarks/early_stops.py)."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """auto: bfloat16 autocast on CUDA devices that have it, float32 elsewhere."""
+
+
+class ImageSettings(SearchSettings):
+    """Everything that decides what a search on images does."""
+
+    task: Literal["image"] = "image"
+    data: ImageData = ImageData()
+    network: ImageNetwork = ImageNetwork()
+    recipe: ImageRecipe = ImageRecipe()
+    nodes: Annotated[int, Field(ge=2, le=64)] = 8
+    candidates: PositiveInt | Literal["all"] = 10
+    resource: ResourceName = "macs"
+    formula: Literal["paper"] = "paper"
+
+
+PAPER: Overrides = {
+    "paired": False,
+    "reselect": False,
+    "data": {"validation_per_class": 100, "replacement": True},
+    "recipe": {"stop_accuracy": 0.98, "overfit_ratio": 3.0},
+}
+"""What the released search does otherwise: subsets drawn with replacement, 100 validation images a class, a seed for
+each candidate, all of its early stops, and the highest recorded S named best."""
+
+DIGITS: Overrides = {
+    "nodes": 6,
+    "candidates": 5,
+    "data": {"train_per_class": 90, "validation_per_class": 45},
+    "network": {"stem": 16, "widths": [8, 16, 32]},
+    "recipe": {"epochs": 8, "batch": 64},
+    "penalty": 0.02,
+}
+"""The built-in 8×8 digits: a search of minutes on two CPU cores. They are so easy that even a cell of one operation
+gets 96 %; λ = .02 makes a decade of MACs worth two points of accuracy, not ten."""

@@ -1,0 +1,87 @@
+"""From what a person asked for to settings: defaults of the task, the mode and the built-in data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from autoshrink.architecture import first_problem
+from autoshrink.config import image, text
+from autoshrink.config.base import Overrides, SearchSettings, merge
+from autoshrink.errors import InputError
+
+
+@dataclass(frozen=True)
+class _Task:
+    settings: type[SearchSettings]
+    built_in: str
+    """The data that are searched when none are named, with settings that make that a matter of minutes."""
+    quick: Overrides
+    paper: Overrides
+
+
+_TASKS: dict[str, _Task] = {
+    "image": _Task(image.ImageSettings, "digits", image.DIGITS, image.PAPER),
+    "text": _Task(text.TextSettings, "pydocs", text.PYDOCS, text.PAPER),
+}
+
+
+def resolve(overrides: Overrides) -> SearchSettings:
+    """Settings from what a person asked for, over the defaults of the task, the mode and the data.
+
+    Raises:
+        InputError: a setting is unknown or out of range; the message names it.
+    """
+    task = _task(overrides)
+    data = overrides.get("data", {})
+    base: Overrides = {}
+    if isinstance(data, Mapping) and data.get("spec", task.built_in) == task.built_in:
+        base = task.quick
+    if overrides.get("mode") == "paper":
+        base = merge(base, task.paper)
+    return settings_from_json(merge(base, overrides))
+
+
+def settings_from_json(value: Mapping[str, Any]) -> SearchSettings:
+    """Settings from nested JSON, as `SearchSettings.to_json` wrote it.
+
+    Raises:
+        InputError: the task or a field is unknown, or out of range; the message names it.
+    """
+    task = _task(value)
+    try:
+        return task.settings.model_validate(value)
+    except ValidationError as error:
+        raise InputError(_explained(error, value)) from error
+
+
+def _task(value: Mapping[str, Any]) -> _Task:
+    name = value.get("task", "image")
+    if name not in _TASKS:
+        raise InputError(f"task {name!r} is unknown; choose from {', '.join(_TASKS)}")
+    return _TASKS[name]
+
+
+def _explained(error: ValidationError, value: Mapping[str, Any]) -> str:
+    problem = error.errors()[0]
+    if problem["type"] != "extra_forbidden":
+        return f"setting {first_problem(error)}"
+    place = ".".join(str(part) for part in problem["loc"])
+    task = value.get("task", "image")
+    others = [name for name, other in _TASKS.items() if name != task and _knows(other.settings, problem["loc"])]
+    hint = f"; it belongs to --task {others[0]}" if others else ""
+    return f"setting {place}: there is no such setting for the task {task!r}{hint}"
+
+
+def _knows(settings: type[SearchSettings], place: tuple[int | str, ...]) -> bool:
+    """Whether the settings have a field at this place."""
+    model: Any = settings
+    for part in place:
+        field = getattr(model, "model_fields", {}).get(part)
+        if field is None:
+            return False
+        model = field.annotation
+    return True

@@ -1,0 +1,73 @@
+"""Settings of the final training of one architecture."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError
+
+from autoshrink.architecture import first_problem
+from autoshrink.config.base import DataSettings, Overrides, Section, merge
+from autoshrink.config.text import Level, TextRecipe
+from autoshrink.errors import InputError
+
+PUBLISHED_WIDTH = 745
+"""Of the released ShrinkRNN, whose dropout the defaults are in proportion to."""
+
+
+class CorpusData(DataSettings):
+    """Which text a language model is trained on, in full."""
+
+    spec: str = "pydocs"
+    level: Level = "word"
+    tokens: Literal["auto", "spaces", "words"] = "auto"
+    max_vocabulary: Annotated[int, Field(ge=3)] | None = None
+    min_count: PositiveInt = 2
+    """Words seen less often in the training text become `<unk>`."""
+
+
+class TrainingSettings(Section):
+    """Everything that decides what a final training does, beside the architecture."""
+
+    data: CorpusData = CorpusData()
+    recipe: TextRecipe
+    seed: NonNegativeInt = 0
+    device: str = "auto"
+    threads: PositiveInt | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Nested JSON."""
+        return self.model_dump(mode="json")
+
+
+def training_settings(overrides: Overrides, *, width: int) -> TrainingSettings:
+    """Settings of a final training: the released recipe, with dropout and decays in proportion to the task.
+
+    The released ShrinkRNN is 745 wide and trained for thousands of epochs at a constant learning rate, its weights
+    averaged once validation stops improving (NT-ASGD). Smaller models get dropout in proportion to their width; short
+    trainings end with the learning rate divided by ten twice, a fifth and a twentieth of the epochs before the end.
+
+    Raises:
+        InputError: a setting is unknown or out of range; the message names it.
+    """
+    given = overrides.get("recipe", {})
+    epochs = given.get("epochs", 40)
+    if not isinstance(epochs, int) or epochs < 1:
+        raise InputError(f"setting recipe.epochs: a whole number above 0 is needed (got {epochs!r})")
+    share = min(1.0, width / PUBLISHED_WIDTH)
+    published = {"words": 0.1, "embedding": 0.2, "input": 0.75, "hidden": 0.25, "output": 0.75}
+    recipe = {
+        "epochs": epochs,
+        "batch": 64,
+        "validation_batch": 10,
+        "drops": sorted({max(1, epochs // 5), max(1, epochs // 20)}, reverse=True),
+        "dropout": {name: round(share * value, 4) for name, value in published.items()},
+        "l2": 8e-7,
+        "temporal_penalty": 1e-3,
+        "averaging": 5,
+        "patience": None,
+    }
+    try:
+        return TrainingSettings.model_validate(merge({"recipe": recipe}, overrides))
+    except ValidationError as error:
+        raise InputError(f"setting {first_problem(error)}") from error

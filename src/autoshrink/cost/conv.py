@@ -1,0 +1,84 @@
+"""Steps of convolutional networks, for one image.
+
+What is counted (the convention that gives ShrinkCNN-A 3,600,981 parameters and 383,677,672 MACs to the unit, as the
+released network's own counter does): convolutions, depthwise and shortcut projections included, and the classifier.
+BN, activations and the shortcut's addition work in place; a concatenation is a tensor of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from autoshrink.architecture import CellPlan, NetworkPlan, NodePlan
+from autoshrink.cost.steps import Layer, Step
+
+
+def _convolution(name: str, op: str, channels: tuple[int, int], size: tuple[int, int], weights: int) -> Layer:
+    """A bias-free convolution with BN; `weights` is how many it has."""
+    return Layer(name, op, channels[0], channels[1], size, weights, 2 * channels[1], weights * size[0] * size[1])
+
+
+def conv_steps(plan: NetworkPlan) -> Iterator[Step]:
+    """One image through a convolutional network, from tensor ``input``."""
+    channels, size = plan.input[0], plan.stem_size
+    stem = _convolution("stem", "conv3x3", (channels, plan.stem.channels), size, 9 * channels * plan.stem.channels)
+    yield Step(("input",), "stem", plan.stem.channels * size[0] * size[1], stem)
+    tensor = "stem"
+    for cell in plan.cells:
+        yield from _cell_steps(cell, tensor)
+        tensor = cell.name
+    area = plan.final_size[0] * plan.final_size[1]
+    if plan.head:
+        channels = plan.cells[-1].out_channels
+        head = _convolution("head", "conv1x1", (channels, plan.features), plan.final_size, channels * plan.features)
+        yield Step((tensor,), "head", plan.features * area, head)
+        tensor = "head"
+    yield Step((tensor,), "pooled", plan.features)
+    weights = plan.features * plan.classes
+    classifier = Layer("classifier", "linear", plan.features, plan.classes, (1, 1), weights + plan.classes, 0, weights)
+    yield Step(("pooled",), "classifier", plan.classes, classifier)
+
+
+def _cell_steps(cell: CellPlan, source: str) -> Iterator[Step]:
+    area = cell.size[0] * cell.size[1]
+    tensors = {0: source}
+    if cell.pool > 1:
+        tensors[0] = f"{cell.name}.pool"
+        yield Step((source,), tensors[0], cell.in_channels * area)
+    for node in cell.nodes:
+        yield from _node_steps(node, cell, tensors)
+    output = tensors[cell.leaves[0]]
+    if len(cell.leaves) > 1:
+        output = f"{cell.name}.leaves"
+        yield Step(tuple(tensors[leaf] for leaf in cell.leaves), output, cell.out_channels * area)
+    shortcut = source
+    if cell.projects:
+        shortcut = f"{cell.name}.shortcut"
+        layer = _convolution(
+            shortcut, "conv1x1", (cell.in_channels, cell.out_channels), cell.size, cell.in_channels * cell.out_channels
+        )
+        yield Step((source,), shortcut, cell.out_channels * area, layer)
+    yield Step((output, shortcut), cell.name, cell.out_channels * area, in_place=True)
+
+
+def _node_steps(node: NodePlan, cell: CellPlan, tensors: dict[int, str]) -> Iterator[Step]:
+    name, area = f"{cell.name}.node{node.node}", cell.size[0] * cell.size[1]
+    tensor = tensors[node.inputs[0]]
+    if len(node.inputs) > 1:
+        yield Step(tuple(tensors[i] for i in node.inputs), f"{name}.concat", node.in_channels * area)
+        tensor = f"{name}.concat"
+    if node.op == "sepconv3x3":
+        depthwise = _convolution(
+            f"{name}.depthwise", "depthwise3x3", (node.in_channels, node.in_channels), cell.size, 9 * node.in_channels
+        )
+        yield Step((tensor,), depthwise.name, node.in_channels * area, depthwise)
+        tensor = depthwise.name
+    pointwise = _convolution(
+        f"{name}.pointwise",
+        "conv1x1",
+        (node.in_channels, node.out_channels),
+        cell.size,
+        node.in_channels * node.out_channels,
+    )
+    yield Step((tensor,), pointwise.name, node.out_channels * area, pointwise)
+    tensors[node.node] = pointwise.name

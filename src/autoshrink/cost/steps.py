@@ -1,0 +1,103 @@
+"""A forward pass as a list of steps, each one tensor made from others, and what such a list costs.
+
+Whatever the kind of architecture, one MAC is one multiply-add of a convolution or a matrix product; BN, biases,
+activations, gates, pooling, additions and means are not counted, nor is an embedding, which is a look-up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+BYTES_PER_ACTIVATION = 4
+"""float32."""
+
+AROUND_THE_CELLS = frozenset({"stem", "head", "classifier", "embedding", "decoder"})
+"""Layers that are no part of a cell."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One convolution, matrix or embedding, and what it costs for one image or one token.
+
+    `in_channels` and `out_channels` are the tensor's channels or its width (an embedding's input: the vocabulary);
+    `size` is the output's height and width in pixels, (1, 1) in language models.
+    """
+
+    name: str
+    op: str
+    in_channels: int
+    out_channels: int
+    size: tuple[int, int]
+    params: int
+    bn_params: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one image or one token costs in one architecture.
+
+    Attributes:
+        params: weights and biases, BN left out; a weight that two layers share counts once.
+        params_with_bn: `params` with BN's scale and shift: what PyTorch reports as trainable.
+        macs: multiply-adds of a forward pass.
+        peak_activation_bytes: the largest, over execution steps, of all tensors that must be alive at once; float32,
+            batch 1, one token. The counter of each kind says what works in place.
+        cell_params: the part of `params` that lies in cells: without stem, head and classifier, or without embedding
+            and decoder.
+        layers: the parts, in execution order.
+    """
+
+    params: int
+    params_with_bn: int
+    macs: int
+    peak_activation_bytes: int
+    cell_params: int
+    layers: tuple[Layer, ...]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One tensor made from others; `layer` is what that costs, `in_place` says that it overwrites the first read."""
+
+    reads: tuple[str, ...]
+    writes: str
+    elements: int
+    layer: Layer | None = None
+    in_place: bool = False
+
+
+def cost_of(steps: Iterable[Step], inputs: dict[str, int], *, kept: frozenset[str] = frozenset()) -> Cost:
+    """What a list of steps costs.
+
+    Args:
+        steps: in execution order.
+        inputs: elements of the tensors that are there before the first step.
+        kept: tensors that the next token needs: alive through the last step.
+    """
+    steps = tuple(steps)
+    layers = tuple(step.layer for step in steps if step.layer)
+    params = sum(layer.params for layer in layers)
+    return Cost(
+        params=params,
+        params_with_bn=params + sum(layer.bn_params for layer in layers),
+        macs=sum(layer.macs for layer in layers),
+        peak_activation_bytes=BYTES_PER_ACTIVATION * _peak_elements(steps, inputs, kept),
+        cell_params=sum(layer.params for layer in layers if layer.name not in AROUND_THE_CELLS),
+        layers=layers,
+    )
+
+
+def _peak_elements(steps: tuple[Step, ...], inputs: dict[str, int], kept: frozenset[str]) -> int:
+    """Largest sum of live tensors: a tensor lives from the step that writes it to the last step that reads it."""
+    last_read = {name: position for position, step in enumerate(steps) for name in step.reads}
+    last_read |= dict.fromkeys(kept, len(steps))
+    alive, peak = dict(inputs), 0
+    for position, step in enumerate(steps):
+        if step.in_place:
+            alive.pop(step.reads[0])
+        alive[step.writes] = step.elements
+        peak = max(peak, sum(alive.values()))
+        alive = {name: size for name, size in alive.items() if last_read.get(name, -1) > position}
+    return peak

@@ -1,0 +1,166 @@
+"""Text on disk as people have it: one file, a file per split, a folder of files, or a zip archive of them."""
+
+import os
+import re
+import zipfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from autoshrink.data.documents import Document, TextFile
+from autoshrink.data.folder import EXTENSIONS, entries, listed
+from autoshrink.data.images import TEST, TRAIN, VALIDATION, one_line, printable
+from autoshrink.errors import DataError
+
+SUFFIXES = frozenset((".txt", ".text", ".md", ".rst", ".tokens", ".raw"))
+ACCEPTED = "a UTF-8 text file, a folder with train.txt, valid.txt and test.txt, or a folder of text files"
+
+_WORDS = {"train": TRAIN, "valid": VALIDATION, "val": VALIDATION, "validation": VALIDATION, "dev": VALIDATION}
+_SPLIT_OF = {**_WORDS, "test": TEST}
+
+_IMAGE_SUFFIXES = EXTENSIONS | {".parquet"}
+_JUNK = frozenset(("__macosx", "@eadir"))
+
+
+@dataclass(frozen=True)
+class FoundText:
+    """The files of each split; of the train split only where nothing says which file belongs to which."""
+
+    files: Mapping[str, tuple[Document, ...]]
+    divided: bool
+    """Whether the files themselves say which split they belong to."""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class _Listing:
+    """What a folder or an archive holds: texts by their path in it, and what is passed over."""
+
+    place: str
+    texts: dict[PurePosixPath, TextFile] = field(default_factory=dict)
+    others: Counter[str] = field(default_factory=Counter)
+    links: list[str] = field(default_factory=list)
+
+    def add(self, name: PurePosixPath, file: TextFile) -> None:
+        suffix = name.suffix.lower()
+        # A name without a suffix is a text only where it names a split: `train`, `ptb.train`.
+        if suffix in SUFFIXES or (suffix.lstrip(".") in {"", *_SPLIT_OF} and _split_of(name)):
+            self.texts[name] = file
+        else:
+            self.others[suffix] += 1
+
+    def notes(self) -> Iterator[str]:
+        if self.others:
+            kinds = ", ".join(f"{count} {kind or 'without suffix'}" for kind, count in sorted(self.others.items()))
+            yield f"{self.others.total()} files are ignored, not being text by their suffix: {kinds}"
+        if self.links:
+            yield f"links to folders are not followed: {listed(self.links)}"
+
+
+def find_text(path: Path) -> FoundText:
+    """Return the text files of a path that exists; nothing is read but a zip archive's table of contents.
+
+    A file is of the train, validation or test split when a folder on its path is called train, valid (val, validation,
+    dev) or test, or when such a word stands in its name between dots, hyphens or underscores: `ptb.train.txt`,
+    `wiki.valid.tokens`, `test.txt`. Raises DataError when there is no text, when a train file is missing beside others,
+    and when two files claim one split.
+    """
+    if path.is_dir():
+        listing = _folder(path)
+        archives = [entry for entry in entries(path) if entry.name.lower().endswith(".zip")]
+        if not listing.texts and len(archives) == 1:
+            return find_text(Path(archives[0].path))
+        return _arranged(listing)
+    if not path.is_file():
+        raise DataError(f"{printable(str(path))} is no regular file; give {ACCEPTED}")
+    if path.suffix.lower() in _IMAGE_SUFFIXES:
+        raise DataError(f"{printable(str(path))} holds images, not text; use --task image, or give {ACCEPTED}")
+    if path.suffix.lower() == ".zip":
+        return _arranged(_archive(path))
+    return FoundText({TRAIN: (TextFile(path),)}, divided=False)
+
+
+def is_text(path: Path) -> bool:
+    """Tell a text file by its suffix, and a folder by holding such files and no folders, as no image folder does."""
+    if not path.is_dir():
+        return path.suffix.lower() in SUFFIXES
+    inside = entries(path)
+    return any(Path(entry.name).suffix.lower() in SUFFIXES for entry in inside) and not any(
+        entry.is_dir() or Path(entry.name).suffix.lower() in EXTENSIONS for entry in inside
+    )
+
+
+def _folder(root: Path) -> _Listing:
+    listing = _Listing(printable(str(root)))
+    _list_below(root, PurePosixPath(), listing)
+    return listing
+
+
+def _list_below(folder: Path, relative: PurePosixPath, listing: _Listing) -> None:
+    for entry in entries(folder):
+        name = relative / entry.name
+        if entry.is_dir(follow_symlinks=False):
+            if entry.name.lower() not in _JUNK:
+                _list_below(Path(entry.path), name, listing)
+        elif entry.is_dir():
+            # A link may lead back up, and its text would count twice.
+            listing.links.append(str(name))
+        elif entry.is_file() or not os.path.exists(entry.path):  # noqa: PTH110 - a dangling link is reported when read
+            listing.add(name, TextFile(Path(entry.path)))
+
+
+def _archive(path: Path) -> _Listing:
+    listing = _Listing(printable(str(path)))
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [member.filename for member in archive.infolist() if not member.is_dir()]
+    except (OSError, zipfile.BadZipFile) as error:
+        raise DataError(f"{listing.place}: damaged or truncated archive ({one_line(error)}); fetch it again") from error
+    for member in sorted(members):
+        name = PurePosixPath(member)
+        if not any(part.startswith(".") or part.lower() in _JUNK for part in name.parts):
+            listing.add(name, TextFile(path, member))
+    return listing
+
+
+def _arranged(listing: _Listing) -> FoundText:
+    if not listing.texts:
+        images = sum(listing.others[suffix] for suffix in _IMAGE_SUFFIXES)
+        hint = "it holds images: use --task image, or give" if images else "give"
+        raise DataError(f"{listing.place}: no text files in it; {hint} {ACCEPTED}")
+    splits: dict[str, list[PurePosixPath]] = {}
+    for name in listing.texts:
+        splits.setdefault(_split_of(name), []).append(name)
+    rest = splits.pop("", [])
+    if splits and TRAIN not in splits and not rest:
+        raise DataError(f"{listing.place}: a {next(iter(splits))} file but no train file; call it train.txt")
+    if TRAIN in splits and (len(splits) > 1 or not rest):
+        _refuse_rivals(splits, listing)
+        notes = [f"files beside the splits are ignored: {listed(list(map(str, rest)))}"] if rest else []
+        files = {split: tuple(listing.texts[name] for name in names) for split, names in splits.items()}
+        return FoundText(files, divided=True, notes=tuple(map(printable, (*notes, *listing.notes()))))
+    named = [str(name) for names in splits.values() for name in names]
+    notes = [f"no complete set of split files, so all files are one text, also {listed(named)}"] if named else []
+    whole = {TRAIN: tuple(listing.texts.values())}
+    return FoundText(whole, divided=False, notes=tuple(map(printable, (*notes, *listing.notes()))))
+
+
+def _refuse_rivals(splits: Mapping[str, list[PurePosixPath]], listing: _Listing) -> None:
+    """Raise where a split has two files that no folder of the split's name holds together."""
+    for split, names in splits.items():
+        if len(names) > 1 and not all(_split_of_folders(name) for name in names):
+            raise DataError(
+                printable(f"{listing.place}: {len(names)} {split} files: {listed(list(map(str, names)))}")
+                + "; give a folder that holds one for each split"
+            )
+
+
+def _split_of(name: PurePosixPath) -> str:
+    """Return the split that the folders or the name say, or nothing."""
+    words = re.split(r"[._\s-]+", name.name.lower())
+    return _split_of_folders(name) or next((_SPLIT_OF[word] for word in words if word in _SPLIT_OF), "")
+
+
+def _split_of_folders(name: PurePosixPath) -> str:
+    return next((_SPLIT_OF[part.lower()] for part in name.parent.parts if part.lower() in _SPLIT_OF), "")

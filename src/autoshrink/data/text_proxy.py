@@ -1,0 +1,250 @@
+"""Text as arrays of token ids: proxy texts, which are small seeded draws of sentences, and whole splits."""
+
+import hashlib
+import json
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Literal
+
+import numpy as np
+
+from autoshrink.data.images import TRAIN, VALIDATION
+from autoshrink.data.text import TextSource
+from autoshrink.data.text_opening import Tokens, open_text
+from autoshrink.data.tokenising import Level
+from autoshrink.data.vocabulary import Ids, Vocabulary
+from autoshrink.errors import DataError, InputError
+
+Sample = Literal["random", "first"]
+SAMPLES: tuple[Sample, ...] = ("random", "first")
+
+
+@dataclass(frozen=True, eq=False)
+class TextProxy:
+    """The data of the proxy task: `train` int32 (n,) and `validation` int32 (m,), ids of consecutive tokens.
+
+    `train_sentences` and `validation_sentences` are counts. `unknown_share` is the share of validation tokens that are
+    `<unk>`. `notes` are sentences for a person. `fingerprint` is the sha256 (hexadecimal) of vocabulary and ids: equal
+    exactly when two proxies hold the same data.
+    """
+
+    name: str
+    vocabulary: Vocabulary
+    train: Ids
+    validation: Ids
+    train_sentences: int
+    validation_sentences: int
+    unknown_share: float
+    fingerprint: str
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedText:
+    """A whole split: `tokens` int32 (n,), of which `unknown` are `<unk>`. The rest as in `TextProxy`."""
+
+    name: str
+    vocabulary: Vocabulary
+    tokens: Ids
+    unknown: int
+    fingerprint: str
+    notes: tuple[str, ...]
+
+
+def load_text_proxy(  # noqa: PLR0913 - one keyword per setting
+    spec: str,
+    *,
+    level: Level = "word",
+    tokens: Tokens = "auto",
+    sentences: int,
+    validation_sentences: int,
+    max_vocabulary: int | None,
+    min_count: int,
+    sample: Sample = "random",
+    shared_vocabulary: bool = False,
+    seed: int,
+    max_tokens: int | None = None,
+) -> TextProxy:
+    """Draw a proxy text from the training and the validation split of `spec`; a test file is never opened.
+
+    `sample` "random" draws that many sentences of each split (fewer where it has fewer) without replacement, by a
+    seeded generator for each, and keeps them in the text's order; "first" takes the first ones, as the text that the
+    authors released does. Empty lines are not drawn. `max_tokens` bounds each of the two arrays: the sentences drawn
+    last, or standing last, are left out.
+
+    The vocabulary is made from the training sentences (see `Vocabulary.from_counts`), or from those of both splits
+    where it is `shared_vocabulary`, as in the released code, which adds the test text's words too.
+
+    Raises DataError for anything wrong with the text, and when fewer than two tokens come out for either array;
+    InputError for a setting out of range.
+    """
+    for name, least, number in (
+        ("sentences", 1, sentences),
+        ("validation_sentences", 1, validation_sentences),
+        ("max_tokens", 2, max_tokens),
+        ("seed", 0, seed),
+    ):
+        if number is not None and number < least:
+            raise InputError(f"{name} is {number}; it must be at least {least}")
+    if sample not in SAMPLES:
+        raise InputError(f"no sample is called {sample!r}; there are {', '.join(SAMPLES)}")
+    source = open_text(spec, level=level, tokens=tokens)
+    train, validation = (
+        _drawn(source, _Wanted(split, count, max_tokens), [seed, stream] if sample == "random" else None)
+        # A generator for each split: how many sentences one gives does not change the draw of the other.
+        for stream, (split, count) in enumerate(((TRAIN, sentences), (VALIDATION, validation_sentences)))
+    )
+    vocabulary = Vocabulary.build(
+        train.sentences + validation.sentences if shared_vocabulary else train.sentences,
+        level=level,
+        rule=source.tokens,
+        max_size=max_vocabulary,
+        min_count=min_count,
+    )
+    ids = [vocabulary.encode(chain.from_iterable(drawn.sentences)) for drawn in (train, validation)]
+    for split, encoded in zip((TRAIN, VALIDATION), ids, strict=True):
+        _check_enough(source, split, encoded)
+    return TextProxy(
+        name=source.name,
+        vocabulary=vocabulary,
+        train=ids[0],
+        validation=ids[1],
+        train_sentences=len(train.sentences),
+        validation_sentences=len(validation.sentences),
+        unknown_share=float(np.mean(ids[1] == vocabulary.unknown)),
+        fingerprint=_fingerprint(vocabulary, *ids),
+        notes=(*source.notes, *train.notes, *validation.notes),
+    )
+
+
+def load_text_split(
+    spec: str,
+    split: str,
+    vocabulary: Vocabulary | None,
+    *,
+    level: Level = "word",
+    tokens: Tokens = "auto",
+    max_vocabulary: int | None = None,
+    min_count: int = 1,
+) -> EncodedText:
+    """Encode a whole split of `spec`, sentence after sentence, with a vocabulary as it is.
+
+    With a `vocabulary`, its rule cuts the text, whatever `tokens` and the last two arguments say, and what it does not
+    know is `<unk>`. Without one, the vocabulary is made from the split, which must be the training split. The text is
+    read as a stream: a split of n tokens takes 16n bytes at most.
+
+    Raises DataError for anything wrong with the text, and when fewer than two tokens come out; InputError for a
+    vocabulary of another level, and for none where one is needed.
+    """
+    if vocabulary is None and split != TRAIN:
+        raise InputError(f"the {split} split needs the vocabulary that was made from training text; give it")
+    if vocabulary is not None and vocabulary.level != level:
+        raise InputError(f"the vocabulary is of level {vocabulary.level}, but level is {level}; they must agree")
+    source = open_text(spec, level=level, tokens=tokens if vocabulary is None else _rule_of(vocabulary))
+    if vocabulary is None:
+        ids, vocabulary = _numbered(source, max_vocabulary, min_count)
+    else:
+        ids = _encoded(source, split, vocabulary)
+    _check_enough(source, split, ids)
+    return EncodedText(
+        name=source.name,
+        vocabulary=vocabulary,
+        tokens=ids,
+        unknown=int(np.count_nonzero(ids == vocabulary.unknown)),
+        fingerprint=_fingerprint(vocabulary, ids),
+        notes=source.notes,
+    )
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    split: str
+    sentences: int
+    max_tokens: int | None
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """Sentences in the text's order, and what is to be said of them."""
+
+    sentences: list[list[str]]
+    notes: tuple[str, ...]
+
+
+def _drawn(source: TextSource, wanted: _Wanted, seed: Sequence[int] | None) -> _Drawn:
+    """Draw sentences; take the first ones where there is no seed."""
+    if seed is None:
+        order = list(range(wanted.sentences))
+    else:
+        generator = np.random.Generator(np.random.PCG64(seed))
+        order = generator.permutation(source.count(wanted.split))[: wanted.sentences].tolist()
+    places = sorted(order)
+    picked = dict(zip(places, source.pick(wanted.split, places), strict=seed is not None))
+    kept = [picked[place] for place in sorted(_kept([place for place in order if place in picked], picked, wanted))]
+    if len(kept) == wanted.sentences:
+        return _Drawn(_shortened(kept, wanted.max_tokens), ())
+    why = "the text has no more" if len(kept) == len(picked) else f"more would be over {wanted.max_tokens:,} tokens"
+    note = f"{len(kept):,} of {wanted.sentences:,} {wanted.split} sentences are used: {why}"
+    return _Drawn(_shortened(kept, wanted.max_tokens), (note,))
+
+
+def _kept(order: list[int], picked: dict[int, list[str]], wanted: _Wanted) -> list[int]:
+    """Return as many places, in this order, as fit into the tokens wanted; at least one where there is any."""
+    lengths = np.cumsum([len(picked[place]) for place in order])
+    fitting = len(order) if wanted.max_tokens is None else int(np.searchsorted(lengths, wanted.max_tokens, "right"))
+    return order[: max(1, fitting)]
+
+
+def _shortened(sentences: list[list[str]], max_tokens: int | None) -> list[list[str]]:
+    """Cut the sentence that alone has too many tokens."""
+    return [sentence[:max_tokens] for sentence in sentences]
+
+
+def _numbered(source: TextSource, max_size: int | None, min_count: int) -> tuple[Ids, Vocabulary]:
+    """Return the training split's ids and vocabulary from one reading: tokens are numbered as they come, then sorted.
+
+    The text would else be read twice, or be kept as a hundred bytes a token.
+    """
+    numbers: dict[str, int] = {}
+    stream = array("i")
+    for segment in source.segments(TRAIN):
+        stream.extend([numbers.setdefault(token, len(numbers)) for token in segment])
+    came = _as_ids(stream)
+    counts = dict(zip(numbers, np.bincount(came, minlength=len(numbers)).tolist(), strict=True))
+    vocabulary = Vocabulary.from_counts(
+        counts, level=source.level, rule=source.tokens, max_size=max_size, min_count=min_count
+    )
+    return vocabulary.encode(numbers)[came], vocabulary
+
+
+def _encoded(source: TextSource, split: str, vocabulary: Vocabulary) -> Ids:
+    stream = array("i")
+    for segment in source.segments(split):
+        stream.frombytes(vocabulary.encode(segment).tobytes())
+    return _as_ids(stream)
+
+
+def _as_ids(stream: "array[int]") -> Ids:
+    return np.frombuffer(stream, dtype=np.int32) if stream else np.empty(0, dtype=np.int32)
+
+
+def _rule_of(vocabulary: Vocabulary) -> Tokens:
+    return "auto" if vocabulary.rule == "characters" else vocabulary.rule
+
+
+def _check_enough(source: TextSource, split: str, ids: Ids) -> None:
+    if len(ids) < 2:
+        held = f"{len(ids)} {'token' if len(ids) == 1 else 'tokens'}"
+        raise DataError(
+            f"{source.location}: {held} for {split}; at least two are needed, one to be predicted from the other"
+        )
+
+
+def _fingerprint(vocabulary: Vocabulary, *parts: Ids) -> str:
+    fingerprint = hashlib.sha256(json.dumps([vocabulary.level, vocabulary.rule, vocabulary.tokens]).encode())
+    for part in parts:
+        fingerprint.update(f"{part.shape}".encode())
+        fingerprint.update(part.astype("<i4").tobytes())
+    return fingerprint.hexdigest()

@@ -1,0 +1,420 @@
+"""The final training of one architecture on a whole text, in a folder, resumable, and what its model is worth.
+
+A folder holds:
+
+- ``model.safetensors``: the weights of the best epoch so far, with architecture and vocabulary;
+- ``training.safetensors``: where the training stands: weights after the last epoch, their average, settings, curve;
+- ``curve.json``: validation perplexity after every epoch, for people and scripts.
+
+An epoch is random from (seed, epoch) alone, and SGD without momentum keeps no state but the weights, so a training that
+was killed goes on from its last finished epoch and ends with the same figures as an undisturbed one.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+
+from autoshrink.architecture import Architecture, LanguageModel, language_model
+from autoshrink.config import Overrides, TrainingSettings, merge, training_settings
+from autoshrink.cost import count, widest
+from autoshrink.data import EncodedText, Vocabulary, load_text_split
+from autoshrink.errors import DataError, InputError, RunError
+from autoshrink.networks import build
+from autoshrink.results import pretty, write_text
+from autoshrink.training import checkpoint
+from autoshrink.training.device import choose_device, repeatable
+from autoshrink.training.language_model import MODEL_FILE, TrainedModel, load_model, save_model
+from autoshrink.training.loop import Batch, Course, TrainingError, Validation, fit
+from autoshrink.training.text import Streams
+from autoshrink.training.text_learner import TextLearner, measure, text_stops
+
+STATE_FILE = "training.safetensors"
+CURVE_FILE = "curve.json"
+LOCK_FILE = "training.lock"
+AVERAGE = "average."
+"""Before the names of averaged weights in the state file."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """An epoch that is done.
+
+    Attributes:
+        number: from 1.
+        epochs: how many there are at most.
+        performance: −ln validation perplexity.
+        best: the highest so far.
+        tokens: training tokens of an epoch.
+        seconds: it took.
+        averaging: whether averaged weights were measured (NT-ASGD).
+    """
+
+    number: int
+    epochs: int
+    performance: float
+    best: float
+    tokens: int
+    seconds: float
+    averaging: bool
+
+
+@dataclass(frozen=True)
+class TrainingWatcher:
+    """Who watches a training.
+
+    Attributes:
+        on_start: told the architecture, the tokens of the training text, and the epochs done before.
+        on_batch: told epoch (from 1), training tokens done in it, and how many an epoch has.
+        on_epoch: told of every finished epoch.
+        remark: told what a person should know.
+    """
+
+    on_start: Callable[[LanguageModel, int, int], None] = lambda *_: None
+    on_batch: Callable[[int, int, int], None] = lambda *_: None
+    on_epoch: Callable[[Epoch], None] = lambda _: None
+    remark: Callable[[str], None] = lambda _: None
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a training left.
+
+    Attributes:
+        folder: where.
+        architecture: what was trained.
+        course: performance after every epoch, and why it ended.
+        tokens: of the training text.
+    """
+
+    folder: Path
+    architecture: LanguageModel
+    course: Course
+    tokens: int
+
+    @property
+    def performance(self) -> float:
+        """−ln validation perplexity of the best epoch."""
+        return max(self.course.curve)
+
+    def to_json(self) -> dict[str, Any]:
+        """The result object of ``autoshrink train --json``."""
+        return {
+            "folder": str(self.folder),
+            "model": str(self.folder / MODEL_FILE),
+            "perplexity": math.exp(-self.performance),
+            "loss": -self.performance,
+            "epoch": self.course.curve.index(self.performance) + 1,
+            "epochs": len(self.course.curve),
+            "ended": self.course.ended,
+            "params": count(self.architecture).params,
+            "vocabulary": self.architecture.vocabulary,
+            "width": self.architecture.width,
+            "training_tokens": self.tokens,
+        }
+
+
+@dataclass(frozen=True)
+class _Texts:
+    train: EncodedText
+    validation: EncodedText
+
+    @property
+    def fingerprint(self) -> list[str]:
+        return [self.train.fingerprint, self.validation.fingerprint]
+
+
+def train(
+    architecture: Architecture,
+    overrides: Overrides | None = None,
+    *,
+    out: str | os.PathLike[str],
+    width: int | None = None,
+    params: int | None = None,
+    watcher: TrainingWatcher | None = None,
+) -> TrainingResult:
+    """Train a language model on a text.
+
+    Args:
+        architecture: what to train; its vocabulary becomes the text's.
+        overrides: nested settings, for example ``{"data": {"spec": "ptb"}, "recipe": {"epochs": 10}}``.
+        out: the folder; made if need be.
+        width: embedding and hidden size instead of the architecture's.
+        params: or the largest width with at most so many parameters.
+        watcher: told about progress.
+
+    Raises:
+        InputError: a setting or the architecture cannot be used.
+        DataError: the text cannot be used.
+        RunError: the folder holds a training, is in use, or cannot be written; or the training diverged.
+    """
+    watcher, folder = watcher or TrainingWatcher(), Path(out)
+    if not isinstance(architecture, LanguageModel):
+        raise InputError(
+            f"this version trains language models, not {architecture.kind} networks; give a recurrent architecture"
+        )
+    asked = _anchored(overrides or {})
+    draft = training_settings(asked, width=architecture.width)
+    device = choose_device(draft.device)
+    texts = _texts(draft, None, watcher.remark)
+    vocabulary = texts.train.vocabulary
+    architecture = _sized(architecture, len(vocabulary), width, params)
+    settings = training_settings(asked, width=architecture.width)
+    settings = settings.model_copy(update={"threads": settings.threads or torch.get_num_threads()})
+    with _locked(folder):
+        if (folder / STATE_FILE).exists() or (folder / MODEL_FILE).exists():
+            raise RunError(
+                f"{folder}: holds a training already; go on with `autoshrink resume {folder}` or choose another folder"
+            )
+        learner = _learner(architecture, settings, texts, device)
+        return _fit(_Job(folder, architecture, settings, texts, watcher), learner, Course())
+
+
+def resume_training(folder: str | os.PathLike[str], *, watcher: TrainingWatcher | None = None) -> TrainingResult:
+    """Go on with a training from its last finished epoch; a finished one is returned as it is.
+
+    Raises:
+        InputError: there is no training in the folder, or its checkpoint is damaged.
+        DataError: the text is gone or has changed.
+        RunError: the folder is in use or cannot be written.
+    """
+    watcher, folder = watcher or TrainingWatcher(), Path(folder)
+    with _locked(folder):
+        tensors, facts = checkpoint.load(folder / STATE_FILE)
+        architecture = Architecture.from_json(facts["architecture"])
+        assert isinstance(architecture, LanguageModel)
+        settings = TrainingSettings.model_validate(facts["settings"])
+        curve = tuple(facts["curve"])
+        course = Course(curve, _best(curve), facts["ended"] or "all epochs")
+        if facts["ended"]:
+            watcher.remark(f"{folder} is finished: nothing to do")
+            return TrainingResult(folder, architecture, course, facts["tokens"])
+        device = choose_device(settings.device)
+        texts = _texts(settings, Vocabulary.from_json(facts["vocabulary"]), watcher.remark)
+        if texts.fingerprint != facts["fingerprint"]:
+            raise DataError(
+                f"{settings.data.spec}: the text is not the one that {folder} began with; restore it, or train anew"
+            )
+        learner = _learner(architecture, settings, texts, device)
+        _restore(learner, tensors, facts, folder / STATE_FILE)
+        return _fit(_Job(folder, architecture, settings, texts, watcher), learner, course)
+
+
+def evaluate(
+    folder: str | os.PathLike[str],
+    *,
+    data: str | None = None,
+    split: str = "test",
+    streams: int = 1,
+    device: str = "auto",
+) -> dict[str, Any]:
+    """Measure a trained language model on a whole split.
+
+    Args:
+        folder: of the training, or its model file.
+        data: the text; None is what it was trained on.
+        split: ``test``, ``validation`` or ``train``.
+        streams: pieces that the text is cut into and read side by side; more are faster, and each starts without
+            memory.
+        device: where to.
+
+    Returns:
+        ``perplexity``, ``loss`` (nats a token), ``bits_per_token``, ``tokens``, ``unknown`` (how many of them are
+        `<unk>`), ``split``, ``data``.
+
+    Raises:
+        InputError: there is no model.
+        DataError: the text cannot be used, or has no such split.
+    """
+    place = choose_device(device)
+    model = load_model(Path(folder), device=place)
+    trained_on = model.facts["data"]
+    spec = data or trained_on["spec"]
+    text = load_text_split(
+        spec,
+        split,
+        model.vocabulary,
+        level=model.vocabulary.level,
+        tokens=trained_on["tokens"],
+        max_vocabulary=None,
+        min_count=1,
+    )
+    cut = Streams.of(text.tokens, streams, end=model.vocabulary.end, device=place)
+    loss = measure(model.network, cut, EVALUATION_CHUNK).loss
+    return {
+        "perplexity": math.exp(min(loss, 700.0)),
+        "loss": loss,
+        "bits_per_token": loss / math.log(2),
+        "tokens": len(text.tokens),
+        "unknown": text.unknown,
+        "split": split,
+        "data": spec,
+    }
+
+
+EVALUATION_CHUNK = 256
+"""Steps between two moments at which losses are computed; the result does not depend on it."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    folder: Path
+    architecture: LanguageModel
+    settings: TrainingSettings
+    texts: _Texts
+    watcher: TrainingWatcher
+
+
+def _anchored(overrides: Overrides) -> dict[str, Any]:
+    """Settings that mean the same from any folder."""
+    data = overrides.get("data", {})
+    spec = data.get("spec") if isinstance(data, dict) else None
+    if isinstance(spec, str) and Path(spec).expanduser().exists():
+        return merge(overrides, {"data": {"spec": str(Path(spec).expanduser().resolve())}})
+    return dict(overrides)
+
+
+def _texts(settings: TrainingSettings, vocabulary: Vocabulary | None, remark: Callable[[str], None]) -> _Texts:
+    data = settings.data
+
+    def split(name: str, known: Vocabulary | None) -> EncodedText:
+        return load_text_split(
+            data.spec,
+            name,
+            known,
+            level=data.level,
+            tokens=data.tokens,
+            max_vocabulary=data.max_vocabulary,
+            min_count=data.min_count,
+        )
+
+    train_text = split("train", vocabulary)
+    validation = split("validation", train_text.vocabulary)
+    for note in dict.fromkeys((*train_text.notes, *validation.notes)):
+        remark(note)
+    return _Texts(train_text, validation)
+
+
+def _sized(architecture: LanguageModel, vocabulary: int, width: int | None, params: int | None) -> LanguageModel:
+    if width is not None and params is not None:
+        raise InputError(f"width {width} and {params:,} parameters: give one of them")
+    sized = language_model(architecture, vocabulary=vocabulary, width=width)
+    return sized if params is None else widest(sized, params)
+
+
+def _learner(
+    architecture: LanguageModel, settings: TrainingSettings, texts: _Texts, device: torch.device
+) -> TextLearner:
+    recipe, end = settings.recipe, texts.train.vocabulary.end
+    data = (
+        Streams.of(texts.train.tokens, recipe.batch, end=end, device=device, trim=True),
+        Streams.of(texts.validation.tokens, recipe.validation_batch, end=end, device=device),
+    )
+    return TextLearner(build(architecture, seed=settings.seed).to(device), recipe, data, seed=settings.seed)
+
+
+def _fit(job: _Job, learner: TextLearner, course: Course) -> TrainingResult:
+    watcher, settings = job.watcher, job.settings
+    began = time.monotonic()
+    done = 0
+
+    def on_batch(batch: Batch) -> None:
+        nonlocal done
+        done += batch.samples
+        watcher.on_batch(len(learner.curve) + 1, done, learner.epoch_samples)
+
+    def on_epoch(now: Course) -> None:
+        nonlocal began, done
+        _save(job, learner, now, ended=None)
+        seconds, began, done = time.monotonic() - began, time.monotonic(), 0
+        epoch = Epoch(
+            number=len(now.curve),
+            epochs=settings.recipe.epochs,
+            performance=now.curve[-1],
+            best=max(now.curve),
+            tokens=learner.epoch_samples,
+            seconds=seconds,
+            averaging=learner.evaluated is not learner.network,
+        )
+        watcher.on_epoch(epoch)
+
+    watcher.on_start(job.architecture, learner.epoch_samples, len(course.curve))
+    stops = replace(text_stops(settings.recipe, job.architecture.vocabulary), worst=None)
+    try:
+        with repeatable(settings.threads):
+            course = fit(learner, stops, course=course, on_batch=on_batch, on_epoch=on_epoch)
+    except TrainingError as error:
+        kept = f"; {job.folder} keeps the best epoch before" if learner.curve else ""
+        raise RunError(f"{error}{kept}; try a lower --lr") from error
+    _save(job, learner, course, ended=course.ended)
+    return TrainingResult(job.folder, job.architecture, course, learner.epoch_samples)
+
+
+def _save(job: _Job, learner: TextLearner, course: Course, *, ended: str | None) -> None:
+    """The model first, if the last epoch is the best: a process killed in between does that epoch again."""
+    if ended is None and course.curve.index(max(course.curve)) == len(course.curve) - 1:
+        best = {"epoch": len(course.curve), "performance": course.curve[-1], "data": job.settings.to_json()["data"]}
+        vocabulary = job.texts.train.vocabulary
+        save_model(job.folder / MODEL_FILE, TrainedModel(job.architecture, learner.evaluated, vocabulary, best))
+    tensors = dict(learner.network.state_dict())
+    averaged = 0
+    if learner.average is not None:
+        averaged = int(learner.average.n_averaged)
+        tensors |= {AVERAGE + name: tensor for name, tensor in learner.average.module.state_dict().items()}
+    facts = {
+        "architecture": job.architecture.to_json(),
+        "vocabulary": job.texts.train.vocabulary.to_json(),
+        "settings": job.settings.to_json(),
+        "fingerprint": job.texts.fingerprint,
+        "tokens": learner.epoch_samples,
+        "curve": list(course.curve),
+        "ended": ended,
+        "averaged": averaged,
+    }
+    checkpoint.save(job.folder / STATE_FILE, tensors, facts)
+    perplexities = [round(math.exp(min(-value, 700.0)), 4) for value in course.curve]
+    write_text(job.folder / CURVE_FILE, pretty({"validation_perplexity": perplexities, "ended": ended}))
+
+
+def _restore(learner: TextLearner, tensors: dict[str, torch.Tensor], facts: dict[str, Any], path: Path) -> None:
+    average = {name.removeprefix(AVERAGE): tensor for name, tensor in tensors.items() if name.startswith(AVERAGE)}
+    try:
+        learner.network.load_state_dict({n: t for n, t in tensors.items() if not n.startswith(AVERAGE)})
+        if average:
+            learner.start_averaging()
+            assert learner.average is not None, "averaging has just begun"
+            learner.average.module.load_state_dict(average)
+            learner.average.n_averaged.fill_(facts["averaged"])
+    except RuntimeError as error:
+        raise InputError(f"{path}: damaged: its weights do not fit its architecture ({error})") from error
+    learner.curve = list(facts["curve"])
+
+
+def _best(curve: tuple[float, ...]) -> Validation | None:
+    return Validation(max(curve), -max(curve)) if curve else None
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One process a folder, which is made if need be."""
+    lock = FileLock(folder / LOCK_FILE)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise RunError(f"{folder}: another process is training here") from None
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be written ({error.strerror or error})") from error
+    try:
+        yield
+    finally:
+        lock.release()

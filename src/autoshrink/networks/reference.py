@@ -1,0 +1,69 @@
+"""A recurrent cell as plainly as its equations read: one small product an edge and a step.
+
+Slow. The tests hold the fast path (`autoshrink.networks.unrolled`) against it, benchmarks/recurrent.py measures the
+difference, and it is what a single step with explicit state is made of.
+
+Shape letters: T time steps, B streams, n width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from autoshrink.architecture import RecurrentPlan
+from autoshrink.cell import Edge
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "relu": torch.relu,
+    "identity": lambda x: x,
+}
+
+
+def highway(x: Tensor, product: Tensor, op: str) -> Tensor:
+    """x + σ(c) ⊙ (op(h) − x) for a product [c | h]; x (B, n), product (B, 2n)."""
+    gate, transform = product.chunk(2, dim=1)
+    return x + torch.sigmoid(gate) * (ACTIVATIONS[op](transform) - x)
+
+
+def step(
+    plan: RecurrentPlan,
+    x: Tensor,
+    state: Tensor,
+    *,
+    input_weight: Tensor,
+    edge_weights: Mapping[Edge, Tensor],
+    mask: Tensor | None = None,
+) -> Tensor:
+    """The hidden state (B, n) after one input x (B, n); weights as in `autoshrink.networks.recurrent.RecurrentCell`."""
+
+    def dropped(tensor: Tensor) -> Tensor:
+        return tensor if mask is None else tensor * mask
+
+    states = {0: highway(state, torch.cat([x, dropped(state)], dim=1) @ input_weight, "tanh")}
+    for node in plan.nodes:
+        arriving = [highway(states[i], dropped(states[i]) @ edge_weights[i, node.node], node.op) for i in node.inputs]
+        total = torch.stack(arriving).sum(dim=0)
+        states[node.node] = total / len(arriving) if plan.aggregate == "mean" else total
+    return torch.stack([states[node] for node in plan.outputs]).mean(dim=0)
+
+
+def run(
+    plan: RecurrentPlan,
+    inputs: Tensor,
+    state: Tensor,
+    *,
+    input_weight: Tensor,
+    edge_weights: Mapping[Edge, Tensor],
+    mask: Tensor | None = None,
+) -> Tensor:
+    """The hidden states (T, B, n) after inputs (T, B, n)."""
+    outputs = []
+    for x in inputs:
+        state = step(plan, x, state, input_weight=input_weight, edge_weights=edge_weights, mask=mask)
+        outputs.append(state)
+    return torch.stack(outputs)

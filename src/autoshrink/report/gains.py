@@ -1,0 +1,133 @@
+"""The best cell against the starting cell: what was gained, and the figures that the report opens with."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from autoshrink import words
+from autoshrink.metrics import METRICS, Metric, metric_of, shown_resources
+from autoshrink.record import Figures, RunRecord
+from autoshrink.score import ResourceName
+
+CLEAR = 2.0
+"""Standard errors above which a difference is called larger than the noise."""
+
+
+@dataclass(frozen=True)
+class Gain:
+    """The best cell against the starting cell.
+
+    Attributes:
+        performance: difference of the means.
+        error: its standard error over fresh seeds; None unless both were measured at least twice.
+        score: difference of S.
+    """
+
+    performance: float
+    error: float | None
+    score: float
+
+    @property
+    def within_noise(self) -> bool:
+        """Whether the difference in performance may be noise, or nothing is known about that."""
+        return self.error is None or abs(self.performance) <= CLEAR * self.error
+
+
+def gain(best: Figures, start: Figures) -> Gain:
+    """The best cell minus the starting cell."""
+    error = None
+    if best.performance_sd is not None and start.performance_sd is not None:
+        error = math.hypot(
+            best.performance_sd / math.sqrt(len(best.repeats)),
+            start.performance_sd / math.sqrt(len(start.repeats)),
+        )
+    return Gain(best.performance - start.performance, error, best.score - start.score)
+
+
+@dataclass(frozen=True)
+class Headline:
+    """One figure of the best cell, and the starting cell's where that is another one.
+
+    Attributes:
+        title: what it is.
+        value: the figure itself.
+        shown: the figure as text.
+        spread: its standard deviation over fresh seeds as text, or nothing.
+        change: how it differs from the starting cell's, or nothing.
+        reference: the starting cell's figure as text, or nothing.
+        worse: whether that difference is one for the worse.
+    """
+
+    title: str
+    value: float
+    shown: str
+    spread: str = ""
+    change: str = ""
+    reference: str = ""
+    worse: bool = False
+
+
+def headlines(record: RunRecord) -> tuple[Headline, ...]:
+    """Performance, S and costs of the best cell; nothing before there is one."""
+    best, start = record.best(), record.complete()
+    if best is None:
+        return ()
+    other = None if start is None or start.cell.key == best.cell.key else start
+    costs = (cost_headline(name, best, other) for name in shown_resources(record.settings))
+    return (
+        performance_headline(METRICS[record.settings.task], best, other),
+        score_headline(best, other),
+        *(one for one in costs if one is not None),
+    )
+
+
+def _is_worse(change: str, better: float) -> bool:
+    """Whether a change that makes something better by so much is one for the worse, and not too small to be shown."""
+    return better < 0 and not change.startswith("±")
+
+
+def performance_headline(metric: Metric, best: Figures, other: Figures | None) -> Headline:
+    """Performance in the metric's terms, against the starting cell's if `other` is given."""
+    mean, spread = best.performance, best.performance_sd
+    found = Headline(
+        metric.name,
+        metric.value(mean),
+        metric.write(mean),
+        "" if spread is None else metric.error(spread, mean),
+    )
+    if other is None:
+        return found
+    difference = gain(best, other)
+    change = f"{metric.shift(mean, other.performance)} {metric.difference_unit}".rstrip()
+    error = "" if difference.error is None else f" (s.e.{words.THIN}{metric.error(difference.error, mean)})"
+    return replace(
+        found,
+        change=change + error,
+        reference=metric.measured(other.performance, other.performance_sd),
+        worse=_is_worse(change, difference.performance),
+    )
+
+
+def score_headline(best: Figures, other: Figures | None) -> Headline:
+    """S, against the starting cell's."""
+    found = Headline("score S", best.score, words.number(best.score, 3))
+    if other is None or not math.isfinite(best.score - other.score):
+        return found
+    change = words.signed(best.score - other.score, 3)
+    reference = words.number(other.score, 3)
+    return replace(found, change=change, reference=reference, worse=_is_worse(change, best.score - other.score))
+
+
+def cost_headline(name: ResourceName, best: Figures, other: Figures | None) -> Headline | None:
+    """A resource, against the starting cell's; None where the log does not say it."""
+    new = int(getattr(best.recorded.resources, name))
+    old = 0 if other is None else int(getattr(other.recorded.resources, name))
+    if new == 0:
+        return None
+    title = words.RESOURCE[name] + (f" per {metric_of(best.cell).sample}" if name == "macs" else "")
+    found = Headline(title, new, words.resource(new, name))
+    if old == 0:
+        return found
+    change = words.change(new, old)
+    return replace(found, change=change, reference=words.resource(old, name), worse=_is_worse(change, old - new))

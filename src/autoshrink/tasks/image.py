@@ -1,0 +1,120 @@
+"""Image classification: convolutional cells, compared by accuracy."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from autoshrink.architecture import Architecture, ConvArchitecture, proxy_architecture
+from autoshrink.cell import Cell
+from autoshrink.config import ImageSettings, SearchSettings
+from autoshrink.data import Proxy, load_proxy
+from autoshrink.errors import DataError
+from autoshrink.networks import build
+from autoshrink.seeding import derive_seed
+from autoshrink.tasks.base import Prepared
+from autoshrink.training.device import choose_precision
+from autoshrink.training.image_learner import ImageLearner, image_stops
+from autoshrink.training.images import DeviceImages, Normalisation
+from autoshrink.watching import Observer
+
+
+class ImageTask:
+    """See `autoshrink.tasks.base.Task`."""
+
+    kind = "conv"
+    sizes = "--size or --widths"
+
+    def prepare(self, settings: SearchSettings, observer: Observer) -> Prepared:
+        """Decode the proxy's images."""
+        assert isinstance(settings, ImageSettings)
+        proxy = _load(settings, observer)
+        return Prepared(proxy.name, _event(proxy), lambda device: ImageProblem(settings, proxy, device))
+
+
+class ImageProblem:
+    """See `autoshrink.training.trained.Problem`.
+
+    Args:
+        settings: network and recipe.
+        proxy: training and validation images.
+        device: where candidates are trained.
+    """
+
+    def __init__(self, settings: ImageSettings, proxy: Proxy, device: torch.device) -> None:
+        norm = Normalisation.of(proxy.train.images)
+        self._network = settings.network
+        self._recipe = settings.recipe
+        self._shape = proxy.train.images.shape[1:]
+        self._classes = len(proxy.classes)
+        self._data = (
+            DeviceImages(proxy.train.images, proxy.train.labels, norm, device),
+            DeviceImages(proxy.validation.images, proxy.validation.labels, norm, device),
+        )
+        self._precision = choose_precision(settings.recipe.precision, device)
+        self.device = device
+        self.stops = image_stops(settings.recipe, self._classes)
+        self.fidelity = f"{settings.recipe.epochs} epochs × {len(proxy.train):,} images"
+
+    def architecture(self, cell: Cell) -> ConvArchitecture:
+        """The paper's proxy network (Table 1) for these images."""
+        channels, height, width = self._shape
+        return proxy_architecture(
+            cell,
+            shape=(channels, height, width),
+            classes=self._classes,
+            stem=self._network.stem,
+            widths=self._network.widths,
+            activation=self._network.activation,
+        )
+
+    def learner(self, architecture: Architecture, seed: int) -> ImageLearner:
+        """A fresh network on the device."""
+        network = build(architecture, seed=seed)
+        # Channels last: half as fast again as channels first on the CPU for these small depthwise convolutions.
+        network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return ImageLearner(
+            network, self._recipe, self._data, classes=self._classes, seed=seed, precision=self._precision
+        )
+
+
+def _load(settings: ImageSettings, observer: Observer) -> Proxy:
+    data = settings.data
+    proxy = load_proxy(
+        data.spec,
+        train_per_class=data.train_per_class,
+        validation_per_class=data.validation_per_class,
+        size=data.size,
+        channels=data.channels,
+        replacement=data.replacement,
+        max_corrupt=data.max_corrupt,
+        seed=derive_seed(settings.seed, "data"),
+        progress=observer.on_decoding,
+    )
+    for note in proxy.notes:
+        observer.remark(note)
+    for skipped in proxy.skipped:
+        observer.remark(f"skipped {skipped.path}: {skipped.reason}")
+    if len(proxy.train) < 2 or len(proxy.validation) < 1:
+        raise DataError(
+            f"{data.spec}: {len(proxy.train)} training and {len(proxy.validation)} validation images are too few"
+        )
+    return proxy
+
+
+def _event(proxy: Proxy) -> dict[str, Any]:
+    norm = Normalisation.of(proxy.train.images)
+    return {
+        "name": proxy.name,
+        "classes": list(proxy.classes),
+        "input": list(proxy.train.images.shape[1:]),
+        "train": len(proxy.train),
+        "validation": len(proxy.validation),
+        "mean": list(norm.mean),
+        "std": list(norm.std),
+        "fingerprint": proxy.fingerprint,
+        "notes": list(proxy.notes),
+        "skipped": [asdict(skipped) for skipped in proxy.skipped],
+    }

@@ -1,0 +1,60 @@
+"""Tensors on disk with what they mean beside them: safetensors files, written whole or not at all, never pickle."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from autoshrink.errors import InputError, RunError
+
+FORMAT = "autoshrink.checkpoint/1"
+
+
+def save(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+    """Write tensors and facts (JSON values by name).
+
+    Raises:
+        RunError: the file cannot be written; what stood there before is untouched.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    metadata = {"format": FORMAT} | {name: json.dumps(value) for name, value in facts.items()}
+    try:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, draft, metadata)
+        with draft.open("rb") as file:
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except (OSError, SafetensorError) as error:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+        reason = getattr(error, "strerror", None) or str(error)
+        raise RunError(f"{path}: cannot be written ({reason}); what was saved before is still there") from error
+
+
+def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors, on the CPU, and the facts that `save` wrote.
+
+    Raises:
+        InputError: the file is missing, cut short, damaged, or of another format; the message names it.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path}: damaged, or not a safetensors file ({error})") from error
+    if metadata.get("format") != FORMAT:
+        raise InputError(f"{path}: not a checkpoint of autoshrink (format {metadata.get('format')!r}, not {FORMAT!r})")
+    try:
+        return tensors, {name: json.loads(text) for name, text in metadata.items() if name != "format"}
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}: damaged: what it says of its tensors is not JSON ({error})") from error

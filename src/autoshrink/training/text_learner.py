@@ -1,0 +1,171 @@
+"""How a language model learns: SGD with clipping, variational dropout, chunks of random length, averaged weights.
+
+Shape letters: T time steps of a chunk, B streams, V vocabulary, n width.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
+
+from autoshrink.config import TextRecipe
+from autoshrink.networks import LanguageNetwork, Masks
+from autoshrink.seeding import derive_seed
+from autoshrink.training.loop import Batch, Stops, Validation
+from autoshrink.training.text import Streams, chunk_lengths
+
+SMOOTHING = 0.9
+"""Of the running training loss (released search of recurrent cells)."""
+DIVERGED_RATIO = 3.0
+
+
+class TextLearner:
+    """One language model trained by one recipe; see `autoshrink.training.loop.Learner`.
+
+    Args:
+        network: on the streams' device.
+        recipe: optimiser, dropout, chunks.
+        data: training and validation streams, on one device.
+        seed: decides chunk lengths and dropout, epoch by epoch.
+
+    Attributes:
+        network: what is trained.
+        average: the mean of the weights since averaging began (NT-ASGD); None before.
+        curve: validation performance after every epoch, by which averaging begins.
+    """
+
+    def __init__(
+        self, network: LanguageNetwork, recipe: TextRecipe, data: tuple[Streams, Streams], *, seed: int
+    ) -> None:
+        self.network = network
+        self.average: AveragedModel | None = None
+        self.curve: list[float] = []
+        self.seen = 0
+        self.validated = 0
+        self.guess_loss = math.log(len(network.embedding))
+        self._recipe = recipe
+        self._train, self._validation = data
+        self._seed = seed
+        self.epoch_samples = self._train.tokens
+        self._optimiser = torch.optim.SGD(
+            network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.l2, foreach=True
+        )
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """One pass over the training streams, the state carried from chunk to chunk."""
+        generator = torch.Generator().manual_seed(derive_seed(self._seed, "epoch", epoch))
+        rate = self._recipe.learning_rate * 0.1 ** sum(
+            self._recipe.epochs - epoch <= left for left in self._recipe.drops
+        )
+        state = self.network.initial_state(self._train.width)
+        self.network.train()
+        start = 0
+        for length in chunk_lengths(len(self._train), self._recipe, generator):
+            stop = start + length
+            for group in self._optimiser.param_groups:
+                group["lr"] = rate * length / self._recipe.bptt
+            loss, state = self._step(self._train.inputs[start:stop], self._train.targets[start:stop], state, generator)
+            start = stop
+            self.seen += length * self._train.width
+            yield Batch(loss, length * self._train.width)
+
+    def _step(self, inputs: Tensor, targets: Tensor, state: Tensor, generator: torch.Generator) -> tuple[float, Tensor]:
+        """The mean loss of a chunk, without its penalties, and the state after it."""
+        recipe = self._recipe
+        masks = draw_masks(self.network, recipe, inputs.shape[1], generator)
+        outputs, state = self.network.features(inputs, state, masks)
+        dropped = outputs if masks.output is None else outputs * masks.output
+        loss = self.network.loss(dropped, targets)
+        total = loss
+        if recipe.activation_penalty:
+            total = total + recipe.activation_penalty * dropped.pow(2).mean()
+        if recipe.temporal_penalty and len(outputs) > 1:
+            total = total + recipe.temporal_penalty * (outputs[1:] - outputs[:-1]).pow(2).mean()
+        self._optimiser.zero_grad(set_to_none=True)
+        total.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip)
+        self._optimiser.step()
+        if self.average is not None:
+            self.average.update_parameters(self.network)
+        return float(loss.detach()), state.detach()
+
+    def validate(self) -> Validation:
+        """Perplexity on the whole validation text, of the averaged weights once there are any."""
+        self.validated += self._validation.tokens
+        validation = measure(self.evaluated, self._validation, self._recipe.bptt)
+        window = self._recipe.averaging
+        earlier = self.curve[:-window] if window is not None else []
+        if self.average is None and earlier and validation.performance < max(earlier):
+            self.start_averaging()
+        self.curve.append(validation.performance)
+        return validation
+
+    def start_averaging(self) -> None:
+        """From now on the weights' mean is what is evaluated."""
+        self.average = AveragedModel(self.network)
+
+    @property
+    def evaluated(self) -> LanguageNetwork:
+        """The network to judge and to keep: the averaged one once there is one that has seen a step."""
+        if self.average is None or int(self.average.n_averaged) == 0:
+            return self.network
+        module: LanguageNetwork = self.average.module  # type: ignore[assignment]
+        return module
+
+
+def draw_masks(network: LanguageNetwork, recipe: TextRecipe, streams: int, generator: torch.Generator) -> Masks:
+    """Dropout masks of a chunk; drawn on the CPU, so that every device draws the same."""
+    vocabulary, width = network.embedding.shape
+    device = network.embedding.device
+
+    def mask(share: float, *shape: int) -> Tensor | None:
+        if share == 0:
+            return None
+        return (torch.rand(*shape, generator=generator) >= share).to(device, torch.float32).div_(1 - share)
+
+    dropout = recipe.dropout
+    return Masks(
+        words=mask(dropout.words, vocabulary),
+        embedding=mask(dropout.embedding, streams, width),
+        input=mask(dropout.input, streams, width),
+        hidden=mask(dropout.hidden, streams, width),
+        output=mask(dropout.output, streams, width),
+    )
+
+
+@torch.no_grad()
+def measure(network: LanguageNetwork, streams: Streams, chunk: int) -> Validation:
+    """Mean loss of every token of a text, each counted once whatever the streams and the chunks.
+
+    A part of the result is one chunk of one stream.
+    """
+    network.eval()
+    state = network.initial_state(streams.width)
+    sums = []
+    for start in range(0, len(streams), chunk):
+        rows = slice(start, start + chunk)
+        outputs, state = network.features(streams.inputs[rows], state)
+        losses = network.token_losses(outputs, streams.targets[rows])
+        if streams.counted is not None:
+            losses = losses * streams.counted[rows]
+        sums.append(losses.double().sum(dim=0))
+    parts = torch.stack(sums).flatten().cpu()
+    loss = float(parts.sum()) / streams.tokens
+    scaled = tuple((-parts * (len(parts) / streams.tokens)).tolist())
+    return Validation(-loss, loss, parts=scaled)
+
+
+def text_stops(recipe: TextRecipe, vocabulary: int) -> Stops:
+    """The recipe's early stops; a model that ends no better than guessing has failed."""
+    return Stops(
+        epochs=recipe.epochs,
+        smoothing=SMOOTHING,
+        patience=recipe.patience,
+        overfit_ratio=recipe.overfit_ratio,
+        diverged_ratio=DIVERGED_RATIO,
+        worst=-math.log(vocabulary),
+    )
