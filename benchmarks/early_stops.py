@@ -12,14 +12,13 @@ import argparse
 import json
 import random
 
-from autoshrink.architecture import proxy_architecture
-from autoshrink.config import Recipe
+from autoshrink.config import ImageNetwork, ImageRecipe, ImageSettings
 from autoshrink.data import load_proxy
 from autoshrink.evaluation import Job
 from autoshrink.priors import start_cell
+from autoshrink.tasks.image import ImageProblem
 from autoshrink.training.device import choose_device
-from autoshrink.training.images import DeviceImages, Normalisation
-from autoshrink.training.trained import Fidelity, TrainedEvaluator
+from autoshrink.training.trained import TrainedEvaluator
 
 RULES: dict[str, dict[str, float | None]] = {
     "released": {"stop_accuracy": 0.98, "overfit_ratio": 3.0},
@@ -34,17 +33,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     seeds = range(parser.parse_args().seeds)
     proxy = load_proxy("digits", train_per_class=90, validation_per_class=45, size=None, seed=0)
-    norm, device = Normalisation.of(proxy.train.images), choose_device("cpu")
+    network = ImageNetwork(stem=16, widths=(8, 16, 32))
     cell = start_cell("complete", kind="conv", nodes=6, rng=random.Random(1))
     outcome: dict[str, list[dict[str, float | str | None]]] = {}
     for name, rules in RULES.items():
-        evaluator = TrainedEvaluator(
-            lambda cell: proxy_architecture(cell, shape=(1, 8, 8), stem=16, widths=(8, 16, 32)),
-            DeviceImages(proxy.train.images, proxy.train.labels, norm, device),
-            DeviceImages(proxy.validation.images, proxy.validation.labels, norm, device),
-            fidelity=Fidelity(Recipe.model_validate({"epochs": 10, "batch": 64} | rules)),
-        )
-        done = evaluator.evaluate([Job(cell, seed) for seed in seeds])
+        recipe = ImageRecipe.model_validate({"epochs": 10, "batch": 64} | rules)
+        problem = ImageProblem(ImageSettings(network=network, recipe=recipe), proxy, choose_device("cpu"))
+        done = TrainedEvaluator(problem).evaluate([Job(cell, seed) for seed in seeds])
         outcome[name] = [{"accuracy": one.performance, "ended": one.ended} for _, one in done]
     print(json.dumps(outcome, indent=1))
 

@@ -41,7 +41,7 @@ class FreeEvaluator:
         """Counted once a cell."""
         if cell not in self._resources:
             cost = count(proxy_architecture(cell))
-            self._resources[cell] = Resources(cost.macs, cost.params, cost.peak_activation_bytes)
+            self._resources[cell] = Resources(cost.macs, cost.params, cost.peak_activation_bytes, cost.cell_params)
         return self._resources[cell]
 
     def evaluate(self, jobs: Sequence[Job], *, deadline: float | None = None) -> Iterator[tuple[int, Evaluation]]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from autoshrink.architecture import proxy_architecture
+from autoshrink.architecture import proxy_architecture, recurrent_proxy
 from autoshrink.cell import Cell
 from autoshrink.config import SearchSettings, resolve
 from autoshrink.cost import count
@@ -16,20 +18,27 @@ from autoshrink.priors import start_cell
 from autoshrink.score import Evaluation, Resources, Spent
 from autoshrink.seeding import derive_seed
 from autoshrink.store import Store, opening, read_events
+from autoshrink.tasks import TASKS
 
 SHAPE = (1, 8, 8)
 
 
 class FakeEvaluator:
-    """Performance rises with the edges, saturates, and carries noise from the seed; counts what it is asked for."""
+    """Performance rises with the edges, saturates, and carries noise from the seed; counts what it is asked for.
+
+    Convolutional cells get an accuracy and recurrent ones a −ln perplexity.
+    """
 
     def __init__(self, *, failing: frozenset[str] = frozenset()) -> None:
         self.jobs: list[Job] = []
         self._failing = failing
 
     def resources(self, cell: Cell) -> Resources:
-        cost = count(proxy_architecture(cell, shape=SHAPE, stem=8, widths=(8, 8)))
-        return Resources(cost.macs, cost.params, cost.peak_activation_bytes)
+        if cell.kind == "conv":
+            cost = count(proxy_architecture(cell, shape=SHAPE, stem=8, widths=(8, 8)))
+        else:
+            cost = count(recurrent_proxy(cell, vocabulary=50, width=8))
+        return Resources(cost.macs, cost.params, cost.peak_activation_bytes, cost.cell_params)
 
     def evaluate(self, jobs: Sequence[Job], *, deadline: float | None = None) -> Iterator[tuple[int, Evaluation]]:
         for position, job in enumerate(jobs):
@@ -37,20 +46,25 @@ class FakeEvaluator:
             yield position, self._measure(job)
 
     def _measure(self, job: Job) -> Evaluation:
-        resources, spent = self.resources(job.cell), Spent(10, 1000, 0.01)
+        value = Evaluation(job.cell, self.resources(job.cell), job.seed, "fake", 0.0, spent=Spent(10, 1000, 0.01))
         if job.cell.key in self._failing:
-            return Evaluation(job.cell, resources, job.seed, "fake", None, reason="made to fail", spent=spent)
+            return replace(value, performance=None, reason="made to fail")
         rng = random.Random(derive_seed(job.seed, job.cell.key))
         truth = 0.5 + 0.4 * (1 - 0.8 ** len(job.cell.edges))
         correct = tuple(rng.random() < truth for _ in range(200))
-        return Evaluation(job.cell, resources, job.seed, "fake", sum(correct) / 200, correct=correct, spent=spent)
+        if job.cell.kind == "conv":
+            return replace(value, performance=sum(correct) / 200, correct=correct)
+        parts = tuple(truth - 5.0 + rng.uniform(-0.5, 0.5) for _ in range(20))
+        return replace(value, performance=math.fsum(parts) / 20, parts=parts)
 
 
 def created(overrides: dict[str, Any]) -> tuple[SearchSettings, dict[str, Any]]:
     """Settings of a small run and the body of its first event."""
     settings = resolve({"nodes": 4, "candidates": 3, "finalists": 2, "repeats": 2} | overrides)
     rng = random.Random(derive_seed(settings.seed, "start"))
-    start = start_cell(settings.start, kind="conv", nodes=settings.nodes, rng=rng)
+    start = start_cell(
+        settings.start, kind=TASKS[settings.task].kind, nodes=settings.nodes, rng=rng, draw=settings.draw
+    )
     return settings, {"settings": settings.to_json(), "environment": {"python": "3"}, "start": start.to_json()}
 
 

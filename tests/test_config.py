@@ -8,7 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from autoshrink.config import Limits, Recipe, SearchSettings, merge, resolve
+from autoshrink.config import (
+    ImageRecipe,
+    ImageSettings,
+    Limits,
+    TextRecipe,
+    TextSettings,
+    merge,
+    resolve,
+    settings_from_json,
+)
 from autoshrink.errors import InputError
 from autoshrink.score import Resources, Score
 
@@ -30,11 +39,23 @@ def _paths(value: dict[str, Any], place: tuple[str, ...] = ()) -> dict[tuple[str
     return found
 
 
+def _images(overrides: dict[str, Any]) -> ImageSettings:
+    chosen = resolve(overrides)
+    assert isinstance(chosen, ImageSettings)
+    return chosen
+
+
+def _text(overrides: dict[str, Any]) -> TextSettings:
+    chosen = resolve({"task": "text"} | overrides)
+    assert isinstance(chosen, TextSettings)
+    return chosen
+
+
 # Defaults
 
 
 def test_the_digits_need_no_settings() -> None:
-    chosen = resolve({})
+    chosen = _images({})
     assert (chosen.task, chosen.mode, chosen.strategy, chosen.evaluator) == ("image", "sound", "autoshrink", "trained")
     assert chosen.data.spec == "digits"
     assert (chosen.nodes, chosen.candidates, chosen.penalty) == (6, 5, 0.02)
@@ -44,9 +65,10 @@ def test_the_digits_need_no_settings() -> None:
 
 
 def test_other_data_gets_the_papers_search_on_sound_footing() -> None:
-    chosen = resolve({"data": {"spec": "cifar10"}})
-    assert chosen == SearchSettings.from_json({"data": {"spec": "cifar10"}})
+    chosen = _images({"data": {"spec": "cifar10"}})
+    assert chosen == settings_from_json({"data": {"spec": "cifar10"}})
     assert (chosen.nodes, chosen.candidates, chosen.penalty, chosen.resource) == (8, 10, 0.1, "macs")
+    assert (chosen.draw, chosen.formula) == ("balanced", "paper")
     assert (chosen.network.stem, chosen.network.widths, chosen.network.activation) == (32, (16, 32, 64), "relu")
     assert (chosen.data.train_per_class, chosen.data.validation_per_class, chosen.data.replacement) == (500, 250, False)
     assert (chosen.paired, chosen.reselect, chosen.finalists, chosen.repeats) == (True, True, 5, 3)
@@ -58,7 +80,7 @@ def test_other_data_gets_the_papers_search_on_sound_footing() -> None:
 
 
 def test_paper_mode_does_what_the_released_search_does() -> None:
-    chosen = resolve({"mode": "paper", "data": {"spec": "cifar10"}})
+    chosen = _images({"mode": "paper", "data": {"spec": "cifar10"}})
     assert (chosen.data.validation_per_class, chosen.data.replacement) == (100, True)
     assert (chosen.recipe.stop_accuracy, chosen.recipe.overfit_ratio) == (0.98, 3.0)
     assert (chosen.recipe.patience, chosen.recipe.floor_epoch, chosen.recipe.epochs) == (5, 3, 20)
@@ -66,7 +88,7 @@ def test_paper_mode_does_what_the_released_search_does() -> None:
 
 
 def test_paper_mode_on_digits_keeps_the_small_network() -> None:
-    chosen = resolve({"mode": "paper"})
+    chosen = _images({"mode": "paper"})
     assert (chosen.nodes, chosen.network.widths, chosen.recipe.epochs) == (6, (8, 16, 32), 8)
     assert (chosen.recipe.stop_accuracy, chosen.data.replacement, chosen.paired) == (0.98, True, False)
 
@@ -81,7 +103,7 @@ def test_what_a_person_asks_for_wins_over_every_default(mode: str) -> None:
         "recipe": {"epochs": 3, "stop_accuracy": None},
         "data": {"validation_per_class": 7, "replacement": False},
     }
-    chosen = resolve(asked)
+    chosen = _images(asked)
     assert (chosen.nodes, chosen.paired, chosen.network.widths, chosen.network.stem) == (9, True, (4,), 16)
     assert (chosen.recipe.epochs, chosen.recipe.stop_accuracy, chosen.recipe.batch) == (3, None, 64)
     assert (chosen.data.validation_per_class, chosen.data.replacement) == (7, False)
@@ -116,7 +138,7 @@ def test_the_score_is_that_of_the_settings() -> None:
 @settings(deadline=None)
 def test_settings_survive_json(overrides: dict[str, Any]) -> None:
     chosen = resolve(overrides)
-    again = SearchSettings.from_json(json.loads(json.dumps(chosen.to_json())))
+    again = settings_from_json(json.loads(json.dumps(chosen.to_json())))
     assert again == chosen
     assert again.to_json() == chosen.to_json()
     assert resolve(chosen.to_json()) == chosen
@@ -124,18 +146,21 @@ def test_settings_survive_json(overrides: dict[str, Any]) -> None:
 
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValidationError, match="frozen"):
-        resolve({}).recipe.epochs = 3
+        _images({}).recipe.epochs = 3
 
 
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        ({"colour": 1}, "setting colour: Extra inputs are not permitted"),
+        ({"colour": 1}, "setting colour: there is no such setting for the task 'image'"),
+        ({"task": "text", "colour": 1}, "setting colour: there is no such setting for the task 'text'"),
         *(
-            ({section: {"colour": 1}}, f"setting {section}.colour: Extra inputs are not permitted")
+            ({section: {"colour": 1}}, f"setting {section}.colour: there is no such setting for the task 'image'")
             for section in ("data", "network", "recipe", "limits", "stop")
         ),
-        ({"task": "audio"}, "setting task: Input should be 'image' (got 'audio')"),
+        ({"task": "audio"}, "task 'audio' is unknown; choose from image, text"),
+        ({"task": ["text"]}, "task ['text'] is unknown; choose from image, text"),
+        ({"task": None}, "task None is unknown; choose from image, text"),
         ({"mode": "fast"}, "setting mode: Input should be 'sound' or 'paper' (got 'fast')"),
         ({"strategy": "luck"}, "setting strategy: "),
         ({"evaluator": "luck"}, "setting evaluator: "),
@@ -145,7 +170,19 @@ def test_settings_cannot_be_changed() -> None:
         ({"candidates": 0}, "setting candidates"),
         ({"candidates": "some"}, "setting candidates"),
         ({"penalty": -0.1}, "setting penalty: Input should be greater than or equal to 0 (got -0.1)"),
-        ({"resource": "flops"}, "setting resource: Input should be 'macs', 'params' or 'memory' (got 'flops')"),
+        (
+            {"resource": "flops"},
+            "setting resource: Input should be 'macs', 'params', 'memory' or 'cell_params' (got 'flops')",
+        ),
+        ({"draw": "lots"}, "setting draw: Input should be 'balanced' or 'independent' (got 'lots')"),
+        ({"formula": "released-text"}, "setting formula: Input should be 'paper' (got 'released-text')"),
+        ({"task": "text", "formula": "mine"}, "setting formula: Input should be 'paper' or 'released-text' (got"),
+        ({"task": "text", "data": {"max_vocabulary": 2}}, "setting data.max_vocabulary: "),
+        ({"task": "text", "data": {"level": "byte"}}, "setting data.level: Input should be 'word' or 'char' (got"),
+        ({"task": "text", "network": {"width": 0}}, "setting network.width: "),
+        ({"task": "text", "network": {"initial_range": 0}}, "setting network.initial_range: "),
+        ({"task": "text", "recipe": {"dropout": {"input": 1.0}}}, "setting recipe.dropout.input: "),
+        ({"task": "text", "recipe": {"clip": 0}}, "setting recipe.clip: "),
         ({"seed": -1}, "setting seed: "),
         ({"threads": 0}, "setting threads: "),
         ({"finalists": 0}, "setting finalists: "),
@@ -185,6 +222,87 @@ def test_numbers_that_are_not_finite_are_refused(place: str, number: str) -> Non
     value = {name: json.loads(number)}
     with pytest.raises(InputError, match=name):
         resolve({section: value} if section else value)
+
+
+@pytest.mark.parametrize(
+    ("task", "overrides", "place"),
+    [
+        ("text", {"data": {"sentences": 9}}, "data.sentences"),
+        ("text", {"data": {"level": "char"}}, "data.level"),
+        ("text", {"network": {"width": 9}}, "network.width"),
+        ("text", {"recipe": {"clip": 1.0}}, "recipe.clip"),
+        ("text", {"recipe": {"dropout": {"hidden": 0.1}}}, "recipe.dropout"),
+        ("image", {"data": {"size": 9}}, "data.size"),
+        ("image", {"data": {"replacement": True}}, "data.replacement"),
+        ("image", {"network": {"widths": [9]}}, "network.widths"),
+        ("image", {"recipe": {"augment": True}}, "recipe.augment"),
+    ],
+)
+def test_a_setting_of_the_other_task_is_refused_with_the_way_to_it(
+    task: str, overrides: dict[str, Any], place: str
+) -> None:
+    """And taken there."""
+    other = {"text": "image", "image": "text"}[task]
+    with pytest.raises(InputError) as caught:
+        resolve({"task": other} | overrides)
+    said = f"setting {place}: there is no such setting for the task {other!r}; it belongs to --task {task}"
+    assert str(caught.value) == said
+    asked = _paths(resolve({"task": task} | overrides).to_json())
+    assert all(asked[place] == value for place, value in _paths(overrides).items())
+
+
+# Text
+
+
+def test_text_needs_no_settings_but_the_task() -> None:
+    chosen = _text({})
+    assert (chosen.task, chosen.mode, chosen.data.spec) == ("text", "sound", "pydocs")
+    assert (chosen.nodes, chosen.candidates, chosen.finalists, chosen.repeats) == (6, 3, 3, 2)
+    assert (chosen.data.sentences, chosen.data.validation_sentences, chosen.data.max_vocabulary) == (1500, 400, 2000)
+    assert (chosen.resource, chosen.formula, chosen.penalty, chosen.draw) == ("cell_params", "paper", 0.1, "balanced")
+    assert chosen == _text({"data": {"spec": "pydocs"}}) == _text({"data": {}})
+
+
+def test_other_text_gets_the_papers_search_on_sound_footing() -> None:
+    chosen = _text({"data": {"spec": "ptb"}})
+    assert chosen == settings_from_json({"task": "text", "data": {"spec": "ptb"}})
+    assert (chosen.nodes, chosen.candidates, chosen.resource, chosen.formula) == (6, 5, "cell_params", "paper")
+    assert (chosen.draw, chosen.paired, chosen.reselect, chosen.stop.edges) == ("balanced", True, True, 0)
+    data, network, recipe = chosen.data, chosen.network, chosen.recipe
+    assert (data.level, data.sentences, data.validation_sentences) == ("word", 4000, 1000)
+    assert (data.max_vocabulary, data.min_count) == (10_000, 2)
+    assert (data.sample, data.shared_vocabulary) == ("random", False)
+    assert (network.width, network.aggregate, network.initial_range) == (100, "mean", None)
+    assert (recipe.epochs, recipe.batch, recipe.validation_batch, recipe.learning_rate) == (10, 128, 32, 20.0)
+    assert (recipe.clip, recipe.drops, recipe.bptt, recipe.random_lengths) == (0.25, (3, 1), 35, True)
+    assert (recipe.patience, recipe.overfit_ratio, recipe.averaging) == (4, None, None)
+    assert set(recipe.dropout.model_dump().values()) == {0.0}
+    assert recipe == TextRecipe()
+
+
+@pytest.mark.parametrize("spec", ["ptb", "pydocs"])
+def test_paper_mode_of_text_does_what_the_released_search_does(spec: str) -> None:
+    chosen = _text({"mode": "paper", "data": {"spec": spec}})
+    assert (chosen.candidates, chosen.stop.edges, chosen.draw) == (10, 4, "independent")
+    assert (chosen.paired, chosen.reselect) == (False, False)
+    assert chosen.score == Score(1.0, "cell_params", "released-text")
+    data = chosen.data
+    assert (data.sample, data.validation_sentences, data.shared_vocabulary) == ("first", 300, True)
+    assert (data.max_vocabulary, data.min_count) == (None, 1)
+    assert chosen.network.initial_range == 0.04
+    assert (chosen.recipe.validation_batch, chosen.recipe.overfit_ratio, chosen.recipe.patience) == (256, 3.0, 4)
+
+
+def test_paper_mode_on_pydocs_keeps_the_small_network() -> None:
+    paper, sound = _text({"mode": "paper"}), _text({})
+    assert (paper.network.width, paper.recipe.epochs) == (sound.network.width, sound.recipe.epochs)
+    assert paper.data.sentences == sound.data.sentences
+
+
+def test_settings_of_store_version_1_are_read() -> None:
+    """They have neither `draw` nor `formula`, which say what was done then."""
+    old = {name: value for name, value in resolve({}).to_json().items() if name not in ("draw", "formula")}
+    assert settings_from_json(old) == resolve({})
 
 
 # Merging
@@ -240,4 +358,4 @@ def test_the_first_broken_limit_is_named() -> None:
 
 
 def test_recipe_defaults_stand_alone() -> None:
-    assert Recipe() == resolve({"data": {"spec": "anything"}}).recipe
+    assert ImageRecipe() == _images({"data": {"spec": "anything"}}).recipe

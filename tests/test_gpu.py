@@ -5,16 +5,20 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from autoshrink.architecture import Architecture, proxy_architecture
+from autoshrink.architecture import ConvArchitecture, proxy_architecture
 from autoshrink.cell import Cell
-from autoshrink.config import Recipe
+from autoshrink.config import ImageNetwork, ImageRecipe, ImageSettings
+from autoshrink.data import Proxy
+from autoshrink.data.images import LabelledImages
 from autoshrink.evaluation import Job
 from autoshrink.networks import build
 from autoshrink.score import Evaluation
+from autoshrink.tasks.image import ImageProblem
 from autoshrink.training.device import choose_device, choose_precision, describe, repeatable
+from autoshrink.training.image_learner import ImageLearner, image_stops
 from autoshrink.training.images import DeviceImages, Normalisation, augment
-from autoshrink.training.loop import Training
-from autoshrink.training.trained import Fidelity, TrainedEvaluator
+from autoshrink.training.loop import fit
+from autoshrink.training.trained import TrainedEvaluator
 
 pytestmark = [
     pytest.mark.gpu,
@@ -23,51 +27,60 @@ pytestmark = [
 CELL = Cell("conv", ("input", "sepconv3x3", "conv1x1", "sepconv3x3"), ((0, 1), (0, 2), (1, 2), (1, 3)))
 
 
-def _network(cell: Cell) -> Architecture:
-    return proxy_architecture(cell, shape=(1, 8, 8), stem=8, widths=(8, 16))
+NETWORK = ImageNetwork(stem=8, widths=(8, 16))
+NAMES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
 
 
 @pytest.fixture(scope="module")
-def digits() -> tuple[DeviceImages, DeviceImages]:
-    published, device = load_digits(), torch.device("cuda")
+def digits() -> Proxy:
+    published = load_digits()
     images = (published.images[:1500, None] * (255 / 16)).astype(np.uint8)
     labels = published.target[:1500].astype(np.int64)
-    norm = Normalisation.of(images[:1200])
-    return DeviceImages(images[:1200], labels[:1200], norm, device), DeviceImages(
-        images[1200:], labels[1200:], norm, device
+    train, validation = LabelledImages(images[:1200], labels[:1200]), LabelledImages(images[1200:], labels[1200:])
+    return Proxy("digits", tuple("0123456789"), train, validation, (), (), "")
+
+
+def _measured(data: Proxy, seed: int, precision: torch.dtype, *, augmented: bool = True) -> Evaluation:
+    recipe = ImageRecipe.model_validate(
+        {
+            "epochs": 5,
+            "batch": 64,
+            "learning_rate": 0.01,
+            "augment": augmented,
+            "patience": None,
+            "floor_epoch": None,
+            "precision": NAMES[precision],
+        }
     )
-
-
-def _measured(
-    data: tuple[DeviceImages, DeviceImages], seed: int, precision: torch.dtype, *, augmented: bool = True
-) -> Evaluation:
-    recipe = Recipe(epochs=5, batch=64, learning_rate=0.01, augment=augmented, patience=None, floor_epoch=None)
-    evaluator = TrainedEvaluator(_network, *data, fidelity=Fidelity(recipe, precision))
-    ((_, evaluation),) = evaluator.evaluate([Job(CELL, seed)])
+    problem = ImageProblem(ImageSettings(network=NETWORK, recipe=recipe), data, torch.device("cuda"))
+    ((_, evaluation),) = TrainedEvaluator(problem).evaluate([Job(CELL, seed)])
     return evaluation
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
-def test_the_same_seed_gives_the_same_curve(digits: tuple[DeviceImages, DeviceImages], precision: torch.dtype) -> None:
+def test_the_same_seed_gives_the_same_curve(digits: Proxy, precision: torch.dtype) -> None:
     first, again, other = (_measured(digits, seed, precision) for seed in (1, 1, 2))
     assert (first.curve, first.correct) == (again.curve, again.correct)
     assert first.correct != other.correct
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
-def test_the_same_seed_gives_the_same_weights(
-    digits: tuple[DeviceImages, DeviceImages], precision: torch.dtype
-) -> None:
-    finals = []
+def test_the_same_seed_gives_the_same_weights(digits: Proxy, precision: torch.dtype) -> None:
+    finals, device, norm = [], torch.device("cuda"), Normalisation.of(digits.train.images)
+    train, validation = (
+        DeviceImages(one.images, one.labels, norm, device) for one in (digits.train, digits.validation)
+    )
+    recipe = ImageRecipe(epochs=2, batch=64)
     for _ in range(2):
-        network = build(_network(CELL), seed=1).cuda()
+        network = build(proxy_architecture(CELL, shape=(1, 8, 8), stem=8, widths=(8, 16)), seed=1).cuda()
         with repeatable(None):
-            Training(network, Recipe(epochs=2, batch=64), seed=1, classes=10, precision=precision).run(*digits)
+            learner = ImageLearner(network, recipe, (train, validation), classes=10, seed=1, precision=precision)
+            fit(learner, image_stops(recipe, 10))
         finals.append(network.state_dict())
     assert all(torch.equal(finals[0][name], finals[1][name]) for name in finals[0])
 
 
-def test_both_precisions_learn(digits: tuple[DeviceImages, DeviceImages]) -> None:
+def test_both_precisions_learn(digits: Proxy) -> None:
     single = _measured(digits, 1, torch.float32, augmented=False)
     half = _measured(digits, 1, torch.bfloat16, augmented=False)
     assert (single.performance or 0) > 0.8
@@ -76,15 +89,17 @@ def test_both_precisions_learn(digits: tuple[DeviceImages, DeviceImages]) -> Non
 
 
 def test_a_full_device_fails_the_candidate_and_the_next_one_is_trained(
-    digits: tuple[DeviceImages, DeviceImages],
+    digits: Proxy,
 ) -> None:
     """Half a million channels after a batch of 1,200 images of 8×8 would take 157 GB in float32."""
     wide = Cell("conv", ("input", "conv1x1"), ())
 
-    def network(cell: Cell) -> Architecture:
-        return proxy_architecture(cell, shape=(1, 8, 8), stem=2**19 if cell == wide else 8, widths=(8,))
+    class Wide(ImageProblem):
+        def architecture(self, cell: Cell) -> ConvArchitecture:
+            return proxy_architecture(cell, shape=(1, 8, 8), stem=2**19 if cell == wide else 8, widths=(8,))
 
-    evaluator = TrainedEvaluator(network, *digits, fidelity=Fidelity(Recipe(epochs=1, batch=1200)))
+    settings = ImageSettings(recipe=ImageRecipe(epochs=1, batch=1200))
+    evaluator = TrainedEvaluator(Wide(settings, digits, torch.device("cuda")))
     (_, failed), (_, trained) = evaluator.evaluate([Job(wide, 1), Job(CELL, 1)])
     assert failed.reason is not None
     assert failed.reason.startswith("out of memory: ")

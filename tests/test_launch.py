@@ -160,11 +160,11 @@ def test_costs_are_counted_and_not_guessed(whole: Path) -> None:
     trained = [one for one in record.candidates if one.same_as is None]
     for one in trained:
         epochs = len(one.evaluation.curve)
-        assert one.evaluation.spent.images == epochs * 120
+        assert one.evaluation.spent.samples == epochs * 120
         assert one.evaluation.spent.training_macs == one.evaluation.resources.macs * epochs * (3 * 120 + 60)
     fresh = [one for repeats in record.remeasured.values() for one in repeats]
-    total = sum(one.evaluation.spent.images for one in trained) + sum(one.spent.images for one in fresh)
-    assert record.spent().images == total
+    total = sum(one.evaluation.spent.samples for one in trained) + sum(one.spent.samples for one in fresh)
+    assert record.spent().samples == total
 
 
 def photographs(root: Path) -> Path:
@@ -203,7 +203,7 @@ def test_changed_images_are_not_resumed(tmp_path: Path) -> None:
     assert process.returncode == 9
     for path in (images / "cats").iterdir():
         Image.new("RGB", (9, 9)).save(path)
-    with pytest.raises(DataError, match=r"the images are not those that .*run began with; restore them"):
+    with pytest.raises(DataError, match=r"the data are not those that .*run began with; restore them"):
         autoshrink.resume(tmp_path / "run")
 
 

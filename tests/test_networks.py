@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
-from autoshrink.architecture import ActivationName, Architecture, CellPlan, Head, Stage, Stem, proxy_architecture
+from autoshrink.architecture import ActivationName, CellPlan, ConvArchitecture, Head, Stage, Stem, proxy_architecture
 from autoshrink.cell import OPS, Cell, Edge
 from autoshrink.networks import ConvNetwork, build
 
@@ -24,19 +24,19 @@ def _cell(ops: str, *edges: Edge) -> Cell:
     return Cell("conv", ("input", *(LETTERS[op] for op in ops)), edges)
 
 
-def _proxy(cell: Cell, size: int = 8, activation: ActivationName = "relu", stem: int = 6) -> Architecture:
+def _proxy(cell: Cell, size: int = 8, activation: ActivationName = "relu", stem: int = 6) -> ConvArchitecture:
     return proxy_architecture(cell, shape=(3, size, size), stem=stem, widths=(4, 5), activation=activation)
 
 
 @st.composite
-def _architectures(draw: st.DrawFn) -> Architecture:
+def _architectures(draw: st.DrawFn) -> ConvArchitecture:
     nodes = draw(st.integers(1, 7))
     pairs = list(combinations(range(nodes), 2))
     ops = draw(st.lists(st.sampled_from(OPS["conv"]), min_size=nodes - 1, max_size=nodes - 1))
     edges: list[Edge] = draw(st.lists(st.sampled_from(pairs), unique=True)) if pairs else []
     stage = st.builds(Stage, cells=st.integers(1, 2), width=st.integers(1, 6), pool=st.integers(1, 3))
     size = st.sampled_from((1, 2, 3, 7, 8, 9, 16))
-    return Architecture(
+    return ConvArchitecture(
         cell=Cell("conv", ("input", *ops), tuple(edges)),
         input=(draw(st.sampled_from((1, 3))), draw(size), draw(size)),
         classes=draw(st.integers(2, 5)),
@@ -47,7 +47,7 @@ def _architectures(draw: st.DrawFn) -> Architecture:
     )
 
 
-def _images(architecture: Architecture, count: int = 2) -> Tensor:
+def _images(architecture: ConvArchitecture, count: int = 2) -> Tensor:
     return torch.randn(count, *architecture.input, generator=torch.Generator().manual_seed(0))
 
 
@@ -71,7 +71,7 @@ def _lived_in(network: ConvNetwork) -> ConvNetwork:
 class _Reference:
     """The network from its plan and weights, with nothing but torch's functions."""
 
-    def __init__(self, architecture: Architecture, weights: dict[str, Tensor]) -> None:
+    def __init__(self, architecture: ConvArchitecture, weights: dict[str, Tensor]) -> None:
         self._plan = architecture.plan()
         self._weights = weights
 
@@ -137,7 +137,7 @@ def _pooled(x: Tensor, pool: int) -> Tensor:
 
 @given(_architectures())
 @settings(max_examples=60, deadline=None)
-def test_the_forward_pass_is_the_described_one(architecture: Architecture) -> None:
+def test_the_forward_pass_is_the_described_one(architecture: ConvArchitecture) -> None:
     network = _lived_in(build(architecture, seed=3)).double()
     reference = _Reference(architecture, dict(network.state_dict()))
     images = _images(architecture).double()
@@ -147,7 +147,7 @@ def test_the_forward_pass_is_the_described_one(architecture: Architecture) -> No
 
 @given(_architectures())
 @settings(max_examples=40, deadline=None)
-def test_every_tensor_has_its_planned_shape(architecture: Architecture) -> None:
+def test_every_tensor_has_its_planned_shape(architecture: ConvArchitecture) -> None:
     network, plan, seen = build(architecture, seed=0).eval(), architecture.plan(), {}
     for name, module in network.named_modules():
         module.register_forward_hook(lambda _m, _i, out, name=name: seen.update({name: tuple(out.shape[1:])}))
@@ -185,7 +185,7 @@ def test_leaves_end_in_bn_and_their_depthwise_half_in_relu() -> None:
 
 def test_convolutions_have_the_described_kernels_and_no_bias() -> None:
     value = _proxy(_cell("SSSC", *SHRINK)).to_json()
-    architecture = Architecture.from_json(value | {"stem": {"channels": 6, "stride": 2}, "head": {"channels": 11}})
+    architecture = ConvArchitecture.from_json(value | {"stem": {"channels": 6, "stride": 2}, "head": {"channels": 11}})
     network = build(architecture, seed=0)
     found: dict[str, tuple[Any, ...]] = {}
     for name, module in network.named_modules():
@@ -227,7 +227,7 @@ def test_every_bn_has_the_released_settings() -> None:
 def test_the_shortcut_is_the_identity_exactly_when_channels_and_size_agree(
     stem: int, pool: int, size: int, identity: bool
 ) -> None:
-    architecture = Architecture(
+    architecture = ConvArchitecture(
         cell=_cell("CC", (0, 1), (0, 2)),
         input=(3, size, size),
         classes=2,

@@ -17,6 +17,7 @@ from autoshrink.priors import (
     barabasi_albert_edges,
     complete_edges,
     erdos_renyi_edges,
+    independent_ops,
     start_cell,
     watts_strogatz_edges,
 )
@@ -160,6 +161,40 @@ def test_eight_nodes_draw_four_of_each_and_lose_one() -> None:
     assert min(lost.values()) > 100
     for node in range(1, 8):
         assert 100 < sum(ops[node] == "conv1x1" for ops in seen) < 200
+
+
+@pytest.mark.parametrize("kind", sorted(OPS))
+def test_independent_operations_are_equally_likely_at_every_node_and_know_nothing_of_each_other(kind: str) -> None:
+    """Counts of single operations and of pairs, within five standard errors of a multinomial's."""
+    nodes, draws, choices = 5, 4000, len(OPS[kind])
+    seen = [independent_ops(kind, nodes, random.Random(seed)) for seed in range(draws)]
+    assert {ops[0] for ops in seen} == {"input"}
+    assert {len(ops) for ops in seen} == {nodes}
+    places = [(node,) for node in range(1, nodes)] + list(combinations(range(1, nodes), 2))
+    for place in places:
+        counts, chance = Counter(tuple(ops[node] for node in place) for ops in seen), choices ** -len(place)
+        assert len(counts) == choices ** len(place)
+        error = math.sqrt(draws * chance * (1 - chance))
+        assert all(abs(count - draws * chance) < 5 * error for count in counts.values())
+
+
+def test_independent_draws_are_unbalanced_where_balanced_ones_never_are() -> None:
+    """Of five nodes after the input one in 4⁴ has a single operation; balanced draws of six have no more than two."""
+    alike = Counter(
+        (draw, max(Counter(start_cell("complete", kind="recurrent", nodes=6, rng=rng, draw=draw).ops[1:]).values()))
+        for draw in ("balanced", "independent")
+        for rng in map(random.Random, range(3000))
+    )
+    assert {most for draw, most in alike if draw == "balanced"} == {2}
+    assert {most for draw, most in alike if draw == "independent"} == {2, 3, 4, 5}
+    assert alike["independent", 5] / 3000 == pytest.approx(4**-4, abs=5 * math.sqrt(4**-4 / 3000))
+
+
+@given(st.sampled_from(SPECS), st.sampled_from(sorted(OPS)), st.integers(0, 2**32))
+@settings(deadline=None)
+def test_balanced_is_the_draw_that_nobody_asked_for(spec: str, kind: str, seed: int) -> None:
+    asked = start_cell(spec, kind=kind, nodes=9, rng=random.Random(seed), draw="balanced")
+    assert asked == start_cell(spec, kind=kind, nodes=9, rng=random.Random(seed))
 
 
 @pytest.mark.parametrize(

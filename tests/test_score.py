@@ -3,6 +3,8 @@
 import json
 import math
 import statistics
+from dataclasses import replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -10,10 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autoshrink.architecture import proxy_architecture, recurrent_proxy
 from autoshrink.cell import Cell, Edge
+from autoshrink.cost import count
 from autoshrink.errors import InputError
 from autoshrink.score import (
+    Comparison,
     Evaluation,
+    FormulaName,
     ResourceName,
     Resources,
     Score,
@@ -24,6 +30,7 @@ from autoshrink.score import (
 )
 
 FINITE = st.floats(-1e6, 1e6)
+CELL = Cell("conv", ("input", "conv1x1"), ((0, 1),))
 
 
 def _evaluation(
@@ -32,10 +39,11 @@ def _evaluation(
     *,
     edges: tuple[Edge, ...] = ((0, 1),),
     correct: tuple[bool, ...] | None = None,
+    parts: tuple[float, ...] | None = None,
 ) -> Evaluation:
     cell = Cell("conv", ("input",) + ("conv1x1",) * 4, edges)
     reason = "diverged" if performance is None else None
-    return Evaluation(cell, Resources(macs, 10, 20), 7, "1 epoch", performance, reason, correct=correct)
+    return Evaluation(cell, Resources(macs, 10, 20), 7, "1 epoch", performance, reason, correct=correct, parts=parts)
 
 
 def _bits(text: str) -> tuple[bool, ...]:
@@ -65,7 +73,7 @@ def _evaluations(draw: st.DrawFn) -> Evaluation:
     performance = draw(st.none() | FINITE)
     return Evaluation(
         cell=Cell("conv", ("input", "conv1x1", "sepconv3x3"), draw(st.sampled_from([(), ((0, 1), (1, 2)), ((0, 2),)]))),
-        resources=Resources(draw(count), draw(count), draw(count)),
+        resources=Resources(draw(count), draw(count), draw(count), draw(count)),
         seed=draw(st.integers(0, 2**63 - 1)),
         fidelity=draw(st.text(max_size=20)),
         performance=performance,
@@ -73,6 +81,7 @@ def _evaluations(draw: st.DrawFn) -> Evaluation:
         ended=draw(st.text(max_size=20)),
         curve=tuple(draw(st.lists(FINITE, max_size=5))),
         correct=draw(st.none() | st.lists(st.booleans(), max_size=70).map(tuple)),
+        parts=draw(st.none() | st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=20).map(tuple)),
         spent=Spent(draw(count), draw(count), draw(st.floats(0, 1e9))),
     )
 
@@ -83,6 +92,7 @@ def test_an_evaluation_survives_json(evaluation: Evaluation) -> None:
     again = Evaluation.from_json(json.loads(json.dumps(evaluation.to_json(), allow_nan=False)))
     assert again == evaluation
     assert evaluation.correct is None or len(again.correct or ()) == len(evaluation.correct)
+    assert repr(again.parts) == repr(evaluation.parts), "bit by bit, the sign of a zero too"
 
 
 def test_validation_bits_are_packed_eight_a_byte_highest_first() -> None:
@@ -90,6 +100,26 @@ def test_validation_bits_are_packed_eight_a_byte_highest_first() -> None:
     assert value["correct"] == "10:8140"
     assert Evaluation.from_json(value | {"correct": "3:a0"}).correct == (True, False, True)
     assert Evaluation.from_json(value | {"correct": "0:"}).correct == ()
+
+
+def test_parts_are_little_endian_float64() -> None:
+    value = _evaluation(0.5, parts=(1.0, -2.5)).to_json()
+    assert value["parts"] == "000000000000f03f" + "00000000000004c0"
+    assert Evaluation.from_json(value | {"parts": ""}).parts == ()
+
+
+def test_evaluations_of_store_version_1_are_read() -> None:
+    """They have no `parts` and no `cell_params`, and say `images` for `samples`."""
+    new = _evaluation(0.75, correct=_bits("1101")).to_json()
+    old = {name: value for name, value in new.items() if name != "parts"}
+    old["resources"] = {"macs": 1_000_000, "params": 10, "memory": 20}
+    old["spent"] = {"images": 70, "training_macs": 900, "seconds": 1.5}
+    read = Evaluation.from_json(old)
+    assert read == replace(
+        _evaluation(0.75, correct=_bits("1101")), spent=Spent(samples=70, training_macs=900, seconds=1.5)
+    )
+    assert (read.parts, read.resources.cell_params, read.spent.samples) == (None, 0, 70)
+    assert Evaluation.from_json(read.to_json()) == read
 
 
 def test_an_unknown_field_of_a_recorded_evaluation_is_no_silent_loss() -> None:
@@ -120,11 +150,21 @@ def test_score_by_hand(performance: float, macs: int, penalty: float, expected: 
 
 
 def test_the_score_weighs_the_resource_it_is_told_to() -> None:
-    resources = Resources(macs=10**7, params=10**6, memory=10**4)
-    names: list[tuple[ResourceName, float]] = [("macs", 0.4), ("params", 0.5), ("memory", 0.7)]
+    resources = Resources(macs=10**7, params=10**6, memory=10**4, cell_params=10**5)
+    names: list[tuple[ResourceName, float]] = [("macs", 0.4), ("params", 0.5), ("memory", 0.7), ("cell_params", 0.6)]
     for name, expected in names:
-        assert Score(0.1, name).of(0.5, resources) == pytest.approx(expected)
+        assert Score(0.1, name).of(0.5, CELL, resources) == pytest.approx(expected)
         assert Score(0.1, name).cost(resources) == getattr(resources, name)
+
+
+def test_a_cell_without_parameters_of_its_own_counts_as_having_one() -> None:
+    """One stage as wide as the stem, and no edge left: the shortcut is the identity."""
+    cost = count(proxy_architecture(Cell("conv", CELL.ops, ()), shape=(1, 8, 8), stem=8, widths=(8,)))
+    assert cost.cell_params == 0
+    score = Score(0.1, "cell_params")
+    assert (
+        score.of(0.5, CELL, Resources(1, 1, 1, 0)) == score.of(0.5, CELL, Resources(1, 1, 1, 1)) == pytest.approx(1.1)
+    )
 
 
 @given(FINITE, FINITE, st.integers(1, 10**12), st.floats(0, 1))
@@ -158,6 +198,65 @@ def test_ties_go_to_the_cheaper_cell_then_to_fewer_branches() -> None:
     for shift in range(len(ranking)):
         mixed = ranking[shift:] + ranking[:shift]
         assert sorted(mixed, key=score.preference, reverse=True) == ranking
+
+
+# The released score of recurrent cells
+
+
+def _recurrent(edges: int, width: int, perplexity: float) -> Evaluation:
+    """A cell of so many edges, its costs counted."""
+    pairs = tuple(combinations(range(8), 2))[:edges]
+    cell = Cell("recurrent", ("input", *["tanh"] * 7), pairs)
+    assert len(cell.edges) == edges
+    cost = count(recurrent_proxy(cell, vocabulary=50, width=width))
+    resources = Resources(cost.macs, cost.params, cost.peak_activation_bytes, cost.cell_params)
+    return Evaluation(cell, resources, 7, "1 epoch", -math.log(perplexity))
+
+
+@pytest.mark.parametrize(
+    ("edges", "width", "perplexity", "penalty", "expected"),
+    [
+        (8, 100, 150.0, 1.0, 12.5 - math.log10(8 * 100**2 / 10**6)),
+        (8, 100, 150.0, 1.0, 12.5 + 1.09691001300806),
+        (10, 1000, 200.0, 1.0, -1.0),
+        (1, 1000, 240.0, 5.0, -10.0),
+        (15, 200, 100.0, 0.0, 25.0),
+    ],
+)
+def test_released_score_by_hand(edges: int, width: int, perplexity: float, penalty: float, expected: float) -> None:
+    """S = ¼·(200 − perplexity) − λ·log10(|E|·n²/10⁶), whichever resource the run's tables weigh."""
+    names: tuple[ResourceName, ...] = ("cell_params", "macs")
+    for name in names:
+        score = Score(penalty, name, "released-text")
+        assert score(_recurrent(edges, width, perplexity)) == pytest.approx(expected, abs=1e-9)
+
+
+def test_where_the_released_score_has_no_value_a_cell_loses() -> None:
+    score = Score(1.0, "cell_params", "released-text")
+    empty, hopeless, poor = _recurrent(0, 100, 2.0), _recurrent(1, 100, 2.0), _recurrent(1, 100, 1e300)
+    assert score(empty) == -math.inf, "log10 of no edge"
+    assert score(replace(hopeless, performance=-1e4)) == -math.inf, "e^10000 is no float"
+    assert score(replace(hopeless, performance=None, reason="diverged")) == -math.inf
+    assert -math.inf < score(poor) < score(_recurrent(1, 100, 2.0))
+    assert score.preference(empty) < score.preference(poor)
+
+
+@given(st.floats(1.5, 1e4), st.integers(1, 28), st.integers(1, 800), st.floats(0, 3))
+@settings(deadline=None)
+def test_the_slope_is_the_derivative_of_the_score(perplexity: float, edges: int, width: int, penalty: float) -> None:
+    """And does not depend on cell and cost; a central difference is off by the third derivative times h²/6."""
+    one, h = _recurrent(edges, width, perplexity), 1e-4
+    formulas: tuple[FormulaName, ...] = ("paper", "released-text")
+    for formula in formulas:
+        score, at = Score(penalty, "macs", formula), -math.log(perplexity)
+        rise = score.of(at + h, one.cell, one.resources) - score.of(at - h, one.cell, one.resources)
+        assert rise / (2 * h) == pytest.approx(score.slope(at), rel=1e-6, abs=1e-7)
+
+
+def test_the_slope_by_hand() -> None:
+    assert Score(0.1).slope(-3.0) == 1.0
+    assert Score(1.0, "cell_params", "released-text").slope(-math.log(150)) == pytest.approx(37.5)
+    assert math.isfinite(Score(1.0, "cell_params", "released-text").slope(-1e9))
 
 
 # The Pareto front
@@ -257,6 +356,29 @@ def test_the_standard_error_agrees_with_a_bootstrap_over_images() -> None:
     result = compare(first, second)
     assert result.standard_error == pytest.approx(differences.std(), rel=0.03)
     assert result.difference == pytest.approx(differences.mean(), abs=5 * differences.std() / math.sqrt(draws))
+
+
+@given(st.lists(st.tuples(st.floats(-20, 0), st.floats(-20, 0)), min_size=2, max_size=60))
+@settings(deadline=None)
+def test_parts_of_a_text_are_compared_as_a_textbook_pairs_them(pairs: list[tuple[float, float]]) -> None:
+    """The deviation of the differences over √n; performance is the mean of the parts."""
+    one, other = np.array(pairs).T
+    first, second = (_evaluation(float(side.mean()), parts=tuple(side.tolist())) for side in (one, other))
+    result = compare(first, second)
+    assert result.difference == pytest.approx(float((one - other).mean()), abs=1e-9)
+    assert result.standard_error == pytest.approx(float(np.std(one - other)) / math.sqrt(len(pairs)), abs=1e-6)
+    assert compare(first, first) == Comparison(0.0, 0.0)
+
+
+def test_pairing_parts_is_worth_it() -> None:
+    """Where one text is hard for both, the difference of two models is known far better than either."""
+    rng = np.random.default_rng(3)
+    hard = rng.normal(-5, 1, 400)
+    one, other = hard + rng.normal(0.1, 0.05, 400), hard
+    first, second = (_evaluation(float(side.mean()), parts=tuple(side.tolist())) for side in (one, other))
+    result = compare(first, second)
+    assert result.standard_error == pytest.approx(0.05 / 20, rel=0.1)
+    assert (result.standard_error or 0) < 0.1 * math.sqrt(one.var() / 400 + other.var() / 400)
 
 
 def test_without_shared_images_the_error_is_unknown() -> None:

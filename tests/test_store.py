@@ -16,7 +16,17 @@ import pytest
 
 from autoshrink.errors import RunError
 from autoshrink.run import Loop
-from autoshrink.store import APPLICATION_ID, FILE_NAME, Store, opening, read_events, read_record
+from autoshrink.store import (
+    APPLICATION_ID,
+    FILE_NAME,
+    READABLE,
+    STORE_VERSION,
+    Store,
+    opening,
+    read_events,
+    read_record,
+)
+from autoshrink.tasks import TASKS
 from fakes import FakeEvaluator, created, new_store, story
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -108,8 +118,8 @@ def test_an_empty_file_left_by_a_kill_is_no_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("pragma", "message"),
     [
-        ("user_version = 2", "store version 2, and this autoshrink reads 1: upgrade autoshrink"),
-        ("user_version = 0", "store version 0, and this autoshrink reads 1: open it with the version that wrote it"),
+        ("user_version = 3", "store version 3, and this autoshrink reads 1, 2: upgrade autoshrink"),
+        ("user_version = 0", "store version 0, and this autoshrink reads 1, 2: open it with the version that wrote it"),
         ("application_id = 7", "not an autoshrink run; choose another folder"),
     ],
 )
@@ -253,7 +263,18 @@ def test_a_read_only_folder_is_said_and_the_run_is_readable(run: Path) -> None:
     assert "cannot make the run folder (Permission denied); choose another with --run" in lines[2]
 
 
-@pytest.mark.parametrize("golden", sorted(GOLDEN.glob("store-v*")), ids=lambda path: path.name)
+RUNS = sorted(path.parent for path in GOLDEN.rglob(FILE_NAME))
+
+
+def version_of(folder: Path) -> int:
+    with closing(sqlite3.connect(folder / FILE_NAME)) as connection:
+        assert connection.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+    assert isinstance(version, int)
+    return version
+
+
+@pytest.mark.parametrize("golden", RUNS, ids=lambda path: str(path.relative_to(GOLDEN)))
 def test_logs_of_released_versions_stay_readable(golden: Path, tmp_path: Path) -> None:
     """Each golden folder holds a run and the best cell that it named when it was written."""
     shutil.copytree(golden, tmp_path / "run")
@@ -261,12 +282,49 @@ def test_logs_of_released_versions_stay_readable(golden: Path, tmp_path: Path) -
     best = record.best()
     assert best is not None
     assert json.loads((golden / "best.cell.json").read_text()) == best.cell.to_json()
+    assert version_of(tmp_path / "run") == version_of(golden), "reading changes nothing"
     evaluator = FakeEvaluator()
     with Store.open(tmp_path / "run") as store:
         assert Loop(store, evaluator).run().best_key == best.cell.key
     assert evaluator.jobs == []
 
 
-def test_there_is_a_golden_log_of_this_version() -> None:
-    with closing(sqlite3.connect(GOLDEN / "store-v1" / FILE_NAME)) as connection:
-        assert connection.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
+def test_there_is_a_golden_log_of_every_version_that_is_read() -> None:
+    """And of this version one for every task."""
+    assert {version_of(folder) for folder in RUNS} == set(READABLE)
+    assert max(READABLE) == STORE_VERSION
+    current = [folder for folder in RUNS if version_of(folder) == STORE_VERSION]
+    assert sorted(read_record(folder).settings.task for folder in current) == sorted(TASKS)
+
+
+@pytest.mark.parametrize("golden", RUNS, ids=lambda path: str(path.relative_to(GOLDEN)))
+def test_a_log_opened_for_writing_is_one_of_this_version(golden: Path, tmp_path: Path) -> None:
+    shutil.copytree(golden, tmp_path / "run")
+    before = list(read_events(tmp_path / "run"))
+    with Store.open(tmp_path / "run") as store:
+        assert version_of(tmp_path / "run") == STORE_VERSION, "before anything is appended"
+        assert list(store.events()) == before
+        store.append("opened", opening())
+    assert list(read_events(tmp_path / "run"))[:-1] == before
+
+
+def cut(golden: Path, folder: Path, events: int) -> None:
+    """The first events of a finished run, as a process killed then would have left them."""
+    shutil.copytree(golden, folder)
+    with closing(sqlite3.connect(folder / FILE_NAME, isolation_level=None)) as connection:
+        connection.execute("DROP TRIGGER events_are_never_deleted")
+        connection.execute("DELETE FROM events WHERE number > ?", (events,))
+
+
+@pytest.mark.parametrize("golden", RUNS, ids=lambda path: str(path.relative_to(GOLDEN)))
+def test_a_run_begun_by_a_released_version_ends_as_it_did(golden: Path, tmp_path: Path) -> None:
+    """Whatever this version adds to an evaluation, it decides the same and names the same cell."""
+    whole = read_record(golden)
+    for events in (2, 6, 11):
+        cut(golden, tmp_path / str(events), events)
+        with Store.open(tmp_path / str(events)) as store:
+            store.append("opened", opening())
+            record = Loop(store, FakeEvaluator()).run()
+        assert record.decisions == whole.decisions
+        assert record.best_key == whole.best_key
+        assert [one.cell for one in record.candidates] == [one.cell for one in whole.candidates]

@@ -1,4 +1,4 @@
-"""The training loop and its evaluator: learning, repeatability, every early stop, failures, and what is recorded."""
+"""Training on images and its evaluator: learning, repeatability, every early stop, failures, and what is recorded."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -13,17 +13,21 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-from autoshrink.architecture import Architecture, proxy_architecture
+from autoshrink.architecture import ConvArchitecture, proxy_architecture
 from autoshrink.cell import Cell, Edge
-from autoshrink.config import Recipe
+from autoshrink.config import ImageNetwork, ImageRecipe, ImageSettings
 from autoshrink.cost import count
+from autoshrink.data import Proxy
+from autoshrink.data.images import LabelledImages
 from autoshrink.evaluation import Job
 from autoshrink.networks import build
 from autoshrink.score import Evaluation
+from autoshrink.tasks.image import ImageProblem
 from autoshrink.training.device import repeatable
+from autoshrink.training.image_learner import ImageLearner, image_stops
 from autoshrink.training.images import DeviceImages, Normalisation
-from autoshrink.training.loop import Clock, DeadlineError, Trained, Training, TrainingError
-from autoshrink.training.trained import Fidelity, TrainedEvaluator, out_of_memory
+from autoshrink.training.loop import Clock, Course, DeadlineError, TrainingError, fit
+from autoshrink.training.trained import TrainedEvaluator, out_of_memory
 
 CPU = torch.device("cpu")
 FROZEN = 1e-30
@@ -38,18 +42,26 @@ def _cell(*edges: Edge) -> Cell:
 SMALL = _cell((0, 1), (0, 2), (1, 2))
 
 
-def _digits_network(cell: Cell) -> Architecture:
+def _digits_network(cell: Cell) -> ConvArchitecture:
     return proxy_architecture(cell, shape=(1, 8, 8), stem=8, widths=(8, 16))
 
 
 @pytest.fixture(scope="module")
-def digits() -> tuple[DeviceImages, DeviceImages]:
+def proxy() -> Proxy:
     """500 training and 200 validation images of scikit-learn's digits."""
     published = load_digits()
     images = (published.images[:700, None] * (255 / 16)).astype(np.uint8)
     labels = published.target[:700].astype(np.int64)
-    norm = Normalisation.of(images[:500])
-    return DeviceImages(images[:500], labels[:500], norm, CPU), DeviceImages(images[500:], labels[500:], norm, CPU)
+    train, validation = LabelledImages(images[:500], labels[:500]), LabelledImages(images[500:], labels[500:])
+    return Proxy("digits", tuple("0123456789"), train, validation, (), (), "")
+
+
+@pytest.fixture(scope="module")
+def digits(proxy: Proxy) -> tuple[DeviceImages, DeviceImages]:
+    """The same on the device."""
+    norm = Normalisation.of(proxy.train.images)
+    train, validation = (DeviceImages(one.images, one.labels, norm, CPU) for one in (proxy.train, proxy.validation))
+    return train, validation
 
 
 def _grey(labels: list[int]) -> DeviceImages:
@@ -69,40 +81,68 @@ class _Opinion(nn.Module):
         return self.logits.expand(len(x), -1)
 
 
-def _opinionated(recipe: dict[str, Any], *logits: float, clock: Clock | None = None) -> Training:
-    chosen = Recipe(**({"learning_rate": FROZEN, "l2": 0.0, "batch": 10} | PLAIN | recipe))
-    return Training(_Opinion(*logits), chosen, seed=0, classes=len(logits), clock=clock)
+class _Training:
+    """A network, its learner and its early stops, by one recipe."""
+
+    def __init__(self, network: nn.Module, recipe: ImageRecipe, *, seed: int, classes: int) -> None:
+        self._network, self._recipe, self._seed, self._classes = network, recipe, seed, classes
+        self.learner = self._learner(_grey([0, 0]), _grey([0]))
+
+    def _learner(self, *data: DeviceImages) -> ImageLearner:
+        train, validation = data
+        return ImageLearner(self._network, self._recipe, (train, validation), classes=self._classes, seed=self._seed)
+
+    def run(
+        self, *data: DeviceImages, clock: Clock | None = None, on_epoch: Callable[[Course], None] = lambda _: None
+    ) -> Course:
+        self.learner = self._learner(*data)
+        return fit(self.learner, image_stops(self._recipe, self._classes), clock=clock, on_epoch=on_epoch)
 
 
-def _evaluate(
-    data: tuple[DeviceImages, DeviceImages], *jobs: Job, seconds: float | None = None, **recipe: Any
-) -> list[tuple[int, Evaluation]]:
-    fidelity = Fidelity(Recipe(**({"epochs": 2, "batch": 64} | recipe)), threads=1, candidate_seconds=seconds)
-    return list(TrainedEvaluator(_digits_network, *data, fidelity=fidelity).evaluate(jobs))
+def _opinionated(recipe: dict[str, Any], *logits: float) -> _Training:
+    chosen = ImageRecipe(**({"learning_rate": FROZEN, "l2": 0.0, "batch": 10} | PLAIN | recipe))
+    return _Training(_Opinion(*logits), chosen, seed=0, classes=len(logits))
+
+
+def _story(course: Course) -> tuple[float, tuple[bool, ...] | None, tuple[float, ...], str | None]:
+    """Performance and outcomes of the best epoch, the curve, and why it ended."""
+    assert course.best is not None
+    return course.best.performance, course.best.correct, course.curve, course.ended
+
+
+def _problem(proxy: Proxy, recipe: ImageRecipe) -> ImageProblem:
+    return ImageProblem(ImageSettings(network=ImageNetwork(stem=8, widths=(8, 16)), recipe=recipe), proxy, CPU)
+
+
+def _evaluate(proxy: Proxy, *jobs: Job, seconds: float | None = None, **recipe: Any) -> list[tuple[int, Evaluation]]:
+    problem = _problem(proxy, ImageRecipe(**({"epochs": 2, "batch": 64} | recipe)))
+    return list(TrainedEvaluator(problem, threads=1, candidate_seconds=seconds).evaluate(jobs))
 
 
 # Learning
 
 
 def test_digits_are_learnt_in_a_few_epochs(digits: tuple[DeviceImages, DeviceImages]) -> None:
-    told: list[tuple[int, float]] = []
+    told: list[Course] = []
     network = build(_digits_network(SMALL), seed=1)
-    recipe = Recipe(epochs=6, batch=32, learning_rate=0.01, **PLAIN)
-    training = Training(network, recipe, seed=1, classes=10, on_epoch=lambda *said: told.append(said))
+    recipe = ImageRecipe(epochs=6, batch=32, learning_rate=0.01, **PLAIN)
+    training = _Training(network, recipe, seed=1, classes=10)
     with repeatable(1):
-        trained = training.run(*digits)
-    assert trained.accuracy > 0.75, "guessing gets .1"
-    assert trained.accuracy == max(trained.curve)
-    assert len(trained.correct) == 200
-    assert sum(trained.correct) == round(trained.accuracy * 200)
-    assert told == list(enumerate(trained.curve, start=1))
-    assert (trained.ended, len(trained.curve)) == ("all epochs", 6)
-    assert (training.images, training.validated) == (6 * 500, 6 * 200)
+        trained = training.run(*digits, on_epoch=told.append)
+    accuracy, correct, curve, ended = _story(trained)
+    assert accuracy > 0.75, "guessing gets .1"
+    assert accuracy == max(curve)
+    assert correct is not None
+    assert len(correct) == 200
+    assert sum(correct) == round(accuracy * 200)
+    assert [course.curve for course in told] == [curve[:epoch] for epoch in range(1, 7)]
+    assert (ended, len(curve)) == ("all epochs", 6)
+    assert (training.learner.seen, training.learner.validated) == (6 * 500, 6 * 200)
 
 
-def test_the_seed_decides_the_curve(digits: tuple[DeviceImages, DeviceImages]) -> None:
+def test_the_seed_decides_the_curve(proxy: Proxy) -> None:
     def measured(seed: int, **recipe: Any) -> Evaluation:
-        ((_, evaluation),) = _evaluate(digits, Job(SMALL, seed), **recipe)
+        ((_, evaluation),) = _evaluate(proxy, Job(SMALL, seed), **recipe)
         return evaluation
 
     for recipe in ({}, {"augment": True}):
@@ -117,7 +157,7 @@ def test_weights_are_equal_bit_by_bit_after_equal_trainings(digits: tuple[Device
     for seed in (1, 1, 2):
         network = build(_digits_network(SMALL), seed=1)
         with repeatable(1):
-            Training(network, Recipe(epochs=1, batch=64, **PLAIN), seed=seed, classes=10).run(*digits)
+            _Training(network, ImageRecipe(epochs=1, batch=64, **PLAIN), seed=seed, classes=10).run(*digits)
         finals.append(network.state_dict())
     assert all(torch.equal(finals[0][name], finals[1][name]) for name in finals[0])
     assert not torch.equal(finals[0]["stem.conv.weight"], finals[2]["stem.conv.weight"]), "other batches, other weights"
@@ -127,9 +167,7 @@ def test_the_best_epoch_is_kept() -> None:
     """The two logits start at 0 and 1; training on class 0 turns the opinion round, and validation is of class 1."""
     training = _opinionated({"learning_rate": 0.4, "epochs": 4}, 0.0, 1.0)
     trained = training.run(_grey([0] * 10), _grey([1, 1, 1, 0]))
-    assert trained.curve == (0.75, 0.25, 0.25, 0.25)
-    assert trained.accuracy == 0.75
-    assert trained.correct == (True, True, True, False)
+    assert _story(trained) == (0.75, (True, True, True, False), (0.75, 0.25, 0.25, 0.25), "all epochs")
 
 
 # Early stops
@@ -137,7 +175,7 @@ def test_the_best_epoch_is_kept() -> None:
 
 def test_patience_counts_epochs_without_a_new_best() -> None:
     trained = _opinionated({"patience": 2, "epochs": 9}, 1.0, 0.0).run(_grey([0] * 10), _grey([0, 1]))
-    assert trained == Trained(0.5, (True, False), (0.5, 0.5, 0.5), "no better for 2 epochs")
+    assert _story(trained) == (0.5, (True, False), (0.5, 0.5, 0.5), "no better for 2 epochs")
 
 
 def test_an_accuracy_below_the_floor_ends_a_candidate_at_that_epoch_only() -> None:
@@ -167,10 +205,10 @@ def test_of_many_classes_twice_chance_is_enough() -> None:
 def test_a_good_training_accuracy_ends_the_epoch_and_not_the_training() -> None:
     training = _opinionated({"stop_accuracy": 0.98, "epochs": 3}, 1.0, 0.0)
     assert training.run(_grey([0] * 50), _grey([0])).ended == "all epochs"
-    assert training.images == 3 * 10, "one batch of ten an epoch"
+    assert training.learner.seen == 3 * 10, "one batch of ten an epoch"
     never = _opinionated({"stop_accuracy": 0.98, "epochs": 3}, 1.0, 0.0)
     never.run(_grey([1] * 50), _grey([0]))
-    assert never.images == 3 * 50
+    assert never.learner.seen == 3 * 50
 
 
 def test_overfitting_ends_a_candidate() -> None:
@@ -183,35 +221,33 @@ def test_overfitting_ends_a_candidate() -> None:
 
 
 def _ticks(*, step: float = 1.0) -> Callable[[], float]:
-    """A clock that is asked twice a batch and goes on by `step` each time, from 0."""
+    """A clock that is asked twice before every batch, and before an epoch's end; each time `step` later, from 0."""
     times: Iterator[float] = (step * tick for tick in counting())
     return lambda: next(times)
 
 
 def test_a_candidates_time_is_up() -> None:
-    """Five batches an epoch, ten looks at the clock: time 25 is in the third epoch."""
-    clock = Clock(candidate=25, now=_ticks())
-    training = _opinionated({"epochs": 9}, 1.0, 0.0, clock=clock)
-    trained = training.run(_grey([0] * 50), _grey([0, 1]))
-    assert trained == Trained(0.5, (True, False), (0.5, 0.5), "time limit")
-    assert training.images == 2 * 50 + 3 * 10
+    """Five batches an epoch, twelve looks at the clock: time 31 is after the third batch of the third epoch."""
+    training = _opinionated({"epochs": 9}, 1.0, 0.0)
+    trained = training.run(_grey([0] * 50), _grey([0, 1]), clock=Clock(candidate=30, now=_ticks()))
+    assert _story(trained) == (0.5, (True, False), (0.5, 0.5), "time limit")
+    assert training.learner.seen == 2 * 50 + 3 * 10
 
 
 def test_without_a_finished_epoch_a_candidate_has_failed() -> None:
-    training = _opinionated({}, 1.0, 0.0, clock=Clock(candidate=5, now=_ticks()))
+    training = _opinionated({}, 1.0, 0.0)
     with pytest.raises(TrainingError, match="time limit for a candidate was reached before its first epoch was done"):
-        training.run(_grey([0] * 50), _grey([0]))
-    assert training.images == 30
+        training.run(_grey([0] * 50), _grey([0]), clock=Clock(candidate=5, now=_ticks()))
+    assert training.learner.seen == 30
 
 
 def test_the_deadline_of_the_search_drops_the_candidate() -> None:
-    training = _opinionated({"epochs": 9}, 1.0, 0.0, clock=Clock(search=25, now=_ticks()))
     with pytest.raises(DeadlineError):
-        training.run(_grey([0] * 50), _grey([0]))
+        _opinionated({"epochs": 9}, 1.0, 0.0).run(_grey([0] * 50), _grey([0]), clock=Clock(search=25, now=_ticks()))
 
 
-def test_after_the_deadline_nothing_more_is_yielded(digits: tuple[DeviceImages, DeviceImages]) -> None:
-    evaluator = TrainedEvaluator(_digits_network, *digits, fidelity=Fidelity(Recipe(epochs=1), threads=1))
+def test_after_the_deadline_nothing_more_is_yielded(proxy: Proxy) -> None:
+    evaluator = TrainedEvaluator(_problem(proxy, ImageRecipe(epochs=1)), threads=1)
     assert list(evaluator.evaluate([Job(SMALL, 1), Job(_cell((0, 1)), 1)], deadline=-math.inf)) == []
 
 
@@ -225,11 +261,11 @@ def _failed(evaluation: Evaluation) -> str:
     return evaluation.reason
 
 
-def test_nan_and_divergence_are_failures_with_their_reasons(digits: tuple[DeviceImages, DeviceImages]) -> None:
-    ((_, nan),) = _evaluate(digits, Job(SMALL, 1), learning_rate=1e30)
+def test_nan_and_divergence_are_failures_with_their_reasons(proxy: Proxy) -> None:
+    ((_, nan),) = _evaluate(proxy, Job(SMALL, 1), learning_rate=1e30)
     assert _failed(nan) == "the training loss became nan in epoch 1, batch 2"
-    assert nan.spent.images == 72, "500 images in seven batches, the first three of them one larger"
-    ((_, diverged),) = _evaluate(digits, Job(SMALL, 1), learning_rate=1e3, batch=16)
+    assert nan.spent.samples == 2 * 72, "500 images in seven batches, the first three of them one larger"
+    ((_, diverged),) = _evaluate(proxy, Job(SMALL, 1), learning_rate=1e3, batch=16)
     assert _failed(diverged).startswith("diverged: mean training loss ")
     assert _failed(diverged).endswith(" in epoch 1")
 
@@ -243,29 +279,28 @@ def test_a_mean_loss_above_ten_times_guessing_is_a_divergence() -> None:
 
 def test_a_network_that_says_nan_after_its_last_step_has_failed() -> None:
     network = build(_digits_network(SMALL), seed=0)
-    training = Training(network, Recipe(learning_rate=1e30, epochs=1, batch=64, **PLAIN), seed=0, classes=10)
+    training = _Training(network, ImageRecipe(learning_rate=1e30, epochs=1, batch=64, **PLAIN), seed=0, classes=10)
     noise = np.random.default_rng(0).integers(0, 256, (64, 1, 8, 8), dtype=np.uint8)
     images = DeviceImages(noise, np.arange(64, dtype=np.int64) % 10, Normalisation.of(noise), CPU)
     with pytest.raises(TrainingError, match="nan"):
         training.run(images, images)
 
 
-def test_without_memory_a_candidate_fails_and_the_next_one_is_trained(
-    digits: tuple[DeviceImages, DeviceImages],
-) -> None:
+def test_without_memory_a_candidate_fails_and_the_next_one_is_trained(proxy: Proxy) -> None:
     """The first kernel of the wide network would take 40 PB, more than addresses can name: nothing is allocated."""
     wide = _cell((0, 1))
 
-    def network(cell: Cell) -> Architecture:
-        small = _digits_network(cell).to_json()
-        absurd = {"input": [2**25, 8, 8], "stem": {"channels": 2**25, "stride": 1}}
-        return Architecture.from_json(small | (absurd if cell == wide else {}))
+    class Absurd(ImageProblem):
+        def architecture(self, cell: Cell) -> ConvArchitecture:
+            small = super().architecture(cell).to_json()
+            absurd = {"input": [2**25, 8, 8], "stem": {"channels": 2**25, "stride": 1}}
+            return ConvArchitecture.from_json(small | (absurd if cell == wide else {}))
 
-    evaluator = TrainedEvaluator(network, *digits, fidelity=Fidelity(Recipe(epochs=1), threads=1))
+    evaluator = TrainedEvaluator(Absurd(ImageSettings(recipe=ImageRecipe(epochs=1)), proxy, CPU), threads=1)
     (first, failed), (second, trained) = evaluator.evaluate([Job(wide, 1), Job(SMALL, 1)])
     assert (first, second) == (0, 1)
     assert _failed(failed).startswith("out of memory: ")
-    assert (failed.spent.images, failed.spent.training_macs) == (0, 0)
+    assert (failed.spent.samples, failed.spent.training_macs) == (0, 0)
     assert trained.performance is not None
 
 
@@ -276,18 +311,18 @@ def test_only_memory_is_taken_for_memory() -> None:
         out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
 
 
-def test_a_candidates_time_limit_reaches_the_training(digits: tuple[DeviceImages, DeviceImages]) -> None:
-    ((_, evaluation),) = _evaluate(digits, Job(SMALL, 1), seconds=1e-9)
+def test_a_candidates_time_limit_reaches_the_training(proxy: Proxy) -> None:
+    ((_, evaluation),) = _evaluate(proxy, Job(SMALL, 1), seconds=1e-9)
     assert "time limit" in _failed(evaluation)
 
 
 # What is recorded
 
 
-def test_an_evaluation_by_hand(digits: tuple[DeviceImages, DeviceImages]) -> None:
+def test_an_evaluation_by_hand(proxy: Proxy) -> None:
     said: list[tuple[Cell, int, float]] = []
-    fidelity = Fidelity(Recipe(epochs=3, batch=64, **PLAIN), threads=1)
-    evaluator = TrainedEvaluator(_digits_network, *digits, fidelity=fidelity, on_epoch=lambda *all_: said.append(all_))
+    problem = _problem(proxy, ImageRecipe(epochs=3, batch=64, **PLAIN))
+    evaluator = TrainedEvaluator(problem, threads=1, on_epoch=lambda *all_: said.append(all_))
     jobs = [Job(SMALL, 11), Job(_cell(), 12)]
     for (position, evaluation), job in zip(evaluator.evaluate(jobs), jobs, strict=True):
         cost = count(_digits_network(job.cell))
@@ -295,11 +330,13 @@ def test_an_evaluation_by_hand(digits: tuple[DeviceImages, DeviceImages]) -> Non
         assert evaluation.resources == evaluator.resources(job.cell)
         assert (evaluation.resources.macs, evaluation.resources.params) == (cost.macs, cost.params)
         assert evaluation.resources.memory == cost.peak_activation_bytes
+        assert evaluation.resources.cell_params == cost.cell_params
         assert evaluation.fidelity == "3 epochs × 500 images"
         assert evaluation.performance == max(evaluation.curve)
         assert evaluation.correct is not None
+        assert evaluation.parts is None
         assert sum(evaluation.correct) == round(max(evaluation.curve) * 200)
-        assert evaluation.spent.images == 3 * 500
+        assert evaluation.spent.samples == 3 * 500
         assert evaluation.spent.training_macs == cost.macs * (3 * 1_500 + 600)
         assert evaluation.spent.seconds > 0
         assert [told[1:] for told in said if told[0] == job.cell] == list(enumerate(evaluation.curve, start=1))
@@ -317,7 +354,7 @@ def test_an_epoch_shows_every_image_once(images: int, batch: int, epochs: int) -
     seen: list[float] = []
     pixels = np.arange(images, dtype=np.uint8).reshape(-1, 1, 1, 1)
     data = DeviceImages(pixels, np.zeros(images, dtype=np.int64), Normalisation((0.0,), (1 / 255,)), CPU)
-    Training(Seen(0.0, 0.0), Recipe(epochs=epochs, batch=batch, **PLAIN), seed=2, classes=2).run(data, data)
+    _Training(Seen(0.0, 0.0), ImageRecipe(epochs=epochs, batch=batch, **PLAIN), seed=2, classes=2).run(data, data)
     shown = [seen[start : start + images] for start in range(0, len(seen), images)]
     assert len(shown) == epochs
     for order in shown:
@@ -331,11 +368,13 @@ def test_an_epoch_shows_every_image_once(images: int, batch: int, epochs: int) -
 def test_l2_by_the_role_of_a_weight() -> None:
     """Strength · Σw² has the gradient 2 · strength · w, torch's weight_decay · w: hence the doubled figures."""
     network = build(
-        Architecture.from_json(_digits_network(_cell((0, 1), (0, 2))).to_json() | {"head": {"channels": 9}}), seed=0
+        ConvArchitecture.from_json(_digits_network(_cell((0, 1), (0, 2))).to_json() | {"head": {"channels": 9}}), seed=0
     )
-    training = Training(network, Recipe(), seed=0, classes=10)
+    training = _Training(network, ImageRecipe(), seed=0, classes=10)
     decay = {
-        parameter: group["weight_decay"] for group in training._optimiser.param_groups for parameter in group["params"]
+        parameter: group["weight_decay"]
+        for group in training.learner._optimiser.param_groups
+        for parameter in group["params"]
     }
     names = dict(network.named_parameters())
     assert len(decay) == len(names)
@@ -351,15 +390,20 @@ def test_l2_by_the_role_of_a_weight() -> None:
 
 def test_a_depthwise_kernel_of_a_single_channel_has_no_l2_either() -> None:
     network = build(proxy_architecture(_cell((0, 1)), shape=(1, 4, 4), stem=1, widths=(2,)), seed=0)
-    training = Training(network, Recipe(), seed=0, classes=10)
+    training = _Training(network, ImageRecipe(), seed=0, classes=10)
     kernel = network.get_parameter("cells.stage1_cell1.nodes.node1.depthwise.conv.weight")
-    (group,) = (g for g in training._optimiser.param_groups if any(kernel is parameter for parameter in g["params"]))
+    (group,) = (
+        g for g in training.learner._optimiser.param_groups if any(kernel is parameter for parameter in g["params"])
+    )
     assert group["weight_decay"] == 0.0
 
 
 def test_equal_strengths_make_one_group_and_zero_makes_none_decay() -> None:
     network = build(_digits_network(SMALL), seed=0)
-    for recipe, expected in ((Recipe(l2=1e-4, shortcut_l2=1e-4), {2e-4, 0.0}), (Recipe(l2=0, shortcut_l2=0), {0.0})):
-        groups = Training(network, recipe, seed=0, classes=10)._optimiser.param_groups
+    for recipe, expected in (
+        (ImageRecipe(l2=1e-4, shortcut_l2=1e-4), {2e-4, 0.0}),
+        (ImageRecipe(l2=0, shortcut_l2=0), {0.0}),
+    ):
+        groups = _Training(network, recipe, seed=0, classes=10).learner._optimiser.param_groups
         assert {group["weight_decay"] for group in groups} == expected
         assert len(groups) == len(expected)

@@ -23,11 +23,12 @@ from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError
 
-from autoshrink.architecture import Architecture, LanguageModel, language_model
+from autoshrink.architecture import Architecture, LanguageModel, first_problem, language_model
 from autoshrink.config import Overrides, TrainingSettings, merge, training_settings
 from autoshrink.cost import count, widest
-from autoshrink.data import EncodedText, Vocabulary, load_text_split
+from autoshrink.data import EncodedText, Vocabulary, load_text_split, open_text
 from autoshrink.errors import DataError, InputError, RunError
 from autoshrink.networks import build
 from autoshrink.results import pretty, write_text
@@ -111,7 +112,7 @@ class TrainingResult:
         return {
             "folder": str(self.folder),
             "model": str(self.folder / MODEL_FILE),
-            "perplexity": math.exp(-self.performance),
+            "perplexity": math.exp(min(-self.performance, 700.0)),
             "loss": -self.performance,
             "epoch": self.course.curve.index(self.performance) + 1,
             "epochs": len(self.course.curve),
@@ -165,18 +166,22 @@ def train(
     asked = _anchored(overrides or {})
     draft = training_settings(asked, width=architecture.width)
     device = choose_device(draft.device)
-    texts = _texts(draft, None, watcher.remark)
-    vocabulary = texts.train.vocabulary
-    architecture = _sized(architecture, len(vocabulary), width, params)
-    settings = training_settings(asked, width=architecture.width)
-    settings = settings.model_copy(update={"threads": settings.threads or torch.get_num_threads()})
     with _locked(folder):
         if (folder / STATE_FILE).exists() or (folder / MODEL_FILE).exists():
-            raise RunError(
-                f"{folder}: holds a training already; go on with `autoshrink resume {folder}` or choose another folder"
-            )
-        learner = _learner(architecture, settings, texts, device)
-        return _fit(_Job(folder, architecture, settings, texts, watcher), learner, Course())
+            begun = (folder / STATE_FILE).exists()
+            way_out = f"go on with `autoshrink resume {folder}` or choose" if begun else "choose"
+            raise RunError(f"{folder}: holds a {'training' if begun else 'model'} already; {way_out} another folder")
+        texts = _texts(draft, None, watcher.remark)
+        architecture = _sized(architecture, len(texts.train.vocabulary), width, params)
+        settings = training_settings(asked, width=architecture.width)
+        settings = settings.model_copy(update={"threads": settings.threads or torch.get_num_threads()})
+        learner, job = (
+            _learner(architecture, settings, texts, device),
+            _Job(folder, architecture, settings, texts, watcher),
+        )
+        # From here on the training can be resumed, also when it is stopped within its first epoch.
+        _save(job, learner, Course())
+        return _fit(job, learner, Course())
 
 
 def resume_training(folder: str | os.PathLike[str], *, watcher: TrainingWatcher | None = None) -> TrainingResult:
@@ -188,24 +193,24 @@ def resume_training(folder: str | os.PathLike[str], *, watcher: TrainingWatcher 
         RunError: the folder is in use or cannot be written.
     """
     watcher, folder = watcher or TrainingWatcher(), Path(folder)
+    if not (folder / STATE_FILE).exists():
+        raise InputError(f"{folder}: holds no training; `autoshrink train` begins one")
     with _locked(folder):
         tensors, facts = checkpoint.load(folder / STATE_FILE)
-        architecture = Architecture.from_json(facts["architecture"])
-        assert isinstance(architecture, LanguageModel)
-        settings = TrainingSettings.model_validate(facts["settings"])
-        curve = tuple(facts["curve"])
-        course = Course(curve, _best(curve), facts["ended"] or "all epochs")
-        if facts["ended"]:
+        state = _State.of(facts, folder / STATE_FILE)
+        architecture, settings = state.architecture, state.settings
+        course = Course(state.curve, _best(state.curve), state.ended)
+        if state.ended:
             watcher.remark(f"{folder} is finished: nothing to do")
-            return TrainingResult(folder, architecture, course, facts["tokens"])
+            return TrainingResult(folder, architecture, course, state.tokens)
         device = choose_device(settings.device)
-        texts = _texts(settings, Vocabulary.from_json(facts["vocabulary"]), watcher.remark)
-        if texts.fingerprint != facts["fingerprint"]:
+        texts = _texts(settings, state.vocabulary, watcher.remark)
+        if texts.fingerprint != state.fingerprint:
             raise DataError(
                 f"{settings.data.spec}: the text is not the one that {folder} began with; restore it, or train anew"
             )
         learner = _learner(architecture, settings, texts, device)
-        _restore(learner, tensors, facts, folder / STATE_FILE)
+        _restore(learner, tensors, state, folder / STATE_FILE)
         return _fit(_Job(folder, architecture, settings, texts, watcher), learner, course)
 
 
@@ -232,9 +237,11 @@ def evaluate(
         `<unk>`), ``split``, ``data``.
 
     Raises:
-        InputError: there is no model.
+        InputError: there is no model, or a number is out of range.
         DataError: the text cannot be used, or has no such split.
     """
+    if streams < 1:
+        raise InputError(f"streams {streams}: the text is cut into at least one")
     place = choose_device(device)
     model = load_model(Path(folder), device=place)
     trained_on = model.facts["data"]
@@ -285,6 +292,8 @@ def _anchored(overrides: Overrides) -> dict[str, Any]:
 
 def _texts(settings: TrainingSettings, vocabulary: Vocabulary | None, remark: Callable[[str], None]) -> _Texts:
     data = settings.data
+    prepared = open_text(data.spec, level=data.level, tokens=data.tokens).tokens == "spaces"
+    min_count = data.min_count or (1 if prepared else 2)
 
     def split(name: str, known: Vocabulary | None) -> EncodedText:
         return load_text_split(
@@ -294,7 +303,7 @@ def _texts(settings: TrainingSettings, vocabulary: Vocabulary | None, remark: Ca
             level=data.level,
             tokens=data.tokens,
             max_vocabulary=data.max_vocabulary,
-            min_count=data.min_count,
+            min_count=min_count,
         )
 
     train_text = split("train", vocabulary)
@@ -333,8 +342,9 @@ def _fit(job: _Job, learner: TextLearner, course: Course) -> TrainingResult:
         watcher.on_batch(len(learner.curve) + 1, done, learner.epoch_samples)
 
     def on_epoch(now: Course) -> None:
-        nonlocal began, done
-        _save(job, learner, now, ended=None)
+        nonlocal began, course, done
+        course = now
+        _save(job, learner, now)
         seconds, began, done = time.monotonic() - began, time.monotonic(), 0
         epoch = Epoch(
             number=len(now.curve),
@@ -353,15 +363,18 @@ def _fit(job: _Job, learner: TextLearner, course: Course) -> TrainingResult:
         with repeatable(settings.threads):
             course = fit(learner, stops, course=course, on_batch=on_batch, on_epoch=on_epoch)
     except TrainingError as error:
-        kept = f"; {job.folder} keeps the best epoch before" if learner.curve else ""
+        if not course.curve:
+            # Nothing is worth keeping, and the folder is free for another learning rate.
+            (job.folder / STATE_FILE).unlink(missing_ok=True)
+        kept = f"; {job.folder} keeps the best epoch before" if course.curve else ""
         raise RunError(f"{error}{kept}; try a lower --lr") from error
-    _save(job, learner, course, ended=course.ended)
+    _save(job, learner, course)
     return TrainingResult(job.folder, job.architecture, course, learner.epoch_samples)
 
 
-def _save(job: _Job, learner: TextLearner, course: Course, *, ended: str | None) -> None:
+def _save(job: _Job, learner: TextLearner, course: Course) -> None:
     """The model first, if the last epoch is the best: a process killed in between does that epoch again."""
-    if ended is None and course.curve.index(max(course.curve)) == len(course.curve) - 1:
+    if course.curve and course.ended != "all epochs" and course.curve.index(max(course.curve)) == len(course.curve) - 1:
         best = {"epoch": len(course.curve), "performance": course.curve[-1], "data": job.settings.to_json()["data"]}
         vocabulary = job.texts.train.vocabulary
         save_model(job.folder / MODEL_FILE, TrainedModel(job.architecture, learner.evaluated, vocabulary, best))
@@ -377,15 +390,48 @@ def _save(job: _Job, learner: TextLearner, course: Course, *, ended: str | None)
         "fingerprint": job.texts.fingerprint,
         "tokens": learner.epoch_samples,
         "curve": list(course.curve),
-        "ended": ended,
+        "ended": course.ended,
         "averaged": averaged,
     }
     checkpoint.save(job.folder / STATE_FILE, tensors, facts)
+    if not course.curve:
+        return
     perplexities = [round(math.exp(min(-value, 700.0)), 4) for value in course.curve]
-    write_text(job.folder / CURVE_FILE, pretty({"validation_perplexity": perplexities, "ended": ended}))
+    write_text(job.folder / CURVE_FILE, pretty({"validation_perplexity": perplexities, "ended": course.ended}))
 
 
-def _restore(learner: TextLearner, tensors: dict[str, torch.Tensor], facts: dict[str, Any], path: Path) -> None:
+class _State(BaseModel):
+    """What the state file says of its tensors, as `_save` writes it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
+
+    architecture: LanguageModel
+    vocabulary: Vocabulary
+    settings: TrainingSettings
+    fingerprint: list[str]
+    tokens: PositiveInt
+    curve: tuple[float, ...]
+    ended: str | None
+    averaged: NonNegativeInt
+
+    @classmethod
+    def of(cls, facts: dict[str, Any], path: Path) -> _State:
+        """From a file's facts; an InputError that names the file where they are damaged."""
+        try:
+            known = {
+                "architecture": LanguageModel.from_json(facts["architecture"]),
+                "vocabulary": Vocabulary.from_json(facts["vocabulary"]),
+            }
+            return cls.model_validate(facts | known)
+        except KeyError as error:
+            raise InputError(f"{path}: damaged: it says nothing of its {error.args[0]}") from error
+        except InputError as error:
+            raise InputError(f"{path}: damaged: {error}") from error
+        except ValidationError as error:
+            raise InputError(f"{path}: damaged: {first_problem(error)}") from error
+
+
+def _restore(learner: TextLearner, tensors: dict[str, torch.Tensor], state: _State, path: Path) -> None:
     average = {name.removeprefix(AVERAGE): tensor for name, tensor in tensors.items() if name.startswith(AVERAGE)}
     try:
         learner.network.load_state_dict({n: t for n, t in tensors.items() if not n.startswith(AVERAGE)})
@@ -393,10 +439,10 @@ def _restore(learner: TextLearner, tensors: dict[str, torch.Tensor], facts: dict
             learner.start_averaging()
             assert learner.average is not None, "averaging has just begun"
             learner.average.module.load_state_dict(average)
-            learner.average.n_averaged.fill_(facts["averaged"])
+            learner.average.n_averaged.fill_(state.averaged)
     except RuntimeError as error:
         raise InputError(f"{path}: damaged: its weights do not fit its architecture ({error})") from error
-    learner.curve = list(facts["curve"])
+    learner.curve = list(state.curve)
 
 
 def _best(curve: tuple[float, ...]) -> Validation | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from torch import Tensor
 from autoshrink.data import Vocabulary
 from autoshrink.errors import InputError
 from autoshrink.networks import LanguageNetwork
+from autoshrink.seeding import derive_seed
 from autoshrink.training.language_model import load_model
 
 
@@ -54,8 +56,8 @@ def generate(
     """
     if length < 1:
         raise InputError(f"length {length}: at least one token is written")
-    if temperature < 0:
-        raise InputError(f"temperature {temperature}: it is 0 (the likeliest token) or above")
+    if not 0 <= temperature < math.inf:
+        raise InputError(f"temperature {temperature}: it is 0 (the likeliest token) or above, and finite")
     if top_k is not None and top_k < 1:
         raise InputError(f"top_k {top_k}: at least one token is left to draw from")
     model = load_model(Path(folder))
@@ -64,7 +66,7 @@ def generate(
     ids = vocabulary.encode(tokens)
     unknown = [token for token, number in zip(tokens, ids, strict=True) if number == vocabulary.unknown]
     start = torch.from_numpy(ids.astype("int64"))
-    draw = torch.Generator().manual_seed(seed)
+    draw = torch.Generator().manual_seed(derive_seed(seed, "generate"))
     written = sample(
         model.network, vocabulary, start, length=length, temperature=temperature, top_k=top_k, generator=draw
     )
@@ -106,5 +108,6 @@ def _draw(logits: Tensor, temperature: float, top_k: int | None, generator: torc
     if top_k is not None and top_k < len(logits):
         least = logits.topk(top_k).values[-1]
         logits = logits.masked_fill(logits < least, -torch.inf)
-    chances = torch.softmax(logits / temperature, dim=0)
+    # The likeliest is 0 first, so that no temperature is too low to divide by.
+    chances = torch.softmax((logits - logits.max()).double() / temperature, dim=0)
     return int(torch.multinomial(chances, 1, generator=generator))

@@ -171,9 +171,10 @@ class Score:
         return self.of(evaluation.performance, evaluation.cell, evaluation.resources)
 
     def of(self, performance: float, cell: Cell, resources: Resources) -> float:
-        """S of a cell's performance at its cost; the resource is positive."""
+        """S of a cell's performance at its cost."""
         if self.formula == "paper":
-            return performance - self.penalty * math.log10(self.cost(resources) / 1e6)
+            # A cell that is its shortcut alone may have no parameters of its own: it counts as if it had one.
+            return performance - self.penalty * math.log10(max(1, self.cost(resources)) / 1e6)
         edges = len(cell.edges)
         if edges == 0 or -performance > OVERFLOW_NATS:
             return -math.inf

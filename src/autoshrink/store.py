@@ -148,9 +148,9 @@ class Store:
     def _claim(self) -> None:
         """Mark an older log as one of this version, since what is appended from now on is."""
         assert self._connection is not None, "the store is closed"
-        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-        if version != STORE_VERSION:
-            with _explained(self.folder):
+        with _explained(self.folder):
+            (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+            if version != STORE_VERSION:
                 self._connection.execute(f"PRAGMA user_version = {STORE_VERSION}")
 
     def _initialise(self, body: dict[str, Any]) -> None:

@@ -64,12 +64,12 @@ def show(
     if svg is not None:
         if cell is None:
             raise InputError(f"{target}: {_kind(found.kind)} has no cell to draw; leave --svg out")
-        write_text(svg, cell_svg(cell))
+        write_text(svg, cell_svg(cell, outputs=_outputs(found)))
     if as_json:
         print_json(found.to_json())
         return
     if cell is not None:
-        stdout.print(_picture(cell, found), markup=False)
+        stdout.print(cell_text(cell, outputs=_outputs(found)), markup=False)
     if isinstance(found, Architecture):
         _print_around(found)
         _print_cost(count(found), layers=False, of=found)
@@ -171,13 +171,9 @@ def _kind(kind: str) -> str:
     return f"{'an' if kind == 'lstm' else 'a'} {kind} architecture"
 
 
-def _picture(cell: Cell, found: Cell | Architecture) -> str:
-    """The cell as text, with the output that the architecture gives it."""
-    text = cell_text(cell)
-    if isinstance(found, RecurrentArchitecture):
-        leaves, outputs = (", ".join(map(str, nodes)) for nodes in (cell.leaves, found.plan().outputs))
-        text = text.replace(f"mean({leaves})", f"mean({outputs})")
-    return text
+def _outputs(found: Cell | Architecture) -> tuple[int, ...] | None:
+    """The nodes that make the cell's output where that is not for the cell to say."""
+    return found.plan().outputs if isinstance(found, RecurrentArchitecture) else None
 
 
 def _print_around(architecture: Architecture) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -69,7 +69,8 @@ def train(  # noqa: PLR0913 - one parameter an option
         ),
         assigned(settings or []),
     )
-    with resumable(output), training_watched() as watcher:
+    begun: list[Path] = []
+    with resumable(begun), training_watched(lambda: begun.append(output)) as watcher:
         from autoshrink.final import train as run_training  # noqa: PLC0415 - torch takes seconds to import
 
         result = run_training(
@@ -162,8 +163,11 @@ def print_training(result: TrainingResult, *, as_json: bool) -> None:
 
 
 @contextmanager
-def training_watched() -> Iterator[TrainingWatcher]:
-    """A watcher that writes a line an epoch, and a bar where standard error is a terminal."""
+def training_watched(on_begun: Callable[[], None] = lambda: None) -> Iterator[TrainingWatcher]:
+    """A watcher that writes a line an epoch, and a bar where standard error is a terminal.
+
+    `on_begun` is called once the folder holds something to go on with.
+    """
     from autoshrink.final import TrainingWatcher  # noqa: PLC0415 - torch takes seconds to import
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[what]}"), TimeRemainingColumn())
@@ -171,6 +175,7 @@ def training_watched() -> Iterator[TrainingWatcher]:
         task = bar.add_task("reading the text", total=None, what="")
 
         def on_start(architecture: LanguageModel, tokens: int, done: int) -> None:
+            on_begun()
             counted = count(architecture)
             going_on = f"; going on after epoch {done}" if done else ""
             stderr.print(

@@ -60,7 +60,7 @@ def settings_from_json(value: Mapping[str, Any]) -> SearchSettings:
 
 def _task(value: Mapping[str, Any]) -> _Task:
     name = value.get("task", "image")
-    if name not in _TASKS:
+    if not isinstance(name, str) or name not in _TASKS:
         raise InputError(f"task {name!r} is unknown; choose from {', '.join(_TASKS)}")
     return _TASKS[name]
 

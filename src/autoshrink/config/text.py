@@ -43,6 +43,9 @@ class TextNetwork(Section):
     """Embedding and hidden size n; 100 in the released code, 200 in the paper."""
     aggregate: Literal["mean", "sum"] = "mean"
     """What a node does with its inputs: mean (released code), or the paper's Eq. 3, a plain sum."""
+    initial_range: PositiveFloat | None = None
+    """Weights start from U(−r, r). None: .04·√(745/width), the released model's range at its width; the released search
+    has .04 at width 100, from which deep cells hardly start to learn (benchmarks/initial_range.py)."""
 
 
 class Dropout(Section):
@@ -124,17 +127,19 @@ PAPER: Overrides = {
         "max_vocabulary": None,
         "min_count": 1,
     },
+    "network": {"initial_range": 0.04},
     "recipe": {"validation_batch": 256, "overfit_ratio": 3.0},
 }
 """What the released search does otherwise: the first sentences and not random ones, a vocabulary that knows the
 validation text, K = 10, an end at four edges, its own score, an operation drawn for each node by itself, a seed for
-each candidate, and the highest recorded S named best."""
+each candidate, all its early stops, weights that start from ±.04 whatever the width, and the highest recorded S named
+best. Its embeddings start from pretrained vectors, which are not part of this project."""
 
 PYDOCS: Overrides = {
     "candidates": 3,
-    "data": {"sentences": 3000, "validation_sentences": 400, "max_vocabulary": 2000},
-    "network": {"width": 48},
-    "recipe": {"epochs": 5, "batch": 16, "learning_rate": 10.0},
+    "data": {"sentences": 1500, "validation_sentences": 400, "max_vocabulary": 2000},
+    "network": {"width": 40},
+    "recipe": {"epochs": 5, "batch": 8, "learning_rate": 10.0},
     "finalists": 3,
     "repeats": 2,
 }

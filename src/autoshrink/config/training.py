@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError
@@ -22,8 +23,9 @@ class CorpusData(DataSettings):
     level: Level = "word"
     tokens: Literal["auto", "spaces", "words"] = "auto"
     max_vocabulary: Annotated[int, Field(ge=3)] | None = None
-    min_count: PositiveInt = 2
-    """Words seen less often in the training text become `<unk>`."""
+    min_count: PositiveInt | None = None
+    """Words seen less often in the training text become `<unk>`. None: 2, so that `<unk>` is trained too; 1 where the
+    text is cut at spaces and has `<unk>` of its own, as published corpora do."""
 
 
 class TrainingSettings(Section):
@@ -50,8 +52,8 @@ def training_settings(overrides: Overrides, *, width: int) -> TrainingSettings:
     Raises:
         InputError: a setting is unknown or out of range; the message names it.
     """
-    given = overrides.get("recipe", {})
-    epochs = given.get("epochs", 40)
+    given = overrides.get("recipe")
+    epochs = given.get("epochs", 40) if isinstance(given, Mapping) else 40
     if not isinstance(epochs, int) or epochs < 1:
         raise InputError(f"setting recipe.epochs: a whole number above 0 is needed (got {epochs!r})")
     share = min(1.0, width / PUBLISHED_WIDTH)

@@ -34,6 +34,7 @@ def cell_svg(
     removed: Collection[Edge] = (),
     highlight: Edge | None = None,
     layout: Layout | None = None,
+    outputs: Collection[int] | None = None,
     standalone: bool = True,
     title: str | None = None,
 ) -> str:
@@ -44,16 +45,17 @@ def cell_svg(
         removed: edges to draw in red although the cell lacks them; `layout` must have them.
         highlight: one edge to draw strongly.
         layout: where things stand; without it the cell is arranged on its own.
+        outputs: the nodes that make the output, the leaves unless given; a given `layout` must have ways for them.
         standalone: a file of its own, with namespace and style; otherwise the page brings `CELL_STYLE`.
         title: what a screen reader says; without it the cell in words.
     """
-    layout = layout or arrange(cell)
+    layout = layout or arrange(cell, outputs=outputs)
     words = title or f"Cell with {count(len(cell.edges), 'edge')}: {cell}"
     return tag(
         "svg",
         tag("title", escape(words)),
         tag("style", CELL_STYLE) if standalone else "",
-        cell_marks(cell, layout, removed=removed, highlight=highlight),
+        cell_marks(cell, layout, removed=removed, highlight=highlight, outputs=outputs),
         xmlns="http://www.w3.org/2000/svg" if standalone else None,
         class_="as-cell",
         viewBox=f"0 0 {plain(layout.width)} {plain(layout.height)}",
@@ -63,9 +65,17 @@ def cell_svg(
     )
 
 
-def cell_marks(cell: Cell, layout: Layout, *, removed: Iterable[Edge] = (), highlight: Edge | None = None) -> str:
+def cell_marks(
+    cell: Cell,
+    layout: Layout,
+    *,
+    removed: Iterable[Edge] = (),
+    highlight: Edge | None = None,
+    outputs: Collection[int] | None = None,
+) -> str:
     """The inside of the picture, for an SVG that draws more than the cell; an ancestor has the class ``as-cell``."""
-    parts = [tag("path", class_="as-wire as-leaf", d=layout.outputs[leaf], data_leaf=leaf) for leaf in cell.leaves]
+    last = cell.leaves if outputs is None else outputs
+    parts = [tag("path", class_="as-wire as-leaf", d=layout.outputs[node], data_leaf=node) for node in last]
     if layout.shortcut:
         parts.append(tag("path", class_="as-wire as-shortcut", d=layout.shortcut))
     for edge in cell.edges:

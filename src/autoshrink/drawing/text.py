@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from autoshrink.cell import Cell
 
 
-def cell_text(cell: Cell) -> str:
+def cell_text(cell: Cell, *, outputs: Collection[int] | None = None) -> str:
     """The cell for a terminal: a row for every reachable node, and a lane down from it to the nodes that read it.
 
-    Every ● is an edge: the row's node reads the node whose lane it stands on. About 16 + 2 columns a node wide.
+    `outputs` are the nodes that make the output, the leaves unless given. Every ● is an edge: the row's node reads the
+    node whose lane it stands on. About 16 + 2 columns a node wide.
     """
     lanes = {node: lane for lane, node in enumerate(cell.reachable)}
     digits = len(str(cell.reachable[-1]))
@@ -17,7 +20,7 @@ def cell_text(cell: Cell) -> str:
     lines = [f"{node:>{digits}} {name:<{width}} {_text_row(cell, node, lanes)}" for node, name in names.items()]
     unused = len(cell.ops) - len(cell.reachable)
     lines.append("")
-    lines.append(_output_words(cell))
+    lines.append(_output_words(cell, cell.leaves if outputs is None else outputs))
     lines.append(f"{count(len(cell.edges), 'edge')}: ● reads from this lane" if cell.edges else "no edges: empty cell")
     if unused:
         lines.append(f"{count(unused, 'node')} out of use, left out")
@@ -39,11 +42,11 @@ def _text_row(cell: Cell, node: int, lanes: dict[int, int]) -> str:
     return "".join(parts) + ("┐" if cell.successors[node] else "→ leaf")
 
 
-def _output_words(cell: Cell) -> str:
-    leaves = ", ".join(map(str, cell.leaves))
+def _output_words(cell: Cell, outputs: Collection[int]) -> str:
+    nodes = ", ".join(map(str, outputs))
     if cell.kind == "recurrent":
-        return f"new hidden state h = mean({leaves})"
-    return f"output = concat({leaves}) + shortcut(0)"
+        return f"new hidden state h = mean({nodes})"
+    return f"output = concat({nodes}) + shortcut(0)"
 
 
 def node_word(cell: Cell, node: int) -> str:

@@ -16,17 +16,21 @@ __all__ = ["ConvNetwork", "LanguageNetwork", "Masks", "build"]
 @overload
 def build(architecture: ConvArchitecture, *, seed: int) -> ConvNetwork: ...
 @overload
-def build(architecture: LanguageModel, *, seed: int) -> LanguageNetwork: ...
+def build(architecture: LanguageModel, *, seed: int, initial_range: float | None = None) -> LanguageNetwork: ...
 @overload
 def build(architecture: Architecture, *, seed: int) -> nn.Module: ...
-def build(architecture: Architecture, *, seed: int) -> nn.Module:
-    """The network of an architecture, freshly initialised on the CPU; the same seed gives the same weights."""
+def build(architecture: Architecture, *, seed: int, initial_range: float | None = None) -> nn.Module:
+    """The network of an architecture, freshly initialised on the CPU; the same seed gives the same weights.
+
+    `initial_range` is for language models: the weights start from U(−initial_range, initial_range); None is a range
+    that suits the width.
+    """
     if isinstance(architecture, ConvArchitecture):
         network = ConvNetwork(architecture.plan())
         conv.initialise(network, seed)
         return network
     if isinstance(architecture, LanguageModel):
         model = LanguageNetwork(architecture)
-        recurrent.initialise(model, seed)
+        recurrent.initialise(model, seed, initial_range=initial_range)
         return model
     raise InputError(f"a {architecture.kind} architecture cannot be built by this version")

@@ -19,8 +19,8 @@ from autoshrink.networks.decoder import tied_cross_entropy, token_losses
 from autoshrink.networks.unrolled import Wiring, unroll
 from autoshrink.seeding import derive_seed
 
-INITIAL_RANGE = 0.04
-"""Embedding and cell start from U(−.04, .04) (released code)."""
+RELEASED_RANGE, RELEASED_WIDTH = 0.04, 745
+"""Embedding and cell of the released ShrinkRNN start from U(−.04, .04), at this width."""
 
 
 @dataclass(frozen=True)
@@ -170,17 +170,23 @@ def _name(edge: Edge) -> str:
     return f"{edge[0]}-{edge[1]}"
 
 
-def initialise(network: LanguageNetwork, seed: int) -> None:
-    """U(−.04, .04) for embedding and cell, zero for the decoder's bias, torch's own range ±1/√n for an LSTM or GRU.
+def initialise(network: LanguageNetwork, seed: int, *, initial_range: float | None = None) -> None:
+    """U(−r, r) for embedding and cell, zero for the decoder's bias, torch's own range ±1/√n for an LSTM or GRU.
+
+    r is `initial_range`, or .04·√(745/n): what the released model starts from at its width, with the same variance of a
+    product's result at every other. (The released search takes .04 at n = 100 too: there its deep cells hardly start
+    to learn, benchmarks/initial_range.py.)
 
     Each parameter has its own generator, named by the parameter: an edge that two candidates share starts from the same
     weights in both, and their comparison is paired as far as it can be.
     """
+    width = network.embedding.shape[1]
+    cell_range = initial_range or RELEASED_RANGE * (RELEASED_WIDTH / width) ** 0.5
     library = isinstance(network.core, LibraryCore)
     for name, parameter in network.named_parameters():
         if name == "decoder_bias":
             nn.init.zeros_(parameter)
             continue
         generator = torch.Generator().manual_seed(derive_seed(seed, "weights", name))
-        bound = parameter.shape[1] ** -0.5 if library and name != "embedding" and parameter.dim() > 1 else INITIAL_RANGE
+        bound = width**-0.5 if library and name != "embedding" else cell_range
         nn.init.uniform_(parameter, -bound, bound, generator=generator)

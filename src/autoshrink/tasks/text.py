@@ -75,7 +75,7 @@ class TextProblem:
     def learner(self, architecture: Architecture, seed: int) -> TextLearner:
         """A fresh network on the device."""
         assert isinstance(architecture, LanguageModel)
-        network = build(architecture, seed=seed).to(self.device)
+        network = build(architecture, seed=seed, initial_range=self._network.initial_range).to(self.device)
         return TextLearner(network, self._recipe, self._data, seed=seed)
 
 

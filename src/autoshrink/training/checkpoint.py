@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialise
 from torch import Tensor
 
 from autoshrink.errors import InputError, RunError
@@ -27,8 +27,10 @@ def save(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) ->
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     metadata = {"format": FORMAT} | {name: json.dumps(value) for name, value in facts.items()}
     try:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, draft, metadata)
-        with draft.open("rb") as file:
+        packed = serialise({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, metadata)
+        with draft.open("wb") as file:
+            file.write(packed)
+            file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
     except (OSError, SafetensorError) as error:

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 
-from autoshrink.architecture import Architecture, LanguageModel
+from autoshrink.architecture import Architecture, LanguageModel, first_problem
+from autoshrink.config import CorpusData
 from autoshrink.data import Vocabulary
 from autoshrink.errors import InputError
 from autoshrink.networks import LanguageNetwork, build
@@ -62,10 +64,13 @@ def load_model(folder: Path, *, device: torch.device | None = None) -> TrainedMo
     try:
         architecture = Architecture.from_json(facts.pop("architecture"))
         vocabulary = Vocabulary.from_json(facts.pop("vocabulary"))
+        CorpusData.model_validate(facts["data"])
     except KeyError as error:
         raise InputError(f"{path}: damaged: it says nothing of its {error.args[0]}") from error
     except InputError as error:
         raise InputError(f"{path}: damaged: {error}") from error
+    except ValidationError as error:
+        raise InputError(f"{path}: damaged: data, {first_problem(error)}") from error
     if not isinstance(architecture, LanguageModel):
         raise InputError(f"{path}: holds a {architecture.kind} network, and this needs a language model")
     network = build(architecture, seed=0)

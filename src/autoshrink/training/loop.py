@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 
@@ -99,12 +99,12 @@ class Course:
     Attributes:
         curve: performance after every epoch.
         best: the validation of the best epoch; None before the first.
-        ended: why it stopped.
+        ended: why it stopped; None while it goes on.
     """
 
     curve: tuple[float, ...] = ()
     best: Validation | None = None
-    ended: str = "all epochs"
+    ended: str | None = None
 
     def after(self, validation: Validation) -> Course:
         """With one epoch more."""
@@ -149,32 +149,29 @@ def fit(
     Args:
         learner: what is trained.
         stops: when to end.
-        course: an earlier part of the same training, to go on from.
+        course: an earlier part of the same training, to go on from; one that has ended is returned as it is.
         clock: time limits.
         on_batch: called after every training step.
-        on_epoch: called after every epoch with the course so far.
+        on_epoch: called after every epoch with the course so far, which says so where an early stop has ended it.
 
     Raises:
         TrainingError: the loss became NaN or diverged, or the candidate's time was up within the first epoch.
         DeadlineError: the search's deadline passed.
     """
     course, clock = course or Course(), clock or Clock()
-    ended = "all epochs"
-    while len(course.curve) < stops.epochs:
+    while course.ended is None and len(course.curve) < stops.epochs:
         epoch = len(course.curve)
         running_loss = _epoch(learner, stops, epoch, clock=clock, on_batch=on_batch)
         if running_loss is None:
-            ended = "time limit"
+            course = replace(course, ended="time limit")
             break
         validation = learner.validate()
         if not math.isfinite(validation.loss):
             raise TrainingError(f"the validation loss became {validation.loss} after epoch {epoch + 1}")
         course = course.after(validation)
+        # Known before anybody is told: a training that is killed after its last epoch does not go on with another.
+        course = replace(course, ended=_early_stop(stops, course, validation.loss, running_loss))
         on_epoch(course)
-        reason = _early_stop(stops, course, validation.loss, running_loss)
-        if reason is not None:
-            ended = reason
-            break
     if course.best is None:
         raise TrainingError("the time limit for a candidate was reached before its first epoch was done")
     if stops.worst is not None and course.best.performance < stops.worst:
@@ -182,7 +179,7 @@ def fit(
             f"learned nothing: the best validation loss is {course.best.loss:.3g}, that of guessing "
             f"{learner.guess_loss:.3g}"
         )
-    return Course(course.curve, course.best, ended)
+    return replace(course, ended=course.ended or "all epochs")
 
 
 def _epoch(

@@ -152,8 +152,9 @@ def measure(network: LanguageNetwork, streams: Streams, chunk: int) -> Validatio
         losses = network.token_losses(outputs, streams.targets[rows])
         if streams.counted is not None:
             losses = losses * streams.counted[rows]
-        sums.append(losses.double().sum(dim=0))
-    parts = torch.stack(sums).flatten().cpu()
+        # On the CPU, since Apple's MPS has no float64.
+        sums.append(losses.cpu().double().sum(dim=0))
+    parts = torch.stack(sums).flatten()
     loss = float(parts.sum()) / streams.tokens
     scaled = tuple((-parts * (len(parts) / streams.tokens)).tolist())
     return Validation(-loss, loss, parts=scaled)

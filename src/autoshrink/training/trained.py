@@ -122,6 +122,7 @@ class TrainedEvaluator:
             )
         best = outcome.best
         assert best is not None, "a finished course has a best epoch"
+        assert outcome.ended is not None, "and says why it ended"
         return Evaluation(
             job.cell,
             resources,
