@@ -104,3 +104,9 @@ def test_one_hopeless_value_does_not_stretch_an_axis() -> None:
 @given(st.lists(st.floats(0.9, 1.0), min_size=4, max_size=50))
 def test_the_upper_half_is_always_in_view(values: list[float]) -> None:
     assert set(charts.in_view(values)) >= set(sorted(values)[len(values) // 2 :])
+
+
+def test_a_value_below_the_axis_is_held_at_its_foot() -> None:
+    panel = Panel(Scale(0, 1, 0, 100), Scale(10, 20, 200, 100))
+    assert panel.held(15) == panel.y(15)
+    assert panel.held(-3) == panel.held(10) == panel.y(10) == 200

@@ -245,6 +245,16 @@ def test_a_finished_training_is_returned_as_it_is(whole: Path) -> None:
     assert before == {path.name: path.stat().st_mtime_ns for path in whole.iterdir() if path.name in before}
 
 
+def test_what_a_killed_process_was_writing_is_cleared_away(text: Path, tmp_path: Path) -> None:
+    with pytest.raises(Stopped):
+        train(zoo.get("gru"), asked(text), out=tmp_path, width=4, watcher=_stopping_after(1))
+    draft = tmp_path / f".{STATE_FILE}.4321"
+    draft.write_bytes(b"half of it")
+    resume_training(tmp_path)
+    assert not draft.exists()
+    assert load_model(tmp_path).architecture.kind == "gru"
+
+
 def test_resuming_works_from_another_folder(text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(text.parent)
     with pytest.raises(Stopped):

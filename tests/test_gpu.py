@@ -7,13 +7,15 @@ from sklearn.datasets import load_digits
 
 from autoshrink.architecture import ConvArchitecture, proxy_architecture
 from autoshrink.cell import Cell
-from autoshrink.config import ImageNetwork, ImageRecipe, ImageSettings
-from autoshrink.data import Proxy
+from autoshrink.config import ImageNetwork, ImageRecipe, ImageSettings, TextSettings, resolve
+from autoshrink.data import Proxy, load_text_proxy
 from autoshrink.data.images import LabelledImages
 from autoshrink.evaluation import Job
-from autoshrink.networks import build
+from autoshrink.networks import build, reference
+from autoshrink.networks.recurrent import RecurrentCell
 from autoshrink.score import Evaluation
 from autoshrink.tasks.image import ImageProblem
+from autoshrink.tasks.text import TextProblem
 from autoshrink.training.device import choose_device, choose_precision, describe, repeatable
 from autoshrink.training.image_learner import ImageLearner, image_stops
 from autoshrink.training.images import DeviceImages, Normalisation, augment
@@ -119,3 +121,44 @@ def test_auto_finds_the_device_and_its_precision() -> None:
     expected = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
     assert choose_precision("auto", device) == expected
     assert describe(device)["device_name"] == torch.cuda.get_device_name(device)
+
+
+@pytest.fixture(scope="module")
+def words() -> TextProblem:
+    settings = resolve(
+        {"task": "text", "data": {"sentences": 300}, "recipe": {"epochs": 2, "dropout": {"hidden": 0.2}}}
+    )
+    assert isinstance(settings, TextSettings)
+    proxy = load_text_proxy(
+        "pydocs", sentences=300, validation_sentences=60, max_vocabulary=500, min_count=2, sample="random", seed=0
+    )
+    return TextProblem(settings, proxy, torch.device("cuda"))
+
+
+RECURRENT = Cell("recurrent", ("input", "tanh", "relu", "sigmoid"), ((0, 1), (0, 2), (1, 2), (1, 3)))
+
+
+def test_the_same_seed_gives_the_same_language_model(words: TextProblem) -> None:
+    evaluator = TrainedEvaluator(words)
+    (_, first), (_, again), (_, other) = evaluator.evaluate([Job(RECURRENT, seed) for seed in (1, 1, 2)])
+    assert first.performance is not None
+    assert (first.curve, first.parts) == (again.curve, again.parts)
+    assert first.curve != other.curve
+    assert first.performance > -words.learner(words.architecture(RECURRENT), 0).guess_loss
+
+
+def test_the_recurrent_fast_path_equals_its_reference_on_the_device(words: TextProblem) -> None:
+    network = build(words.architecture(RECURRENT), seed=0).to("cuda")
+    core = network.core
+    assert isinstance(core, RecurrentCell)
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(7, 3, core.plan.width, generator=generator).to("cuda")
+    state = torch.randn(1, 3, core.plan.width, generator=generator).to("cuda")
+    fast = core(inputs, state)[0]
+    plain = reference.run(core.plan, inputs, state[0], input_weight=core.input_weight, edge_weights=core.edge_weights())
+    torch.testing.assert_close(fast, plain, rtol=1e-4, atol=1e-5)
+    parameters = list(core.parameters())
+    for ours, theirs in zip(
+        torch.autograd.grad(fast.sum(), parameters), torch.autograd.grad(plain.sum(), parameters), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)

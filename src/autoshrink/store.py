@@ -179,12 +179,13 @@ def read_events(folder: Path) -> Iterator[Event]:
         yield from _select(connection)
 
 
-def read_record(folder: Path) -> RunRecord:
+def read_record(folder: str | os.PathLike[str]) -> RunRecord:
     """What a run has found so far; works while another process searches.
 
     Raises:
         RunError: there is no run in the folder, or it cannot be read.
     """
+    folder = Path(folder)
     try:
         return replay(read_events(folder))
     except (ValueError, KeyError, InputError) as error:

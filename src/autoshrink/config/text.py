@@ -139,7 +139,7 @@ PYDOCS: Overrides = {
     "candidates": 3,
     "data": {"sentences": 1500, "validation_sentences": 400, "max_vocabulary": 2000},
     "network": {"width": 40},
-    "recipe": {"epochs": 5, "batch": 8, "learning_rate": 10.0},
+    "recipe": {"epochs": 4, "batch": 8, "learning_rate": 10.0, "drops": [1]},
     "finalists": 3,
     "repeats": 2,
 }

@@ -125,6 +125,10 @@ class Panel:
     x: Scale
     y: Scale
 
+    def held(self, value: float) -> float:
+        """The place of a value on the y axis; of one below the axis, its foot."""
+        return self.y(max(value, self.y.low))
+
     def rules(self, ticks: Iterable[float], write: Callable[[float], str]) -> str:
         """Horizontal rules with their values at the left."""
         left, right = min(self.x.start, self.x.end), max(self.x.start, self.x.end)

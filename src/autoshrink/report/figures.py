@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -132,12 +133,10 @@ def measured_again(record: RunRecord) -> list[Figures]:
 def track_marks(record: RunRecord, track: _Track, box: Box, again: list[Figures]) -> str:
     """One panel of the trajectory."""
     values = [track.of(record, one.evaluation) for one in record.candidates]
-    spans = [pair for one in again if (pair := track.again(one))]
-    ends = [mean + sign * (deviation or 0.0) for mean, deviation in spans for sign in (-1, 1)]
     chosen = record.chosen()
     joined = [(one, value) for one in chosen if (value := track.of(record, one.evaluation)) is not None]
-    known = [value for value in values if value is not None]
-    y = Scale.around(charts.in_view(known, [value for _, value in joined] + ends), box.bottom, box.top)
+    known = [value for value in values if value is not None] + _spans(track, again)
+    y = Scale.around(charts.in_view(known, _always(record, track)), box.bottom, box.top)
     # Room for the word above the best, and for failed candidates at the bottom.
     room = (y.high - y.low) * 0.12
     y = Scale(y.low - (room if track.quantity != "cost" else 0.0), y.high + room, box.bottom, box.top)
@@ -148,9 +147,9 @@ def track_marks(record: RunRecord, track: _Track, box: Box, again: list[Figures]
     tips = story.tips(record)
     marks = [_candidate_mark(record, panel, (one, value), keys, tips=tips) for one, value in ordered]
     split = len(marks) - len(keys)
-    path = [(panel.x(len(one.cell.edges)), panel.y(value)) for one, value in joined]
+    path = [(panel.x(len(one.cell.edges)), panel.held(value)) for one, value in joined]
     parts += [*marks[:split], charts.polyline(path, "trail"), *marks[split:]]
-    parts += [_again_mark(panel, track, one) for one in again]
+    parts += [_again_mark(panel, track, panel.x(len(one.cell.edges)), one) for one in again]
     parts += _landmarks(record, track, panel)
     return "".join(parts)
 
@@ -174,13 +173,32 @@ def _dot(panel: Panel, place: tuple[float, float], kind: str, *, tip: str, key: 
     return charts.dot(x, panel.y(value), kind, tip=tip, radius=3.4 if "chosen" in kind else 2.4, key=key)
 
 
-def _again_mark(panel: Panel, track: _Track, figures: Figures) -> str:
+def _spans(track: _Track, again: Iterable[Figures]) -> list[float]:
+    """The ends of the error bars of what was measured again."""
+    pairs = [pair for one in again if (pair := track.again(one))]
+    return [mean + sign * (deviation or 0.0) for mean, deviation in pairs for sign in (-1, 1)]
+
+
+def _always(record: RunRecord, track: _Track) -> list[float]:
+    """What an axis never leaves out: the best and the starting cell, as recorded and as measured again."""
+    found = [one for one in (record.best(), record.complete()) if one is not None]
+    recorded = [value for one in found if (value := track.of(record, one.recorded)) is not None]
+    return recorded + _spans(track, found)
+
+
+def _again_mark(panel: Panel, track: _Track, x: float, figures: Figures) -> str:
+    """Mean and deviation over fresh seeds at an x, as far as the axis reaches."""
     pair = track.again(figures)
     if pair is None:
         return ""
-    x, (mean, deviation) = panel.x(len(figures.cell.edges)), pair
-    bar = "" if deviation is None else charts.error_bar(x, panel.y(mean - deviation), panel.y(mean + deviation))
-    return bar + charts.diamond(x, panel.y(mean), "again", tip=_again_tip(track.metric, figures))
+    mean, deviation = pair
+    tip = _again_tip(track.metric, figures)
+    bar = ""
+    if deviation is not None and mean + deviation > panel.y.low:
+        bar = charts.error_bar(x, panel.held(mean - deviation), panel.y(mean + deviation))
+    if mean < panel.y.low:
+        return bar + charts.wedge(x, panel.y.start, "again", tip=tip, key=figures.cell.key)
+    return bar + charts.diamond(x, panel.y(mean), "again", tip=tip)
 
 
 def _again_tip(metric: Metric, figures: Figures) -> str:
@@ -246,12 +264,7 @@ def front_marks(record: RunRecord, box: Box) -> str:
         at = (place(one.evaluation)[0], one.evaluation.performance or 0.0)
         parts.append(_dot(panel, at, _classes(record, one, keys), tip=tips[one.step, one.index], key=_key(one)))
     parts.append(charts.polyline(steps, "front"))
-    for figures in again:
-        x = panel.x(cost(record, figures.recorded.resources))
-        if figures.performance_sd is not None:
-            low, high = (panel.y(figures.performance + sign * figures.performance_sd) for sign in (-1, 1))
-            parts.append(charts.error_bar(x, low, high))
-        parts.append(charts.diamond(x, panel.y(figures.performance), "again", tip=_again_tip(track.metric, figures)))
+    parts += [_again_mark(panel, track, panel.x(cost(record, one.recorded.resources)), one) for one in again]
     for chosen, name in ((record.complete(), "start"), (record.best(), "best")):
         if chosen:
             parts.append(charts.dot(*place(chosen.recorded), f"ring {name}", radius=6.5))
@@ -263,17 +276,15 @@ def _front_panel(record: RunRecord, box: Box, usable: list[Candidate], again: li
     limit = _limit_value(record)
     shown = costs if limit is None or not costs or not 0.5 * min(costs) < limit < 2 * max(costs) else [*costs, limit]
     log = bool(shown) and max(shown) / min(shown) > LOG_RANGE
-    keys = {_key(one) for one in record.chosen()}
-    always = [one.evaluation.performance or 0.0 for one in usable if _key(one) in keys]
-    always += [one.performance + sign * (one.performance_sd or 0.0) for one in again for sign in (-1, 1)]
-    heights = charts.in_view([one.evaluation.performance or 0.0 for one in usable], always)
+    track = tracks(record)[1]
+    known = [one.evaluation.performance or 0.0 for one in usable] + _spans(track, again)
+    heights = charts.in_view(known, _always(record, track))
     x = Scale.around(shown, box.left, box.right, log=log)
     return Panel(x, Scale.around(heights, box.bottom, box.top))
 
 
 def _place(record: RunRecord, panel: Panel, evaluation: Evaluation) -> tuple[float, float]:
-    value = max(evaluation.performance or 0.0, panel.y.low)
-    return panel.x(cost(record, evaluation.resources)), panel.y(value)
+    return panel.x(cost(record, evaluation.resources)), panel.held(evaluation.performance or 0.0)
 
 
 def _limit_value(record: RunRecord) -> float | None:

@@ -19,7 +19,8 @@ LONG_SHARE = 0.95
 LENGTH_DEVIATION = 5.0
 SHORTEST = 5
 LONGER_BY = 20
-"""A chunk is at most this much longer than `bptt`: the released code's max_delta."""
+"""A drawn length is at most this much above `bptt`: the released code's max_delta. (The last chunk of a text may have a
+few steps more.)"""
 
 
 @dataclass(frozen=True)

@@ -1,49 +1,30 @@
-"""The final training of one architecture on a whole text, in a folder, resumable, and what its model is worth.
-
-A folder holds:
-
-- ``model.safetensors``: the weights of the best epoch so far, with architecture and vocabulary;
-- ``training.safetensors``: where the training stands: weights after the last epoch, their average, settings, curve;
-- ``curve.json``: validation perplexity after every epoch, for people and scripts.
-
-An epoch is random from (seed, epoch) alone, and SGD without momentum keeps no state but the weights, so a training that
-was killed goes on from its last finished epoch and ends with the same figures as an undisturbed one.
-"""
+"""The final training of one architecture on a whole text, in a folder, resumable."""
 
 from __future__ import annotations
 
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError
 
-from autoshrink.architecture import Architecture, LanguageModel, first_problem, language_model
+from autoshrink.architecture import Architecture, LanguageModel, language_model
 from autoshrink.config import Overrides, TrainingSettings, merge, training_settings
 from autoshrink.cost import count, widest
 from autoshrink.data import EncodedText, Vocabulary, load_text_split, open_text
 from autoshrink.errors import DataError, InputError, RunError
+from autoshrink.final.folder import STATE_FILE, Job, State, Texts, locked, restore, save
 from autoshrink.networks import build
-from autoshrink.results import pretty, write_text
 from autoshrink.training import checkpoint
 from autoshrink.training.device import choose_device, repeatable
-from autoshrink.training.language_model import MODEL_FILE, TrainedModel, load_model, save_model
+from autoshrink.training.language_model import MODEL_FILE
 from autoshrink.training.loop import Batch, Course, TrainingError, Validation, fit
 from autoshrink.training.text import Streams
-from autoshrink.training.text_learner import TextLearner, measure, text_stops
-
-STATE_FILE = "training.safetensors"
-CURVE_FILE = "curve.json"
-LOCK_FILE = "training.lock"
-AVERAGE = "average."
-"""Before the names of averaged weights in the state file."""
+from autoshrink.training.text_learner import TextLearner, text_stops
 
 
 @dataclass(frozen=True)
@@ -124,16 +105,6 @@ class TrainingResult:
         }
 
 
-@dataclass(frozen=True)
-class _Texts:
-    train: EncodedText
-    validation: EncodedText
-
-    @property
-    def fingerprint(self) -> list[str]:
-        return [self.train.fingerprint, self.validation.fingerprint]
-
-
 def train(
     architecture: Architecture,
     overrides: Overrides | None = None,
@@ -166,7 +137,7 @@ def train(
     asked = _anchored(overrides or {})
     draft = training_settings(asked, width=architecture.width)
     device = choose_device(draft.device)
-    with _locked(folder):
+    with locked(folder):
         if (folder / STATE_FILE).exists() or (folder / MODEL_FILE).exists():
             begun = (folder / STATE_FILE).exists()
             way_out = f"go on with `autoshrink resume {folder}` or choose" if begun else "choose"
@@ -177,11 +148,11 @@ def train(
         settings = settings.model_copy(update={"threads": settings.threads or torch.get_num_threads()})
         learner, job = (
             _learner(architecture, settings, texts, device),
-            _Job(folder, architecture, settings, texts, watcher),
+            Job(folder, architecture, settings, texts),
         )
         # From here on the training can be resumed, also when it is stopped within its first epoch.
-        _save(job, learner, Course())
-        return _fit(job, learner, Course())
+        save(job, learner, Course())
+        return _fit(job, learner, Course(), watcher)
 
 
 def resume_training(folder: str | os.PathLike[str], *, watcher: TrainingWatcher | None = None) -> TrainingResult:
@@ -195,9 +166,9 @@ def resume_training(folder: str | os.PathLike[str], *, watcher: TrainingWatcher 
     watcher, folder = watcher or TrainingWatcher(), Path(folder)
     if not (folder / STATE_FILE).exists():
         raise InputError(f"{folder}: holds no training; `autoshrink train` begins one")
-    with _locked(folder):
+    with locked(folder):
         tensors, facts = checkpoint.load(folder / STATE_FILE)
-        state = _State.of(facts, folder / STATE_FILE)
+        state = State.of(facts, folder / STATE_FILE)
         architecture, settings = state.architecture, state.settings
         course = Course(state.curve, _best(state.curve), state.ended)
         if state.ended:
@@ -210,75 +181,8 @@ def resume_training(folder: str | os.PathLike[str], *, watcher: TrainingWatcher 
                 f"{settings.data.spec}: the text is not the one that {folder} began with; restore it, or train anew"
             )
         learner = _learner(architecture, settings, texts, device)
-        _restore(learner, tensors, state, folder / STATE_FILE)
-        return _fit(_Job(folder, architecture, settings, texts, watcher), learner, course)
-
-
-def evaluate(
-    folder: str | os.PathLike[str],
-    *,
-    data: str | None = None,
-    split: str = "test",
-    streams: int = 1,
-    device: str = "auto",
-) -> dict[str, Any]:
-    """Measure a trained language model on a whole split.
-
-    Args:
-        folder: of the training, or its model file.
-        data: the text; None is what it was trained on.
-        split: ``test``, ``validation`` or ``train``.
-        streams: pieces that the text is cut into and read side by side; more are faster, and each starts without
-            memory.
-        device: where to.
-
-    Returns:
-        ``perplexity``, ``loss`` (nats a token), ``bits_per_token``, ``tokens``, ``unknown`` (how many of them are
-        `<unk>`), ``split``, ``data``.
-
-    Raises:
-        InputError: there is no model, or a number is out of range.
-        DataError: the text cannot be used, or has no such split.
-    """
-    if streams < 1:
-        raise InputError(f"streams {streams}: the text is cut into at least one")
-    place = choose_device(device)
-    model = load_model(Path(folder), device=place)
-    trained_on = model.facts["data"]
-    spec = data or trained_on["spec"]
-    text = load_text_split(
-        spec,
-        split,
-        model.vocabulary,
-        level=model.vocabulary.level,
-        tokens=trained_on["tokens"],
-        max_vocabulary=None,
-        min_count=1,
-    )
-    cut = Streams.of(text.tokens, streams, end=model.vocabulary.end, device=place)
-    loss = measure(model.network, cut, EVALUATION_CHUNK).loss
-    return {
-        "perplexity": math.exp(min(loss, 700.0)),
-        "loss": loss,
-        "bits_per_token": loss / math.log(2),
-        "tokens": len(text.tokens),
-        "unknown": text.unknown,
-        "split": split,
-        "data": spec,
-    }
-
-
-EVALUATION_CHUNK = 256
-"""Steps between two moments at which losses are computed; the result does not depend on it."""
-
-
-@dataclass(frozen=True)
-class _Job:
-    folder: Path
-    architecture: LanguageModel
-    settings: TrainingSettings
-    texts: _Texts
-    watcher: TrainingWatcher
+        restore(learner, tensors, state, folder / STATE_FILE)
+        return _fit(Job(folder, architecture, settings, texts), learner, course, watcher)
 
 
 def _anchored(overrides: Overrides) -> dict[str, Any]:
@@ -290,7 +194,7 @@ def _anchored(overrides: Overrides) -> dict[str, Any]:
     return dict(overrides)
 
 
-def _texts(settings: TrainingSettings, vocabulary: Vocabulary | None, remark: Callable[[str], None]) -> _Texts:
+def _texts(settings: TrainingSettings, vocabulary: Vocabulary | None, remark: Callable[[str], None]) -> Texts:
     data = settings.data
     prepared = open_text(data.spec, level=data.level, tokens=data.tokens).tokens == "spaces"
     min_count = data.min_count or (1 if prepared else 2)
@@ -310,7 +214,7 @@ def _texts(settings: TrainingSettings, vocabulary: Vocabulary | None, remark: Ca
     validation = split("validation", train_text.vocabulary)
     for note in dict.fromkeys((*train_text.notes, *validation.notes)):
         remark(note)
-    return _Texts(train_text, validation)
+    return Texts(train_text, validation)
 
 
 def _sized(architecture: LanguageModel, vocabulary: int, width: int | None, params: int | None) -> LanguageModel:
@@ -321,7 +225,7 @@ def _sized(architecture: LanguageModel, vocabulary: int, width: int | None, para
 
 
 def _learner(
-    architecture: LanguageModel, settings: TrainingSettings, texts: _Texts, device: torch.device
+    architecture: LanguageModel, settings: TrainingSettings, texts: Texts, device: torch.device
 ) -> TextLearner:
     recipe, end = settings.recipe, texts.train.vocabulary.end
     data = (
@@ -331,8 +235,8 @@ def _learner(
     return TextLearner(build(architecture, seed=settings.seed).to(device), recipe, data, seed=settings.seed)
 
 
-def _fit(job: _Job, learner: TextLearner, course: Course) -> TrainingResult:
-    watcher, settings = job.watcher, job.settings
+def _fit(job: Job, learner: TextLearner, course: Course, watcher: TrainingWatcher) -> TrainingResult:
+    settings = job.settings
     began = time.monotonic()
     done = 0
 
@@ -344,7 +248,7 @@ def _fit(job: _Job, learner: TextLearner, course: Course) -> TrainingResult:
     def on_epoch(now: Course) -> None:
         nonlocal began, course, done
         course = now
-        _save(job, learner, now)
+        save(job, learner, now)
         seconds, began, done = time.monotonic() - began, time.monotonic(), 0
         epoch = Epoch(
             number=len(now.curve),
@@ -368,99 +272,9 @@ def _fit(job: _Job, learner: TextLearner, course: Course) -> TrainingResult:
             (job.folder / STATE_FILE).unlink(missing_ok=True)
         kept = f"; {job.folder} keeps the best epoch before" if course.curve else ""
         raise RunError(f"{error}{kept}; try a lower --lr") from error
-    _save(job, learner, course)
+    save(job, learner, course)
     return TrainingResult(job.folder, job.architecture, course, learner.epoch_samples)
-
-
-def _save(job: _Job, learner: TextLearner, course: Course) -> None:
-    """The model first, if the last epoch is the best: a process killed in between does that epoch again."""
-    if course.curve and course.ended != "all epochs" and course.curve.index(max(course.curve)) == len(course.curve) - 1:
-        best = {"epoch": len(course.curve), "performance": course.curve[-1], "data": job.settings.to_json()["data"]}
-        vocabulary = job.texts.train.vocabulary
-        save_model(job.folder / MODEL_FILE, TrainedModel(job.architecture, learner.evaluated, vocabulary, best))
-    tensors = dict(learner.network.state_dict())
-    averaged = 0
-    if learner.average is not None:
-        averaged = int(learner.average.n_averaged)
-        tensors |= {AVERAGE + name: tensor for name, tensor in learner.average.module.state_dict().items()}
-    facts = {
-        "architecture": job.architecture.to_json(),
-        "vocabulary": job.texts.train.vocabulary.to_json(),
-        "settings": job.settings.to_json(),
-        "fingerprint": job.texts.fingerprint,
-        "tokens": learner.epoch_samples,
-        "curve": list(course.curve),
-        "ended": course.ended,
-        "averaged": averaged,
-    }
-    checkpoint.save(job.folder / STATE_FILE, tensors, facts)
-    if not course.curve:
-        return
-    perplexities = [round(math.exp(min(-value, 700.0)), 4) for value in course.curve]
-    write_text(job.folder / CURVE_FILE, pretty({"validation_perplexity": perplexities, "ended": course.ended}))
-
-
-class _State(BaseModel):
-    """What the state file says of its tensors, as `_save` writes it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
-
-    architecture: LanguageModel
-    vocabulary: Vocabulary
-    settings: TrainingSettings
-    fingerprint: list[str]
-    tokens: PositiveInt
-    curve: tuple[float, ...]
-    ended: str | None
-    averaged: NonNegativeInt
-
-    @classmethod
-    def of(cls, facts: dict[str, Any], path: Path) -> _State:
-        """From a file's facts; an InputError that names the file where they are damaged."""
-        try:
-            known = {
-                "architecture": LanguageModel.from_json(facts["architecture"]),
-                "vocabulary": Vocabulary.from_json(facts["vocabulary"]),
-            }
-            return cls.model_validate(facts | known)
-        except KeyError as error:
-            raise InputError(f"{path}: damaged: it says nothing of its {error.args[0]}") from error
-        except InputError as error:
-            raise InputError(f"{path}: damaged: {error}") from error
-        except ValidationError as error:
-            raise InputError(f"{path}: damaged: {first_problem(error)}") from error
-
-
-def _restore(learner: TextLearner, tensors: dict[str, torch.Tensor], state: _State, path: Path) -> None:
-    average = {name.removeprefix(AVERAGE): tensor for name, tensor in tensors.items() if name.startswith(AVERAGE)}
-    try:
-        learner.network.load_state_dict({n: t for n, t in tensors.items() if not n.startswith(AVERAGE)})
-        if average:
-            learner.start_averaging()
-            assert learner.average is not None, "averaging has just begun"
-            learner.average.module.load_state_dict(average)
-            learner.average.n_averaged.fill_(state.averaged)
-    except RuntimeError as error:
-        raise InputError(f"{path}: damaged: its weights do not fit its architecture ({error})") from error
-    learner.curve = list(state.curve)
 
 
 def _best(curve: tuple[float, ...]) -> Validation | None:
     return Validation(max(curve), -max(curve)) if curve else None
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """One process a folder, which is made if need be."""
-    lock = FileLock(folder / LOCK_FILE)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise RunError(f"{folder}: another process is training here") from None
-    except OSError as error:
-        raise RunError(f"{folder}: cannot be written ({error.strerror or error})") from error
-    try:
-        yield
-    finally:
-        lock.release()

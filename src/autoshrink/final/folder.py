@@ -1,0 +1,148 @@
+"""The folder of a final training: its files, what is written after every epoch, and how it is read again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError
+
+from autoshrink.architecture import LanguageModel, first_problem
+from autoshrink.config import TrainingSettings
+from autoshrink.data import EncodedText, Vocabulary
+from autoshrink.errors import InputError, RunError
+from autoshrink.results import pretty, write_text
+from autoshrink.training import checkpoint
+from autoshrink.training.language_model import MODEL_FILE, TrainedModel, save_model
+from autoshrink.training.loop import Course
+from autoshrink.training.text_learner import TextLearner
+
+STATE_FILE = "training.safetensors"
+CURVE_FILE = "curve.json"
+LOCK_FILE = "training.lock"
+DRAFT_OF = ".safetensors"
+AVERAGE = "average."
+"""Before the names of averaged weights in the state file."""
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Training and validation text, encoded."""
+
+    train: EncodedText
+    validation: EncodedText
+
+    @property
+    def fingerprint(self) -> list[str]:
+        """What both are known by."""
+        return [self.train.fingerprint, self.validation.fingerprint]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training: where it lies, and everything that decides it."""
+
+    folder: Path
+    architecture: LanguageModel
+    settings: TrainingSettings
+    texts: Texts
+
+
+def save(job: Job, learner: TextLearner, course: Course) -> None:
+    """The model first, if the last epoch is the best: a process killed in between does that epoch again."""
+    if course.curve and course.ended != "all epochs" and course.curve.index(max(course.curve)) == len(course.curve) - 1:
+        best = {"epoch": len(course.curve), "performance": course.curve[-1], "data": job.settings.to_json()["data"]}
+        vocabulary = job.texts.train.vocabulary
+        save_model(job.folder / MODEL_FILE, TrainedModel(job.architecture, learner.evaluated, vocabulary, best))
+    tensors = dict(learner.network.state_dict())
+    averaged = 0
+    if learner.average is not None:
+        averaged = int(learner.average.n_averaged)
+        tensors |= {AVERAGE + name: tensor for name, tensor in learner.average.module.state_dict().items()}
+    facts = {
+        "architecture": job.architecture.to_json(),
+        "vocabulary": job.texts.train.vocabulary.to_json(),
+        "settings": job.settings.to_json(),
+        "fingerprint": job.texts.fingerprint,
+        "tokens": learner.epoch_samples,
+        "curve": list(course.curve),
+        "ended": course.ended,
+        "averaged": averaged,
+    }
+    checkpoint.save(job.folder / STATE_FILE, tensors, facts)
+    if not course.curve:
+        return
+    perplexities = [round(math.exp(min(-value, 700.0)), 4) for value in course.curve]
+    write_text(job.folder / CURVE_FILE, pretty({"validation_perplexity": perplexities, "ended": course.ended}))
+
+
+class State(BaseModel):
+    """What the state file says of its tensors, as `save` writes it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
+
+    architecture: LanguageModel
+    vocabulary: Vocabulary
+    settings: TrainingSettings
+    fingerprint: list[str]
+    tokens: PositiveInt
+    curve: tuple[float, ...]
+    ended: str | None
+    averaged: NonNegativeInt
+
+    @classmethod
+    def of(cls, facts: dict[str, Any], path: Path) -> State:
+        """From a file's facts; an InputError that names the file where they are damaged."""
+        try:
+            known = {
+                "architecture": LanguageModel.from_json(facts["architecture"]),
+                "vocabulary": Vocabulary.from_json(facts["vocabulary"]),
+            }
+            return cls.model_validate(facts | known)
+        except KeyError as error:
+            raise InputError(f"{path}: damaged: it says nothing of its {error.args[0]}") from error
+        except InputError as error:
+            raise InputError(f"{path}: damaged: {error}") from error
+        except ValidationError as error:
+            raise InputError(f"{path}: damaged: {first_problem(error)}") from error
+
+
+def restore(learner: TextLearner, tensors: dict[str, torch.Tensor], state: State, path: Path) -> None:
+    """Put a learner where the state file says; an InputError that names the file where its tensors do not fit."""
+    average = {name.removeprefix(AVERAGE): tensor for name, tensor in tensors.items() if name.startswith(AVERAGE)}
+    try:
+        learner.network.load_state_dict({n: t for n, t in tensors.items() if not n.startswith(AVERAGE)})
+        if average:
+            learner.start_averaging()
+            assert learner.average is not None, "averaging has just begun"
+            learner.average.module.load_state_dict(average)
+            learner.average.n_averaged.fill_(state.averaged)
+    except RuntimeError as error:
+        raise InputError(f"{path}: damaged: its weights do not fit its architecture ({error})") from error
+    learner.curve = list(state.curve)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """One process a folder, which is made if need be."""
+    lock = FileLock(folder / LOCK_FILE)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise RunError(f"{folder}: another process is training here") from None
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be written ({error.strerror or error})") from error
+    try:
+        # What a process that was killed in the middle of writing left behind; whoever has the lock writes alone.
+        for draft in folder.glob(f".*{DRAFT_OF}.*"):
+            draft.unlink(missing_ok=True)
+        yield
+    finally:
+        lock.release()
