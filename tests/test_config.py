@@ -18,6 +18,7 @@ from autoshrink.config import (
     resolve,
     settings_from_json,
 )
+from autoshrink.config.training import default_rate, training_settings
 from autoshrink.errors import InputError
 from autoshrink.score import Resources, Score
 
@@ -359,3 +360,17 @@ def test_the_first_broken_limit_is_named() -> None:
 
 def test_recipe_defaults_stand_alone() -> None:
     assert ImageRecipe() == _images({"data": {"spec": "anything"}}).recipe
+
+
+def test_a_final_training_starts_from_the_released_recipe_suited_to_the_model() -> None:
+    released = training_settings({}, width=745, params=23_000_700)
+    assert released.recipe.learning_rate == 20
+    assert released.recipe.dropout.input == released.recipe.dropout.output == 0.75
+    small = training_settings({"recipe": {"epochs": 20}}, width=64, params=24_119)
+    assert small.recipe.learning_rate == 6.6
+    assert small.recipe.dropout.input == pytest.approx(0.75 * 64 / 745, abs=1e-4)
+    assert small.recipe.drops == (4, 1)
+    assert training_settings({"recipe": {"learning_rate": 3.0}}, width=64, params=24_119).recipe.learning_rate == 3
+    assert default_rate(2000, 10**9) == 20, "never above the released rate"
+    rates = [default_rate(64, params) for params in (10**4, 10**5, 10**6)]
+    assert rates == sorted(rates)

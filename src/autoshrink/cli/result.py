@@ -86,9 +86,10 @@ def _next_for_text(record: RunRecord, folder: Path) -> list[_Command]:
     cell, width = _cell_file(folder), record.settings.to_json()["network"]["width"]
     sizes = f"--vocabulary {record.data['vocabulary']} --width {width}" if "vocabulary" in record.data else ""
     spec, trained = shlex.quote(record.settings.data.spec), shlex.quote(str(folder / "trained"))
+    level = " --level char" if record.data.get("level") == "char" else ""
     return [
         (f"autoshrink cost {cell} {sizes}".rstrip(), "what it costs, part by part"),
-        (f"autoshrink train {cell} --data {spec} -o {trained}", "train it in full"),
+        (f"autoshrink train {cell} --data {spec}{level} -o {trained}", "train it in full"),
     ]
 
 
@@ -138,6 +139,10 @@ def _verdict(record: RunRecord, best: Figures, start: Figures | None) -> str:
     settings, metric = record.settings, METRICS[record.settings.task]
     new, old = (settings.score.cost(one.recorded.resources) for one in (best, start))
     gained = metric.difference(best.performance, start.performance, fine=True)
-    seeds = f"mean of {len(best.repeats)} fresh seeds" if best.repeats else "one seed, as recorded in the search"
+    seeds = (
+        f"mean of {words.count(len(best.repeats), 'fresh seed')}"
+        if best.repeats
+        else "one seed, as recorded in the search"
+    )
     change = f"{words.change(new, old)} {words.RESOURCE[settings.resource]}, {metric.name} {gained} against it"
     return words.plain(f"{change} ({seeds}).")

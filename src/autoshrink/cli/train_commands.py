@@ -46,7 +46,9 @@ def train(  # noqa: PLR0913 - one parameter an option
     vocabulary: Annotated[int | None, typer.Option(help="Words, at most. Default: all seen twice.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Default: 40.")] = None,
     batch: Annotated[int | None, typer.Option(help="Streams of text side by side. Default: 64.")] = None,
-    learning_rate: Annotated[float | None, typer.Option("--lr", help="Of SGD. Default: 20.")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option("--lr", help="Of SGD. Default: 20, less for small models.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Decides everything random.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,

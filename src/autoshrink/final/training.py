@@ -135,7 +135,7 @@ def train(
             f"this version trains language models, not {architecture.kind} networks; give a recurrent architecture"
         )
     asked = _anchored(overrides or {})
-    draft = training_settings(asked, width=architecture.width)
+    draft = training_settings(asked, width=architecture.width, params=count(architecture).params)
     device = choose_device(draft.device)
     with locked(folder):
         if (folder / STATE_FILE).exists() or (folder / MODEL_FILE).exists():
@@ -144,7 +144,7 @@ def train(
             raise RunError(f"{folder}: holds a {'training' if begun else 'model'} already; {way_out} another folder")
         texts = _texts(draft, None, watcher.remark)
         architecture = _sized(architecture, len(texts.train.vocabulary), width, params)
-        settings = training_settings(asked, width=architecture.width)
+        settings = training_settings(asked, width=architecture.width, params=count(architecture).params)
         settings = settings.model_copy(update={"threads": settings.threads or torch.get_num_threads()})
         learner, job = (
             _learner(architecture, settings, texts, device),
