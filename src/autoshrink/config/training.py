@@ -48,7 +48,7 @@ def default_rate(width: int, params: int) -> float:
 
     Clipped SGD makes steps of one length whatever the model, so for small ones the released rate is chaotic
     (docs/LOG.md). The weights' norm at the start goes with √(params / width), and the rate with the root of that norm:
-    a rule that came within 2 % of the best perplexity of four rates tried, for models of 24 and 112 thousand parameters.
+    within 2 % of the best perplexity of four rates tried, for models of 24 and 112 thousand parameters.
     """
     norm = (params / PUBLISHED_PARAMS * PUBLISHED_WIDTH / width) ** 0.5
     return float(f"{PUBLISHED_RATE * min(1.0, norm) ** 0.5:.2g}")
