@@ -70,9 +70,8 @@ def generate(
     written = sample(
         model.network, vocabulary, start, length=length, temperature=temperature, top_k=top_k, generator=draw
     )
-    shown = vocabulary.encode(tokens).tolist() + written
-    text = vocabulary.decode(shown)
     before = vocabulary.decode(ids.tolist())
+    text = vocabulary.decode([*ids.tolist(), *written])
     continuation = text.removeprefix(before) if text.startswith(before) else vocabulary.decode(written)
     return Generated(text, continuation, tuple(dict.fromkeys(unknown)))
 
@@ -89,7 +88,6 @@ def sample(
     generator: torch.Generator,
 ) -> list[int]:
     """Ids of `length` tokens after the ids (n,) of a beginning; `<unk>` is never written."""
-    network.eval()
     begun = torch.cat([torch.tensor([vocabulary.end]), start])
     features, state = network.features(begun.unsqueeze(1), network.initial_state(1))
     written: list[int] = []

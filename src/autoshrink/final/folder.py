@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt
 
-from autoshrink.architecture import LanguageModel, first_problem
+from autoshrink.architecture import LanguageModel
 from autoshrink.config import TrainingSettings
 from autoshrink.data import EncodedText, Vocabulary
-from autoshrink.errors import InputError, RunError
+from autoshrink.errors import RunError
 from autoshrink.results import pretty, write_text
 from autoshrink.training import checkpoint
 from autoshrink.training.language_model import MODEL_FILE, TrainedModel, save_model
@@ -26,7 +26,6 @@ from autoshrink.training.text_learner import TextLearner
 STATE_FILE = "training.safetensors"
 CURVE_FILE = "curve.json"
 LOCK_FILE = "training.lock"
-DRAFT_OF = ".safetensors"
 AVERAGE = "average."
 """Before the names of averaged weights in the state file."""
 
@@ -54,12 +53,18 @@ class Job:
     texts: Texts
 
 
-def save(job: Job, learner: TextLearner, course: Course) -> None:
-    """The model first, if the last epoch is the best: a process killed in between does that epoch again."""
-    if course.curve and course.ended != "all epochs" and course.curve.index(max(course.curve)) == len(course.curve) - 1:
-        best = {"epoch": len(course.curve), "performance": course.curve[-1], "data": job.settings.to_json()["data"]}
-        vocabulary = job.texts.train.vocabulary
-        save_model(job.folder / MODEL_FILE, TrainedModel(job.architecture, learner.evaluated, vocabulary, best))
+def save_best(job: Job, learner: TextLearner, course: Course) -> None:
+    """Keep the weights of the epoch that was just measured.
+
+    To be called before `save_state`: a process that is killed in between does that epoch again.
+    """
+    best = {"epoch": len(course.curve), "performance": course.curve[-1], "data": job.settings.to_json()["data"]}
+    model = TrainedModel(job.architecture, learner.evaluated, job.texts.train.vocabulary, best)
+    save_model(job.folder / MODEL_FILE, model)
+
+
+def save_state(job: Job, learner: TextLearner, course: Course) -> None:
+    """Keep where the training stands, and its curve for people."""
     tensors = dict(learner.network.state_dict())
     averaged = 0
     if learner.average is not None:
@@ -83,7 +88,7 @@ def save(job: Job, learner: TextLearner, course: Course) -> None:
 
 
 class State(BaseModel):
-    """What the state file says of its tensors, as `save` writes it."""
+    """What the state file says of its tensors, as `save_state` writes it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
 
@@ -99,32 +104,23 @@ class State(BaseModel):
     @classmethod
     def of(cls, facts: dict[str, Any], path: Path) -> State:
         """From a file's facts; an InputError that names the file where they are damaged."""
-        try:
+        with checkpoint.understood(path):
             known = {
                 "architecture": LanguageModel.from_json(facts["architecture"]),
                 "vocabulary": Vocabulary.from_json(facts["vocabulary"]),
             }
             return cls.model_validate(facts | known)
-        except KeyError as error:
-            raise InputError(f"{path}: damaged: it says nothing of its {error.args[0]}") from error
-        except InputError as error:
-            raise InputError(f"{path}: damaged: {error}") from error
-        except ValidationError as error:
-            raise InputError(f"{path}: damaged: {first_problem(error)}") from error
 
 
 def restore(learner: TextLearner, tensors: dict[str, torch.Tensor], state: State, path: Path) -> None:
     """Put a learner where the state file says; an InputError that names the file where its tensors do not fit."""
     average = {name.removeprefix(AVERAGE): tensor for name, tensor in tensors.items() if name.startswith(AVERAGE)}
-    try:
-        learner.network.load_state_dict({n: t for n, t in tensors.items() if not n.startswith(AVERAGE)})
-        if average:
-            learner.start_averaging()
-            assert learner.average is not None, "averaging has just begun"
-            learner.average.module.load_state_dict(average)
-            learner.average.n_averaged.fill_(state.averaged)
-    except RuntimeError as error:
-        raise InputError(f"{path}: damaged: its weights do not fit its architecture ({error})") from error
+    checkpoint.fill(learner.network, {n: t for n, t in tensors.items() if not n.startswith(AVERAGE)}, path)
+    if average:
+        learner.start_averaging()
+        assert learner.average is not None, "averaging has just begun"
+        checkpoint.fill(learner.average.module, average, path)
+        learner.average.n_averaged.fill_(state.averaged)
     learner.curve = list(state.curve)
 
 
@@ -141,7 +137,7 @@ def locked(folder: Path) -> Iterator[None]:
         raise RunError(f"{folder}: cannot be written ({error.strerror or error})") from error
     try:
         # What a process that was killed in the middle of writing left behind; whoever has the lock writes alone.
-        for draft in folder.glob(f".*{DRAFT_OF}.*"):
+        for draft in folder.glob(".*.safetensors.*"):
             draft.unlink(missing_ok=True)
         yield
     finally:

@@ -17,7 +17,7 @@ from autoshrink.config import Overrides, TrainingSettings, merge, training_setti
 from autoshrink.cost import count, widest
 from autoshrink.data import EncodedText, Vocabulary, load_text_split, open_text
 from autoshrink.errors import DataError, InputError, RunError
-from autoshrink.final.folder import STATE_FILE, Job, State, Texts, locked, restore, save
+from autoshrink.final.folder import STATE_FILE, Job, State, Texts, locked, restore, save_best, save_state
 from autoshrink.networks import build
 from autoshrink.training import checkpoint
 from autoshrink.training.device import choose_device, repeatable
@@ -146,12 +146,9 @@ def train(
         architecture = _sized(architecture, len(texts.train.vocabulary), width, params)
         settings = training_settings(asked, width=architecture.width, params=count(architecture).params)
         settings = settings.model_copy(update={"threads": settings.threads or torch.get_num_threads()})
-        learner, job = (
-            _learner(architecture, settings, texts, device),
-            Job(folder, architecture, settings, texts),
-        )
+        learner, job = _learner(architecture, settings, texts, device), Job(folder, architecture, settings, texts)
         # From here on the training can be resumed, also when it is stopped within its first epoch.
-        save(job, learner, Course())
+        save_state(job, learner, Course())
         return _fit(job, learner, Course(), watcher)
 
 
@@ -248,7 +245,9 @@ def _fit(job: Job, learner: TextLearner, course: Course, watcher: TrainingWatche
     def on_epoch(now: Course) -> None:
         nonlocal began, course, done
         course = now
-        save(job, learner, now)
+        if now.curve.index(max(now.curve)) == len(now.curve) - 1:
+            save_best(job, learner, now)
+        save_state(job, learner, now)
         seconds, began, done = time.monotonic() - began, time.monotonic(), 0
         epoch = Epoch(
             number=len(now.curve),
@@ -272,7 +271,7 @@ def _fit(job: Job, learner: TextLearner, course: Course, watcher: TrainingWatche
             (job.folder / STATE_FILE).unlink(missing_ok=True)
         kept = f"; {job.folder} keeps the best epoch before" if course.curve else ""
         raise RunError(f"{error}{kept}; try a lower --lr") from error
-    save(job, learner, course)
+    save_state(job, learner, course)
     return TrainingResult(job.folder, job.architecture, course, learner.epoch_samples)
 
 

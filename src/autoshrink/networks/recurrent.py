@@ -115,7 +115,10 @@ class LibraryCore(nn.Module):
 
 
 class LanguageNetwork(nn.Module):
-    """Embedding (V, n), core, decoder with the embedding as its weight and a bias (V,) of its own."""
+    """Embedding (V, n), core, decoder with the embedding as its weight and a bias (V,) of its own.
+
+    Dropout is what `Masks` say, call by call: the module is the same in training and evaluation mode.
+    """
 
     def __init__(self, architecture: LanguageModel) -> None:
         super().__init__()

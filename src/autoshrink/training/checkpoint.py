@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
-from torch import Tensor
+from torch import Tensor, nn
 
+from autoshrink.architecture import first_problem
 from autoshrink.errors import InputError, RunError
 
 FORMAT = "autoshrink.checkpoint/1"
@@ -60,3 +62,28 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return tensors, {name: json.loads(text) for name, text in metadata.items() if name != "format"}
     except json.JSONDecodeError as error:
         raise InputError(f"{path}: damaged: what it says of its tensors is not JSON ({error})") from error
+
+
+@contextmanager
+def understood(path: Path) -> Iterator[None]:
+    """Around the reading of a checkpoint's facts: what is missing or out of range is the file's damage, by its name."""
+    try:
+        yield
+    except KeyError as error:
+        raise InputError(f"{path}: damaged: it says nothing of its {error.args[0]}") from error
+    except InputError as error:
+        raise InputError(f"{path}: damaged: {error}") from error
+    except ValidationError as error:
+        raise InputError(f"{path}: damaged: {first_problem(error)}") from error
+
+
+def fill(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Give a module a checkpoint's tensors.
+
+    Raises:
+        InputError: they are not the module's; the message names the file.
+    """
+    try:
+        module.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise InputError(f"{path}: damaged: its weights do not fit its architecture ({error})") from error

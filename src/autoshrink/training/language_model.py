@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 
-from autoshrink.architecture import Architecture, LanguageModel, first_problem
+from autoshrink.architecture import Architecture, LanguageModel
 from autoshrink.config import CorpusData
 from autoshrink.data import Vocabulary
 from autoshrink.errors import InputError
@@ -61,21 +60,12 @@ def load_model(folder: Path, *, device: torch.device | None = None) -> TrainedMo
     if not path.exists():
         raise InputError(f"{folder}: holds no {MODEL_FILE}; `autoshrink train` makes one")
     tensors, facts = checkpoint.load(path)
-    try:
+    with checkpoint.understood(path):
         architecture = Architecture.from_json(facts.pop("architecture"))
         vocabulary = Vocabulary.from_json(facts.pop("vocabulary"))
         CorpusData.model_validate(facts["data"])
-    except KeyError as error:
-        raise InputError(f"{path}: damaged: it says nothing of its {error.args[0]}") from error
-    except InputError as error:
-        raise InputError(f"{path}: damaged: {error}") from error
-    except ValidationError as error:
-        raise InputError(f"{path}: damaged: data, {first_problem(error)}") from error
     if not isinstance(architecture, LanguageModel):
         raise InputError(f"{path}: holds a {architecture.kind} network, and this needs a language model")
     network = build(architecture, seed=0)
-    try:
-        network.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise InputError(f"{path}: damaged: its weights do not fit its architecture ({error})") from error
+    checkpoint.fill(network, tensors, path)
     return TrainedModel(architecture, network.to(device or torch.device("cpu")), vocabulary, facts)

@@ -62,7 +62,6 @@ class TextLearner:
             self._recipe.epochs - epoch <= left for left in self._recipe.drops
         )
         state = self.network.initial_state(self._train.width)
-        self.network.train()
         start = 0
         for length in chunk_lengths(len(self._train), self._recipe, generator):
             stop = start + length
@@ -143,7 +142,6 @@ def measure(network: LanguageNetwork, streams: Streams, chunk: int) -> Validatio
 
     A part of the result is one chunk of one stream.
     """
-    network.eval()
     state = network.initial_state(streams.width)
     sums = []
     for start in range(0, len(streams), chunk):
