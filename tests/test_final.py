@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +24,7 @@ from autoshrink.errors import DataError, InputError, RunError
 from autoshrink.final import LOCK_FILE, STATE_FILE, Epoch, TrainingWatcher, resume_training, train
 from autoshrink.training import checkpoint
 from autoshrink.training.language_model import MODEL_FILE, load_model
-from text_fixtures import asked, assert_same, corpus, left
+from text_fixtures import asked, assert_same, corpus, deaths_until_done, left
 
 LANGUAGE_MODELS = [name for name in zoo.names() if isinstance(zoo.get(name), LanguageModel)]
 PAIR = recurrent_proxy(Cell("recurrent", ("input", "tanh", "relu"), ((0, 1), (0, 2), (1, 2))), vocabulary=2, width=6)
@@ -202,37 +200,30 @@ def test_stopped_at_an_early_stop_it_does_not_go_on(text: Path, tmp_path: Path) 
 
 
 KILLED = """
-import json, os, random, signal, sys, time
-import torch._dynamo  # an optimiser imports it, which takes seconds
 from autoshrink import resume_training, train
 from autoshrink.architecture import Architecture
 folder, settings, architecture = sys.argv[1], json.loads(sys.argv[2]), Architecture.from_json(json.loads(sys.argv[3]))
-rng, deaths = random.Random(0), 0
-while True:
-    child = os.fork()
-    if child == 0:
-        try:
-            begun = os.path.exists(folder + "/training.safetensors")
-            resume_training(folder) if begun else train(architecture, settings, out=folder)
-            os._exit(0)
-        finally:
-            os._exit(1)
-    time.sleep(rng.uniform(0, 0.03 * (deaths + 1)))
-    os.kill(child, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
-    if not os.WIFSIGNALED(status):
-        sys.exit(print(deaths) if status == 0 else 1)
-    deaths += 1
+patience = 0.03
+
+def attempt():
+    begun = os.path.exists(folder + "/training.safetensors")
+    resume_training(folder) if begun else train(architecture, settings, out=folder)
 """
-"""Children of one process, which has imported torch already, are killed at random times, until one comes through."""
 
 
 def test_killed_at_random_times_it_ends_the_same(whole: Path, text: Path, tmp_path: Path) -> None:
     arguments = (str(tmp_path / "model"), json.dumps(asked(text, **AVERAGED)), json.dumps(PAIR.to_json()))
-    command = [sys.executable, "-c", KILLED, *arguments]
-    deaths = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=120).stdout
-    assert int(deaths) > 0
+    assert deaths_until_done(KILLED, *arguments) > 0
     assert_same(tmp_path / "model", whole)
+
+
+def test_a_curve_that_was_not_written_is_made_from_the_state(text: Path, tmp_path: Path) -> None:
+    """As after a kill between the last save of the state and the curve's."""
+    train(zoo.get("gru"), asked(text), out=tmp_path, width=4)
+    curve = (tmp_path / "curve.json").read_text()
+    (tmp_path / "curve.json").unlink()
+    resume_training(tmp_path)
+    assert (tmp_path / "curve.json").read_text() == curve
 
 
 def test_a_finished_training_is_returned_as_it_is(whole: Path) -> None:

@@ -7,8 +7,6 @@ import json
 import math
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,7 @@ from autoshrink.record import RunRecord
 from autoshrink.results import summary
 from autoshrink.store import read_record
 from fakes import story
-from text_fixtures import corpus
+from text_fixtures import corpus, deaths_until_done
 
 SOURCE = Path(autoshrink.__file__).parent
 TINY: dict[str, Any] = {
@@ -178,13 +176,11 @@ def test_the_same_seed_is_the_same_search_and_another_is_not(whole: Path, text: 
 
 
 KILLED = """
-import json, os, pathlib, random, signal, sys, time, traceback
-import torch._dynamo  # an optimiser imports it, which takes seconds
 from autoshrink import resume, search
 from autoshrink.errors import RunError
 from autoshrink.store import read_record
 folder, settings = pathlib.Path(sys.argv[1]), json.loads(sys.argv[2])
-rng, deaths = random.Random(0), 0
+patience = 0.1
 
 def begun():
     try:
@@ -192,29 +188,13 @@ def begun():
     except RunError:
         return False
 
-while True:
-    child = os.fork()
-    if child == 0:
-        try:
-            resume(folder) if begun() else search(settings, run=folder)
-            os._exit(0)
-        except BaseException:
-            traceback.print_exc()
-        os._exit(1)
-    time.sleep(rng.uniform(0, 0.1 * (deaths + 1)))
-    os.kill(child, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
-    if not os.WIFSIGNALED(status):
-        sys.exit(print(deaths) if status == 0 else 1)
-    deaths += 1
+def attempt():
+    resume(folder) if begun() else search(settings, run=folder)
 """
-"""Children of one process, which has imported torch already, are killed at random times, until one comes through."""
 
 
 def test_killed_at_random_times_it_ends_the_same(whole: Path, text: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", KILLED, str(tmp_path / "run"), json.dumps(_on(text))]
-    deaths = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=200).stdout
-    assert int(deaths) > 0
+    assert deaths_until_done(KILLED, str(tmp_path / "run"), json.dumps(_on(text))) > 0
     assert story(tmp_path / "run") == story(whole)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -51,3 +53,33 @@ def assert_same(folder: Path, other: Path) -> None:
         assert tensors.keys() == wanted.keys()
         assert all(torch.equal(tensors[key], wanted[key]) for key in tensors), name
     assert (folder / "curve.json").read_text() == (other / "curve.json").read_text()
+
+
+UNTIL_DONE = """
+rng, deaths = random.Random(0), 0
+while True:
+    child = os.fork()
+    if child == 0:
+        try:
+            attempt()
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+        os._exit(1)
+    time.sleep(rng.uniform(0, patience * (deaths + 1)))
+    os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    if not os.WIFSIGNALED(status):
+        sys.exit(print(deaths) if status == 0 else 1)
+    deaths += 1
+"""
+"""The end of a program that has defined `attempt` and `patience` (seconds): children of one process, which has imported
+torch already, are killed at random times, until one comes through; prints how many died."""
+
+
+def deaths_until_done(program: str, *arguments: str) -> int:
+    """Run a program that ends in `UNTIL_DONE`; how many of its children were killed."""
+    imports = "import json, os, pathlib, random, signal, sys, time, traceback\n"
+    # An optimiser imports the second, which takes seconds: it should not do so in every child.
+    command = [sys.executable, "-c", f"{imports}import torch._dynamo\n{program}{UNTIL_DONE}", *arguments]
+    return int(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=200).stdout)

@@ -81,10 +81,14 @@ def save_state(job: Job, learner: TextLearner, course: Course) -> None:
         "averaged": averaged,
     }
     checkpoint.save(job.folder / STATE_FILE, tensors, facts)
-    if not course.curve:
-        return
+    if course.curve:
+        write_curve(job.folder, course)
+
+
+def write_curve(folder: Path, course: Course) -> None:
+    """The curve for people and scripts; made from the state, so that it can be made again."""
     perplexities = [round(math.exp(min(-value, 700.0)), 4) for value in course.curve]
-    write_text(job.folder / CURVE_FILE, pretty({"validation_perplexity": perplexities, "ended": course.ended}))
+    write_text(folder / CURVE_FILE, pretty({"validation_perplexity": perplexities, "ended": course.ended}))
 
 
 class State(BaseModel):

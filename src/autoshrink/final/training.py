@@ -17,7 +17,7 @@ from autoshrink.config import Overrides, TrainingSettings, merge, training_setti
 from autoshrink.cost import count, widest
 from autoshrink.data import EncodedText, Vocabulary, load_text_split, open_text
 from autoshrink.errors import DataError, InputError, RunError
-from autoshrink.final.folder import STATE_FILE, Job, State, Texts, locked, restore, save_best, save_state
+from autoshrink.final.folder import STATE_FILE, Job, State, Texts, locked, restore, save_best, save_state, write_curve
 from autoshrink.networks import build
 from autoshrink.training import checkpoint
 from autoshrink.training.device import choose_device, repeatable
@@ -169,6 +169,8 @@ def resume_training(folder: str | os.PathLike[str], *, watcher: TrainingWatcher 
         architecture, settings = state.architecture, state.settings
         course = Course(state.curve, _best(state.curve), state.ended)
         if state.ended:
+            # A process that was killed right after its last save may have left an older one.
+            write_curve(folder, course)
             watcher.remark(f"{folder} is finished: nothing to do")
             return TrainingResult(folder, architecture, course, state.tokens)
         device = choose_device(settings.device)
