@@ -47,8 +47,8 @@ def default_rate(width: int, params: int) -> float:
     """The learning rate for a language model: 20 for the released one, less for smaller ones.
 
     Clipped SGD makes steps of one length whatever the model, so for small ones the released rate is rough, and now and
-    then diverges. The weights' norm at the start goes with √(params / width), and the rate with the root of that norm: a
-    cautious rule of thumb; deep cells in short trainings do better at 20 (docs/LOG.md has the figures).
+    then diverges. The weights' norm at the start goes with √(params / width), and the rate with the root of that norm:
+    a cautious rule of thumb; deep cells in short trainings do better at 20 (docs/LOG.md has the figures).
     """
     norm = (params / PUBLISHED_PARAMS * PUBLISHED_WIDTH / width) ** 0.5
     return float(f"{PUBLISHED_RATE * min(1.0, norm) ** 0.5:.2g}")
