@@ -34,6 +34,8 @@ VALIDATION_IMAGES = 2500
 class FreeEvaluator:
     """Counts the real costs and makes the accuracy up."""
 
+    relative = joint = False
+
     def __init__(self) -> None:
         self._resources: dict[Cell, Resources] = {}
 

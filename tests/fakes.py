@@ -15,6 +15,8 @@ from autoshrink.config import SearchSettings, resolve
 from autoshrink.cost import count
 from autoshrink.evaluation import Job
 from autoshrink.priors import start_cell
+from autoshrink.record import replay
+from autoshrink.run import Loop
 from autoshrink.score import Evaluation, Resources, Spent
 from autoshrink.seeding import derive_seed
 from autoshrink.store import Store, opening, read_events
@@ -29,8 +31,11 @@ class FakeEvaluator:
     Convolutional cells get an accuracy and recurrent ones a −ln perplexity.
     """
 
-    def __init__(self, *, failing: frozenset[str] = frozenset()) -> None:
+    joint = False
+
+    def __init__(self, *, failing: frozenset[str] = frozenset(), relative: bool = False) -> None:
         self.jobs: list[Job] = []
+        self.relative = relative
         self._failing = failing
 
     def resources(self, cell: Cell) -> Resources:
@@ -58,9 +63,51 @@ class FakeEvaluator:
         return replace(value, performance=math.fsum(parts) / 20, parts=parts)
 
 
+class FakeRounds:
+    """Trainings from scratch that give what `FakeEvaluator` gives, whatever their length."""
+
+    def __init__(self) -> None:
+        self.jobs: list[Job] = []
+
+    def train(
+        self, jobs: Sequence[Job], *, epochs: float, deadline: float | None = None
+    ) -> Iterator[tuple[int, Evaluation]]:
+        self.jobs.extend(jobs)
+        for position, evaluation in FakeEvaluator().evaluate(jobs, deadline=deadline):
+            yield position, replace(evaluation, fidelity=f"fake, {epochs:g} epochs")
+
+
+class FakeRanking:
+    """A rank from the cell alone; it counts what it is asked for, and costs something."""
+
+    def __init__(self) -> None:
+        self.cells: list[Cell] = []
+        self._taken = 0
+
+    def __call__(self, cell: Cell) -> float:
+        self.cells.append(cell)
+        return random.Random(derive_seed(0, cell.key)).random()
+
+    def take_spent(self) -> Spent:
+        new, self._taken = len(self.cells) - self._taken, len(self.cells)
+        return Spent(2 * new, 100 * new, 0.01)
+
+
+def loop(store: Store, evaluator: FakeEvaluator | None = None) -> Loop:
+    """The run loop with stand-ins for everything that the run's settings ask for."""
+    settings = replay(store.events()).settings
+    return Loop(
+        store,
+        evaluator or FakeEvaluator(relative=settings.relative),
+        fresh=FakeEvaluator(),
+        rounds=FakeRounds(),
+        ranking=FakeRanking() if settings.filter == "zico" else None,
+    )
+
+
 def created(overrides: dict[str, Any]) -> tuple[SearchSettings, dict[str, Any]]:
     """Settings of a small run and the body of its first event."""
-    settings = resolve({"nodes": 4, "candidates": 3, "finalists": 2, "repeats": 2} | overrides)
+    settings = resolve({"nodes": 4, "candidates": 3, "finalists": 2, "repeats": 2, "evaluator": "trained"} | overrides)
     rng = random.Random(derive_seed(settings.seed, "start"))
     start = start_cell(
         settings.start, kind=TASKS[settings.task].kind, nodes=settings.nodes, rng=rng, draw=settings.draw

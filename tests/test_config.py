@@ -55,6 +55,21 @@ def _text(overrides: dict[str, Any]) -> TextSettings:
 # Defaults
 
 
+@pytest.mark.parametrize(
+    ("overrides", "evaluator"),
+    [
+        ({}, "trained"),
+        ({"task": "text"}, "trained"),
+        ({"data": {"spec": "photos"}}, "inherited"),
+        ({"task": "text", "data": {"spec": "ptb"}}, "inherited"),
+        ({"data": {"spec": "photos"}, "mode": "paper"}, "trained"),
+        ({"data": {"spec": "photos"}, "evaluator": "trained"}, "trained"),
+    ],
+)
+def test_only_small_data_and_the_paper_train_every_candidate(overrides: dict[str, Any], evaluator: str) -> None:
+    assert resolve(overrides).evaluator == evaluator
+
+
 def test_the_digits_need_no_settings() -> None:
     chosen = _images({})
     assert (chosen.task, chosen.mode, chosen.strategy, chosen.evaluator) == ("image", "sound", "autoshrink", "trained")
@@ -67,12 +82,12 @@ def test_the_digits_need_no_settings() -> None:
 
 def test_other_data_gets_the_papers_search_on_sound_footing() -> None:
     chosen = _images({"data": {"spec": "cifar10"}})
-    assert chosen == settings_from_json({"data": {"spec": "cifar10"}})
+    assert chosen == settings_from_json({"data": {"spec": "cifar10"}, "evaluator": "inherited", "finalists": 3})
     assert (chosen.nodes, chosen.candidates, chosen.penalty, chosen.resource) == (8, 10, 0.1, "macs")
     assert (chosen.draw, chosen.formula) == ("balanced", "paper")
     assert (chosen.network.stem, chosen.network.widths, chosen.network.activation) == (32, (16, 32, 64), "relu")
     assert (chosen.data.train_per_class, chosen.data.validation_per_class, chosen.data.replacement) == (500, 250, False)
-    assert (chosen.paired, chosen.reselect, chosen.finalists, chosen.repeats) == (True, True, 5, 3)
+    assert (chosen.paired, chosen.reselect, chosen.finalists, chosen.repeats) == (True, True, 3, 3)
     recipe = chosen.recipe
     assert (recipe.epochs, recipe.batch, recipe.learning_rate) == (20, 128, 4e-3)
     assert (recipe.l2, recipe.shortcut_l2, recipe.augment) == (1e-5, 4e-5, False)
@@ -266,7 +281,9 @@ def test_text_needs_no_settings_but_the_task() -> None:
 
 def test_other_text_gets_the_papers_search_on_sound_footing() -> None:
     chosen = _text({"data": {"spec": "ptb"}})
-    assert chosen == settings_from_json({"task": "text", "data": {"spec": "ptb"}})
+    assert chosen == settings_from_json(
+        {"task": "text", "data": {"spec": "ptb"}, "evaluator": "inherited", "finalists": 3}
+    )
     assert (chosen.nodes, chosen.candidates, chosen.resource, chosen.formula) == (6, 5, "cell_params", "paper")
     assert (chosen.draw, chosen.paired, chosen.reselect, chosen.stop.edges) == ("balanced", True, True, 0)
     data, network, recipe = chosen.data, chosen.network, chosen.recipe

@@ -14,7 +14,7 @@ import autoshrink
 ROOT = Path(autoshrink.__file__).parent
 
 LAYERS = [
-    {"errors", "seeding", "version"},
+    {"errors", "seeding", "version", "ranking"},
     {"cell"},
     {"priors", "architecture"},
     {"cost", "zoo", "score"},
@@ -22,7 +22,7 @@ LAYERS = [
     {"record", "strategies", "drawing", "data"},
     {"store", "watching", "words"},
     {"metrics"},
-    {"report", "training"},
+    {"report", "training", "finals"},
     {"results", "run", "progress", "tasks"},
     {"launch", "final", "generation"},
     {"cli"},

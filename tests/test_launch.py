@@ -113,7 +113,8 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     command = [sys.executable, "-m", "autoshrink", "search", "--run", str(folder), "--threads", "1"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    while not (folder / "run.sqlite").exists() or not read_record(folder).candidates:
+    wait_for_work(process, folder, 0)
+    while not read_record(folder).candidates:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=60)

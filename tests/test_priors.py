@@ -18,6 +18,7 @@ from autoshrink.priors import (
     complete_edges,
     erdos_renyi_edges,
     independent_ops,
+    random_cells,
     start_cell,
     watts_strogatz_edges,
 )
@@ -238,3 +239,39 @@ def test_the_drawn_graph_is_a_cell_of_the_asked_kind() -> None:
     cell = start_cell("ws:4,0.75", kind="recurrent", nodes=8, rng=random.Random(1))
     assert cell == Cell("recurrent", cell.ops, cell.edges)
     assert set(cell.ops[1:]) <= set(OPS["recurrent"])
+
+
+@given(st.sampled_from(sorted(OPS)), st.integers(5, 10), st.integers(1, 30), st.integers(0, 2**32))
+@settings(deadline=None)
+def test_random_cells_are_different_and_of_all_sizes(kind: str, nodes: int, count: int, seed: int) -> None:
+    cells = random_cells(kind, nodes, count, seed)
+    assert cells == random_cells(kind, nodes, count, seed)
+    assert len({cell.key for cell in cells}) == len(cells) == count
+    assert {(cell.kind, len(cell.ops)) for cell in cells} == {(kind, nodes)}
+    most = nodes * (nodes - 1) // 2
+    sizes = sorted(len(cell.edges) for cell in cells)
+    assert sizes[0] >= 1
+    # Even steps over densities .1 to 1; few sizes have too few different cells and give a place to another.
+    wanted = [most * (0.1 + 0.9 * (index + 0.5) / count) for index in range(count)]
+    near = sum(abs(size - target) <= 1 for size, target in zip(sizes, wanted, strict=True))
+    assert near >= 0.8 * count
+
+
+def test_random_cells_mix_their_operations_and_their_order() -> None:
+    cells = random_cells("conv", 8, 100, 0)
+    assert len(cells[0].ops) == 8
+    shares = sorted(cell.ops.count("conv1x1") / 7 for cell in cells)
+    assert shares[5] < 0.3
+    assert shares[-6] > 0.7
+    sizes = [len(cell.edges) for cell in cells]
+    assert (min(sizes), max(sizes)) == (3, 28)
+    assert 12 < sum(sizes[:50]) / 50 < 19, "the first half stands for all"
+    assert random_cells("conv", 8, 100, 1) != cells
+
+
+def test_random_cells_that_cannot_be_different() -> None:
+    assert {str(cell) for cell in random_cells("conv", 2, 2, 0)} == {"1:conv1x1<0", "1:sepconv3x3<0"}
+    with pytest.raises(InputError, match="3 random cells: only 2 different ones of 2 nodes"):
+        random_cells("conv", 2, 3, 0)
+    with pytest.raises(InputError, match="nodes 1: "):
+        random_cells("conv", 1, 1, 0)

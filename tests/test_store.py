@@ -27,7 +27,7 @@ from autoshrink.store import (
     read_record,
 )
 from autoshrink.tasks import TASKS
-from fakes import FakeEvaluator, created, new_store, story
+from fakes import FakeEvaluator, created, loop, new_store, story
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -118,8 +118,11 @@ def test_an_empty_file_left_by_a_kill_is_no_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("pragma", "message"),
     [
-        ("user_version = 3", "store version 3, and this autoshrink reads 1, 2: upgrade autoshrink"),
-        ("user_version = 0", "store version 0, and this autoshrink reads 1, 2: open it with the version that wrote it"),
+        ("user_version = 4", "store version 4, and this autoshrink reads 1, 2, 3: upgrade autoshrink"),
+        (
+            "user_version = 0",
+            "store version 0, and this autoshrink reads 1, 2, 3: open it with the version that wrote it",
+        ),
         ("application_id = 7", "not an autoshrink run; choose another folder"),
     ],
 )
@@ -283,9 +286,9 @@ def test_logs_of_released_versions_stay_readable(golden: Path, tmp_path: Path) -
     assert best is not None
     assert json.loads((golden / "best.cell.json").read_text()) == best.cell.to_json()
     assert version_of(tmp_path / "run") == version_of(golden), "reading changes nothing"
-    evaluator = FakeEvaluator()
+    evaluator = FakeEvaluator(relative=read_record(golden).settings.relative)
     with Store.open(tmp_path / "run") as store:
-        assert Loop(store, evaluator).run().best_key == best.cell.key
+        assert loop(store, evaluator).run().best_key == best.cell.key
     assert evaluator.jobs == []
 
 
@@ -320,11 +323,11 @@ def cut(golden: Path, folder: Path, events: int) -> None:
 def test_a_run_begun_by_a_released_version_ends_as_it_did(golden: Path, tmp_path: Path) -> None:
     """Whatever this version adds to an evaluation, it decides the same and names the same cell."""
     whole = read_record(golden)
-    for events in (2, 6, 11):
+    for events in (2, 6, 11, 30):
         cut(golden, tmp_path / str(events), events)
         with Store.open(tmp_path / str(events)) as store:
             store.append("opened", opening())
-            record = Loop(store, FakeEvaluator()).run()
+            record = loop(store).run()
         assert record.decisions == whole.decisions
         assert record.best_key == whole.best_key
         assert [one.cell for one in record.candidates] == [one.cell for one in whole.candidates]

@@ -24,6 +24,7 @@ from text_fixtures import corpus, deaths_until_done
 
 SOURCE = Path(autoshrink.__file__).parent
 TINY: dict[str, Any] = {
+    "evaluator": "trained",
     "task": "text",
     "nodes": 4,
     "candidates": 2,

@@ -7,19 +7,30 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from autoshrink.cell import Cell
-from autoshrink.score import Evaluation, Resources
+from autoshrink.score import Evaluation, Resources, Spent
 
 
 @dataclass(frozen=True)
 class Job:
-    """A cell to measure, with the seed of its initial weights and batches."""
+    """A cell to measure, with the seed of its initial weights and batches, and the cell that it was cut from."""
 
     cell: Cell
     seed: int
+    parent: Cell | None = None
 
 
 class Evaluator(Protocol):
-    """Measures cells. All jobs of a step come at once, so that an evaluator may share work between them."""
+    """Measures cells. All jobs of a step come at once, so that an evaluator may share work between them.
+
+    Attributes:
+        relative: its figures compare the candidates of one step with each other and nothing else. They are then never
+            shared between steps, and the best cell is chosen among cells trained from scratch.
+        joint: an evaluation depends, if only in its last digits, on what is evaluated together with it. A step that was
+            interrupted is then asked for as a whole again.
+    """
+
+    relative: bool
+    joint: bool
 
     def resources(self, cell: Cell) -> Resources:
         """What a cell costs, without training it."""
@@ -34,4 +45,36 @@ class Evaluator(Protocol):
             jobs: no two isomorphic.
             deadline: `time.monotonic` value after which nothing more is yielded; what is in flight is dropped.
         """
+        ...
+
+
+class RoundTrainer(Protocol):
+    """Trains cells from scratch for a while, for comparisons between cells of any size."""
+
+    def train(
+        self, jobs: Sequence[Job], *, epochs: float, deadline: float | None = None
+    ) -> Iterator[tuple[int, Evaluation]]:
+        """Yield (position in `jobs`, evaluation) of each, trained for so many epochs.
+
+        Args:
+            jobs: no two isomorphic.
+            epochs: may be a fraction.
+            deadline: as for `Evaluator.evaluate`.
+        """
+        ...
+
+
+class Ranking(Protocol):
+    """A score of cells that needs no training; higher is better. What it cost adds up until it is asked for."""
+
+    def __call__(self, cell: Cell) -> float:
+        """The score.
+
+        Raises:
+            ValueError: the cell has none.
+        """
+        ...
+
+    def take_spent(self) -> Spent:
+        """What was spent since this was last asked."""
         ...

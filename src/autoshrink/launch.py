@@ -16,17 +16,23 @@ from autoshrink.cell import INPUT, Cell
 from autoshrink.config import Overrides, SearchSettings, resolve
 from autoshrink.errors import DataError, InputError, RunError
 from autoshrink.evaluation import Evaluator
-from autoshrink.priors import start_cell
+from autoshrink.priors import random_cells, start_cell
 from autoshrink.record import RunRecord
 from autoshrink.results import write_results
 from autoshrink.run import Loop
 from autoshrink.seeding import derive_seed
 from autoshrink.store import Store, opening, read_record
-from autoshrink.tasks import TASKS, Prepared
+from autoshrink.tasks import TASKS, TaskProblem
 from autoshrink.training.device import choose_device, describe
+from autoshrink.training.inherited import InheritedEvaluator
+from autoshrink.training.playoff import SprintEvaluator, SprintTrainer
 from autoshrink.training.trained import TrainedEvaluator
+from autoshrink.training.zero_shot import ZicoEvaluator, ZicoRanking
 from autoshrink.version import __version__
 from autoshrink.watching import Observer
+
+WEIGHTS = "weights.safetensors"
+"""In the run folder: what the next step's children inherit."""
 
 
 def search(
@@ -58,16 +64,16 @@ def search(
     device = choose_device(settings.device)
     start = _start(settings)
     prepared = TASKS[settings.task].prepare(settings, observer)
-    evaluator = _evaluator(settings, prepared, device, observer)
-    _check_limits(settings, start, evaluator)
     folder = Path(run) if run is not None else _default_folder(prepared.name)
+    problem = prepared.problem(device)
+    _check_limits(settings, start, problem)
     environment = describe(device) | _environment()
     created = {"settings": settings.to_json(), "environment": environment, "start": start.to_json()}
     with Store.create(folder, created) as store:
         observer.on_run(folder)
         store.append("opened", opening())
         store.append("data", prepared.event)
-        return _run(store, evaluator, observer)
+        return _run(store, settings, problem, observer)
 
 
 def resume(run: str | os.PathLike[str], *, observer: Observer | None = None) -> RunRecord:
@@ -98,15 +104,50 @@ def resume(run: str | os.PathLike[str], *, observer: Observer | None = None) -> 
                 f"{settings.data.spec}: the data are not those that {folder} began with; "
                 "restore them, or start a new run"
             )
-        evaluator = _evaluator(settings, prepared, device, observer)
+        problem = prepared.problem(device)
         store.append("opened", opening())
         if not record.data:
             store.append("data", prepared.event)
-        return _run(store, evaluator, observer)
+        return _run(store, settings, problem, observer)
 
 
-def _run(store: Store, evaluator: Evaluator, observer: Observer) -> RunRecord:
-    record = Loop(store, evaluator, watcher=observer.watcher).run()
+def _run(store: Store, settings: SearchSettings, problem: TaskProblem, observer: Observer) -> RunRecord:
+    trained = TrainedEvaluator(
+        problem,
+        threads=settings.threads,
+        candidate_seconds=settings.stop.candidate_seconds,
+        on_epoch=observer.on_epoch,
+        population=_population(settings, problem),
+    )
+    ranking = _ranking(settings, problem, store) if "zico" in (settings.evaluator, settings.filter) else None
+    evaluator: Evaluator = trained
+    if settings.evaluator == "zico" and ranking is not None:
+        evaluator = ZicoEvaluator(ranking)
+    elif settings.evaluator == "inherited":
+        evaluator = InheritedEvaluator(
+            problem,
+            settings.inherit,
+            settings.score,
+            weights=store.folder / WEIGHTS,
+            batch=settings.sprint_batch,
+            threads=settings.threads,
+            candidate_seconds=settings.stop.candidate_seconds,
+            on_epoch=observer.on_epoch,
+        )
+    sprints = SprintTrainer(
+        problem, trained.resources, batch=settings.sprint_batch, threads=settings.threads, on_epoch=observer.on_epoch
+    )
+    loop = Loop(
+        store,
+        evaluator,
+        fresh=SprintEvaluator(sprints, settings.playoff.fresh * settings.recipe.epochs)
+        if settings.relative
+        else trained,
+        rounds=sprints,
+        ranking=ranking if settings.filter == "zico" else None,
+        watcher=observer.watcher,
+    )
+    record = loop.run()
     try:
         write_results(store.folder, record)
     except RunError as error:
@@ -136,18 +177,30 @@ def _start(settings: SearchSettings) -> Cell:
     return start_cell(settings.start, kind=kind, nodes=settings.nodes, rng=rng, draw=settings.draw)
 
 
-def _evaluator(
-    settings: SearchSettings, prepared: Prepared, device: torch.device, observer: Observer
-) -> TrainedEvaluator:
-    return TrainedEvaluator(
-        prepared.problem(device),
+def _population(settings: SearchSettings, problem: TaskProblem) -> int:
+    """How many candidates are trained as one program."""
+    if settings.population != "auto":
+        return settings.population
+    if not problem.together:
+        return 1
+    return settings.nodes * (settings.nodes - 1) // 2 if settings.candidates == "all" else settings.candidates
+
+
+def _ranking(settings: SearchSettings, problem: TaskProblem, store: Store) -> ZicoRanking:
+    kind = TASKS[settings.task].kind
+    seed = derive_seed(settings.seed, "zico")
+    first = "evaluated" if settings.evaluator == "zico" else "screened"
+    return ZicoRanking(
+        problem,
+        settings.score,
+        reference=lambda count: random_cells(kind, settings.nodes, count, seed),
+        seed=seed,
         threads=settings.threads,
-        candidate_seconds=settings.stop.candidate_seconds,
-        on_epoch=observer.on_epoch,
+        counted=any(event.kind == first for event in store.events()),
     )
 
 
-def _check_limits(settings: SearchSettings, start: Cell, evaluator: Evaluator) -> None:
+def _check_limits(settings: SearchSettings, start: Cell, problem: TaskProblem) -> None:
     """Refuse limits that no cell can keep.
 
     Every cell but the empty one costs at least what one of its operations, alone on the input, costs: each further
@@ -156,7 +209,8 @@ def _check_limits(settings: SearchSettings, start: Cell, evaluator: Evaluator) -
     smallest = [Cell(start.kind, start.ops, ())]
     for op in sorted(set(start.ops[1:])):
         smallest.append(Cell(start.kind, (INPUT, op), ((0, 1),)))
-    costs = [evaluator.resources(cell) for cell in smallest]
+    resources = TrainedEvaluator(problem).resources
+    costs = [resources(cell) for cell in smallest]
     for option, limit, name in (
         ("--max-macs", settings.limits.max_macs, "macs"),
         ("--max-params", settings.limits.max_params, "params"),

@@ -29,6 +29,8 @@ class Metric(ABC):
     """What is counted when training is: ``image`` or ``token``."""
     validation: ClassVar[str]
     """What it is measured on."""
+    piece: ClassVar[str]
+    """What a comparison of two candidates pairs: an ``image``, or a ``piece of text`` (a chunk of a stream)."""
     task: ClassVar[TaskName]
     """The task that is measured by it."""
     kind: ClassVar[str]
@@ -87,6 +89,7 @@ class Accuracy(Metric):
     rises = True
     sample = "image"
     validation = "validation images"
+    piece = "image"
     task = "image"
     kind = "conv"
     resources = ("macs", "params", "memory")
@@ -142,6 +145,7 @@ class Perplexity(Metric):
     rises = False
     sample = "token"
     validation = "validation text"
+    piece = "piece of text"
     task = "text"
     kind = "recurrent"
     resources = ("cell_params", "params", "macs", "memory")
@@ -201,6 +205,97 @@ class Perplexity(Metric):
         return f"{value:.3g}" if value > 1e12 else words.round_quantity(value) if value > 9999.5 else f"{value:.4g}"
 
 
+class EstimatedAccuracy(Accuracy):
+    """Accuracy of a candidate that had most of its weights from the cell it was cut from."""
+
+    name = symbol = "estimated accuracy"
+
+    @property
+    def axis(self) -> str:
+        """The title of an axis on which up is better."""
+        return "Estimated validation accuracy"
+
+
+class EstimatedPerplexity(Perplexity):
+    """Perplexity of a candidate that had most of its weights from the cell it was cut from."""
+
+    name = "estimated perplexity"
+    symbol = "−ln estimated perplexity"
+
+    @property
+    def axis(self) -> str:
+        """The title of an axis on which up is better."""
+        return "Estimated validation perplexity (lower is better)"
+
+
+class ScaledZico(Metric):
+    """ZiCo in units of performance, which makes it no performance: nothing was trained."""
+
+    name = symbol = "scaled ZiCo"
+    rises = True
+    difference_unit = ""
+
+    def value(self, performance: float) -> float:
+        """The figure itself."""
+        return performance
+
+    def write(self, performance: float, *, fine: bool = False) -> str:
+        """Four digits after the point."""
+        return words.number(performance, 4 + fine)
+
+    def measured(self, performance: float, deviation: float | None, *, fine: bool = False) -> str:
+        """The figure, and its deviation where there is one."""
+        shown = self.write(performance, fine=fine)
+        if deviation is None:
+            return shown
+        return f"{shown}{words.THIN}±{words.THIN}{self.error(deviation, performance, fine=fine)}"
+
+    def error(self, error: float, performance: float, *, fine: bool = False) -> str:  # noqa: ARG002
+        """The same at every figure."""
+        return words.number(error, 4 + fine)
+
+    def shift(self, performance: float, other: float, error: float | None = None, *, fine: bool = False) -> str:
+        """Subtracted."""
+        shown = "" if error is None else f" ± {self.error(error, performance, fine=fine)}"
+        return words.signed(performance - other, 4 + fine) + shown
+
+    def difference(self, performance: float, other: float, error: float | None = None, *, fine: bool = False) -> str:
+        """Subtracted; it has no unit."""
+        return self.shift(performance, other, error, fine=fine)
+
+    def gained(self, performance: float, other: float) -> str:
+        """More or less."""
+        gap = words.number(abs(performance - other), 4)
+        return f"{gap} {'more' if performance >= other else 'less'} {self.name}"
+
+    def ticks(self, low: float, high: float, about: int = 4) -> tuple[float, ...]:
+        """Round figures."""
+        return round_values(low, high, about)
+
+    def tick(self, performance: float) -> str:
+        """As few digits as it takes."""
+        return f"{performance:.4g}".replace("-", "−")
+
+    @property
+    def axis(self) -> str:
+        """The title of an axis on which up is better."""
+        return "Scaled ZiCo, nothing trained"
+
+
+class ImageZico(ScaledZico):
+    """Scaled ZiCo of convolutional cells."""
+
+    sample, validation, piece = Accuracy.sample, Accuracy.validation, Accuracy.piece
+    task, kind, resources = Accuracy.task, Accuracy.kind, Accuracy.resources
+
+
+class TextZico(ScaledZico):
+    """Scaled ZiCo of recurrent cells."""
+
+    sample, validation, piece = Perplexity.sample, Perplexity.validation, Perplexity.piece
+    task, kind, resources = Perplexity.task, Perplexity.kind, Perplexity.resources
+
+
 def _exp(nats: float) -> float:
     return math.exp(nats) if nats <= OVERFLOW_NATS else math.inf
 
@@ -237,6 +332,19 @@ def log_values(low: float, high: float, about: int) -> tuple[float, ...]:
 
 METRICS: dict[str, Metric] = {metric.task: metric for metric in (Accuracy(), Perplexity())}
 """By the task's name."""
+
+
+_STEPS: dict[str, dict[str, Metric]] = {
+    "trained": METRICS,
+    "inherited": {metric.task: metric for metric in (EstimatedAccuracy(), EstimatedPerplexity())},
+    "zico": {metric.task: metric for metric in (ImageZico(), TextZico())},
+}
+"""By evaluator, then task."""
+
+
+def step_metric(settings: SearchSettings) -> Metric:
+    """What the figures of a step's candidates are: the task's metric, an estimate of it, or no performance at all."""
+    return _STEPS[settings.evaluator][settings.task]
 
 
 def metric_of(cell: Cell) -> Metric:

@@ -122,3 +122,60 @@ def start_cell(spec: str, *, kind: str, nodes: int, rng: random.Random, draw: st
 def _watts_strogatz(nodes: int, spec: str, rng: random.Random) -> tuple[Edge, ...]:
     neighbours, probability = _numbers(spec.partition(":")[2], 2, spec)
     return watts_strogatz_edges(nodes, _count(neighbours, spec), probability, rng)
+
+
+DENSITIES = (0.1, 1.0)
+"""Of edges among all nodes·(nodes−1)/2, in `random_cells`."""
+TRIES = 200
+"""Draws for one more cell that is unlike all before it."""
+
+
+def random_cells(kind: str, nodes: int, count: int, seed: int) -> tuple[Cell, ...]:
+    """Different cells of all sizes, to see how a measure does over a whole search space.
+
+    Their numbers of edges lie evenly between a tenth of the complete graph's and all of them, in random order. A cell
+    grows edge by edge from node 0, so that every edge is reachable, and small cells leave nodes unused. Operations are
+    drawn by shares that are drawn for each cell. No two cells are isomorphic.
+
+    Args:
+        kind: the cells' kind.
+        nodes: of each, the input included; at least 2.
+        count: how many cells.
+        seed: decides them.
+
+    Raises:
+        InputError: there are not so many different cells, or too few nodes.
+    """
+    _require(nodes >= 2, f"nodes {nodes}: a cell needs the input and at least one more node")
+    rng = random.Random(seed)
+    most, (low, high) = nodes * (nodes - 1) // 2, DENSITIES
+    found: dict[str, Cell] = {}
+    for index in range(count):
+        density = low + (high - low) * (index + 0.5) / count
+        for attempt in range(TRIES):
+            # Of the smallest and the largest there may be too few different ones.
+            edges = max(1, round(most * density)) if attempt < TRIES // 4 else rng.randint(1, most)
+            cell = Cell(kind, _mixed_ops(kind, nodes, rng), _grown_edges(nodes, edges, rng))
+            if found.setdefault(cell.key, cell) is cell:
+                break
+        else:
+            raise InputError(f"{count} random cells: only {len(found)} different ones of {nodes} nodes were found")
+    cells = list(found.values())
+    rng.shuffle(cells)
+    return tuple(cells)
+
+
+def _mixed_ops(kind: str, nodes: int, rng: random.Random) -> tuple[str, ...]:
+    alphabet = OPS[kind]
+    return (INPUT, *rng.choices(alphabet, [rng.random() for _ in alphabet], k=nodes - 1))
+
+
+def _grown_edges(nodes: int, count: int, rng: random.Random) -> tuple[Edge, ...]:
+    """So many edges, each from a node that was reachable when it came."""
+    reached, absent, grown = {0}, set(complete_edges(nodes)), []
+    for _ in range(count):
+        edge = rng.choice(sorted(edge for edge in absent if edge[0] in reached))
+        absent.remove(edge)
+        reached.add(edge[1])
+        grown.append(edge)
+    return tuple(grown)

@@ -16,7 +16,8 @@ from rich.text import Text
 
 from autoshrink import words
 from autoshrink.cell import Cell
-from autoshrink.metrics import metric_of
+from autoshrink.config import SearchSettings
+from autoshrink.metrics import metric_of, step_metric
 from autoshrink.record import Candidate
 from autoshrink.score import Comparison
 from autoshrink.watching import Observer, Progress, Watcher
@@ -34,9 +35,11 @@ _SHORTER = {
 """By task: options that make a search a matter of minutes."""
 
 
-def step_line(candidate: Candidate, score: float, comparison: Comparison | None) -> str:
-    """One line about a finished step."""
-    evaluation, metric = candidate.evaluation, metric_of(candidate.cell)
+def step_line(
+    candidate: Candidate, score: float, comparison: Comparison | None, settings: SearchSettings | None = None
+) -> str:
+    """One line about a finished step; the settings say what its figures are, accuracy or perplexity without them."""
+    evaluation, metric = candidate.evaluation, metric_of(candidate.cell) if settings is None else step_metric(settings)
     what = "start" if candidate.edge is None else f"−({candidate.edge[0]},{candidate.edge[1]})"
     if evaluation.performance is None:
         figures = f"failed: {evaluation.reason}"
@@ -56,9 +59,18 @@ def step_line(candidate: Candidate, score: float, comparison: Comparison | None)
 class _Narrator(Watcher):
     """Says, once, when a search is going to be long, and what would make it shorter."""
 
-    def __init__(self, remark: Callable[[str], None]) -> None:
+    def __init__(self, remark: Callable[[str], None], settings: SearchSettings | None = None) -> None:
         self._remark = remark
         self._warned = False
+        self._settings = settings
+        self._relative = settings is not None and settings.relative
+
+    def _time_left(self, phase: str, seconds: float | None) -> str:
+        """Where nothing is trained in the steps, they say nothing of the time after them."""
+        steps_only = self._settings is not None and self._settings.evaluator == "zico"
+        if steps_only and phase != "search":
+            return _left(None)
+        return _left(seconds) + (" of the steps" if steps_only and seconds is not None else "")
 
     def progress(self, progress: Progress) -> None:
         left, cell = progress.seconds_left, progress.latest.cell if progress.latest else progress.best_cell
@@ -73,8 +85,10 @@ class _Narrator(Watcher):
 class _Plain(_Narrator):
     """Lines for logs and pipes."""
 
-    def __init__(self, say: Callable[[str], None], remark: Callable[[str], None]) -> None:
-        super().__init__(remark)
+    def __init__(
+        self, say: Callable[[str], None], remark: Callable[[str], None], settings: SearchSettings | None = None
+    ) -> None:
+        super().__init__(remark, settings)
         self._say = say
         self._last = time.monotonic()
 
@@ -84,11 +98,11 @@ class _Plain(_Narrator):
         if now - self._last < PLAIN_SECONDS:
             return
         self._last = now
-        self._say(f"{_under_way(progress)}; {_left(progress.seconds_left)}")
+        self._say(f"{_under_way(progress)}; {self._time_left(progress.phase, progress.seconds_left)}")
 
     def decided(self, candidate: Candidate, score: float, comparison: Comparison | None) -> None:
         self._last = time.monotonic()
-        self._say(step_line(candidate, score, comparison))
+        self._say(step_line(candidate, score, comparison, self._settings))
 
 
 def _left(seconds: float | None) -> str:
@@ -99,14 +113,23 @@ def _under_way(progress: Progress) -> str:
     counted = f"{progress.done} of {progress.expected} candidates"
     if progress.phase == "search":
         return f"step {progress.step}, {progress.edges} of {progress.total_edges} edges: {counted}"
+    if progress.phase == "playoff":
+        counted = f"{progress.done} of {progress.expected} cells"
+        return f"playoff, round {progress.step + 1}, short trainings from scratch: {counted}"
     return f"measuring the finalists again, fresh seed {progress.step + 1}: {counted}"
 
 
 class _Live(_Narrator):
     """A bar of edges gone, the step under way, the best so far and the time left, redrawn in place."""
 
-    def __init__(self, console: Console, live: Live, remark: Callable[[str], None]) -> None:
-        super().__init__(remark)
+    def __init__(
+        self,
+        console: Console,
+        live: Live,
+        remark: Callable[[str], None],
+        settings: SearchSettings | None = None,
+    ) -> None:
+        super().__init__(remark, settings)
         self._console = console
         self._live = live
         self._progress: Progress | None = None
@@ -123,7 +146,9 @@ class _Live(_Narrator):
         self._epoch = f"epoch {epoch}, {metric.name} {metric.write(performance)}"
 
     def decided(self, candidate: Candidate, score: float, comparison: Comparison | None) -> None:
-        self._console.print(Text(step_line(candidate, score, comparison), style="dim" if candidate.step else ""))
+        self._console.print(
+            Text(step_line(candidate, score, comparison, self._settings), style="dim" if candidate.step else "")
+        )
 
     def __rich__(self) -> Group:
         progress = self._progress
@@ -140,6 +165,9 @@ class _Live(_Narrator):
             doing.append(f"   {self._epoch}", style="dim")
         left = progress.seconds_left
         remaining = None if left is None else max(0.0, left - (time.monotonic() - self._told_at))
+        if self._relative:
+            # Estimates of different steps cannot be compared, and the best of them is no best cell.
+            return Group(bar, doing, Text(self._time_left(progress.phase, remaining), style="cyan"))
         best = Text("best so far: ", style="bold")
         if progress.best_score is not None and progress.best_cell is not None:
             best.append(
@@ -152,8 +180,10 @@ class _Live(_Narrator):
 
 
 @contextmanager
-def observed(console: Console, on_run: Callable[[Path], None]) -> Iterator[Observer]:
-    """An observer that shows a search on the console, live where that is a terminal."""
+def observed(
+    console: Console, on_run: Callable[[Path], None], settings: SearchSettings | None = None
+) -> Iterator[Observer]:
+    """An observer that shows a search with these settings on the console, live where that is a terminal."""
 
     def remark(text: str) -> None:
         console.print(f"note: {escape(text)}", style="yellow", highlight=False)
@@ -166,10 +196,10 @@ def observed(console: Console, on_run: Callable[[Path], None]) -> Iterator[Obser
         def plain_remark(text: str) -> None:
             say(f"note: {text}")
 
-        yield Observer(watcher=_Plain(say, plain_remark), on_run=on_run, remark=plain_remark)
+        yield Observer(watcher=_Plain(say, plain_remark, settings), on_run=on_run, remark=plain_remark)
         return
     with Live(console=console, refresh_per_second=4, transient=True) as live:
-        watcher = _Live(console, live, remark)
+        watcher = _Live(console, live, remark, settings)
 
         def decoding(done: int, total: int) -> None:
             live.update(Text(f"decoding images: {done:,} of {total:,}"))

@@ -1,6 +1,6 @@
 """What a run's events say, as one frozen value: the fold that resume, `show` and the report all read.
 
-Events are written by `run.py` alone. Their bodies are JSON:
+Events are written by `run.py` and `finals.py` alone. Their bodies are JSON:
 
 =============  =====================================================================================================
 created        settings, environment, start (cell): the first event of every run
@@ -11,6 +11,8 @@ evaluated      step, index, edge (null for the starting cell), evaluation, same_
                candidate whose training this one shares, or null)
 decided        step, index (the chosen candidate), runner_up, difference, standard_error (performance, paired)
 stopped        reason: no further step will be asked for
+screened       step, ranks ([key, rank or null] of every cell that was scored to choose the step's candidates), spent
+retrained      round (from 0), index, evaluation: a cell trained from scratch in the playoff
 remeasured     finalist (its key), repeat, evaluation
 finished       best (its key)
 =============  =====================================================================================================
@@ -75,6 +77,19 @@ class Decision:
 
 
 @dataclass(frozen=True)
+class Retrained:
+    """A cell trained from scratch in a round of the playoff; its evaluation's rung is the round."""
+
+    round: int
+    index: int
+    evaluation: Evaluation
+
+    def to_json(self) -> dict[str, Any]:
+        """The body of its `retrained` event."""
+        return {"round": self.round, "index": self.index, "evaluation": self.evaluation.to_json()}
+
+
+@dataclass(frozen=True)
 class Figures:
     """A cell's performance and score, as they are reported.
 
@@ -109,6 +124,9 @@ class RunRecord:
         candidates: everything evaluated, in order of events.
         decisions: one for every finished step, in step order.
         remeasured: evaluations with fresh seeds by the cell's key.
+        retrained: the playoff's, in order of events; empty where candidates are trained themselves.
+        ranks: what the filter gave each cell, by key; NaN where it could not.
+        screening: what the filter has cost.
         stopped: why no further step was asked for, or None.
         finished: whether the best cell has been named.
         best_key: its key, once finished.
@@ -127,6 +145,9 @@ class RunRecord:
     candidates: tuple[Candidate, ...] = ()
     decisions: tuple[Decision, ...] = ()
     remeasured: dict[str, tuple[Evaluation, ...]] = field(default_factory=dict)
+    retrained: tuple[Retrained, ...] = ()
+    ranks: dict[str, float] = field(default_factory=dict)
+    screening: Spent = field(default_factory=Spent)
     stopped: str | None = None
     finished: bool = False
     best_key: str | None = None
@@ -143,22 +164,49 @@ class RunRecord:
         return tuple(by_place[decision.step, decision.index] for decision in self.decisions)
 
     def usable(self) -> tuple[Evaluation, ...]:
-        """Evaluations that did not fail and break no limit, in order: what the best is chosen from."""
+        """Evaluations that did not fail and break no limit, in order: what the best is chosen from.
+
+        Where the steps only estimate, they are those of the playoff, each cell's last one, once there are any.
+        """
         limits = self.settings.limits
-        return tuple(
-            one.evaluation
-            for one in self.candidates
-            if not one.evaluation.failed and limits.broken_by(one.evaluation.resources) is None
-        )
+        found = [one.evaluation for one in self.candidates]
+        if self.retrained:
+            found = list({one.evaluation.cell.key: one.evaluation for one in self.retrained}.values())
+        return tuple(one for one in found if not one.failed and limits.broken_by(one.resources) is None)
 
     def front(self) -> tuple[Evaluation, ...]:
-        """Pareto front of recorded performance against the run's resource within the limits, cheapest first."""
-        return pareto_front(self.usable(), self.settings.score.cost)
+        """Pareto front of recorded performance against the run's resource within the limits, cheapest first.
+
+        Where there was a playoff, it is that of its first round, in which all cells were trained alike.
+        """
+        limits = self.settings.limits
+        first = (one.evaluation for one in self.retrained if one.round == 0)
+        alike = [one for one in first if not one.failed and limits.broken_by(one.resources) is None]
+        return pareto_front(alike or self.usable(), self.settings.score.cost)
 
     def finalists(self) -> tuple[Evaluation, ...]:
-        """The cells to measure again: those of the front with the highest S, best first."""
-        ranked = sorted(self.front(), key=self.settings.score.preference, reverse=True)
-        return tuple(ranked[: self.settings.finalists])
+        """The cells to measure again: those of the front with the highest S, best first.
+
+        Where there was a playoff, its winner, and then cells of the front that are as far as can be, in the logarithm
+        of their cost, from those taken before: so that the fresh seeds show what more or less of the resource buys.
+        """
+        preference = self.settings.score.preference
+        if not self.retrained:
+            return tuple(sorted(self.front(), key=preference, reverse=True)[: self.settings.finalists])
+        furthest = max((one.rung for one in self.usable()), default=0)
+        winners = sorted((one for one in self.usable() if one.rung == furthest), key=preference, reverse=True)
+        taken = winners[:1]
+        left = [one for one in self.front() if one.cell.key not in {other.cell.key for other in taken}]
+        while left and len(taken) < self.settings.finalists:
+            following = max(left, key=lambda one: (self._distance(one, taken), preference(one)))
+            taken.append(following)
+            left.remove(following)
+        return tuple(taken)
+
+    def _distance(self, one: Evaluation, others: Iterable[Evaluation]) -> float:
+        """Of a cell's cost to the nearest of some others, in logarithms."""
+        cost = self.settings.score.cost
+        return min(abs(math.log(max(1, cost(one.resources)) / max(1, cost(other.resources)))) for other in others)
 
     def figures(self, evaluation: Evaluation) -> Figures:
         """What to report of an evaluated cell that did not fail."""
@@ -203,6 +251,9 @@ class RunRecord:
         for one in self.candidates:
             if one.same_as is None:
                 total += one.evaluation.spent
+        for retrained in self.retrained:
+            total += retrained.evaluation.spent
+        total += self.screening
         for repeats in self.remeasured.values():
             for evaluation in repeats:
                 total += evaluation.spent
@@ -240,6 +291,8 @@ class _Fold:
         self._candidates: list[Candidate] = []
         self._decisions: list[Decision] = []
         self._remeasured: dict[str, tuple[Evaluation, ...]] = {}
+        self._retrained: list[Retrained] = []
+        self._ranks: dict[str, float] = {}
         self._handlers: dict[str, Callable[[dict[str, Any]], None]] = {
             "opened": lambda _: self._set(sessions=self._record.sessions + 1),
             "data": lambda body: self._set(data=body),
@@ -247,6 +300,8 @@ class _Fold:
             "decided": lambda body: self._decisions.append(_decision(body)),
             "stopped": lambda body: self._set(stopped=body["reason"]),
             "remeasured": self._remeasure,
+            "retrained": lambda body: self._retrained.append(_retrained(body)),
+            "screened": self._screen,
             "finished": lambda body: self._set(finished=True, best_key=body["best"]),
         }
 
@@ -265,14 +320,24 @@ class _Fold:
             candidates=tuple(self._candidates),
             decisions=tuple(self._decisions),
             remeasured=dict(self._remeasured),
+            retrained=tuple(self._retrained),
+            ranks=dict(self._ranks),
         )
 
     def _set(self, **changes: Any) -> None:
         self._record = replace(self._record, **changes)
 
+    def _screen(self, body: dict[str, Any]) -> None:
+        self._ranks |= {key: math.nan if rank is None else rank for key, rank in body["ranks"]}
+        self._set(screening=self._record.screening + Spent.from_json(body["spent"]))
+
     def _remeasure(self, body: dict[str, Any]) -> None:
         key = body["finalist"]
         self._remeasured[key] = (*self._remeasured.get(key, ()), Evaluation.from_json(body["evaluation"]))
+
+
+def _retrained(body: dict[str, Any]) -> Retrained:
+    return Retrained(body["round"], body["index"], Evaluation.from_json(body["evaluation"]))
 
 
 def _candidate(body: dict[str, Any]) -> Candidate:

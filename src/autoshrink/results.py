@@ -11,8 +11,9 @@ from typing import Any
 
 from autoshrink import report
 from autoshrink.errors import RunError
-from autoshrink.metrics import METRICS, Metric
-from autoshrink.record import Figures, RunRecord
+from autoshrink.metrics import METRICS
+from autoshrink.record import Figures, Retrained, RunRecord
+from autoshrink.report import evidence
 from autoshrink.score import Evaluation
 
 
@@ -21,10 +22,12 @@ def summary(record: RunRecord, *, run: Path) -> dict[str, Any]:
 
     ``best`` and ``complete`` (the starting cell) are null where nothing usable was measured. Their performance is the
     mean over ``repeats`` trainings with fresh seeds, or the recorded figure where ``repeats`` is 0; the same figure
-    stands under the metric's own name. What is not finite is null.
+    stands under the metric's own name. What is not finite is null. Where the steps only estimate, both are those of
+    cells trained from scratch, and null before there is one; of a cell that never was, performance and score are null.
+    ``playoff`` lists the short trainings from scratch.
     """
     metric = METRICS[record.settings.task]
-    spent, best, complete = record.spent(), record.best(), record.complete()
+    spent, best, complete = record.spent(), evidence.best(record), evidence.complete(record)
     trained = [one for one in record.candidates if one.same_as is None]
     return {
         "run": str(run),
@@ -32,12 +35,13 @@ def summary(record: RunRecord, *, run: Path) -> dict[str, Any]:
         "metric": metric.name,
         "status": "finished" if record.finished else "unfinished",
         "stopped": record.stopped,
-        "best": best and _figures(best, metric),
-        "complete": complete and _figures(complete, metric),
+        "best": best and _figures(record, best),
+        "complete": complete and _figures(record, complete),
         "cost": {"training_macs": spent.training_macs, f"{metric.sample}s": spent.samples},
         "evaluations": len(trained),
         "failed": sum(one.evaluation.failed for one in trained),
         "shared": len(record.candidates) - len(trained),
+        "playoff": [_played(record, one) for one in record.retrained],
         "remeasured": sum(len(repeats) for repeats in record.remeasured.values()),
         "steps": max(0, len(record.decisions) - 1),
         "seconds": round(record.active_seconds, 3),
@@ -47,17 +51,19 @@ def summary(record: RunRecord, *, run: Path) -> dict[str, Any]:
 
 def front(record: RunRecord) -> list[dict[str, Any]]:
     """The Pareto front within the limits, cheapest first: the content of ``front.json``."""
-    metric = METRICS[record.settings.task]
-    return [_figures(record.figures(one), metric) | {"recorded": _recorded(record, one)} for one in record.front()]
+    return [
+        _figures(record, record.figures(one)) | {"recorded": _recorded(record, one)} for one in evidence.front(record)
+    ]
 
 
-def _figures(figures: Figures, metric: Metric) -> dict[str, Any]:
-    resources = figures.recorded.resources
+def _figures(record: RunRecord, figures: Figures) -> dict[str, Any]:
+    resources, metric = figures.recorded.resources, METRICS[record.settings.task]
+    known = evidence.measured(record, figures)
     return {
         "cell": figures.cell.to_json(),
-        "score": _finite(figures.score),
-        "performance": figures.performance,
-        metric.name: _finite(metric.value(figures.performance)),
+        "score": _finite(figures.score) if known else None,
+        "performance": figures.performance if known else None,
+        metric.name: _finite(metric.value(figures.performance)) if known else None,
         "performance_sd": figures.performance_sd,
         "repeats": len(figures.repeats),
         "macs": resources.macs,
@@ -65,6 +71,12 @@ def _figures(figures: Figures, metric: Metric) -> dict[str, Any]:
         "cell_params": resources.cell_params or None,
         "peak_activation_bytes": resources.memory,
     }
+
+
+def _played(record: RunRecord, one: Retrained) -> dict[str, Any]:
+    score = _finite(record.settings.score(one.evaluation))
+    performance = one.evaluation.performance
+    return {"cell": one.evaluation.cell.to_json(), "round": one.round, "performance": performance, "score": score}
 
 
 def _recorded(record: RunRecord, evaluation: Evaluation) -> dict[str, Any]:

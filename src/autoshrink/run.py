@@ -5,15 +5,17 @@ This is the only place that moves values from one part to the next. It trains no
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from autoshrink.cell import Cell
 from autoshrink.config import SearchSettings
 from autoshrink.errors import RunError, SearchError
-from autoshrink.evaluation import Evaluator, Job
+from autoshrink.evaluation import Evaluator, Job, Ranking, RoundTrainer
+from autoshrink.finals import measure_again, playoff
 from autoshrink.record import Candidate, RunRecord, replay
 from autoshrink.score import Evaluation, compare
 from autoshrink.seeding import derive_seed
@@ -25,8 +27,16 @@ RESERVE_SHARE = 0.3
 """At most this share of a time limit is kept back for measuring the finalists again."""
 
 
-def make_strategy(settings: SearchSettings, start: Cell, evaluator: Evaluator) -> Strategy:
-    """The strategy that the settings name, at its beginning."""
+ESTIMATING_SHARE = 0.4
+"""Of a time limit, for the steps, where they estimate and a playoff follows."""
+PLAYOFF_SHARE = 0.7
+"""Of a time limit, for steps and playoff."""
+
+
+def make_strategy(
+    settings: SearchSettings, start: Cell, evaluator: Evaluator, rank: Callable[[Cell], float] | None = None
+) -> Strategy:
+    """The strategy that the settings name, at its beginning; `rank` orders a step's candidates, see `AutoShrink`."""
 
     def allowed(cell: Cell) -> bool:
         return settings.limits.broken_by(evaluator.resources(cell)) is None
@@ -39,7 +49,14 @@ def make_strategy(settings: SearchSettings, start: Cell, evaluator: Evaluator) -
         return None
 
     return AutoShrink(
-        start, score=settings.score, candidates=settings.candidates, seed=settings.seed, allowed=allowed, stop=stop
+        start,
+        score=settings.score,
+        candidates=settings.candidates,
+        seed=settings.seed,
+        allowed=allowed,
+        stop=stop,
+        grace=settings.inherit.grace if settings.evaluator == "inherited" else 0.0,
+        rank=rank,
     )
 
 
@@ -48,7 +65,10 @@ class Loop:
 
     Args:
         store: the run's log, beginning with a `created` event.
-        evaluator: measures cells.
+        evaluator: measures the candidates of a step.
+        fresh: trains finalists from scratch; None: `evaluator` does.
+        rounds: trains the playoff's cells; needed where the evaluator is relative.
+        ranking: chooses a step's candidates where the settings ask for a filter.
         watcher: told after every event.
         clock: monotonic seconds.
     """
@@ -58,26 +78,37 @@ class Loop:
         store: Store,
         evaluator: Evaluator,
         *,
+        fresh: Evaluator | None = None,
+        rounds: RoundTrainer | None = None,
+        ranking: Ranking | None = None,
         watcher: Watcher | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._evaluator = evaluator
+        self._fresh = fresh or evaluator
+        self._rounds = rounds
+        self._ranking = ranking
         self._watcher = watcher or Watcher()
         self._clock = clock
         record = replay(store.events())
         self._settings = record.settings
-        self._strategy = make_strategy(record.settings, record.start, evaluator)
+        self._ranks = dict(record.ranks)
+        self._ranked: list[tuple[str, float | None]] = []
+        self._strategy = make_strategy(record.settings, record.start, evaluator, self._rank if ranking else None)
         self._began = clock() - record.active_seconds
         self._total_edges = len(record.start.edges)
         self._recorded = {(one.step, one.index): one for one in record.candidates}
         self._decided = {decision.step: decision for decision in record.decisions}
         self._by_key: dict[str, Candidate] = {}
+        self._start = next((one.evaluation for one in record.candidates), None)
         self._best: Evaluation | None = None
         self._edges = self._total_edges
         for one in record.candidates:
             self._by_key.setdefault(one.cell.key, one)
             self._keep_best(one.evaluation)
+        for other in record.retrained:
+            self._keep_best(other.evaluation)
         self._stopped = record.stopped
         self._seconds = [one.evaluation.spent.seconds for one in record.candidates if one.same_as is None]
 
@@ -90,6 +121,7 @@ class Loop:
         """
         while True:
             proposals = self._strategy.ask()
+            self._record_ranks(proposals)
             reason = self._reason_to_stop(proposals)
             if reason is not None:
                 break
@@ -119,32 +151,80 @@ class Loop:
             return "the time limit is reached"
         return None
 
+    def _known(self, step: int) -> dict[str, Candidate]:
+        """What need not be measured again: everything so far, or, of a relative evaluator, the same step's only."""
+        if not self._evaluator.relative:
+            return self._by_key
+        return {one.cell.key: one for (at, _), one in self._recorded.items() if at == step and one.same_as is None}
+
     def _new_keys(self, proposals: Sequence[Proposal]) -> dict[str, Proposal]:
-        """The proposals that need a training: the first of each isomorphism class that has none yet."""
+        """The proposals that need measuring: the first of each isomorphism class that has not been measured."""
+        known = self._known(proposals[0].step)
         new: dict[str, Proposal] = {}
         for proposal in proposals:
-            if proposal.cell.key not in self._by_key:
+            if proposal.cell.key not in known:
                 new.setdefault(proposal.cell.key, proposal)
         return new
+
+    def _all_of_step(self, proposals: Sequence[Proposal]) -> dict[str, Proposal]:
+        """What the step has to measure, whatever of it is in the log already."""
+        step = proposals[0].step
+        before = set()
+        if not self._evaluator.relative:
+            before = {one.cell.key for (at, _), one in self._recorded.items() if at != step}
+        needed: dict[str, Proposal] = {}
+        for proposal in proposals:
+            if proposal.cell.key not in before:
+                needed.setdefault(proposal.cell.key, proposal)
+        return needed
 
     def _measure_step(self, proposals: Sequence[Proposal]) -> list[Evaluation] | None:
         """The proposals' evaluations in their order; None when time ran out first."""
         step = proposals[0].step
         self._tell_search(proposals, None)
-        new = list(self._new_keys(proposals).values())
-        jobs = [Job(proposal.cell, self._seed(proposal)) for proposal in new]
+        new = self._new_keys(proposals)
+        if new and self._evaluator.joint:
+            new = self._all_of_step(proposals)
+        first = list(new.values())
+        jobs = [Job(proposal.cell, self._seed(proposal), proposal.parent) for proposal in first]
         if jobs:
             for position, evaluation in self._evaluator.evaluate(jobs, deadline=self._search_deadline()):
-                self._record(Candidate(step, new[position].index, new[position].edge, evaluation))
+                if (step, first[position].index) in self._recorded:
+                    continue
+                self._record(Candidate(step, first[position].index, first[position].edge, evaluation))
                 self._tell_search(proposals, evaluation)
+        known = self._known(step)
         for proposal in proposals:
-            if (step, proposal.index) not in self._recorded and proposal.cell.key in self._by_key:
-                first = self._by_key[proposal.cell.key]
-                shared = replace(first.evaluation, cell=proposal.cell)
-                self._record(Candidate(step, proposal.index, proposal.edge, shared, (first.step, first.index)))
+            if (step, proposal.index) not in self._recorded and proposal.cell.key in known:
+                same = known[proposal.cell.key]
+                shared = replace(same.evaluation, cell=proposal.cell)
+                self._record(Candidate(step, proposal.index, proposal.edge, shared, (same.step, same.index)))
         found = [self._recorded.get((step, proposal.index)) for proposal in proposals]
         complete = [one.evaluation for one in found if one is not None]
         return complete if len(complete) == len(proposals) else None
+
+    # --- the filter --------------------------------------------------------------------------------------------------
+
+    def _rank(self, cell: Cell) -> float:
+        """The ranking's score of a cell, from the log where it is there; a cell without one comes last."""
+        assert self._ranking is not None, "there is a filter"
+        if cell.key not in self._ranks:
+            try:
+                rank: float | None = self._ranking(cell)
+            except ValueError:
+                rank = None
+            self._ranks[cell.key] = math.nan if rank is None else rank
+            self._ranked.append((cell.key, rank))
+        found = self._ranks[cell.key]
+        return -math.inf if math.isnan(found) else found
+
+    def _record_ranks(self, proposals: Sequence[Proposal]) -> None:
+        if self._ranking is None or not self._ranked or not proposals:
+            return
+        ranks = [list(one) for one in self._ranked]
+        spent = asdict(self._ranking.take_spent())
+        self._store.append("screened", {"step": proposals[0].step, "ranks": ranks, "spent": spent})
+        self._ranked = []
 
     def _seed(self, proposal: Proposal) -> int:
         """From (run seed, step) where candidates of a step are paired, else from (run seed, step, candidate)."""
@@ -156,6 +236,7 @@ class Loop:
         self._recorded[candidate.step, candidate.index] = candidate
         self._by_key.setdefault(candidate.cell.key, candidate)
         self._keep_best(candidate.evaluation)
+        self._start = self._start or candidate.evaluation
         if candidate.same_as is None:
             self._seconds.append(candidate.evaluation.spent.seconds)
 
@@ -195,42 +276,29 @@ class Loop:
         chosen = self._recorded[step, choice.index]
         self._watcher.decided(chosen, self._settings.score(chosen.evaluation), comparison)
 
-    # --- fresh seeds -----------------------------------------------------------------------------------------------
+    # --- the finals --------------------------------------------------------------------------------------------------
 
     def _finish(self) -> RunRecord:
         record = replay(self._store.events())
         if record.finished:
             return record
+        if self._evaluator.relative and self._rounds is not None:
+            playoff(
+                self._store,
+                self._rounds,
+                epochs=record.settings.recipe.epochs,
+                deadline=self._limit(PLAYOFF_SHARE),
+                told=self._tell_final,
+            )
+            record = replay(self._store.events())
         if not record.finalists():
             raise SearchError(_nothing_usable(record, self._store.folder))
-        self._measure_again(record)
+        measure_again(self._store, self._fresh, deadline=lambda: self._limit(1.0), told=self._tell_final)
         record = replay(self._store.events())
         best = record.best()
         assert best is not None, "there are finalists"
         self._store.append("finished", {"best": best.cell.key})
         return replay(self._store.events())
-
-    def _measure_again(self, record: RunRecord) -> None:
-        """Finalists and starting cell with fresh seeds, a whole round a seed, so that all have equally many."""
-        cells = {one.cell.key: one.cell for one in record.finalists()}
-        start = record.complete()
-        if start is not None:
-            cells.setdefault(start.cell.key, start.cell)
-        limit = self._settings.stop.seconds
-        deadline = None if limit is None else self._began + limit
-        for repeat in range(self._settings.repeats):
-            missing = [cell for key, cell in cells.items() if len(record.remeasured.get(key, ())) <= repeat]
-            if not missing:
-                continue
-            jobs = [Job(cell, derive_seed(self._settings.seed, "fresh", repeat)) for cell in missing]
-            finished = 0
-            for position, evaluation in self._evaluator.evaluate(jobs, deadline=deadline):
-                body = {"finalist": missing[position].key, "repeat": repeat, "evaluation": evaluation.to_json()}
-                self._store.append("remeasured", body)
-                finished += 1
-                self._tell_fresh(repeat, (len(cells) - len(missing) + finished, len(cells)), evaluation)
-            if finished < len(missing):
-                return
 
     # --- time ------------------------------------------------------------------------------------------------------
 
@@ -243,9 +311,29 @@ class Loop:
         limit = self._settings.stop.seconds
         if limit is None:
             return None
+        if self._settings.relative:
+            return self._limit(ESTIMATING_SHARE)
         again = (self._settings.finalists + 1) * self._settings.repeats
         reserve = min((self._mean_seconds() or 0.0) * again, RESERVE_SHARE * limit)
         return self._began + limit - reserve
+
+    def _limit(self, share: float) -> float | None:
+        limit = self._settings.stop.seconds
+        return None if limit is None else self._began + share * limit
+
+    def _finals_seconds(self) -> float:
+        """A guess of the time after the last step: halved trainings, since finalists are smaller and stop early."""
+        settings = self._settings
+        again = (settings.finalists + 1) * settings.repeats * 0.5
+        if not settings.relative:
+            return again * (self._mean_seconds() or 0.0)
+        if self._start is None or settings.evaluator != "inherited":
+            return 0.0
+        whole: float = self._start.spent.seconds / settings.inherit.start
+        rounds = 0.0
+        for place, share in enumerate(settings.playoff.rounds):
+            rounds += settings.playoff.cells * share / settings.playoff.reduction**place
+        return whole * (again * settings.playoff.fresh + 0.5 * rounds)
 
     def _seconds_left(self, done: int) -> float | None:
         """The recent mean for each expected evaluation, in proportion to the edges that will be left by then."""
@@ -253,8 +341,7 @@ class Loop:
         if mean is None:
             return None
         weights = [width * (1 - position / (len(outlook) + 1)) for position, width in enumerate(outlook)]
-        again = (self._settings.finalists + 1) * self._settings.repeats * 0.5
-        seconds = mean * max(0.0, sum(weights) - done + again)
+        seconds = mean * max(0.0, sum(weights) - done) + self._finals_seconds()
         limit = self._settings.stop.seconds
         return seconds if limit is None else min(seconds, max(0.0, self._began + limit - self._clock()))
 
@@ -265,10 +352,11 @@ class Loop:
         done = sum((step, proposal.index) in self._recorded for proposal in proposals)
         self._tell("search", step, (done, len(proposals)), latest, self._seconds_left(done))
 
-    def _tell_fresh(self, repeat: int, counts: tuple[int, int], latest: Evaluation) -> None:
-        mean = self._mean_seconds() or 0.0
-        rounds = self._settings.repeats - repeat
-        self._tell("fresh seeds", repeat, counts, latest, mean * 0.5 * (rounds * counts[1] - counts[0]))
+    def _tell_final(self, phase: str, turn: int, counts: tuple[int, int], latest: Evaluation) -> None:
+        if phase == "playoff":
+            self._keep_best(latest)
+        share = 1 - (turn + counts[0] / counts[1]) / max(1, self._settings.repeats) if phase == "fresh seeds" else 1.0
+        self._tell(phase, turn, counts, latest, share * self._finals_seconds())
 
     def _tell(
         self, phase: str, step: int, counts: tuple[int, int], latest: Evaluation | None, left: float | None
@@ -293,6 +381,9 @@ def _nothing_usable(record: RunRecord, folder: Path) -> str:
     failed = [one.evaluation for one in record.candidates if one.evaluation.failed]
     if record.candidates and len(failed) == len(record.candidates):
         return f"{folder}: all {len(failed)} candidates failed, the first with: {failed[0].reason}"
+    if record.retrained and all(one.evaluation.failed for one in record.retrained):
+        first = record.retrained[0].evaluation.reason
+        return f"{folder}: all {len(record.retrained)} trainings of the playoff failed, the first with: {first}"
     cheapest = min(one.evaluation.resources.macs for one in record.candidates) if record.candidates else None
     if cheapest is None:
         return f"{folder}: the search ended before one candidate was trained ({record.stopped}); allow it more"

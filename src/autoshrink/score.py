@@ -83,6 +83,8 @@ class Evaluation:
         parts: for every part of the validation text, in a fixed order, what it adds to the performance, scaled so that
             the mean of all parts is the performance; None for images.
         spent: what measuring it cost.
+        rung: how many comparisons it survived in which others were left behind; 0 where all are measured alike. The
+            choice is among those of the highest rung, since others were measured more coarsely.
     """
 
     cell: Cell
@@ -96,6 +98,7 @@ class Evaluation:
     correct: tuple[bool, ...] | None = None
     parts: tuple[float, ...] | None = None
     spent: Spent = Spent()
+    rung: int = 0
 
     def __post_init__(self) -> None:
         if (self.performance is None) == (self.reason is None):

@@ -28,9 +28,9 @@ LOCK_NAME = "run.lock"
 JOURNAL_NAME = f"{FILE_NAME}-journal"
 APPLICATION_ID = 0x41534852
 """Marks the file as ours ("ASHR"); SQLite keeps it in the header."""
-STORE_VERSION = 2
+STORE_VERSION = 3
 """Version of the log's meaning. Readers refuse later ones; older ones are opened if `READABLE` names them."""
-READABLE = (1, 2)
+READABLE = (1, 2, 3)
 BUSY_SECONDS = 10.0
 
 _SCHEMA = (

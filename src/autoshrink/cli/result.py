@@ -13,17 +13,18 @@ from autoshrink.cli.console import stdout
 from autoshrink.drawing import cell_text
 from autoshrink.metrics import METRICS, shown_resources
 from autoshrink.record import Figures, RunRecord
+from autoshrink.report import evidence
 from autoshrink.score import ResourceName
 
 
 def print_result(record: RunRecord, folder: Path) -> None:
     """The best cell beside the starting one, what the search cost, and what to do next."""
-    best, start = record.best(), record.complete()
+    best, start = evidence.best(record), evidence.complete(record)
     if best is None:
-        stdout.print("nothing usable was measured yet")
+        stdout.print(_nothing(record), markup=False)
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("", *_head(record)):
+    for column in ("", *_head(record, evidence.metric_for(record, best).name)):
         table.add_column(column, justify="left" if column == "" else "right")
     if start is not None:
         name = "complete graph" if record.settings.start == "complete" else "starting cell"
@@ -33,14 +34,27 @@ def print_result(record: RunRecord, folder: Path) -> None:
     stdout.print(table)
     stdout.print(_verdict(record, best, start), markup=False)
     spent, metric = record.spent(), METRICS[record.settings.task]
-    trained = sum(one.same_as is None for one in record.candidates)
+    parts = evidence.phases_words(record)
     stdout.print(
-        f"{trained} candidates trained in {words.duration(record.active_seconds)}: "
-        f"{words.count(spent.samples, metric.sample)}, {words.quantity(spent.training_macs)} training MACs; "
-        f"{record.stopped or 'not finished yet'}",
+        f"{_tried(record)} in {words.duration(record.active_seconds)}: "
+        f"{words.count(spent.samples, metric.sample)}, {words.quantity(spent.training_macs)} training MACs"
+        f"{f' ({parts})' if parts else ''}; {record.stopped or 'not finished yet'}",
         markup=False,
     )
     _print_next(record, folder)
+
+
+def _nothing(record: RunRecord) -> str:
+    """Why there is no best cell to show."""
+    if record.best() is None:
+        return "nothing usable was measured yet"
+    return f"no best cell yet: {evidence.count_words(record)}, and estimates compare the candidates of one step only"
+
+
+def _tried(record: RunRecord) -> str:
+    if record.settings.relative:
+        return evidence.count_words(record)
+    return f"{sum(one.same_as is None for one in record.candidates)} candidates trained"
 
 
 def _print_next(record: RunRecord, folder: Path) -> None:
@@ -98,14 +112,25 @@ _NEXT: dict[str, Callable[[RunRecord, Path], list[_Command]]] = {"image": _next_
 
 
 def print_front(record: RunRecord) -> None:
-    """The Pareto front within the limits, cheapest first."""
-    table = Table(title="Pareto front", title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for column in (*_head(record), "cell"):
-        table.add_column(column, justify="left" if column == "cell" else "right")
-    for evaluation in record.front():
+    """The Pareto front within the limits, cheapest first; where there are estimates only there is none."""
+    front, relative = evidence.front(record), record.settings.relative
+    if relative and not front:
+        return
+    name = "Pareto front of the playoff" if relative else "Pareto front"
+    table = Table(title=name, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    how = ("measured",) if relative else ()
+    for column in (*_head(record, METRICS[record.settings.task].name), *how, "cell"):
+        table.add_column(column, justify="left" if column in ("cell", "measured") else "right")
+    for evaluation in front:
         figures = record.figures(evaluation)
-        table.add_row(*_row(record, figures), str(figures.cell))
+        measured = (_measured(figures),) if relative else ()
+        table.add_row(*_row(record, figures), *measured, str(figures.cell))
     stdout.print(table)
+
+
+def _measured(figures: Figures) -> str:
+    """Where a row's figures come from."""
+    return words.count(len(figures.repeats), "fresh seed") if figures.repeats else "playoff, short"
 
 
 _SHORT: dict[ResourceName, str] = words.RESOURCE | {"params": "params", "cell_params": "cell params"}
@@ -117,13 +142,14 @@ def _costs(record: RunRecord) -> tuple[ResourceName, ...]:
     return tuple(dict.fromkeys((*shown_resources(settings)[:3], settings.resource)))
 
 
-def _head(record: RunRecord) -> tuple[str, ...]:
+def _head(record: RunRecord, metric: str) -> tuple[str, ...]:
     costs = (_SHORT[name] for name in _costs(record))
-    return ("edges", METRICS[record.settings.task].name, *costs, "S")
+    return ("edges", metric, *costs, "S")
 
 
 def _row(record: RunRecord, figures: Figures) -> tuple[str, ...]:
-    measured = METRICS[record.settings.task].measured(figures.performance, figures.performance_sd, fine=True)
+    metric = evidence.metric_for(record, figures)
+    measured = metric.measured(figures.performance, figures.performance_sd, fine=True)
     costs = ((name, getattr(figures.recorded.resources, name)) for name in _costs(record))
     return (
         str(len(figures.cell.edges)),
@@ -134,15 +160,21 @@ def _row(record: RunRecord, figures: Figures) -> tuple[str, ...]:
 
 
 def _verdict(record: RunRecord, best: Figures, start: Figures | None) -> str:
+    if not evidence.measured(record, best):
+        return "Chosen by estimates alone: no cell was trained from scratch."
     if start is None:
-        return "The starting cell could not be trained, so there is nothing to compare with."
+        missing = "could not be trained" if record.complete() is None else "was not trained from scratch"
+        return f"The starting cell {missing}, so there is nothing to compare with ({_seeds(record, best)})."
     settings, metric = record.settings, METRICS[record.settings.task]
     new, old = (settings.score.cost(one.recorded.resources) for one in (best, start))
     gained = metric.difference(best.performance, start.performance, fine=True)
-    seeds = (
-        f"mean of {words.count(len(best.repeats), 'fresh seed')}"
-        if best.repeats
-        else "one seed, as recorded in the search"
-    )
     change = f"{words.change(new, old)} {words.RESOURCE[settings.resource]}, {metric.name} {gained} against it"
-    return words.plain(f"{change} ({seeds}).")
+    return words.plain(f"{change} ({_seeds(record, best)}).")
+
+
+def _seeds(record: RunRecord, best: Figures) -> str:
+    """How the best cell's figures were measured."""
+    if best.repeats:
+        length = f", {best.repeats[0].fidelity}" if record.settings.relative else ""
+        return f"mean of {words.count(len(best.repeats), 'fresh seed')}{length}"
+    return f"one seed, {best.recorded.fidelity if record.settings.relative else 'as recorded in the search'}"

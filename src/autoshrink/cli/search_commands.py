@@ -12,11 +12,11 @@ from autoshrink.cli import quantities
 from autoshrink.cli.console import JsonOption, assigned, given, print_json, resumable, stderr
 from autoshrink.cli.result import print_result
 from autoshrink.cli.train_commands import print_training, training_watched
-from autoshrink.config import merge, resolve
+from autoshrink.config import SearchSettings, merge, resolve
 from autoshrink.progress import observed
 from autoshrink.record import RunRecord
 from autoshrink.results import summary
-from autoshrink.store import check_readable
+from autoshrink.store import read_record
 from autoshrink.watching import Observer
 
 TRAINING_FILE = "training.safetensors"
@@ -71,7 +71,15 @@ def search(  # noqa: PLR0913 - one parameter an option
     finalists: Annotated[int | None, typer.Option(help="Cells measured again before one is named.")] = None,
     repeats: Annotated[int | None, typer.Option(help="Fresh seeds for each of them; 0 for none.")] = None,
     strategy: Annotated[str | None, typer.Option(help="autoshrink.")] = None,
-    evaluator: Annotated[str | None, typer.Option(help="trained: every candidate from scratch.")] = None,
+    evaluator: Annotated[
+        str | None,
+        typer.Option(
+            help="inherited: with the parent's weights; trained: every candidate from scratch; zico: untrained."
+        ),
+    ] = None,
+    filter_name: Annotated[
+        str | None, typer.Option("--filter", help="none (default): edges are drawn; zico: those with the best ZiCo.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Decides everything random.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads of a training.")] = None,
@@ -126,6 +134,7 @@ def search(  # noqa: PLR0913 - one parameter an option
         "repeats": repeats,
         "strategy": strategy,
         "evaluator": evaluator,
+        "filter": filter_name,
         "seed": seed,
         "device": device,
         "threads": threads,
@@ -137,7 +146,7 @@ def search(  # noqa: PLR0913 - one parameter an option
 
         return run_search(resolved, run=run, observer=observer)
 
-    _run(do, as_json=as_json)
+    _run(do, resolved, as_json=as_json)
 
 
 def resume(
@@ -155,8 +164,7 @@ def resume(
 
         return resume_run(run, observer=observer)
 
-    check_readable(run)
-    _run(do, as_json=as_json)
+    _run(do, read_record(run).settings, as_json=as_json)
 
 
 def _resume_training(folder: Path, *, as_json: bool) -> None:
@@ -167,14 +175,14 @@ def _resume_training(folder: Path, *, as_json: bool) -> None:
     print_training(result, as_json=as_json)
 
 
-def _run(do: Callable[[Observer], RunRecord], *, as_json: bool) -> None:
+def _run(do: Callable[[Observer], RunRecord], settings: SearchSettings, *, as_json: bool) -> None:
     folders: list[Path] = []
 
     def on_run(folder: Path) -> None:
         folders.append(folder)
         stderr.print(f"run: {folder}", markup=False)
 
-    with resumable(folders), observed(stderr, on_run) as observer:
+    with resumable(folders), observed(stderr, on_run, settings) as observer:
         record = do(observer)
     if as_json:
         print_json(summary(record, run=folders[0]))

@@ -2,8 +2,10 @@
 
 from autoshrink.config.base import (
     DataSettings,
+    InheritSettings,
     Limits,
     Overrides,
+    PlayoffSettings,
     SearchSettings,
     StopSettings,
     TaskName,
@@ -22,9 +24,11 @@ __all__ = [
     "ImageNetwork",
     "ImageRecipe",
     "ImageSettings",
+    "InheritSettings",
     "Level",
     "Limits",
     "Overrides",
+    "PlayoffSettings",
     "SearchSettings",
     "StopSettings",
     "TaskName",

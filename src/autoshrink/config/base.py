@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
 
 from autoshrink.score import FormulaName, ResourceName, Resources, Score
 
 Share = Annotated[float, Field(ge=0, le=1)]
 TaskName = Literal["image", "text"]
+EvaluatorName = Literal["trained", "inherited", "zico"]
 
 Overrides = Mapping[str, Any]
 """Nested settings by section, as in JSON; whatever is absent keeps its default."""
@@ -27,6 +37,13 @@ class DataSettings(Section):
 
     spec: str
     """A built-in or known name, or a path."""
+
+
+class Recipe(Section):
+    """How one candidate is trained."""
+
+    epochs: PositiveInt
+    batch: PositiveInt
 
 
 class StopSettings(Section):
@@ -60,6 +77,49 @@ class Limits(Section):
         return None
 
 
+class InheritSettings(Section):
+    """How much training there is with inherited weights."""
+
+    start: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """Training of the starting cell, as a share of the recipe's epochs."""
+    tune: NonNegativeInt = 8
+    """Batches that the winner of a step trains for before its children inherit."""
+    trial: NonNegativeInt = 32
+    """Batches that a child with a new leaf trains for before it is judged: nobody has learned to read its channels."""
+    rate: PositiveFloat = 1.0
+    """Learning rate of both, as a share of the recipe's."""
+    grace: NonNegativeFloat = 1.0
+    """A child with a new leaf is taken before the best when it is behind by less than so many standard errors."""
+    settle: PositiveInt = 4
+    """Batches on which a child's BN statistics are taken anew."""
+    glance: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """Share of the validation samples that all children are judged on; the better half is judged on twice as many, and
+    so on."""
+    most: Annotated[float, Field(gt=0, le=1)] = 0.25
+    """Share after which the comparison ends."""
+
+
+class PlayoffSettings(Section):
+    """How the best is chosen where the search itself only estimates.
+
+    Cells are trained from scratch for a short time, and the better ones again for a longer time (successive halving).
+    """
+
+    cells: PositiveInt = 6
+    """How many begin."""
+    rounds: Annotated[
+        tuple[Annotated[float, Field(gt=0, le=1)], ...],
+        BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value),
+        Field(min_length=1),
+    ] = (0.1, 0.2)
+    """Length of the trainings in each round, as a share of the recipe's epochs, ascending."""
+    reduction: Annotated[int, Field(ge=2)] = 3
+    """One of so many cells stays after each round."""
+    fresh: Annotated[float, Field(gt=0, le=1)] = 0.25
+    """Length of the trainings with fresh seeds, as a share of the recipe's epochs: short ones too, since their learning
+    rate falls to zero (benchmarks/sprint.py)."""
+
+
 class SearchSettings(Section):
     """Everything that decides what a search does; each task has its own data, network and recipe.
 
@@ -69,8 +129,21 @@ class SearchSettings(Section):
     task: TaskName
     mode: Literal["sound", "paper"] = "sound"
     strategy: Literal["autoshrink"] = "autoshrink"
-    evaluator: Literal["trained"] = "trained"
+    evaluator: EvaluatorName = "trained"
+    """How candidates are measured: each trained from scratch, with weights inherited from the cell they were cut from,
+    or without any training (ZiCo). With the last two a playoff among cells trained from scratch chooses the best."""
+    filter: Literal["none", "zico"] = "none"
+    """How the K candidates of a step are chosen from its shrink space: drawn, or by the highest ZiCo at its cost."""
+    short_batch: PositiveInt | None = None
+    """Batch of the short trainings by which `inherit` and `playoff` go; None: a quarter of the recipe's, at least 8.
+    More steps for as many samples (benchmarks/sprint.py)."""
+    population: PositiveInt | Literal["auto"] = "auto"
+    """How many candidates are trained from scratch as one batched program. auto: all of a step, but image networks one
+    by one on a CPU, where that is faster (benchmarks/population.py)."""
+    inherit: InheritSettings = InheritSettings()
+    playoff: PlayoffSettings = PlayoffSettings()
     data: DataSettings
+    recipe: Recipe
     nodes: Annotated[int, Field(ge=2, le=64)]
     start: str = "complete"
     """complete, er:P, ba:M, ws:K,P, or the path of a cell file (whose content is stored with the run)."""
@@ -97,6 +170,16 @@ class SearchSettings(Section):
     device: str = "auto"
     threads: PositiveInt | None = None
     """CPU threads of a training; None: what torch chooses. Stored with the run: sums depend on it."""
+
+    @property
+    def sprint_batch(self) -> int:
+        """`short_batch`, or what it is when nobody says."""
+        return self.short_batch or min(self.recipe.batch, max(8, self.recipe.batch // 4))
+
+    @property
+    def relative(self) -> bool:
+        """Whether the steps compare by estimates, and the best is chosen by a playoff of cells trained from scratch."""
+        return self.evaluator != "trained"
 
     @property
     def score(self) -> Score:

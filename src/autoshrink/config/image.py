@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from autoshrink.architecture import ActivationName
-from autoshrink.config.base import DataSettings, Overrides, SearchSettings, Section, Share
+from autoshrink.config.base import DataSettings, Overrides, Recipe, SearchSettings, Section, Share
 from autoshrink.score import ResourceName
 
 
@@ -41,7 +41,7 @@ class ImageNetwork(Section):
     activation: ActivationName = "relu"
 
 
-class ImageRecipe(Section):
+class ImageRecipe(Recipe):
     """How one candidate is trained. The defaults are those of the released CNN search, but for two early
     stops."""
 

@@ -29,6 +29,13 @@ _TASKS: dict[str, _Task] = {
 }
 
 
+SOUND: Overrides = {"evaluator": "inherited", "finalists": 3}
+"""What a search is that is neither the paper's nor on built-in data, which are small enough to train every candidate.
+
+At equal training MACs it finds as good cells and the better front (benchmarks/compare.py). Fewer finalists, since a
+playoff has come before."""
+
+
 def resolve(overrides: Overrides) -> SearchSettings:
     """Settings from what a person asked for, over the defaults of the task, the mode and the data.
 
@@ -40,6 +47,8 @@ def resolve(overrides: Overrides) -> SearchSettings:
     base: Overrides = {}
     if isinstance(data, Mapping) and data.get("spec", task.built_in) == task.built_in:
         base = task.quick
+    elif overrides.get("mode") != "paper":
+        base = SOUND
     if overrides.get("mode") == "paper":
         base = merge(base, task.paper)
     return settings_from_json(merge(base, overrides))

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-from autoshrink.config.base import DataSettings, Overrides, SearchSettings, Section
+from autoshrink.config.base import DataSettings, Overrides, Recipe, SearchSettings, Section
 from autoshrink.score import ResourceName
 
 Level = Literal["word", "char"]
@@ -63,7 +63,7 @@ class Dropout(Section):
     """Of what the decoder reads."""
 
 
-class TextRecipe(Section):
+class TextRecipe(Recipe):
     """How a language model is trained by SGD. The defaults are those of the released search of recurrent cells, but
     for one early stop."""
 

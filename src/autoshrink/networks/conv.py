@@ -97,6 +97,7 @@ class ConvNetwork(nn.Module):
 
     def __init__(self, plan: NetworkPlan) -> None:
         super().__init__()
+        self.plan = plan
         activation = plan.activation
         self.stem = _conv_bn(
             plan.input[0], plan.stem.channels, kernel=3, stride=plan.stem.stride, activation=activation

@@ -3,36 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from html import escape
 from typing import Any
 
 from autoshrink import words
 from autoshrink.config import SearchSettings, resolve
-from autoshrink.metrics import METRICS
+from autoshrink.metrics import METRICS, step_metric
 from autoshrink.record import RunRecord
-from autoshrink.report import story
+from autoshrink.report import evidence, proof, story
 from autoshrink.report.film import removed_words
+from autoshrink.report.markup import definitions, table
 from autoshrink.report.story import Step
-
-
-def table(head: Iterable[str], rows: Iterable[Iterable[str]], *, numeric: frozenset[int] = frozenset()) -> str:
-    """A table of texts, which are escaped; `numeric` columns are aligned to the right."""
-
-    def cells(kind: str, texts: Iterable[str]) -> str:
-        return "".join(
-            f'<{kind} class="num">{escape(text)}</{kind}>' if i in numeric else f"<{kind}>{escape(text)}</{kind}>"
-            for i, text in enumerate(texts)
-        )
-
-    body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
-    return f'<div class="scroll"><table><thead><tr>{cells("th", head)}</tr></thead><tbody>{body}</tbody></table></div>'
-
-
-def definitions(rows: Iterable[tuple[str, str]]) -> str:
-    """Names and values, both escaped."""
-    return "<dl>" + "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in rows) + "</dl>"
-
 
 # --- decisions -----------------------------------------------------------------------------------------------------
 
@@ -42,16 +24,20 @@ def decisions(record: RunRecord) -> str:
     steps = story.steps(record)
     if not steps:
         return ""
-    name, metric = words.RESOURCE[record.settings.resource], METRICS[record.settings.task]
-    delta, unit = f"Δ {metric.name}", f"in {metric.difference_unit}, " if metric.difference_unit else ""
+    name, metric = words.RESOURCE[record.settings.resource], step_metric(record.settings)
+    usual = METRICS[record.settings.task]
+    # A score of untrained networks has a name of its own; an estimate is of the usual figure.
+    delta = f"Δ {metric.name if record.settings.evaluator == 'zico' else usual.name}"
+    estimated = "of the estimates, " if record.settings.evaluator == "inherited" else ""
+    unit = f"in {metric.difference_unit}, " if metric.difference_unit else ""
     head = ("step", "removed", "edges", "S", metric.name, name, "runner-up without", "lead in S", delta, "")
     rows = [_decision(record, step) for step in steps]
     shown = table(head, rows, numeric=frozenset({0, 2, 3, 4, 5, 7, 8}))
     return (
         f'<section class="long"><h2>The decisions</h2><p class="note">{escape(story.evidence_sentence(steps))}</p>'
         f"<details><summary>All {words.count(len(steps), 'decision')}</summary>{shown}"
-        f'<p class="note">{delta}: chosen minus runner-up on the same {metric.validation}, '
-        f"{unit}± its standard error.</p></details></section>"
+        f'<p class="note">{delta}: {estimated}chosen minus runner-up on the same {metric.validation}, '
+        f"{unit}± its standard error.</p></details>{proof.candidates(record)}</section>"
     )
 
 
@@ -93,6 +79,8 @@ def failures(record: RunRecord) -> str:
         if one.evaluation.failed
     ]
     again = [one for repeats in record.remeasured.values() for one in repeats if one.failed]
+    short = [one.evaluation for one in record.retrained if one.evaluation.failed]
+    rows += [("playoff", words.count(len(one.cell.edges), "edge"), str(one.seed), one.reason or "") for one in short]
     rows += [("fresh seed", words.count(len(one.cell.edges), "edge"), str(one.seed), one.reason or "") for one in again]
     if not rows:
         return ""
@@ -171,9 +159,12 @@ def _cost(record: RunRecord) -> list[tuple[str, str]]:
     shared = sum(one.same_as is not None for one in record.candidates)
     return [
         ("candidates", f"{len(record.candidates):,}, of which {shared:,} share the training of an isomorphic one"),
+        *([("playoff", words.count(len(record.retrained), "training") + " from scratch")] if record.retrained else []),
+        *([("ZiCo filter", f"{words.count(len(record.ranks), 'cell')} scored")] if record.ranks else []),
         ("measured again", words.count(again, "training")),
         (f"{sample}s", f"{words.count(spent.samples, f'training {sample}')} seen"),
         ("MACs", f"{words.quantity(spent.training_macs)} in all passes"),
+        *([("of these", parts)] if (parts := evidence.phases_words(record)) else []),
         ("training", words.duration(spent.seconds)),
         ("open", f"{words.duration(record.active_seconds)} in {words.count(record.sessions, 'session')}"),
         ("first event", words.moment(record.created_at)),

@@ -9,13 +9,12 @@ from functools import partial
 
 from autoshrink import words
 from autoshrink.drawing import tag
-from autoshrink.metrics import METRICS, Metric
-from autoshrink.record import Candidate, Figures, RunRecord
-from autoshrink.report import charts, story
+from autoshrink.metrics import METRICS, Metric, step_metric
+from autoshrink.record import Figures, RunRecord
+from autoshrink.report import charts, evidence, marks
 from autoshrink.report.charts import Panel, Scale
+from autoshrink.report.marks import Point
 from autoshrink.score import Evaluation, Resources
-
-Tips = dict[tuple[int, int], str]
 
 LOG_RANGE = 4.0
 """Ratio of dearest to cheapest candidate above which the cost axis is logarithmic."""
@@ -41,17 +40,6 @@ def cost_axis(record: RunRecord) -> str:
     return words.RESOURCE[record.settings.resource] + (", KiB" if record.settings.resource == "memory" else "")
 
 
-def _key(candidate: Candidate) -> str:
-    return f"{candidate.step}.{candidate.index}"
-
-
-def _classes(record: RunRecord, candidate: Candidate, chosen: set[str]) -> str:
-    if _key(candidate) in chosen:
-        return "dot chosen"
-    broken = record.settings.limits.broken_by(candidate.evaluation.resources) is not None
-    return "dot broken" if broken else "dot"
-
-
 # --- the trajectory ------------------------------------------------------------------------------------------------
 
 
@@ -69,12 +57,12 @@ class _Track:
             return cost(record, evaluation.resources)
         if evaluation.performance is None:
             return None
-        value = record.settings.score(evaluation) if self.quantity == "score" else evaluation.performance
+        value = evaluation.performance if self.quantity == "performance" else record.settings.score(evaluation)
         return value if math.isfinite(value) else None
 
     def again(self, figures: Figures) -> tuple[float, float | None] | None:
         """Mean and deviation over fresh seeds; None where nothing was measured or there is nothing to measure."""
-        if self.quantity == "cost" or not figures.repeats:
+        if self.quantity in ("cost", "zico") or not figures.repeats:
             return None
         if self.quantity == "performance":
             return figures.performance, figures.performance_sd
@@ -85,7 +73,7 @@ class _Track:
         low, high = panel.y.low, panel.y.high
         if self.quantity == "performance":
             return panel.rules(self.metric.ticks(low, high), self.metric.tick)
-        write = words.round_quantity if self.quantity == "cost" else write_score
+        write = {"cost": words.round_quantity, "zico": _write_zico}.get(self.quantity, write_score)
         return panel.rules(panel.y.ticks(4), write)
 
 
@@ -94,12 +82,19 @@ def write_score(value: float) -> str:
     return words.number(value, 2)
 
 
+def _write_zico(value: float) -> str:
+    """Round values of an unknown size: no digit more than it takes."""
+    return f"{value:.4g}".replace("-", "−")
+
+
 def tracks(record: RunRecord) -> tuple[_Track, ...]:
-    """The three panels, from the top."""
+    """The panels, from the top: S, performance, what ZiCo said where it decided, cost."""
     metric = METRICS[record.settings.task]
+    zico = _Track("S with scaled ZiCo as the performance, nothing trained", "zico", step_metric(record.settings))
     return (
         _Track("Score S", "score", metric),
         _Track(metric.axis, "performance", metric),
+        *((zico,) if record.settings.evaluator == "zico" else ()),
         _Track(cost_axis(record), "cost", metric),
     )
 
@@ -132,45 +127,46 @@ def measured_again(record: RunRecord) -> list[Figures]:
 
 def track_marks(record: RunRecord, track: _Track, box: Box, again: list[Figures]) -> str:
     """One panel of the trajectory."""
-    values = [track.of(record, one.evaluation) for one in record.candidates]
-    chosen = record.chosen()
-    joined = [(one, value) for one in chosen if (value := track.of(record, one.evaluation)) is not None]
-    known = [value for value in values if value is not None] + _spans(track, again)
+    points = marks.points(record, quantity=track.quantity)
+    placed = [(one, track.of(record, one.evaluation)) for one in points]
+    known = [value for _, value in placed if value is not None] + _spans(track, again)
     y = Scale.around(charts.in_view(known, _always(record, track)), box.bottom, box.top)
     # Room for the word above the best, and for failed candidates at the bottom.
     room = (y.high - y.low) * 0.12
     y = Scale(y.low - (room if track.quantity != "cost" else 0.0), y.high + room, box.bottom, box.top)
     panel = Panel(edges_scale(record, box.left, box.right), y)
-    keys = {_key(one) for one in chosen}
     parts = [track.rules(panel), charts.label(box.left, box.top - 10, track.name, kind="panel-name")]
-    ordered = sorted(zip(record.candidates, values, strict=True), key=lambda pair: _key(pair[0]) in keys)
-    tips = story.tips(record)
-    marks = [_candidate_mark(record, panel, (one, value), keys, tips=tips) for one, value in ordered]
-    split = len(marks) - len(keys)
-    path = [(panel.x(len(one.cell.edges)), panel.held(value)) for one, value in joined]
-    parts += [*marks[:split], charts.polyline(path, "trail"), *marks[split:]]
+    trail = [(one, value) for one, value in placed if one.trail]
+    path = [(panel.x(len(one.evaluation.cell.edges)), panel.held(value)) for one, value in trail if value is not None]
+    parts += [_mark(panel, one, value) for one, value in placed if not one.trail and "scratch" not in one.kind]
+    parts.append(charts.polyline(path, "trail estimate" if "estimate" in _kinds(points) else "trail"))
+    parts += [_mark(panel, one, value) for one, value in trail]
+    parts += [_mark(panel, one, value) for one, value in placed if not one.trail and "scratch" in one.kind]
     parts += [_again_mark(panel, track, panel.x(len(one.cell.edges)), one) for one in again]
     parts += _landmarks(record, track, panel)
     return "".join(parts)
 
 
-def _candidate_mark(
-    record: RunRecord, panel: Panel, shown: tuple[Candidate, float | None], chosen: set[str], *, tips: Tips
-) -> str:
-    one, value = shown
-    x, key, tip = panel.x(len(one.cell.edges)), _key(one), tips[one.step, one.index]
+def _kinds(points: Iterable[Point]) -> set[str]:
+    return {kind for one in points for kind in one.kind.split()}
+
+
+def _mark(panel: Panel, one: Point, value: float | None) -> str:
+    x = panel.x(len(one.evaluation.cell.edges))
     if value is None or one.evaluation.failed:
         y = max(panel.y.start, panel.y.end) - 5 if value is None else panel.y(value)
-        return charts.cross(x, y, "failed", tip=tip, key=key)
-    return _dot(panel, (x, value), _classes(record, one, chosen), tip=tip, key=key)
+        return charts.cross(x, y, "failed", tip=one.tip, key=one.key)
+    return _dot(panel, (x, value), one)
 
 
-def _dot(panel: Panel, place: tuple[float, float], kind: str, *, tip: str, key: str) -> str:
+def _dot(panel: Panel, place: tuple[float, float], one: Point) -> str:
     """A candidate at its x and its value, or the sign that it lies below the axis."""
     x, value = place
     if value < panel.y.low:
-        return charts.wedge(x, panel.y.start, kind, tip=tip, key=key)
-    return charts.dot(x, panel.y(value), kind, tip=tip, radius=3.4 if "chosen" in kind else 2.4, key=key)
+        return charts.wedge(x, panel.y.start, one.kind, tip=one.tip, key=one.key)
+    large = not {"chosen", "scratch"}.isdisjoint(one.kind.split())
+    radius = 2.4 if not large else 2.8 if "estimate" in one.kind else 3.4
+    return charts.dot(x, panel.y(value), one.kind, tip=one.tip, radius=radius, key=one.key)
 
 
 def _spans(track: _Track, again: Iterable[Figures]) -> list[float]:
@@ -181,9 +177,10 @@ def _spans(track: _Track, again: Iterable[Figures]) -> list[float]:
 
 def _always(record: RunRecord, track: _Track) -> list[float]:
     """What an axis never leaves out: the best and the starting cell, as recorded and as measured again."""
-    found = [one for one in (record.best(), record.complete()) if one is not None]
-    recorded = [value for one in found if (value := track.of(record, one.recorded)) is not None]
-    return recorded + _spans(track, found)
+    found = [one for one in (evidence.best(record), evidence.complete(record)) if one is not None]
+    ringed = [one for name in ("best", "start") if (one := marks.landmark(record, name)) is not None]
+    recorded = [value for one in ringed if (value := track.of(record, one)) is not None]
+    return (recorded if track.quantity != "zico" else []) + _spans(track, found)
 
 
 def _again_mark(panel: Panel, track: _Track, x: float, figures: Figures) -> str:
@@ -205,17 +202,18 @@ def _again_tip(metric: Metric, figures: Figures) -> str:
     return (
         f"measured again: {words.count(len(figures.cell.edges), 'edge')}\n"
         f"{metric.name} {metric.measured(figures.performance, figures.performance_sd)} "
-        f"({story.measured_words(figures)})\nS {words.number(figures.score, 4)}"
+        f"(mean of {words.count(len(figures.repeats), 'fresh seed')})\nS {words.number(figures.score, 4)}"
     )
 
 
 def _landmarks(record: RunRecord, track: _Track, panel: Panel) -> list[str]:
     """Rings around the recorded values of the best and the starting cell."""
     parts = []
-    for figures, name in ((record.complete(), "start"), (record.best(), "best")):
-        if figures is None or (value := track.of(record, figures.recorded)) is None:
+    for name in ("start", "best"):
+        place = _ringed(record, track, name)
+        if place is None:
             continue
-        x, y = panel.x(len(figures.cell.edges)), panel.y(value)
+        x, y = panel.x(place[0]), panel.y(place[1])
         parts.append(charts.dot(x, y, f"ring {name}", radius=6.5))
         if track.quantity == "score":
             # The best is a summit and the start usually the foot of one: there the trail leaves room for a word.
@@ -224,26 +222,40 @@ def _landmarks(record: RunRecord, track: _Track, panel: Panel) -> list[str]:
     return parts
 
 
+def _ringed(record: RunRecord, track: _Track, name: str) -> tuple[int, float] | None:
+    """Edges and value of the best or the starting cell: as recorded, or with fresh seeds where that was no training."""
+    if track.quantity == "zico":
+        return None
+    evaluation = marks.landmark(record, name)
+    if evaluation is not None:
+        value = track.of(record, evaluation)
+        return None if value is None else (len(evaluation.cell.edges), value)
+    figures = {"best": evidence.best, "start": evidence.complete}[name](record)
+    pair = None if figures is None else track.again(figures)
+    return None if figures is None or pair is None else (len(figures.cell.edges), pair[0])
+
+
 def trajectory_svg(record: RunRecord, *, width: float = 700.0, height: float = 158.0) -> str:
-    """The three panels under each other; `height` is one panel's."""
+    """The panels under each other; `height` is one panel's."""
     again = measured_again(record)
     left, right, parts = 58.0, width - 12, []
-    for position, track in enumerate(tracks(record)):
+    panels = tracks(record)
+    for position, track in enumerate(panels):
         top = 34.0 + position * (height + 40)
         box = Box(left, top, right, top + height)
         parts.append(track_marks(record, track, box, again))
         panel = Panel(edges_scale(record, left, right), Scale(0, 1, box.bottom, box.top))
-        parts.append(panel.foot(edge_ticks(record) if position == 2 else (), lambda value: f"{value:g}"))
-    bottom = 34.0 + 3 * height + 80
+        parts.append(panel.foot(edge_ticks(record) if track is panels[-1] else (), lambda value: f"{value:g}"))
+    bottom = 34.0 + len(panels) * (height + 40) - 40
     parts.append(charts.label(right, bottom + 38, "edges left →", kind="axis-name", anchor="end"))
     title = f"Trajectory of the search: S, {METRICS[record.settings.task].name} and cost"
     return chart_svg(record, "".join(parts), (width, bottom + 46), title)
 
 
-def chart_svg(record: RunRecord, marks: str, size: tuple[float, float], title: str) -> str:
-    """An SVG element of the page around some marks; `size` is width and height."""
+def chart_svg(record: RunRecord, drawn: str, size: tuple[float, float], title: str) -> str:
+    """An SVG element of the page around what is drawn; `size` is width and height."""
     summary = f"{title}; {words.count(len(record.candidates), 'candidate')}"
-    return tag("svg", marks, class_="chart", viewBox=f"0 0 {size[0]:g} {size[1]:g}", role="img", aria_label=summary)
+    return tag("svg", drawn, class_="chart", viewBox=f"0 0 {size[0]:g} {size[1]:g}", role="img", aria_label=summary)
 
 
 # --- the front -----------------------------------------------------------------------------------------------------
@@ -251,33 +263,34 @@ def chart_svg(record: RunRecord, marks: str, size: tuple[float, float], title: s
 
 def front_marks(record: RunRecord, box: Box) -> str:
     """Performance against cost: every usable candidate, the front, its finalists measured again, the limits."""
-    usable = [one for one in record.candidates if not one.evaluation.failed]
+    points = [one for one in marks.points(record, quantity="performance") if not one.evaluation.failed]
     again = measured_again(record)
-    panel = _front_panel(record, box, usable, again)
-    place, tips = partial(_place, record, panel), story.tips(record)
-    keys = {_key(one) for one in record.chosen()}
-    front = [place(one) for one in record.front()]
+    panel = _front_panel(record, box, points, again)
+    place = partial(_place, record, panel)
+    front = [place(one) for one in evidence.front(record)]
     steps = charts.staircase(front) + ([(box.right, front[-1][1])] if front else [])
     track = tracks(record)[1]
     parts = [track.rules(panel), panel.foot(panel.x.ticks(4), words.round_quantity), _limit(record, panel)]
-    for one in sorted(usable, key=lambda one: _key(one) in keys):
+    for one in sorted(points, key=lambda one: (one.trail, "scratch" in one.kind)):
         at = (place(one.evaluation)[0], one.evaluation.performance or 0.0)
-        parts.append(_dot(panel, at, _classes(record, one, keys), tip=tips[one.step, one.index], key=_key(one)))
+        parts.append(_dot(panel, at, one))
     parts.append(charts.polyline(steps, "front"))
     parts += [_again_mark(panel, track, panel.x(cost(record, one.recorded.resources)), one) for one in again]
-    for chosen, name in ((record.complete(), "start"), (record.best(), "best")):
-        if chosen:
-            parts.append(charts.dot(*place(chosen.recorded), f"ring {name}", radius=6.5))
+    for name in ("start", "best"):
+        ringed = marks.landmark(record, name)
+        if ringed is not None:
+            parts.append(charts.dot(*place(ringed), f"ring {name}", radius=6.5))
     return "".join(parts)
 
 
-def _front_panel(record: RunRecord, box: Box, usable: list[Candidate], again: list[Figures]) -> Panel:
-    costs = [cost(record, one.evaluation.resources) for one in usable]
+def _front_panel(record: RunRecord, box: Box, points: list[Point], again: list[Figures]) -> Panel:
+    costs = [cost(record, one.evaluation.resources) for one in points]
+    costs += [cost(record, one.recorded.resources) for one in again]
     limit = _limit_value(record)
     shown = costs if limit is None or not costs or not 0.5 * min(costs) < limit < 2 * max(costs) else [*costs, limit]
     log = bool(shown) and max(shown) / min(shown) > LOG_RANGE
     track = tracks(record)[1]
-    known = [one.evaluation.performance or 0.0 for one in usable] + _spans(track, again)
+    known = [one.evaluation.performance or 0.0 for one in points] + _spans(track, again)
     heights = charts.in_view(known, _always(record, track))
     x = Scale.around(shown, box.left, box.right, log=log)
     return Panel(x, Scale.around(heights, box.bottom, box.top))
@@ -307,14 +320,11 @@ def _limit(record: RunRecord, panel: Panel) -> str:
 def front_svg(record: RunRecord, *, width: float = 470.0, height: float = 400.0) -> str:
     """The chart of performance against cost."""
     box, metric = Box(58.0, 34.0, width - 14, height - 54), METRICS[record.settings.task]
-    scale = ", logarithmic" if _front_panel(record, box, _usable(record), []).x.log else ""
+    points = [one for one in marks.points(record, quantity="performance") if not one.evaluation.failed]
+    scale = ", logarithmic" if _front_panel(record, box, points, measured_again(record)).x.log else ""
     parts = [
         charts.label(box.left, box.top - 14, metric.axis, kind="panel-name"),
         front_marks(record, box),
         charts.label(box.right, height - 12, f"{cost_axis(record)}{scale}", kind="axis-name", anchor="end"),
     ]
     return chart_svg(record, "".join(parts), (width, height), f"{metric.name.capitalize()} against cost")
-
-
-def _usable(record: RunRecord) -> list[Candidate]:
-    return [one for one in record.candidates if not one.evaluation.failed]

@@ -6,12 +6,11 @@ import math
 from dataclasses import dataclass, replace
 
 from autoshrink import words
-from autoshrink.metrics import METRICS, Metric, metric_of, shown_resources
+from autoshrink.metrics import Metric, metric_of, shown_resources
 from autoshrink.record import Figures, RunRecord
+from autoshrink.report import evidence
+from autoshrink.report.evidence import CLEAR
 from autoshrink.score import ResourceName
-
-CLEAR = 2.0
-"""Standard errors above which a difference is called larger than the noise."""
 
 
 @dataclass(frozen=True)
@@ -70,13 +69,13 @@ class Headline:
 
 def headlines(record: RunRecord) -> tuple[Headline, ...]:
     """Performance, S and costs of the best cell; nothing before there is one."""
-    best, start = record.best(), record.complete()
+    best, start = evidence.best(record), evidence.complete(record)
     if best is None:
         return ()
     other = None if start is None or start.cell.key == best.cell.key else start
     costs = (cost_headline(name, best, other) for name in shown_resources(record.settings))
     return (
-        performance_headline(METRICS[record.settings.task], best, other),
+        performance_headline(evidence.metric_for(record, best), best, other),
         score_headline(best, other),
         *(one for one in costs if one is not None),
     )

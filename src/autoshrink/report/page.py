@@ -11,7 +11,7 @@ from autoshrink import drawing, words
 from autoshrink.cell import Cell
 from autoshrink.metrics import METRICS
 from autoshrink.record import RunRecord
-from autoshrink.report import facts, figures, film, gains, story
+from autoshrink.report import evidence, facts, figures, film, gains, proof, story
 from autoshrink.report.gains import Headline
 
 ARXIV = "https://arxiv.org/abs/1911.09251"
@@ -30,6 +30,8 @@ def render(record: RunRecord, *, name: str) -> str:
         _trajectory(record),
         _film(record),
         facts.decisions(record),
+        proof.playoff(record),
+        proof.agreement(record),
         facts.failures(record),
         facts.background(record),
     )
@@ -65,16 +67,20 @@ def _header(record: RunRecord, name: str) -> str:
 
 
 def _lede(record: RunRecord) -> str:
-    best, complete = record.best(), record.complete()
+    best, complete = evidence.best(record), evidence.complete(record)
     metric = METRICS[record.settings.task]
     spent = words.spent(record.spent(), metric.sample)
-    tried = f"{words.count(len(record.candidates), 'cell')} measured"
+    parts = evidence.phases_words(record)
+    spent += f" (MACs: {parts})" if parts else ""
+    tried = evidence.count_words(record)
     if best is None:
         reason = f" The search ended: {record.stopped}." if record.stopped else ""
-        return f"{tried}, none usable within the limits: {spent}.{reason}"
-    of = f"{metric.name.capitalize()} on {metric.validation}: {story.measured_words(best)}"
+        lacking = ", none usable within the limits" if record.best() is None else ""
+        return f"{tried}{lacking}: {spent}.{reason}"
+    metric = evidence.metric_for(record, best)
+    of = f"{metric.name[0].upper()}{metric.name[1:]} on {metric.validation}: {evidence.measured_words(record, best)}"
     if complete and complete.cell.key != best.cell.key:
-        of += f"; the {story.start_word(record)}: {story.measured_words(complete)}"
+        of += f"; the {story.start_word(record)}: {evidence.measured_words(record, complete)}"
     caution = "" if best.repeats else " The best of many noisy figures looks better than it is."
     return f"{of}.{caution} {tried}: {spent}."
 
@@ -104,13 +110,13 @@ def _stat(one: Headline, start: str) -> str:
 
 
 def _cells(record: RunRecord) -> str:
-    best = record.best()
+    best = evidence.best(record)
     if best is None:
         return _section(
             "The starting cell",
             f'<div class="cells">{_cell_figure(record.start, story.start_word(record))}</div>',
         )
-    complete = record.complete()
+    complete = evidence.complete(record)
     start = _cell_figure(record.start, story.start_word(record), story.cost_words(record, complete))
     shown = _cell_figure(best.cell, "best cell", story.cost_words(record, best))
     file = (
@@ -151,9 +157,30 @@ def cell_file(cell: Cell) -> str:
 
 # --- the search ----------------------------------------------------------------------------------------------------
 
-_LEGEND = (
+_TRAINED = (
     ('<circle class="dot" cx="11" cy="7" r="3"/>', "candidate"),
     ('<path class="trail" d="M0 7h22"/><circle class="dot chosen" cx="11" cy="7" r="3.6"/>', "chosen"),
+)
+_PLAYOFF = ('<circle class="dot scratch" cx="11" cy="7" r="3.6"/>', "trained from scratch, one seed, short")
+_INHERITED = (
+    ('<circle class="dot estimate" cx="11" cy="7" r="3"/>', "estimate with inherited weights"),
+    (
+        '<path class="trail estimate" d="M0 7h22"/><circle class="dot estimate chosen" cx="11" cy="7" r="3.6"/>',
+        "chosen by estimate",
+    ),
+    _PLAYOFF,
+)
+_ZICO = (
+    ('<circle class="dot estimate" cx="11" cy="7" r="3"/>', "candidate, not trained"),
+    (
+        '<path class="trail estimate" d="M0 7h22"/><circle class="dot estimate chosen" cx="11" cy="7" r="3.6"/>',
+        "chosen by ZiCo",
+    ),
+    _PLAYOFF,
+)
+_CANDIDATES = {"trained": _TRAINED, "inherited": _INHERITED, "zico": _ZICO}
+"""By evaluator: what the marks of candidates and cells trained from scratch mean."""
+_LEGEND = (
     ('<path class="failed" d="M7.5 3.5l7 7m0-7l-7 7"/>', "failed"),
     ('<path class="error" d="M11 0v14"/><path class="again" d="M11 2l5 5-5 5-5-5z"/>', "fresh seeds, mean ± sd"),
     ('<circle class="ring best" cx="11" cy="7" r="6"/>', "best"),
@@ -166,13 +193,19 @@ def _trajectory(record: RunRecord) -> str:
     if not record.candidates:
         return _section("The search", '<p class="note">Nothing has been measured yet.</p>')
     legend = "".join(
-        f'<li><svg viewBox="0 0 22 14" aria-hidden="true">{mark}</svg>{name}</li>' for mark, name in _LEGEND
+        f'<li><svg viewBox="0 0 22 14" aria-hidden="true">{mark}</svg>{name}</li>'
+        for mark, name in (*_CANDIDATES[record.settings.evaluator], *_LEGEND)
     )
     against = f"{METRICS[record.settings.task].name.capitalize()} against {words.RESOURCE[record.settings.resource]}"
     note = (
         f"{story.formula(record)}. Each step removes one edge and keeps the candidate with the highest S; the further "
         "right, the fewer edges are left."
     )
+    if record.settings.relative:
+        note += (
+            f" {story.estimates_note(record)} The best is chosen among cells trained from scratch; those that went "
+            "further in the playoff were trained longer."
+        )
     return _section(
         "The search",
         f'<ul class="legend">{legend}</ul><div class="charts"><figure>{figures.trajectory_svg(record)}</figure>'
@@ -196,6 +229,8 @@ def _limits_words(record: RunRecord) -> str:
 
 def _film(record: RunRecord) -> str:
     note = "Every step's removed edges are red; edges that nothing reaches any more go with them."
+    if record.settings.relative:
+        note += f" {story.estimates_note(record)}"
     return _section("The shrinking, step by step", film.film_html(record), note=note)
 
 

@@ -10,7 +10,7 @@ from autoshrink.cell import Cell
 from autoshrink.drawing import tag
 from autoshrink.metrics import METRICS
 from autoshrink.record import RunRecord
-from autoshrink.report import charts, figures, gains, story
+from autoshrink.report import charts, evidence, figures, gains, story
 from autoshrink.report.charts import Panel, Scale
 from autoshrink.report.figures import Box
 
@@ -30,7 +30,9 @@ fill:var(--accent)}
 .poster .name{font-weight:600;paint-order:stroke;stroke:var(--paper);stroke-width:4px;stroke-linejoin:round}
 .poster .name.best{fill:var(--accent)}.poster .name.start{fill:var(--ink)}
 .rule{stroke:var(--rule)}.axis{stroke:var(--strong)}.dot{fill:var(--dot);opacity:.5}
-.dot.chosen{fill:var(--ink);opacity:1}.dot.broken{fill:none;stroke:var(--dot)}
+.dot.chosen,.dot.scratch{fill:var(--ink);opacity:1}.dot.broken{fill:none;stroke:var(--dot)}
+.dot.estimate{fill:var(--dot);opacity:.3}.dot.estimate.chosen{opacity:.75}
+.trail.estimate{stroke:var(--dot);stroke-width:1;stroke-dasharray:3 3}
 .failed{fill:none;stroke:var(--cut);stroke-width:1.6}.trail{fill:none;stroke:var(--ink);stroke-width:1.5}
 .front{fill:none;stroke:var(--accent);stroke-width:1.8}.again{fill:var(--paper);stroke:var(--accent);stroke-width:2}
 .error{fill:none;stroke:var(--accent);stroke-width:1.6}.ring{fill:none;stroke-width:1.8;stroke:var(--ink)}
@@ -79,12 +81,14 @@ def _title(headline: str) -> str:
 
 
 def _measured(record: RunRecord) -> str:
-    best = record.best()
-    return "" if best is None else f" · {METRICS[record.settings.task].name}: {story.measured_words(best)}"
+    best = evidence.best(record)
+    if best is None:
+        return ""
+    return f" · {evidence.metric_for(record, best).name}: {evidence.measured_words(record, best)}"
 
 
 def _cells(record: RunRecord) -> str:
-    best, complete = record.best(), record.complete()
+    best, complete = evidence.best(record), evidence.complete(record)
     word = story.start_word(record)
     parts = [_cell(record.start, (40.0, 120.0, 190.0), word, story.cost_words(record, complete))]
     if best and best.cell.key != record.start.key:
@@ -136,5 +140,21 @@ def _charts(record: RunRecord) -> str:
                 kind="panel-name",
             ),
             figures.front_marks(record, front),
+            _key(record),
         ]
     )
+
+
+def _key(record: RunRecord) -> str:
+    """What the marks mean where some of them are estimates."""
+    if not record.settings.relative:
+        return ""
+    marks = [("dot scratch", "trained from scratch, short"), ("again", "fresh seeds")]
+    if record.settings.evaluator == "inherited":
+        marks.append(("dot estimate chosen", "estimate with inherited weights"))
+    parts, x = [], 636.0
+    for kind, name in marks:
+        mark = charts.diamond(x + 5, 604, kind, tip=name) if kind == "again" else charts.dot(x + 5, 604, kind)
+        parts += [mark, charts.label(x + 16, 608.5, name)]
+        x += 34 + 6.4 * len(name)
+    return "".join(parts)

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from autoshrink import words
 from autoshrink.cell import Cell, Edge
-from autoshrink.metrics import METRICS, Metric
+from autoshrink.metrics import METRICS, Metric, step_metric
 from autoshrink.record import Candidate, Decision, Figures, RunRecord
-from autoshrink.report.gains import CLEAR, gain
+from autoshrink.report import evidence
+from autoshrink.report.evidence import CLEAR
+from autoshrink.report.gains import gain
 from autoshrink.score import FormulaName
 
 
@@ -103,7 +105,7 @@ def _step(
         standard_error=comparison.standard_error if comparison else None,
         lead=lead,
         lead_error=error,
-        metric=METRICS[record.settings.task],
+        metric=step_metric(record.settings),
     )
 
 
@@ -113,8 +115,9 @@ def evidence_sentence(all_steps: tuple[Step, ...]) -> str:
     known = [step for step in compared if step.clear_lead is not None]
     if not compared:
         return "No decision had a runner-up to compare with."
+    counted = words.count(len(compared), "decision")
     if not known:
-        return f"{words.count(len(compared), 'decision')} had a runner-up; their standard errors are unknown."
+        return f"{counted} had a runner-up; their standard errors are unknown, and so is how many are more than noise."
     clear = sum(bool(step.clear_lead) for step in known)
     alone = sum(bool(step.clear_difference) for step in known)
     metric = known[0].metric
@@ -122,8 +125,29 @@ def evidence_sentence(all_steps: tuple[Step, ...]) -> str:
         f"{clear} of {words.count(len(known), 'decision')} with a runner-up led it in S by more than 2 standard "
         f"errors; the others might have gone another way on other {metric.validation}. In {metric.name} alone, "
         f"{alone} of {len(known)} differences were larger than 2 standard errors. The standard error counts the "
-        f"{metric.validation}, not the noise of training."
+        f"{metric.validation}, not the noise of training{_inherited_caution(metric)}."
     )
+
+
+def _inherited_caution(metric: Metric) -> str:
+    if metric in METRICS.values():
+        return ""
+    return ", nor how far an estimate with inherited weights is from a training from scratch"
+
+
+def estimates_note(record: RunRecord) -> str:
+    """What a step's figures are where they are estimates; nothing where each candidate was trained."""
+    return {
+        "trained": "",
+        "inherited": (
+            "The figures of the steps are estimates: each child has its parent's weights, and is judged on a share of "
+            "the validation samples. They compare the candidates of one step, and say little across steps."
+        ),
+        "zico": (
+            "The steps compare scaled ZiCo, a score of untrained networks. It is no "
+            f"{METRICS[record.settings.task].name}, and how well it ranks is measured below."
+        ),
+    }[record.settings.evaluator]
 
 
 def start_word(record: RunRecord) -> str:
@@ -134,13 +158,16 @@ def start_word(record: RunRecord) -> str:
 
 def headline(record: RunRecord) -> str:
     """What was found, in one sentence."""
-    best, complete = record.best(), record.complete()
+    best, complete = evidence.best(record), evidence.complete(record)
     if best is None:
-        return "No usable cell yet" if not record.finished else "No candidate could be used"
-    metric = METRICS[record.settings.task]
+        return _nothing_yet(record)
+    metric = evidence.metric_for(record, best)
     found = f"{len(best.cell.edges)} of {words.count(len(record.start.edges), 'edge')}"
+    if not evidence.measured(record, best):
+        return f"{found}, chosen by estimates alone: nothing was trained from scratch"
     if complete is None:
-        return f"{found}: {metric.name} {metric.write(best.performance)}; the {start_word(record)} failed"
+        missing = "failed" if record.complete() is None else "was not trained from scratch"
+        return f"{found}: {metric.name} {metric.write(best.performance)}; the {start_word(record)} {missing}"
     if best.cell.key == complete.cell.key:
         return f"Nothing smaller beat the {start_word(record)}"
     name = record.settings.resource
@@ -151,20 +178,18 @@ def headline(record: RunRecord) -> str:
     return f"{found}: {cheaper} {words.RESOURCE[name]}, {_gained(metric, best, complete)}"
 
 
+def _nothing_yet(record: RunRecord) -> str:
+    if record.finished:
+        return "No candidate could be used"
+    return "No usable cell yet" if record.best() is None else "Estimates only so far: no cell was trained from scratch"
+
+
 def _gained(metric: Metric, best: Figures, start: Figures) -> str:
     difference = gain(best, start)
     if difference.error is not None and difference.within_noise:
         return f"{metric.name} the same within noise"
     caution = " (one seed)" if difference.error is None else ""
     return metric.gained(best.performance, start.performance) + caution
-
-
-def measured_words(figures: Figures) -> str:
-    """How a cell's performance was measured."""
-    if not figures.repeats:
-        return "recorded in the search, one seed"
-    seeds = words.count(len(figures.repeats), "fresh seed")
-    return f"mean of {seeds}" if len(figures.repeats) > 1 else f"one measurement with {seeds}"
 
 
 _FORMULA: dict[FormulaName, tuple[str, str]] = {
@@ -201,6 +226,8 @@ def status(record: RunRecord) -> str:
     """Where the run stands, in words."""
     if record.finished:
         return "finished"
+    if record.stopped and record.settings.relative and not record.remeasured:
+        return "unfinished: the steps are done, the playoff is not over"
     if record.stopped:
         return "unfinished: the search ended, the best cells are being measured again"
     if not record.decisions:
@@ -228,7 +255,7 @@ def _tip(record: RunRecord, candidate: Candidate) -> str:
         place += f", without edge {candidate.edge[0]}→{candidate.edge[1]}"
     if evaluation.performance is None:
         return f"{place}\nfailed: {evaluation.reason}"
-    metric = METRICS[settings.task]
+    metric = step_metric(settings)
     return (
         f"{place}\nS {words.number(settings.score(evaluation), 4)} · "
         f"{metric.name} {metric.write(evaluation.performance, fine=True)}"

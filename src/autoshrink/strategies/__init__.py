@@ -2,5 +2,6 @@
 
 from autoshrink.strategies.autoshrink import AutoShrink
 from autoshrink.strategies.base import Choice, Proposal, Strategy
+from autoshrink.strategies.halving import SuccessiveHalving, entrants
 
-__all__ = ["AutoShrink", "Choice", "Proposal", "Strategy"]
+__all__ = ["AutoShrink", "Choice", "Proposal", "Strategy", "SuccessiveHalving", "entrants"]

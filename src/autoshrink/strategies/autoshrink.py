@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from autoshrink.cell import Cell
-from autoshrink.score import Evaluation, Score
+from autoshrink.score import Evaluation, Score, compare
 from autoshrink.seeding import derive_seed
 from autoshrink.strategies.base import Choice, Proposal
 
@@ -27,6 +27,11 @@ class AutoShrink:
         allowed: whether a cell keeps the limits. Cells that do not are proposed only in a step where no child keeps
             them: where the path down has to lead through.
         stop: whether the search ends at this cell; it always ends when no edge is left.
+        grace: a candidate with more leaves than the cell it was cut from is taken before the best where it is behind by
+            less than so many standard errors of the paired difference. Estimates with inherited weights need that:
+            nobody has learned to read a new leaf's channels, and judged at once such removals always lose.
+        rank: where given, the K edges are those whose removal leaves the cells of highest rank, and not drawn. Called
+            once for every cell of a step's shrink space.
     """
 
     def __init__(
@@ -38,6 +43,8 @@ class AutoShrink:
         seed: int = 0,
         allowed: Callable[[Cell], bool] = lambda _: True,
         stop: Callable[[Cell], str | None] = lambda _: None,
+        grace: float = 0.0,
+        rank: Callable[[Cell], float] | None = None,
     ) -> None:
         self._cell = start
         self._score = score
@@ -45,6 +52,8 @@ class AutoShrink:
         self._seed = seed
         self._allowed = allowed
         self._stop = stop
+        self._grace = grace
+        self._rank = rank
         self._step = 0
         self._asked: tuple[Proposal, ...] | None = None
 
@@ -57,7 +66,8 @@ class AutoShrink:
     def tell(self, evaluations: Sequence[Evaluation]) -> Choice:
         """Go on with the best of the step.
 
-        Failed candidates lose to every other; when all failed, the cheapest is taken, so that the search goes on.
+        Failed candidates lose to every other; when all failed, the cheapest is taken, so that the search goes on. Those
+        that the evaluator left behind on the way lose to those that it measured further.
 
         Raises:
             ValueError: the evaluations are not those of the asked proposals.
@@ -66,13 +76,33 @@ class AutoShrink:
         if [one.cell for one in evaluations] != [proposal.cell for proposal in asked]:
             raise ValueError("told other cells than were asked for")
         # sorted is stable: of complete ties the lowest index wins, with reverse=True as well.
-        ranked = sorted(range(len(asked)), key=lambda index: self._score.preference(evaluations[index]), reverse=True)
-        self._cell = asked[ranked[0]].cell
+        ranked = sorted(range(len(asked)), key=lambda index: self._place(evaluations[index]), reverse=True)
+        first = self._graced(ranked, evaluations)
+        chosen = asked[first].cell
+        self._cell = chosen
         self._step += 1
         self._asked = None
-        chosen = asked[ranked[0]].cell
-        others = (index for index in ranked[1:] if asked[index].cell.key != chosen.key)
-        return Choice(ranked[0], next(others, None))
+        others = (index for index in ranked if asked[index].cell.key != chosen.key)
+        return Choice(first, next(others, None))
+
+    def _graced(self, ranked: Sequence[int], evaluations: Sequence[Evaluation]) -> int:
+        """The index to go on with: that of the best, or of one with a new leaf that is not clearly worse."""
+        best = evaluations[ranked[0]]
+        if not self._grace or best.performance is None:
+            return ranked[0]
+        for index in ranked:
+            one = evaluations[index]
+            if one.rung < best.rung or one.failed:
+                break
+            error = compare(best, one).standard_error or 0.0
+            behind = self._score(best) - self._score(one)
+            new = len(one.cell.leaves) > len(self._cell.leaves)
+            if new and behind <= self._grace * self._score.slope(best.performance) * error:
+                return index
+        return ranked[0]
+
+    def _place(self, evaluation: Evaluation) -> tuple[bool, int, tuple[float, int, int]]:
+        return not evaluation.failed, evaluation.rung, self._score.preference(evaluation)
 
     def over(self) -> str:
         """Why there is no next step."""
@@ -97,5 +127,8 @@ class AutoShrink:
         pool = [child for child in space if self._allowed(child[1])] or list(space)
         if self._candidates != "all":
             random.Random(derive_seed(self._seed, "edges", self._step)).shuffle(pool)
+            if self._rank is not None:
+                ranks = [self._rank(cell) for _, cell in pool]
+                pool = [pool[place] for place in sorted(range(len(pool)), key=lambda place: -ranks[place])]
             pool = pool[: self._candidates]
-        return tuple(Proposal(self._step, index, edge, cell) for index, (edge, cell) in enumerate(pool))
+        return tuple(Proposal(self._step, index, edge, cell, self._cell) for index, (edge, cell) in enumerate(pool))

@@ -12,12 +12,16 @@ from autoshrink.score import Evaluation
 
 @dataclass(frozen=True)
 class Proposal:
-    """A cell to measure: the `index`-th of `step`. `edge` is what was removed to get it; None for a starting cell."""
+    """A cell to measure: the `index`-th of `step`.
+
+    `edge` is what was removed from `parent` to get it; both are None for a starting cell.
+    """
 
     step: int
     index: int
     edge: Edge | None
     cell: Cell
+    parent: Cell | None = None
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,32 @@ from typing import Any, Protocol
 
 import torch
 
+from autoshrink.architecture import Architecture
+from autoshrink.cell import Cell
 from autoshrink.config import SearchSettings
+from autoshrink.training.sprint import Heir
 from autoshrink.training.trained import Problem
+from autoshrink.training.zico import GradientSource
 from autoshrink.watching import Observer
+
+
+class TaskProblem(Problem, GradientSource, Protocol):
+    """What candidates are trained on, for every evaluator there is.
+
+    Attributes:
+        together: whether a population trains faster than its members one by one, as far as has been measured
+            (benchmarks/population.py).
+    """
+
+    together: bool
+
+    def architecture(self, cell: Cell) -> Architecture:
+        """The proxy network around a cell."""
+        ...
+
+    def learner(self, architecture: Architecture, seed: int, *, batch: int | None = None) -> Heir:
+        """A freshly initialised network that is ready to learn, and to inherit; `batch` is for the recipe's."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -25,7 +48,7 @@ class Prepared:
 
     name: str
     event: dict[str, Any]
-    problem: Callable[[torch.device], Problem]
+    problem: Callable[[torch.device], TaskProblem]
 
 
 class Task(Protocol):

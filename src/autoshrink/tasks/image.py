@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from autoshrink.architecture import Architecture, ConvArchitecture, proxy_architecture
 from autoshrink.cell import Cell
@@ -13,11 +15,14 @@ from autoshrink.config import ImageSettings, SearchSettings
 from autoshrink.data import Proxy, load_proxy
 from autoshrink.errors import DataError
 from autoshrink.networks import build
+from autoshrink.networks.population import groups
 from autoshrink.seeding import derive_seed
 from autoshrink.tasks.base import Prepared
 from autoshrink.training.device import choose_precision
 from autoshrink.training.image_learner import ImageLearner, image_stops
+from autoshrink.training.image_population import ImagePopulation
 from autoshrink.training.images import DeviceImages, Normalisation
+from autoshrink.training.zico import SCORE_BATCH, image_gradients, images_a_batch
 from autoshrink.watching import Observer
 
 
@@ -47,6 +52,8 @@ class ImageProblem:
         norm = Normalisation.of(proxy.train.images)
         self._network = settings.network
         self._recipe = settings.recipe
+        self._seed = settings.seed
+        self._score_batch = max(SCORE_BATCH, settings.recipe.batch)
         self._shape = proxy.train.images.shape[1:]
         self._classes = len(proxy.classes)
         self._data = (
@@ -55,6 +62,8 @@ class ImageProblem:
         )
         self._precision = choose_precision(settings.recipe.precision, device)
         self.device = device
+        # On a CPU what one network leaves in the cache another's would drive out: slower from 16×16 on.
+        self.together = device.type == "cuda"
         self.stops = image_stops(settings.recipe, self._classes)
         self.fidelity = f"{settings.recipe.epochs} epochs × {len(proxy.train):,} images"
 
@@ -70,14 +79,54 @@ class ImageProblem:
             activation=self._network.activation,
         )
 
-    def learner(self, architecture: Architecture, seed: int) -> ImageLearner:
+    def learner(self, architecture: Architecture, seed: int, *, batch: int | None = None) -> ImageLearner:
         """A fresh network on the device."""
+        return ImageLearner(
+            self._fresh(architecture, seed),
+            self._recipe if batch is None else self._recipe.model_copy(update={"batch": batch}),
+            self._data,
+            classes=self._classes,
+            seed=seed,
+            precision=self._precision,
+        )
+
+    def groups(self, architectures: Sequence[Architecture], seeds: Sequence[int]) -> list[list[int]]:
+        """Networks that differ in edges only, whatever their seeds."""
+        assert len(seeds) == len(architectures)
+        return groups(architectures)
+
+    def population(self, architectures: Sequence[Architecture], seeds: Sequence[int]) -> ImagePopulation:
+        """Fresh networks on the device, as one program."""
+        networks = []
+        for architecture, seed in zip(architectures, seeds, strict=True):
+            assert isinstance(architecture, ConvArchitecture)
+            networks.append(build(architecture, seed=seed))
+        return ImagePopulation(
+            networks, self._recipe, self._data, classes=self._classes, seeds=seeds, precision=self._precision
+        )
+
+    def score_gradients(
+        self, architecture: Architecture, seed: int, batches: int, *, shortcuts: bool = True
+    ) -> list[dict[str, Tensor]]:
+        """See `autoshrink.training.zico.GradientSource` and `image_gradients`."""
+        return image_gradients(
+            self._fresh(architecture, seed),
+            self._data[0],
+            batch=self._score_batch,
+            batches=batches,
+            seed=self._seed,
+            shortcuts=shortcuts,
+        )
+
+    def score_samples(self, batches: int) -> int:
+        """Images that `score_gradients` reads."""
+        return batches * images_a_batch(self._data[0], batch=self._score_batch, batches=batches)
+
+    def _fresh(self, architecture: Architecture, seed: int) -> nn.Module:
         network = build(architecture, seed=seed)
         # Channels last: half as fast again as channels first on the CPU for these small depthwise convolutions.
         network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return ImageLearner(
-            network, self._recipe, self._data, classes=self._classes, seed=seed, precision=self._precision
-        )
+        return network
 
 
 def _load(settings: ImageSettings, observer: Observer) -> Proxy:

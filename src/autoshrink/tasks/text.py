@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from autoshrink.architecture import Architecture, LanguageModel, RecurrentArchitecture, recurrent_proxy
 from autoshrink.cell import Cell
 from autoshrink.config import SearchSettings, TextSettings
 from autoshrink.data import TextProxy, load_text_proxy
-from autoshrink.networks import build
+from autoshrink.networks import LanguageNetwork, build
 from autoshrink.seeding import derive_seed
 from autoshrink.tasks.base import Prepared
 from autoshrink.training.text import Streams
 from autoshrink.training.text_learner import TextLearner, text_stops
+from autoshrink.training.text_population import TextPopulation, groups
+from autoshrink.training.zico import steps_a_chunk, text_gradients
 from autoshrink.watching import Observer
 
 
@@ -58,12 +62,17 @@ class TextProblem:
         recipe, end = settings.recipe, proxy.vocabulary.end
         self._network = settings.network
         self._recipe = recipe
+        self._seed = settings.seed
         self._vocabulary = len(proxy.vocabulary)
+        self._train, self._end = proxy.train, end
+        self._cut: dict[int, Streams] = {}
+        self.device = device
+        # Few large products in place of many small ones: faster on every device.
+        self.together = True
         self._data = (
-            Streams.of(proxy.train, recipe.batch, end=end, device=device, trim=True),
+            self._streams(recipe.batch),
             Streams.of(proxy.validation, recipe.validation_batch, end=end, device=device),
         )
-        self.device = device
         self.stops = text_stops(recipe, self._vocabulary)
         self.fidelity = f"{recipe.epochs} epochs × {self._data[0].tokens:,} tokens"
 
@@ -72,11 +81,40 @@ class TextProblem:
         network = self._network
         return recurrent_proxy(cell, vocabulary=self._vocabulary, width=network.width, aggregate=network.aggregate)
 
-    def learner(self, architecture: Architecture, seed: int) -> TextLearner:
+    def learner(self, architecture: Architecture, seed: int, *, batch: int | None = None) -> TextLearner:
         """A fresh network on the device."""
+        data = (self._streams(batch or self._recipe.batch), self._data[1])
+        return TextLearner(self._fresh(architecture, seed), self._recipe, data, seed=seed)
+
+    def _streams(self, batch: int) -> Streams:
+        """The training text in so many streams, cut once."""
+        if batch not in self._cut:
+            self._cut[batch] = Streams.of(self._train, batch, end=self._end, device=self.device, trim=True)
+        return self._cut[batch]
+
+    def groups(self, architectures: Sequence[Architecture], seeds: Sequence[int]) -> list[list[int]]:
+        """See `autoshrink.training.text_population.groups`."""
+        return groups(architectures, seeds, self._recipe)
+
+    def population(self, architectures: Sequence[Architecture], seeds: Sequence[int]) -> TextPopulation:
+        """Fresh networks on the device, as one program."""
+        networks = [self._fresh(*each) for each in zip(architectures, seeds, strict=True)]
+        return TextPopulation(networks, self._recipe, self._data, seeds=seeds)
+
+    def _fresh(self, architecture: Architecture, seed: int) -> LanguageNetwork:
+        assert isinstance(architecture, LanguageModel)
+        return build(architecture, seed=seed, initial_range=self._network.initial_range).to(self.device)
+
+    def score_gradients(self, architecture: Architecture, seed: int, batches: int) -> list[dict[str, Tensor]]:
+        """See `autoshrink.training.zico.GradientSource` and `text_gradients`; chunks have the recipe's mean length."""
         assert isinstance(architecture, LanguageModel)
         network = build(architecture, seed=seed, initial_range=self._network.initial_range).to(self.device)
-        return TextLearner(network, self._recipe, self._data, seed=seed)
+        return text_gradients(network, self._data[0], bptt=self._recipe.bptt, batches=batches, seed=self._seed)
+
+    def score_samples(self, batches: int) -> int:
+        """Tokens that `score_gradients` reads."""
+        train = self._data[0]
+        return batches * train.width * steps_a_chunk(train, bptt=self._recipe.bptt, batches=batches)
 
 
 def _event(proxy: TextProxy) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from autoshrink.config import ImageRecipe
+from autoshrink.networks import BN_MOMENTUM
 from autoshrink.seeding import derive_seed
 from autoshrink.training.images import DeviceImages, augment
 from autoshrink.training.loop import Batch, Stops, Validation
@@ -27,6 +28,9 @@ class ImageLearner:
         classes: how many.
         seed: decides batches and augmentation, epoch by epoch.
         precision: autocast type; float32 for none.
+
+    Attributes:
+        network: what is trained.
     """
 
     def __init__(
@@ -39,7 +43,7 @@ class ImageLearner:
         seed: int,
         precision: torch.dtype = torch.float32,
     ) -> None:
-        self._network = network
+        self.network = network
         self._recipe = recipe
         self._train, self._validation = data
         self._seed = seed
@@ -48,7 +52,12 @@ class ImageLearner:
         self.seen = 0
         self.validated = 0
         self.guess_loss = math.log(classes)
-        self._optimiser = torch.optim.Adam(_parameter_groups(network, recipe), lr=recipe.learning_rate)
+        self._optimiser = torch.optim.Adam(parameter_groups(network, recipe), lr=recipe.learning_rate)
+
+    def pace(self, factor: float) -> None:
+        """Learn at the recipe's rate times a factor from now on."""
+        for group in self._optimiser.param_groups:
+            group["lr"] = factor * self._recipe.learning_rate
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """One pass over the training images in an order of its own."""
@@ -57,7 +66,7 @@ class ImageLearner:
         order = torch.randperm(len(train), generator=generator).to(train.device)
         # Near-equal batches of at least the size asked for: none is so small that BN has nothing to average.
         batches = order.tensor_split(max(1, len(train) // self._recipe.batch))
-        self._network.train()
+        self.network.train()
         for indices in batches:
             loss, accuracy = self._step(*train.batch(indices), generator)
             self.seen += len(indices)
@@ -67,7 +76,7 @@ class ImageLearner:
         if self._recipe.augment:
             images = augment(images, generator)
         with self._autocast(images.device):
-            logits = self._network(images)
+            logits = self.network(images)
         loss = functional.cross_entropy(logits.float(), labels)
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -77,20 +86,51 @@ class ImageLearner:
         value, hits = torch.stack([loss.detach(), accuracy]).tolist()
         return value, hits
 
-    @torch.no_grad()
     def validate(self) -> Validation:
         """Accuracy on all validation images."""
+        return self._judge(torch.arange(len(self._validation)))
+
+    def glance(self, share: float) -> Validation:
+        """Accuracy on a share of the validation images: always the same ones, in the same order, whoever is judged."""
+        count = max(1, round(share * len(self._validation)))
+        order = torch.randperm(len(self._validation), generator=torch.Generator().manual_seed(0))
+        return self._judge(order[:count])
+
+    @torch.no_grad()
+    def settle(self, batches: int) -> int:
+        """Take BN's running statistics anew, on some training batches of its own, without training.
+
+        Returns:
+            The images that were passed forward.
+        """
+        layers = [module for module in self.network.modules() if isinstance(module, nn.BatchNorm2d)]
+        for layer in layers:
+            layer.reset_running_stats()
+            layer.momentum = None  # the plain mean over batches
+        generator = torch.Generator().manual_seed(derive_seed(self._seed, "settle"))
+        wanted = min(len(self._train), batches * self._recipe.batch)
+        order = torch.randperm(len(self._train), generator=generator)[:wanted].to(self._train.device)
+        self.network.train()
+        for indices in order.tensor_split(max(1, wanted // self._recipe.batch)):
+            images, _ = self._train.batch(indices)
+            with self._autocast(images.device):
+                self.network(images)
+        for layer in layers:
+            layer.momentum = BN_MOMENTUM
+        return wanted
+
+    @torch.no_grad()
+    def _judge(self, order: Tensor) -> Validation:
         validation = self._validation
-        self._network.eval()
+        self.network.eval()
         losses, correct = [], []
-        parts = -(-len(validation) // VALIDATION_BATCH)
-        for indices in torch.arange(len(validation), device=validation.device).tensor_split(parts):
+        for indices in order.to(validation.device).tensor_split(-(-len(order) // VALIDATION_BATCH)):
             images, labels = validation.batch(indices)
             with self._autocast(images.device):
-                logits = self._network(images)
+                logits = self.network(images)
             losses.append(functional.cross_entropy(logits.float(), labels, reduction="sum"))
             correct.append(logits.argmax(dim=1) == labels)
-        self.validated += len(validation)
+        self.validated += len(order)
         right = tuple(bool(value) for value in torch.cat(correct).tolist())
         return Validation(sum(right) / len(right), float(torch.stack(losses).sum()) / len(right), correct=right)
 
@@ -112,7 +152,7 @@ def image_stops(recipe: ImageRecipe, classes: int) -> Stops:
     )
 
 
-def _parameter_groups(network: nn.Module, recipe: ImageRecipe) -> list[dict[str, object]]:
+def parameter_groups(network: nn.Module, recipe: ImageRecipe) -> list[dict[str, object]]:
     """L2 by role: dense convolutions and classifier, shortcut projections, and the rest without.
 
     The released code adds strength · Σw² to the loss, without ½; torch's weight_decay · w is the gradient of

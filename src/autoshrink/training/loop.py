@@ -135,6 +135,83 @@ class _Running:
         return self._sum / self._weight
 
 
+class Pass:
+    """One network's pass over its training samples, held against the rules that look at batches.
+
+    Args:
+        stops: the rules.
+        epoch: its number from 0.
+        guess_loss: loss of guessing uniformly, nats.
+    """
+
+    def __init__(self, stops: Stops, epoch: int, guess_loss: float) -> None:
+        self._stops = stops
+        self._epoch = epoch
+        self._guess_loss = guess_loss
+        self._losses, self._accuracies = _Running(stops.smoothing), _Running(stops.smoothing)
+        self._steps = self._samples = 0
+        self._total = 0.0
+        self._running_loss = math.nan
+
+    def add(self, batch: Batch) -> bool:
+        """Count one training step; true when the epoch is to be left after it.
+
+        Raises:
+            TrainingError: its loss is NaN or infinite.
+        """
+        self._steps += 1
+        if not math.isfinite(batch.loss):
+            raise TrainingError(
+                f"the training loss became {batch.loss} in epoch {self._epoch + 1}, batch {self._steps}"
+            )
+        self._samples += batch.samples
+        self._total += batch.loss * batch.samples
+        self._running_loss = self._losses.add(batch.loss)
+        return (
+            batch.accuracy is not None
+            and self._stops.accuracy is not None
+            and self._accuracies.add(batch.accuracy) > self._stops.accuracy
+        )
+
+    def end(self) -> float:
+        """The running training loss after the last step.
+
+        Raises:
+            TrainingError: the training diverged.
+        """
+        mean = self._total / self._samples if self._samples else 0.0
+        if mean > self._stops.diverged_ratio * self._guess_loss:
+            raise TrainingError(f"diverged: mean training loss {mean:.3g} in epoch {self._epoch + 1}")
+        return self._running_loss
+
+
+def advance(course: Course, validation: Validation, stops: Stops, running_loss: float) -> Course:
+    """The course with one epoch more, which says so where an early stop ends it.
+
+    Raises:
+        TrainingError: the validation loss is NaN or infinite.
+    """
+    if not math.isfinite(validation.loss):
+        raise TrainingError(f"the validation loss became {validation.loss} after epoch {len(course.curve) + 1}")
+    course = course.after(validation)
+    return replace(course, ended=_early_stop(stops, course, validation.loss, running_loss))
+
+
+def conclude(course: Course, stops: Stops, guess_loss: float) -> Course:
+    """The course of a training that is over, for whatever reason.
+
+    Raises:
+        TrainingError: its time was up within the first epoch, or it learned nothing.
+    """
+    if course.best is None:
+        raise TrainingError("the time limit for a candidate was reached before its first epoch was done")
+    if stops.worst is not None and course.best.performance < stops.worst:
+        raise TrainingError(
+            f"learned nothing: the best validation loss is {course.best.loss:.3g}, that of guessing {guess_loss:.3g}"
+        )
+    return replace(course, ended=course.ended or "all epochs")
+
+
 def fit(
     learner: Learner,
     stops: Stops,
@@ -160,34 +237,22 @@ def fit(
     """
     course, clock = course or Course(), clock or Clock()
     while course.ended is None and len(course.curve) < stops.epochs:
-        epoch = len(course.curve)
-        running_loss = _epoch(learner, stops, epoch, clock=clock, on_batch=on_batch)
+        running_loss = _epoch(learner, stops, len(course.curve), clock=clock, on_batch=on_batch)
         if running_loss is None:
             course = replace(course, ended="time limit")
             break
-        validation = learner.validate()
-        if not math.isfinite(validation.loss):
-            raise TrainingError(f"the validation loss became {validation.loss} after epoch {epoch + 1}")
-        course = course.after(validation)
-        # Known before anybody is told: a training that is killed after its last epoch does not go on with another.
-        course = replace(course, ended=_early_stop(stops, course, validation.loss, running_loss))
+        # What ended it is known before anybody is told: a training that is killed after its last epoch does not go on
+        # with another.
+        course = advance(course, learner.validate(), stops, running_loss)
         on_epoch(course)
-    if course.best is None:
-        raise TrainingError("the time limit for a candidate was reached before its first epoch was done")
-    if stops.worst is not None and course.best.performance < stops.worst:
-        raise TrainingError(
-            f"learned nothing: the best validation loss is {course.best.loss:.3g}, that of guessing "
-            f"{learner.guess_loss:.3g}"
-        )
-    return replace(course, ended=course.ended or "all epochs")
+    return conclude(course, stops, learner.guess_loss)
 
 
 def _epoch(
     learner: Learner, stops: Stops, epoch: int, *, clock: Clock, on_batch: Callable[[Batch], None]
 ) -> float | None:
     """One pass: the running training loss at its end, or None when the candidate's time was up before."""
-    losses, accuracies = _Running(stops.smoothing), _Running(stops.smoothing)
-    seen, total, running_loss, step = 0, 0.0, math.nan, 0
+    rules = Pass(stops, epoch, learner.guess_loss)
     batches = learner.epoch(epoch)
     while True:
         if clock.now() > clock.search:
@@ -197,22 +262,10 @@ def _epoch(
         batch = next(batches, None)
         if batch is None:
             break
-        step += 1
         on_batch(batch)
-        if not math.isfinite(batch.loss):
-            raise TrainingError(f"the training loss became {batch.loss} in epoch {epoch + 1}, batch {step}")
-        seen += batch.samples
-        total += batch.loss * batch.samples
-        running_loss = losses.add(batch.loss)
-        if (
-            batch.accuracy is not None
-            and stops.accuracy is not None
-            and accuracies.add(batch.accuracy) > stops.accuracy
-        ):
+        if rules.add(batch):
             break
-    if seen and total / seen > stops.diverged_ratio * learner.guess_loss:
-        raise TrainingError(f"diverged: mean training loss {total / seen:.3g} in epoch {epoch + 1}")
-    return running_loss
+    return rules.end()
 
 
 def _early_stop(stops: Stops, course: Course, loss: float, running_loss: float) -> str | None:

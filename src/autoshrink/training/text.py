@@ -64,6 +64,12 @@ class Streams:
 
         return cls(laid(inputs), laid(targets), laid(counted) if room else None, len(kept))
 
+    def first(self, streams: int) -> Streams:
+        """Some of the streams only."""
+        counted = None if self.counted is None else self.counted[:, :streams]
+        tokens = len(self) * min(streams, self.width) if counted is None else int(counted.sum())
+        return Streams(self.inputs[:, :streams], self.targets[:, :streams], counted, tokens)
+
     def __len__(self) -> int:
         """L."""
         return len(self.inputs)

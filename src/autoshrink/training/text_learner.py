@@ -50,23 +50,29 @@ class TextLearner:
         self._recipe = recipe
         self._train, self._validation = data
         self._seed = seed
+        self._factor: float | None = None
         self.epoch_samples = self._train.tokens
         self._optimiser = torch.optim.SGD(
             network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.l2, foreach=True
         )
 
+    def pace(self, factor: float) -> None:
+        """Learn at the recipe's rate times a factor from now on, whatever the epoch."""
+        self._factor = factor
+
+    def _rate(self, epoch: int) -> float:
+        late = sum(self._recipe.epochs - epoch <= left for left in self._recipe.drops)
+        return self._recipe.learning_rate * (0.1**late if self._factor is None else self._factor)
+
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """One pass over the training streams, the state carried from chunk to chunk."""
         generator = torch.Generator().manual_seed(derive_seed(self._seed, "epoch", epoch))
-        rate = self._recipe.learning_rate * 0.1 ** sum(
-            self._recipe.epochs - epoch <= left for left in self._recipe.drops
-        )
         state = self.network.initial_state(self._train.width)
         start = 0
         for length in chunk_lengths(len(self._train), self._recipe, generator):
             stop = start + length
             for group in self._optimiser.param_groups:
-                group["lr"] = rate * length / self._recipe.bptt
+                group["lr"] = self._rate(epoch) * length / self._recipe.bptt
             loss, state = self._step(self._train.inputs[start:stop], self._train.targets[start:stop], state, generator)
             start = stop
             self.seen += length * self._train.width
@@ -102,6 +108,16 @@ class TextLearner:
             self.start_averaging()
         self.curve.append(validation.performance)
         return validation
+
+    def glance(self, share: float) -> Validation:
+        """Perplexity on the first of the validation streams, as many as make the share."""
+        part = self._validation.first(max(1, round(share * self._validation.width)))
+        self.validated += part.tokens
+        return measure(self.evaluated, part, self._recipe.bptt)
+
+    def settle(self, batches: int) -> int:  # noqa: ARG002 - see `autoshrink.training.inherited.Heir`
+        """Nothing: a language model has no statistics to take."""
+        return 0
 
     def start_averaging(self) -> None:
         """From now on the weights' mean is what is evaluated."""

@@ -1,0 +1,99 @@
+"""After the last step: a playoff where the steps only estimated, then the finalists with fresh seeds.
+
+Writes `retrained` and `remeasured` events; like the steps, it does nothing again that is in the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol
+
+from autoshrink.cell import Cell
+from autoshrink.evaluation import Evaluator, Job, RoundTrainer
+from autoshrink.record import Retrained, RunRecord, replay
+from autoshrink.score import Evaluation
+from autoshrink.seeding import derive_seed
+from autoshrink.store import Store
+from autoshrink.strategies import SuccessiveHalving, entrants
+
+
+class Told(Protocol):
+    """Told of every evaluation: the phase, the round, (done, all) of it, and the evaluation."""
+
+    def __call__(self, phase: str, turn: int, counts: tuple[int, int], latest: Evaluation) -> None:
+        """One evaluation more."""
+        ...
+
+
+def playoff(store: Store, trainer: RoundTrainer, *, epochs: int, deadline: float | None, told: Told) -> None:
+    """Train what the steps recommend from scratch, the better ones further, until one is left or time is up.
+
+    Args:
+        store: the run's log, with its steps done.
+        trainer: trains from scratch.
+        epochs: of a whole training.
+        deadline: `time.monotonic` value after which no round goes on; None for none.
+        told: told of every evaluation.
+    """
+    record = replay(store.events())
+    settings = record.settings
+    rounds = [share * epochs for share in sorted(settings.playoff.rounds)]
+    cells = entrants(_estimates(record), score=settings.score, count=settings.playoff.cells)
+    halving = SuccessiveHalving(cells, score=settings.score, rounds=rounds, reduction=settings.playoff.reduction)
+    recorded = {(one.round, one.index): one.evaluation for one in record.retrained}
+    seed = derive_seed(settings.seed, "playoff")
+    while True:
+        turn, length, live = halving.ask()
+        if not live:
+            return
+        missing = [index for index in range(len(live)) if (turn, index) not in recorded]
+        jobs = [Job(live[index], seed) for index in missing]
+        for position, evaluation in trainer.train(jobs, epochs=length, deadline=deadline):
+            index = missing[position]
+            recorded[turn, index] = replace(evaluation, rung=turn)
+            store.append("retrained", Retrained(turn, index, recorded[turn, index]).to_json())
+            done = sum((turn, other) in recorded for other in range(len(live)))
+            told("playoff", turn, (done, len(live)), evaluation)
+        if any((turn, index) not in recorded for index in range(len(live))):
+            return
+        halving.tell([recorded[turn, index] for index in range(len(live))])
+
+
+def _estimates(record: RunRecord) -> list[Evaluation]:
+    """What the steps measured within the limits, the chosen of equals first."""
+    limits = record.settings.limits
+    chosen = {(one.step, one.index) for one in record.chosen()}
+    ordered = sorted(record.candidates, key=lambda one: (one.step, one.index) not in chosen)
+    return [one.evaluation for one in ordered if limits.broken_by(one.evaluation.resources) is None]
+
+
+def measure_again(store: Store, evaluator: Evaluator, *, deadline: Callable[[], float | None], told: Told) -> None:
+    """Finalists and starting cell with fresh seeds, a whole round a seed, so that all have equally many."""
+    record = replay(store.events())
+    settings = record.settings
+    cells = _to_measure(record)
+    for repeat in range(settings.repeats):
+        missing = [cell for key, cell in cells.items() if len(record.remeasured.get(key, ())) <= repeat]
+        if not missing:
+            continue
+        asked = list(cells.values()) if evaluator.joint else missing
+        jobs = [Job(cell, derive_seed(settings.seed, "fresh", repeat)) for cell in asked]
+        left = {cell.key for cell in missing}
+        for position, evaluation in evaluator.evaluate(jobs, deadline=deadline()):
+            key = asked[position].key
+            if key not in left:
+                continue
+            store.append("remeasured", {"finalist": key, "repeat": repeat, "evaluation": evaluation.to_json()})
+            left.remove(key)
+            told("fresh seeds", repeat, (len(cells) - len(left), len(cells)), evaluation)
+        if left:
+            return
+
+
+def _to_measure(record: RunRecord) -> dict[str, Cell]:
+    cells = {one.cell.key: one.cell for one in record.finalists()}
+    start = record.complete()
+    if start is not None:
+        cells.setdefault(start.cell.key, start.cell)
+    return cells

@@ -1,0 +1,193 @@
+"""A cell's network started from the trained network of the cell that it was cut from.
+
+A convolution of a concatenation is a sum of blocks, one for every tensor that is concatenated: a child that lacks an
+edge lacks its block, and every other block is inherited as it stands. What a child has that its parent had not:
+
+- channels of a new leaf, which nobody has learned to read: their blocks start at zero where their reader knows some
+  other channels, else from fresh weights (a reader of zeros alone has no gradient to speak of through its BN);
+- a shortcut with new rows (fresh), or one that was the identity and is a convolution now: it starts as the identity,
+  and its BN has to be told so after statistics were taken, see `ConvNetwork` and `undo_normalisation`.
+
+For recurrent cells every parameter belongs to one edge, or to all cells alike: they are copied by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from autoshrink.architecture import CellPlan, NetworkPlan
+from autoshrink.networks.conv import ConvCell, ConvNetwork
+from autoshrink.networks.recurrent import LanguageNetwork
+
+
+class Slot(NamedTuple):
+    """Channels that one tensor contributes to a concatenation: whose they are, and how many."""
+
+    owner: tuple[str, int]
+    channels: int
+
+
+def inherit(child: nn.Module, parent: nn.Module) -> tuple[nn.BatchNorm2d, ...]:
+    """Copy into `child` what it shares with `parent`, whose cell has all of the child's edges; in place.
+
+    Returns:
+        The BN layers that have to be turned into identities once their statistics are taken, see `undo_normalisation`.
+
+    Raises:
+        TypeError: the two are not networks of one kind.
+    """
+    if isinstance(child, ConvNetwork) and isinstance(parent, ConvNetwork):
+        with torch.no_grad():
+            return tuple(_inherit_conv(child, parent))
+    if isinstance(child, LanguageNetwork) and isinstance(parent, LanguageNetwork):
+        known = dict(parent.named_parameters())
+        with torch.no_grad():
+            for name, parameter in child.named_parameters():
+                parameter.copy_(known[name])
+        return ()
+    raise TypeError(f"a {type(child).__name__} cannot inherit from a {type(parent).__name__}")
+
+
+def undo_normalisation(layer: nn.BatchNorm2d) -> None:
+    """Scale and shift by the running statistics, so that the layer leaves what it was measured on as it is."""
+    assert layer.running_mean is not None, "BN with running statistics"
+    assert layer.running_var is not None, "BN with running statistics"
+    with torch.no_grad():
+        layer.weight.copy_((layer.running_var + layer.eps).sqrt())
+        layer.bias.copy_(layer.running_mean)
+
+
+def _inherit_conv(child: ConvNetwork, parent: ConvNetwork) -> Iterator[nn.BatchNorm2d]:
+    child.stem.load_state_dict(parent.stem.state_dict())
+    slots, known = _stem_slots(child.plan), _stem_slots(parent.plan)
+    pairs = zip(child.plan.cells, parent.plan.cells, child.cells, parent.cells, strict=True)
+    for plan, parent_plan, cell, parent_cell in pairs:
+        assert isinstance(cell, ConvCell), "cells of a ConvNetwork"
+        assert isinstance(parent_cell, ConvCell), "cells of a ConvNetwork"
+        _inherit_nodes((cell, plan, slots), (parent_cell, parent_plan, known))
+        after, known_after = _leaf_slots(plan, slots), _leaf_slots(parent_plan, known)
+        if cell.shortcut is not None:
+            fresh = _inherit_shortcut(cell.shortcut, parent_cell.shortcut, (after, slots), (known_after, known))
+            if fresh is not None:
+                yield fresh
+        slots, known = after, known_after
+    if child.head is not None and parent.head is not None:
+        _copy_dense(child.head, parent.head, slots, known)
+        child.classifier.load_state_dict(parent.classifier.state_dict())
+    else:
+        child.classifier.weight.copy_(_columns(child.classifier.weight, parent.classifier.weight, slots, known))
+        child.classifier.bias.copy_(parent.classifier.bias)
+
+
+_Side = tuple[ConvCell, CellPlan, Sequence[Slot]]
+
+
+def _inherit_nodes(child: _Side, parent: _Side) -> None:
+    """Every node of a cell: the depthwise half channel by channel, the dense one block by block."""
+    cell, plan, slots = child
+    parent_cell, parent_plan, known_slots = parent
+    known_inputs = {node.node: node.inputs for node in parent_plan.nodes}
+    for node in plan.nodes:
+        name = f"node{node.node}"
+        ours, theirs = cell.nodes[name], parent_cell.nodes[name]
+        reads = _read_slots(plan, slots, node.inputs)
+        known = _read_slots(parent_plan, known_slots, known_inputs[node.node])
+        if node.op == "sepconv3x3":
+            _copy_depthwise(ours.get_submodule("depthwise"), theirs.get_submodule("depthwise"), reads, known)
+        _copy_dense(ours.get_submodule("pointwise"), theirs.get_submodule("pointwise"), reads, known)
+
+
+def _inherit_shortcut(
+    ours: nn.Module,
+    theirs: nn.Module | None,
+    slots: tuple[Sequence[Slot], Sequence[Slot]],
+    known: tuple[Sequence[Slot], Sequence[Slot]],
+) -> nn.BatchNorm2d | None:
+    """The projection, rows and columns by slot; its BN when it takes the place of an identity."""
+    (rows, columns), (known_rows, known_columns) = slots, known
+    conv, bn = ours.get_submodule("conv"), ours.get_submodule("bn")
+    assert isinstance(conv, nn.Conv2d), "a projection is a convolution and BN"
+    assert isinstance(bn, nn.BatchNorm2d), "a projection is a convolution and BN"
+    places = _places(rows, known_rows)
+    if theirs is None:
+        # The identity sent the i-th channel of the cell's input to the i-th of its output.
+        width = sum(slot.channels for slot in known_columns)
+        weight = torch.eye(width, dtype=conv.weight.dtype, device=conv.weight.device).view(width, width, 1, 1)
+    else:
+        weight = theirs.get_submodule("conv").weight  # type: ignore[assignment]
+        _copy_bn(bn, theirs.get_submodule("bn"), places)
+    mixed = conv.weight.clone()
+    for mine, yours in places:
+        mixed[mine] = _columns(conv.weight[mine], weight[yours], columns, known_columns)
+    conv.weight.copy_(mixed)
+    return bn if theirs is None and places else None
+
+
+def _copy_dense(ours: nn.Module, theirs: nn.Module, slots: Sequence[Slot], known: Sequence[Slot]) -> None:
+    weight = ours.get_submodule("conv").weight
+    weight.copy_(_columns(weight, theirs.get_submodule("conv").weight, slots, known))  # type: ignore[operator, arg-type]
+    ours.get_submodule("bn").load_state_dict(theirs.get_submodule("bn").state_dict())
+
+
+def _copy_depthwise(ours: nn.Module, theirs: nn.Module, slots: Sequence[Slot], known: Sequence[Slot]) -> None:
+    places = _places(slots, known)
+    weight, parent_weight = ours.get_submodule("conv").weight, theirs.get_submodule("conv").weight
+    for mine, yours in places:
+        weight[mine] = parent_weight[yours]  # type: ignore[index, operator]
+    _copy_bn(ours.get_submodule("bn"), theirs.get_submodule("bn"), places)
+
+
+def _copy_bn(ours: nn.Module, theirs: nn.Module, places: Sequence[tuple[slice, slice]]) -> None:
+    known: Mapping[str, Tensor] = theirs.state_dict()
+    for name, tensor in ours.state_dict().items():
+        if tensor.dim() == 0:
+            tensor.copy_(known[name])
+            continue
+        for mine, yours in places:
+            tensor[mine] = known[name][yours]
+
+
+def _columns(weight: Tensor, parent: Tensor, slots: Sequence[Slot], known: Sequence[Slot]) -> Tensor:
+    """(rows, columns, …): the parent's blocks, zero for what it did not read; fresh where it read nothing of this."""
+    places = _places(slots, known)
+    if not places:
+        return weight
+    mixed = torch.zeros_like(weight)
+    for mine, yours in places:
+        mixed[:, mine] = parent[:, yours]
+    return mixed
+
+
+def _places(slots: Sequence[Slot], known: Sequence[Slot]) -> list[tuple[slice, slice]]:
+    """Where the slots that both have lie, here and there."""
+    there = _ranges(known)
+    return [(here, there[owner]) for owner, here in _ranges(slots).items() if owner in there]
+
+
+def _ranges(slots: Sequence[Slot]) -> dict[tuple[str, int], slice]:
+    ranges, start = {}, 0
+    for slot in slots:
+        ranges[slot.owner] = slice(start, start + slot.channels)
+        start += slot.channels
+    return ranges
+
+
+def _stem_slots(plan: NetworkPlan) -> tuple[Slot, ...]:
+    return (Slot(("stem", 0), plan.stem.channels),)
+
+
+def _read_slots(plan: CellPlan, inputs: Sequence[Slot], nodes: Sequence[int]) -> tuple[Slot, ...]:
+    """The slots of a concatenation of nodes; node 0 stands for all of the cell's inputs."""
+    widths = {node.node: node.out_channels for node in plan.nodes}
+    slots: list[Slot] = []
+    for node in nodes:
+        slots.extend(inputs if node == 0 else [Slot((plan.name, node), widths[node])])
+    return tuple(slots)
+
+
+def _leaf_slots(plan: CellPlan, inputs: Sequence[Slot]) -> tuple[Slot, ...]:
+    return _read_slots(plan, inputs, plan.leaves)

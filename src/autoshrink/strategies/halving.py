@@ -1,0 +1,88 @@
+"""Successive halving: train many cells a little, the better ones further (Jamieson & Talwalkar, AISTATS 2016)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import zip_longest
+
+from autoshrink.cell import Cell
+from autoshrink.score import Evaluation, Score
+
+
+class SuccessiveHalving:
+    """Names the best of some cells by training them from scratch, as ask and tell.
+
+    In every round all cells that are left are trained for the same time; then the best share of them, by S, stays. It
+    is over after the last round, or as soon as one cell is left.
+
+    Args:
+        cells: no two isomorphic.
+        score: Eq. 5.
+        rounds: epochs of a training in each round, ascending.
+        reduction: one of so many cells stays after a round, and at least one.
+    """
+
+    def __init__(self, cells: Sequence[Cell], *, score: Score, rounds: Sequence[float], reduction: int = 3) -> None:
+        self._cells = tuple(cells)
+        self._score = score
+        self._rounds = tuple(rounds)
+        self._reduction = reduction
+        self._round = 0
+
+    def ask(self) -> tuple[int, float, tuple[Cell, ...]]:
+        """The round from 0, the epochs of its trainings, and the cells; no cells when it is over."""
+        if self._round == len(self._rounds) or (self._round > 0 and len(self._cells) < 2):
+            return self._round, 0, ()
+        return self._round, self._rounds[self._round], self._cells
+
+    def tell(self, evaluations: Sequence[Evaluation]) -> None:
+        """Learn the round's evaluations, in the order of its cells; failed ones go first.
+
+        Raises:
+            ValueError: the evaluations are not those of the asked cells.
+        """
+        if [one.cell for one in evaluations] != list(self._cells):
+            raise ValueError("told other cells than were asked for")
+        ranked = sorted(evaluations, key=self._score.preference, reverse=True)
+        usable = [one.cell for one in ranked if not one.failed]
+        self._cells = tuple(usable[: math.ceil(len(ranked) / self._reduction)])
+        self._round += 1
+
+
+def entrants(evaluations: Sequence[Evaluation], *, score: Score, count: int) -> tuple[Cell, ...]:
+    """The cells that a search's estimates recommend for training from scratch: the best of every size, by turns.
+
+    Estimates made with inherited weights compare cells of one step. They say little of cells of different sizes, whose
+    weights have been trained, and cut, for different times; and they favour cells with few leaves, since nobody has
+    learned to read the channels of a new leaf. So the range of log cost is divided into as many parts as cells are
+    wanted. Every part gives its best by S; parts that are left over are made up for by the best of the cheaper parts
+    with another number of leaves, then by whatever is next best there.
+
+    Args:
+        evaluations: in any order; failed ones are no candidates.
+        score: Eq. 5.
+        count: how many cells, at most.
+    """
+    ranked = sorted((one for one in evaluations if not one.failed), key=score.preference, reverse=True)
+    best: dict[str, Evaluation] = {}
+    for one in ranked:
+        best.setdefault(one.cell.key, one)
+    unique = list(best.values())
+    if not unique:
+        return ()
+    logs = {one.cell.key: math.log(max(1, score.cost(one.resources))) for one in unique}
+    low, high = min(logs.values()), max(logs.values())
+    parts: list[list[Evaluation]] = [[] for _ in range(count)]
+    for one in unique:
+        place = (logs[one.cell.key] - low) / (high - low) if high > low else 0.0
+        parts[min(count - 1, int(place * count))].append(one)
+    turns = zip_longest(*(_other_leaves_next(part) for part in parts))
+    return tuple(one.cell for one in [one for turn in turns for one in turn if one is not None][:count])
+
+
+def _other_leaves_next(part: list[Evaluation]) -> list[Evaluation]:
+    """The best of every number of leaves first, then the others."""
+    best = list({len(one.cell.leaves): one for one in reversed(part)}.values())
+    first = [one for one in part if one in best]
+    return first + [one for one in part if one not in best]

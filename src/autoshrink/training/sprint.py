@@ -1,0 +1,96 @@
+"""A short training that gets as far as it can: small batches, a learning rate that falls to zero, fresh statistics.
+
+A whole training cut short says little of its end: after a tenth of it small cells are ahead, since they learn faster,
+and BN's running statistics lag behind. The same number of samples in smaller batches takes more steps, and a rate that
+falls to zero by their end lets the weights settle (benchmarks/sprint.py has the rank correlations).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from typing import Protocol
+
+from torch import nn
+
+from autoshrink.training.loop import Batch, Clock, DeadlineError, Learner, TrainingError, Validation
+
+LAST_PACE = 0.02
+"""The learning rate falls in a straight line to this share of the recipe's."""
+CONSECUTIVE = 8
+"""Batches after which the statistics are taken at the end of a sprint."""
+
+
+class Heir(Learner, Protocol):
+    """A learner that can sprint, take over weights, and be judged on a part of the validation samples."""
+
+    @property
+    def network(self) -> nn.Module:
+        """What learns."""
+        ...
+
+    def pace(self, factor: float) -> None:
+        """Learn at the recipe's rate times a factor from now on."""
+        ...
+
+    def glance(self, share: float) -> Validation:
+        """Measure on a share of the validation samples, the same ones for every network."""
+        ...
+
+    def settle(self, batches: int) -> int:
+        """Take the network's statistics anew on some batches, if it has any; how many samples were passed forward."""
+        ...
+
+
+def sprint(heir: Heir, epochs: float, clock: Clock) -> int:
+    """Train for some epochs, or a part of one, at a falling rate.
+
+    Returns:
+        The samples that were passed forward for statistics alone.
+
+    Raises:
+        TrainingError: the loss became NaN, or the candidate's time was up.
+        DeadlineError: the search's deadline passed.
+    """
+    wanted = max(1, round(epochs * heir.epoch_samples))
+    began = heir.seen
+    for batch in _batches(heir):
+        if clock.now() > clock.search:
+            raise DeadlineError
+        if clock.now() > clock.candidate:
+            raise TrainingError("the time limit for a candidate was reached in a short training")
+        if not math.isfinite(batch.loss):
+            raise TrainingError(f"the training loss became {batch.loss} in a short training")
+        done = heir.seen - began
+        if done >= wanted:
+            break
+        heir.pace(max(LAST_PACE, 1 - done / wanted))
+    return heir.settle(CONSECUTIVE)
+
+
+def judged(heir: Heir) -> Validation:
+    """Measure on all validation samples after a sprint.
+
+    Raises:
+        TrainingError: the loss is NaN or infinite.
+    """
+    validation = heir.glance(1.0)
+    if not math.isfinite(validation.loss):
+        raise TrainingError(f"the validation loss became {validation.loss} after a short training")
+    return validation
+
+
+def _batches(heir: Heir) -> Iterator[Batch]:
+    epoch = 0
+    while True:
+        yield from heir.epoch(epoch)
+        epoch += 1
+
+
+def limits(deadline: float | None, seconds: float | None) -> Clock:
+    """The clock of a training that begins now."""
+    return Clock(
+        candidate=Clock.candidate if seconds is None else time.monotonic() + seconds,
+        search=Clock.search if deadline is None else deadline,
+    )

@@ -1,0 +1,155 @@
+"""The evaluator that trains nothing: cells are compared by ZiCo, weighed against what they cost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from autoshrink.cell import Cell
+from autoshrink.cost import count
+from autoshrink.evaluation import Job
+from autoshrink.score import Evaluation, Resources, Score, Spent
+from autoshrink.training.zico import GradientSource, ZicoScorer, fitted_penalty
+
+REFERENCE_CELLS = 30
+"""Random cells on which the penalty is fitted."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What makes ZiCo, in nats, comparable with a performance.
+
+    ZiCo grows with every weight (Li et al., 2023): without a resource at its side it asks for the largest cell. λ′ is
+    the penalty, nats a decade of the resource, at which ZiCo − λ′·log₁₀(resource) has no rank correlation with the
+    resource over random cells.
+
+    Attributes:
+        penalty: λ′.
+        unit: performance of a nat: λ/λ′, so that S weighs ZiCo as λ′ does.
+    """
+
+    penalty: float
+    unit: float
+
+    @classmethod
+    def fitted(cls, values: Sequence[float], costs: Sequence[int], score: Score) -> Scale:
+        """From the ZiCo and the resource of random cells."""
+        penalty = fitted_penalty(values, costs)
+        return cls(penalty, (score.penalty or 1.0) / penalty if penalty > 0 else 1.0)
+
+
+class ZicoRanking:
+    """ZiCo of cells in units of performance; what it cost adds up until it is asked for.
+
+    Args:
+        source: data and networks.
+        score: whose penalty and resource ZiCo is weighed with.
+        reference: random cells of the search's space, for the scale.
+        seed: decides the initial weights, the same for all cells.
+        threads: CPU threads; None leaves them alone.
+        counted: the scale's cost is on record already, by the process that was here before.
+    """
+
+    def __init__(
+        self,
+        source: GradientSource,
+        score: Score,
+        *,
+        reference: Callable[[int], Sequence[Cell]],
+        seed: int,
+        threads: int | None = None,
+        counted: bool = False,
+    ) -> None:
+        self._source = source
+        self._score = score
+        self._reference = reference
+        self._seed = seed
+        self._scorer = ZicoScorer(source, threads=threads)
+        self._scale: Scale | None = None
+        self._resources: dict[Cell, Resources] = {}
+        self._counted = counted
+        self._spent = Spent()
+
+    def resources(self, cell: Cell) -> Resources:
+        """Counted from the architecture, once a cell."""
+        if cell not in self._resources:
+            cost = count(self._source.architecture(cell))
+            self._resources[cell] = Resources(cost.macs, cost.params, cost.peak_activation_bytes, cost.cell_params)
+        return self._resources[cell]
+
+    def __call__(self, cell: Cell) -> float:
+        """S of the cell with its scaled ZiCo as the performance.
+
+        Raises:
+            ValueError: a gradient is not finite.
+        """
+        return self._score.of(self.performance(cell), cell, self.resources(cell))
+
+    def performance(self, cell: Cell) -> float:
+        """ZiCo times the scale's unit."""
+        return self._measured(cell) * self.scale.unit
+
+    @property
+    def scale(self) -> Scale:
+        """Fitted when it is first needed."""
+        if self._scale is None:
+            cells = self._reference(REFERENCE_CELLS)
+            costs = [self._score.cost(self.resources(cell)) for cell in cells]
+            before = self._spent
+            self._scale = Scale.fitted([self._measured(cell) for cell in cells], costs, self._score)
+            self._spent = before if self._counted else self._spent
+        return self._scale
+
+    def take_spent(self) -> Spent:
+        """What was spent since this was last asked."""
+        spent, self._spent = self._spent, Spent()
+        return spent
+
+    def _measured(self, cell: Cell) -> float:
+        # Nothing is remembered: what a cell costs does not depend on what this process has seen before.
+        began = time.monotonic()
+        value = self._scorer(cell, self._seed)
+        self._spent += replace(self._scorer.spent(cell), seconds=time.monotonic() - began)
+        return value
+
+
+class ZicoEvaluator:
+    """Performance is ZiCo in the scale's units: for the search's steps only, see `Evaluator.relative`.
+
+    Args:
+        ranking: the score.
+    """
+
+    relative = True
+    joint = False
+
+    def __init__(self, ranking: ZicoRanking) -> None:
+        self._ranking = ranking
+
+    def resources(self, cell: Cell) -> Resources:
+        """Counted from the architecture, once a cell."""
+        return self._ranking.resources(cell)
+
+    def evaluate(self, jobs: Sequence[Job], *, deadline: float | None = None) -> Iterator[tuple[int, Evaluation]]:
+        """Score the jobs in order; see `Evaluator`."""
+        for position, job in enumerate(jobs):
+            if deadline is not None and time.monotonic() > deadline:
+                return
+            measured: dict[str, float | str | None]
+            try:
+                measured = {"performance": self._ranking.performance(job.cell)}
+            except ValueError as error:
+                measured = {"performance": None, "reason": str(error)}
+            yield (
+                position,
+                Evaluation(
+                    job.cell,
+                    self.resources(job.cell),
+                    job.seed,
+                    "ZiCo, no training",
+                    ended="scored" if measured["performance"] is not None else "failed",
+                    spent=self._ranking.take_spent(),
+                    **measured,  # type: ignore[arg-type]
+                ),
+            )

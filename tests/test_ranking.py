@@ -1,0 +1,79 @@
+"""Rank correlations: by hand, against SciPy where it is there, laws, and what is refused."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autoshrink.ranking import average_ranks, kendall, spearman
+
+Correlation = Callable[[Sequence[float], Sequence[float]], float]
+PAIRS = st.integers(3, 30).flatmap(
+    lambda n: st.tuples(*[st.lists(st.integers(-4, 4).map(float), min_size=n, max_size=n)] * 2)
+)
+"""Few values, so that most have ties."""
+
+
+def test_ties_share_the_mean_of_their_ranks() -> None:
+    assert average_ranks([20.0, 10.0, 20.0, 30.0, 20.0]).tolist() == [3.0, 1.0, 3.0, 5.0, 3.0]
+    assert average_ranks([-math.inf, 2.0, -math.inf]).tolist() == [1.5, 3.0, 1.5]
+
+
+def test_by_hand() -> None:
+    """Ranks 1 2 3 4 against 2 1 4 3: ρ = 1 − 6·4/(4·15), four of six pairs concordant."""
+    x, y = [1.0, 2.0, 3.0, 4.0], [5.0, 1.0, 80.0, 7.0]
+    assert spearman(x, y) == pytest.approx(0.6)
+    assert kendall(x, y) == pytest.approx((4 - 2) / 6)
+
+
+def test_by_hand_with_a_tie() -> None:
+    """x ties one of three pairs; the other two are concordant: τ-b = 2/√(2·3), ρ = 1.5/√(1.5·2)."""
+    x, y = [1.0, 1.0, 2.0], [1.0, 2.0, 3.0]
+    assert kendall(x, y) == pytest.approx(2 / math.sqrt(6))
+    assert spearman(x, y) == pytest.approx(1.5 / math.sqrt(3))
+
+
+@given(PAIRS)
+@settings(deadline=None)
+def test_scipy_says_the_same(pairs: tuple[list[float], list[float]]) -> None:
+    stats = pytest.importorskip("scipy.stats")
+    x, y = pairs
+    if len(set(x)) == 1 or len(set(y)) == 1:
+        assert spearman(x, y) == kendall(x, y) == 0.0, "where scipy warns and says NaN"
+        return
+    assert spearman(x, y) == pytest.approx(float(stats.spearmanr(x, y).statistic), abs=1e-12)
+    assert kendall(x, y) == pytest.approx(float(stats.kendalltau(x, y).statistic), abs=1e-12)
+
+
+@given(PAIRS)
+@settings(deadline=None)
+def test_only_the_order_matters(pairs: tuple[list[float], list[float]]) -> None:
+    x, y = (np.array(values) for values in pairs)
+    for correlation in (spearman, kendall):
+        value = correlation(x, y)
+        assert -1 <= value <= 1
+        assert correlation(np.exp(x), y) == pytest.approx(value)
+        assert correlation(-x, y) == pytest.approx(-value)
+        assert correlation(y, x) == pytest.approx(value)
+        assert correlation(x[::-1], y[::-1]) == pytest.approx(value)
+        if len(set(pairs[0])) > 1:
+            assert correlation(x, x) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("correlation", [spearman, kendall])
+def test_a_failed_candidate_ranks_last(correlation: Correlation) -> None:
+    assert correlation([-math.inf, 1.0, 2.0, -math.inf], [0.0, 1.0, 2.0, 0.0]) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("correlation", [spearman, kendall])
+def test_what_cannot_be_ranked_is_refused(correlation: Correlation) -> None:
+    with pytest.raises(ValueError, match="2 pairs are too few"):
+        correlation([1.0, 2.0], [1.0, 2.0])
+    with pytest.raises(ValueError, match="3 and 4 values"):
+        correlation([1.0, 2.0, 3.0], [1.0, 2.0, 3.0, 4.0])
+    for x, y in (([1.0, math.nan, 2.0], [1.0, 2.0, 3.0]), ([1.0, 2.0, 3.0], [math.nan] * 3)):
+        with pytest.raises(ValueError, match="no NaN"):
+            correlation(x, y)
