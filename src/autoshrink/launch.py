@@ -193,11 +193,21 @@ def _ranking(settings: SearchSettings, problem: TaskProblem, store: Store) -> Zi
     return ZicoRanking(
         problem,
         settings.score,
-        reference=lambda count: random_cells(kind, settings.nodes, count, seed),
+        reference=lambda count: _reference(kind, settings.nodes, count, seed),
         seed=seed,
         threads=settings.threads,
         counted=any(event.kind == first for event in store.events()),
     )
+
+
+def _reference(kind: str, nodes: int, count: int, seed: int) -> tuple[Cell, ...]:
+    """So many random cells, or fewer where so few nodes have no more different ones."""
+    for wanted in range(count, 2, -1):
+        try:
+            return random_cells(kind, nodes, wanted, seed)
+        except InputError:
+            continue
+    raise InputError(f"--nodes {nodes}: too few different cells to weigh ZiCo against their cost; take more nodes")
 
 
 def _check_limits(settings: SearchSettings, start: Cell, problem: TaskProblem) -> None:

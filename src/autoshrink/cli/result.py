@@ -163,7 +163,7 @@ def _verdict(record: RunRecord, best: Figures, start: Figures | None) -> str:
     if not evidence.measured(record, best):
         return "Chosen by estimates alone: no cell was trained from scratch."
     if start is None:
-        missing = "could not be trained" if record.complete() is None else "was not trained from scratch"
+        missing = "could not be trained" if record.complete() is None else "was not trained as long from scratch"
         return f"The starting cell {missing}, so there is nothing to compare with ({_seeds(record, best)})."
     settings, metric = record.settings, METRICS[record.settings.task]
     new, old = (settings.score.cost(one.recorded.resources) for one in (best, start))

@@ -80,7 +80,7 @@ class Limits(Section):
 class InheritSettings(Section):
     """How much training there is with inherited weights."""
 
-    start: Annotated[float, Field(gt=0, le=1)] = 0.1
+    start: Annotated[float, Field(gt=0, le=1)] = 0.05
     """Training of the starting cell, as a share of the recipe's epochs."""
     tune: NonNegativeInt = 8
     """Batches that the winner of a step trains for before its children inherit."""
@@ -105,17 +105,17 @@ class PlayoffSettings(Section):
     Cells are trained from scratch for a short time, and the better ones again for a longer time (successive halving).
     """
 
-    cells: PositiveInt = 6
+    cells: PositiveInt = 5
     """How many begin."""
     rounds: Annotated[
         tuple[Annotated[float, Field(gt=0, le=1)], ...],
         BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value),
         Field(min_length=1),
-    ] = (0.1, 0.2)
+    ] = (0.05, 0.1)
     """Length of the trainings in each round, as a share of the recipe's epochs, ascending."""
     reduction: Annotated[int, Field(ge=2)] = 3
     """One of so many cells stays after each round."""
-    fresh: Annotated[float, Field(gt=0, le=1)] = 0.25
+    fresh: Annotated[float, Field(gt=0, le=1)] = 0.2
     """Length of the trainings with fresh seeds, as a share of the recipe's epochs: short ones too, since their learning
     rate falls to zero (benchmarks/sprint.py)."""
 

@@ -49,7 +49,7 @@ def best(record: RunRecord) -> Figures | None:
 def complete(record: RunRecord) -> Figures | None:
     """The starting cell's figures beside the best cell's: from fresh seeds, else the playoff, else its only training.
 
-    None where it failed, was never trained from scratch, or the best cell was not.
+    None where it failed, was never trained from scratch, or the best cell was not, or not for as long.
     """
     found, winner = record.complete(), record.best()
     if found is None or not record.settings.relative or found.repeats:
@@ -58,8 +58,9 @@ def complete(record: RunRecord) -> Figures | None:
         return None
     again = last_of_playoff(record).get(found.cell.key)
     if again is not None and not again.failed:
-        return record.figures(again)
-    return found if from_scratch(record, found.recorded) else None
+        found = record.figures(again)
+    alike = winner is None or winner.recorded.fidelity == found.recorded.fidelity
+    return found if alike and from_scratch(record, found.recorded) else None
 
 
 def front(record: RunRecord) -> tuple[Evaluation, ...]:

@@ -166,7 +166,7 @@ def headline(record: RunRecord) -> str:
     if not evidence.measured(record, best):
         return f"{found}, chosen by estimates alone: nothing was trained from scratch"
     if complete is None:
-        missing = "failed" if record.complete() is None else "was not trained from scratch"
+        missing = "failed" if record.complete() is None else "was not trained as long from scratch"
         return f"{found}: {metric.name} {metric.write(best.performance)}; the {start_word(record)} {missing}"
     if best.cell.key == complete.cell.key:
         return f"Nothing smaller beat the {start_word(record)}"

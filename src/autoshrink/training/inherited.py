@@ -163,7 +163,7 @@ class InheritedEvaluator:
         heir = self._parent(Job(parent, jobs[0].seed))
         given = None if heir is None else _copied(heir.network)
         spent = self._tuned(parent, heir, began)
-        parent_network = None if heir is None or spent is None else heir.network
+        parent_network = None if heir is None or not spent[1] else heir.network
         found: dict[int, Evaluation] = {}
         live: list[_Child] = []
         for position, job in enumerate(jobs):
@@ -202,18 +202,20 @@ class InheritedEvaluator:
         self._save(states)
         # The parent's training is on the first child's account.
         first = found[0]
-        found[0] = replace(first, spent=first.spent + (spent or Spent()))
+        found[0] = replace(first, spent=first.spent + spent[0])
         return list(found.items())
 
-    def _tuned(self, cell: Cell, heir: Heir | None, began: float) -> Spent | None:
-        """What it cost to train the parent on; None when there is no parent, or its weights were lost by it."""
+    def _tuned(self, cell: Cell, heir: Heir | None, began: float) -> tuple[Spent, bool]:
+        """What it cost to train the parent on, and whether it still has weights that are numbers."""
         if heir is None:
-            return None
+            return Spent(), False
         heir.pace(self._settings.rate)
+        sound = True
         for batch in islice(heir.epoch(0), self._settings.tune):
-            if not math.isfinite(batch.loss):
-                return None
-        return self._spent(cell, heir, 0, time.monotonic() - began)
+            sound = math.isfinite(batch.loss)
+            if not sound:
+                break
+        return self._spent(cell, heir, 0, time.monotonic() - began), sound
 
     def _born(self, position: int, job: Job, parent: nn.Module | None) -> _Child:
         """Inherit, train for some batches, take statistics; a child that cannot has its evaluation already."""
