@@ -19,7 +19,7 @@ cost × share of what a perfect model gains over guessing. Cells that cost more 
 
 Everything is kept in the folder of `--runs`, and a comparison killed at any time goes on when it is started again.
 Results are merged into an existing `-o`, so that it can be made method by method and seed by seed. Prints JSON, and two
-tables in Markdown on standard error; ± are standard errors over seeds. Needs `pip install optuna matplotlib`.
+tables in Markdown on standard error; ± are standard errors over seeds. Needs optuna and matplotlib (the extra `bench`).
 """
 
 from __future__ import annotations
