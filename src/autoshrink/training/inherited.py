@@ -16,12 +16,12 @@ from torch import nn
 from autoshrink.architecture import Architecture
 from autoshrink.cell import Cell
 from autoshrink.config import InheritSettings
-from autoshrink.cost import count
 from autoshrink.errors import RunError
 from autoshrink.evaluation import Job
 from autoshrink.networks import inherit, undo_normalisation
 from autoshrink.score import Evaluation, Resources, Score, Spent, compare
 from autoshrink.training import checkpoint
+from autoshrink.training.costs import CellCosts
 from autoshrink.training.device import repeatable
 from autoshrink.training.loop import DeadlineError, Learner, Stops, TrainingError
 from autoshrink.training.sprint import Heir, judged, limits, sprint
@@ -105,14 +105,11 @@ class InheritedEvaluator:
         self._candidate_seconds = candidate_seconds
         self._on_epoch = on_epoch
         self._known: dict[Cell, dict[str, torch.Tensor] | None] | None = None
-        self._resources: dict[Cell, Resources] = {}
+        self._costs = CellCosts(problem.architecture)
 
     def resources(self, cell: Cell) -> Resources:
         """Counted from the architecture, once a cell."""
-        if cell not in self._resources:
-            cost = count(self._problem.architecture(cell))
-            self._resources[cell] = Resources(cost.macs, cost.params, cost.peak_activation_bytes, cost.cell_params)
-        return self._resources[cell]
+        return self._costs(cell)
 
     def evaluate(self, jobs: Sequence[Job], *, deadline: float | None = None) -> Iterator[tuple[int, Evaluation]]:
         """All of a step's jobs, children of one parent, or the starting cell alone; see `Evaluator`."""

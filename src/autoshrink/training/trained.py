@@ -11,9 +11,9 @@ import torch
 
 from autoshrink.architecture import Architecture
 from autoshrink.cell import Cell
-from autoshrink.cost import count
 from autoshrink.evaluation import Job
 from autoshrink.score import Evaluation, Resources, Spent
+from autoshrink.training.costs import CellCosts
 from autoshrink.training.device import repeatable
 from autoshrink.training.loop import Clock, Course, DeadlineError, Learner, Stops, TrainingError, fit
 from autoshrink.training.population import Outcome, Population, fit_population
@@ -78,14 +78,11 @@ class TrainedEvaluator:
         self._on_epoch = on_epoch
         self._population = population
         self.joint = population > 1
-        self._resources: dict[Cell, Resources] = {}
+        self._costs = CellCosts(problem.architecture)
 
     def resources(self, cell: Cell) -> Resources:
         """Counted from the architecture, once a cell."""
-        if cell not in self._resources:
-            cost = count(self._problem.architecture(cell))
-            self._resources[cell] = Resources(cost.macs, cost.params, cost.peak_activation_bytes, cost.cell_params)
-        return self._resources[cell]
+        return self._costs(cell)
 
     def evaluate(self, jobs: Sequence[Job], *, deadline: float | None = None) -> Iterator[tuple[int, Evaluation]]:
         """Train the jobs in order, as many together as may be; see `autoshrink.evaluation.Evaluator`."""

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from autoshrink.cell import Cell
-from autoshrink.cost import count
 from autoshrink.evaluation import Job
 from autoshrink.score import Evaluation, Resources, Score, Spent
+from autoshrink.training.costs import CellCosts
 from autoshrink.training.zico import GradientSource, ZicoScorer, fitted_penalty
 
 REFERENCE_CELLS = 30
@@ -67,16 +67,13 @@ class ZicoRanking:
         self._seed = seed
         self._scorer = ZicoScorer(source, threads=threads)
         self._scale: Scale | None = None
-        self._resources: dict[Cell, Resources] = {}
+        self._costs = CellCosts(source.architecture)
         self._counted = counted
         self._spent = Spent()
 
     def resources(self, cell: Cell) -> Resources:
         """Counted from the architecture, once a cell."""
-        if cell not in self._resources:
-            cost = count(self._source.architecture(cell))
-            self._resources[cell] = Resources(cost.macs, cost.params, cost.peak_activation_bytes, cost.cell_params)
-        return self._resources[cell]
+        return self._costs(cell)
 
     def __call__(self, cell: Cell) -> float:
         """S of the cell with its scaled ZiCo as the performance.
