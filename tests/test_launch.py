@@ -117,7 +117,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     while not read_record(folder).candidates:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=200)
     assert process.returncode == 130
     assert output == ""
     assert errors.rstrip().endswith(f"interrupted; go on with:\n  autoshrink resume {folder}")
@@ -200,7 +200,7 @@ def test_changed_images_are_not_resumed(tmp_path: Path) -> None:
     command = f"import os, autoshrink.run as r\nr.Loop._decide = lambda *_: os._exit(9)\n{SEARCH}"
     settings = json.dumps(OWN | {"data": OWN["data"] | {"spec": str(images)}})
     process = start(command, str(tmp_path / "run"), settings)
-    process.communicate(timeout=60)
+    process.communicate(timeout=200)
     assert process.returncode == 9
     for path in (images / "cats").iterdir():
         Image.new("RGB", (9, 9)).save(path)

@@ -308,7 +308,7 @@ def test_ctrl_c_says_how_to_go_on_and_that_is_true(text: Path, tmp_path: Path) -
     assert process.stderr is not None
     assert "training tokens an epoch" in process.stderr.readline()
     process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=200)
     assert process.returncode == 130
     assert output == ""
     assert errors.rstrip().endswith(f"interrupted; go on with:\n  autoshrink resume {folder}"), errors
