@@ -304,7 +304,7 @@ from autoshrink import resume, search
 from autoshrink.errors import RunError
 from autoshrink.store import read_record
 folder, settings = pathlib.Path(sys.argv[1]), json.loads(sys.argv[2])
-patience = 0.4
+patience = 0.1
 
 def begun():
     try:
