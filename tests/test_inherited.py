@@ -29,7 +29,7 @@ from autoshrink.training.inherited import InheritedEvaluator
 from autoshrink.training.loop import Batch, Validation
 from autoshrink.watching import Observer
 from fakes import created, story
-from text_fixtures import corpus, deaths_until_done
+from text_fixtures import SEARCH, corpus, deaths_until_done
 
 IMAGES: dict[str, Any] = {
     "evaluator": "inherited",
@@ -298,28 +298,9 @@ def test_stopped_after_every_event_it_ends_the_same(
     assert {"evaluated", "decided", "stopped", "retrained", "remeasured"} <= set(kinds)
 
 
-KILLED = """
-import sklearn.datasets
-from autoshrink import resume, search
-from autoshrink.errors import RunError
-from autoshrink.store import read_record
-folder, settings = pathlib.Path(sys.argv[1]), json.loads(sys.argv[2])
-patience = 0.1
-
-def begun():
-    try:
-        return bool(read_record(folder))
-    except RunError:
-        return False
-
-def attempt():
-    resume(folder) if begun() else search(settings, run=folder)
-"""
-
-
 def test_killed_at_random_times_it_ends_the_same(searched: tuple[dict[str, Any], Path, Path], tmp_path: Path) -> None:
     settings, run, _ = searched
-    assert deaths_until_done(KILLED, str(tmp_path / "run"), json.dumps(settings)) > 0
+    assert deaths_until_done(f"import sklearn.datasets\n{SEARCH}", str(tmp_path / "run"), json.dumps(settings)) > 0
     assert story(tmp_path / "run") == story(run)
 
 

@@ -20,7 +20,7 @@ from autoshrink.record import RunRecord
 from autoshrink.results import summary
 from autoshrink.store import read_record
 from fakes import story
-from text_fixtures import corpus, deaths_until_done
+from text_fixtures import SEARCH, corpus, deaths_until_done
 
 SOURCE = Path(autoshrink.__file__).parent
 TINY: dict[str, Any] = {
@@ -176,26 +176,8 @@ def test_the_same_seed_is_the_same_search_and_another_is_not(whole: Path, text: 
     assert [one.cell for one in other.chosen()] != [one.cell for one in read_record(whole).chosen()]
 
 
-KILLED = """
-from autoshrink import resume, search
-from autoshrink.errors import RunError
-from autoshrink.store import read_record
-folder, settings = pathlib.Path(sys.argv[1]), json.loads(sys.argv[2])
-patience = 0.1
-
-def begun():
-    try:
-        return bool(read_record(folder))
-    except RunError:
-        return False
-
-def attempt():
-    resume(folder) if begun() else search(settings, run=folder)
-"""
-
-
 def test_killed_at_random_times_it_ends_the_same(whole: Path, text: Path, tmp_path: Path) -> None:
-    assert deaths_until_done(KILLED, str(tmp_path / "run"), json.dumps(_on(text))) > 0
+    assert deaths_until_done(SEARCH, str(tmp_path / "run"), json.dumps(_on(text))) > 0
     assert story(tmp_path / "run") == story(whole)
 
 

@@ -83,3 +83,22 @@ def deaths_until_done(program: str, *arguments: str) -> int:
     # An optimiser imports the second, which takes seconds: it should not do so in every child.
     command = [sys.executable, "-c", f"{imports}import torch._dynamo\n{program}{UNTIL_DONE}", *arguments]
     return int(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=200).stdout)
+
+
+SEARCH = """
+from autoshrink import resume, search
+from autoshrink.errors import RunError
+from autoshrink.store import read_record
+folder, settings = pathlib.Path(sys.argv[1]), json.loads(sys.argv[2])
+patience = 0.1
+
+def begun():
+    try:
+        return bool(read_record(folder))
+    except RunError:
+        return False
+
+def attempt():
+    resume(folder) if begun() else search(settings, run=folder)
+"""
+"""A program for `deaths_until_done`: searches in a folder with settings (JSON), or goes on with the search there."""
