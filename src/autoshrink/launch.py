@@ -23,6 +23,7 @@ from autoshrink.run import Loop
 from autoshrink.seeding import derive_seed
 from autoshrink.store import Store, opening, read_record
 from autoshrink.tasks import TASKS, TaskProblem
+from autoshrink.training.costs import CellCosts
 from autoshrink.training.device import choose_device, describe
 from autoshrink.training.inherited import InheritedEvaluator
 from autoshrink.training.playoff import SprintEvaluator, SprintTrainer
@@ -219,7 +220,7 @@ def _check_limits(settings: SearchSettings, start: Cell, problem: TaskProblem) -
     smallest = [Cell(start.kind, start.ops, ())]
     for op in sorted(set(start.ops[1:])):
         smallest.append(Cell(start.kind, (INPUT, op), ((0, 1),)))
-    resources = TrainedEvaluator(problem).resources
+    resources = CellCosts(problem.architecture)
     costs = [resources(cell) for cell in smallest]
     for option, limit, name in (
         ("--max-macs", settings.limits.max_macs, "macs"),
