@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from autoshrink.data import load_split
-from autoshrink.data.decoding import _CORRUPT, decode
+from autoshrink.data.decoding import CORRUPT, decode
 from autoshrink.errors import DataError, InputError
 from data_fixtures import encoded, photos, picture
 
@@ -179,7 +179,7 @@ def test_damage_never_escapes_as_another_kind_of_error(kind: str, place: float, 
     data[start : start + len(junk)] = junk
     try:
         pixels = decode(bytes(data[: int(cut * len(data))]), size=6, channels=3)
-    except _CORRUPT:
+    except CORRUPT:
         return
     assert pixels.shape == (3, 6, 6)
 

@@ -12,6 +12,7 @@ from autoshrink.architecture.conv import (
     Stem,
     proxy_architecture,
 )
+from autoshrink.architecture.image import ImageArchitecture
 from autoshrink.architecture.language import LanguageModel, LibraryArchitecture, language_model
 from autoshrink.architecture.recurrent import (
     AggregateName,
@@ -29,6 +30,7 @@ __all__ = [
     "CellPlan",
     "ConvArchitecture",
     "Head",
+    "ImageArchitecture",
     "LanguageModel",
     "LibraryArchitecture",
     "NetworkPlan",

@@ -11,7 +11,8 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, PositiveInt
 
-from autoshrink.architecture.base import ARCHITECTURE_FORMAT, Architecture, CellField, Frozen
+from autoshrink.architecture.base import ARCHITECTURE_FORMAT, CellField, Frozen
+from autoshrink.architecture.image import ImageArchitecture
 from autoshrink.cell import Cell
 
 ActivationName = Literal["relu", "swish", "hardswish", "relu6", "gelu", "leaky_relu"]
@@ -111,16 +112,11 @@ class NetworkPlan:
         return self.cells[-1].size
 
 
-class ConvArchitecture(Architecture):
-    """A whole convolutional network as a value. `input` is (channels, height, width)."""
+class ConvArchitecture(ImageArchitecture):
+    """A whole convolutional network as a value."""
 
     kind: Literal["conv"] = "conv"
     cell: CellField
-    input: Annotated[
-        tuple[PositiveInt, PositiveInt, PositiveInt],
-        BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value),
-    ]
-    classes: Annotated[int, Field(ge=2)]
     stem: Stem = Stem()
     stages: Annotated[
         tuple[Stage, ...],
@@ -129,11 +125,6 @@ class ConvArchitecture(Architecture):
     ]
     head: Head | None = None
     activation: ActivationName = "relu"
-
-    @property
-    def sizes(self) -> str:
-        """The input's shape, for example ``3×224×224``."""
-        return "×".join(map(str, self.input))
 
     def plan(self) -> NetworkPlan:
         """Every shape of the network, worked out once."""

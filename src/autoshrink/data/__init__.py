@@ -4,6 +4,7 @@ from autoshrink.data.catalogue import KnownData, KnownFile, ListedData, known_da
 from autoshrink.data.download import fetch
 from autoshrink.data.images import ImageSource, LabelledImages, SkippedFile
 from autoshrink.data.opening import open_images
+from autoshrink.data.preprocessing import Preprocessing
 from autoshrink.data.proxy import Proxy, Split, load_proxy, load_split
 from autoshrink.data.text import TextSource
 from autoshrink.data.text_opening import open_text
@@ -17,6 +18,7 @@ __all__ = [
     "KnownFile",
     "LabelledImages",
     "ListedData",
+    "Preprocessing",
     "Proxy",
     "SkippedFile",
     "Split",

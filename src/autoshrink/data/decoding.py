@@ -24,7 +24,7 @@ Progress = Callable[[int, int], None]
 """Told (images tried, images to try) after each image."""
 
 # What Pillow raises on corrupt bytes; tests/test_data_decoding.py damages files of these formats at random.
-_CORRUPT = (
+CORRUPT = (
     OSError,
     SyntaxError,
     ValueError,
@@ -43,7 +43,7 @@ def decode(payload: Payload, *, size: int, channels: int | None) -> Pixels:
     """Return the image as uint8 (c, size, size).
 
     `channels` forces 1 or 3; with None the image keeps its kind: 1 for grey modes (also with alpha, 1-bit or 16-bit),
-    else 3. Raises one of the exceptions in `_CORRUPT` for an image that cannot be decoded.
+    else 3. Raises one of the exceptions in `CORRUPT` for an image that cannot be decoded.
     """
     if isinstance(payload, OSError):
         raise payload
@@ -146,7 +146,7 @@ class Reading:
             for done, (index, payload) in enumerate(self._source.payloads(new), start=len(tried) + 1):
                 try:
                     self.pictures[index] = decode(payload, size=self._size, channels=self._channels)
-                except _CORRUPT as error:
+                except CORRUPT as error:
                     self._failures[index] = _reason(error)
                 if self._progress is not None:
                     self._progress(done, total)

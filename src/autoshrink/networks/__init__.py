@@ -7,11 +7,21 @@ from torch import nn
 from autoshrink.architecture import Architecture, ConvArchitecture, LanguageModel
 from autoshrink.errors import InputError
 from autoshrink.networks import conv, recurrent
-from autoshrink.networks.conv import BN_MOMENTUM, ConvNetwork
+from autoshrink.networks.conv import BN_EPSILON, BN_MOMENTUM, ConvNetwork, set_normalisation
 from autoshrink.networks.inheritance import inherit, undo_normalisation
 from autoshrink.networks.recurrent import LanguageNetwork, Masks
 
-__all__ = ["BN_MOMENTUM", "ConvNetwork", "LanguageNetwork", "Masks", "build", "inherit", "undo_normalisation"]
+__all__ = [
+    "BN_EPSILON",
+    "BN_MOMENTUM",
+    "ConvNetwork",
+    "LanguageNetwork",
+    "Masks",
+    "build",
+    "inherit",
+    "set_normalisation",
+    "undo_normalisation",
+]
 
 
 @overload

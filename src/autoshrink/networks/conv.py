@@ -123,6 +123,13 @@ def _concat(tensors: list[Tensor]) -> Tensor:
     return tensors[0] if len(tensors) == 1 else torch.cat(tensors, dim=1)
 
 
+def set_normalisation(network: nn.Module, *, epsilon: float, momentum: float = BN_MOMENTUM) -> None:
+    """Give every BN layer what it adds to the variance, and the weight of a new batch in its running statistics."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eps, module.momentum = epsilon, momentum
+
+
 def initialise(network: nn.Module, seed: int) -> None:
     """Glorot-normal weights, zero bias, each layer from its own generator named by the layer.
 

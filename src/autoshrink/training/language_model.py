@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from autoshrink.architecture import Architecture, LanguageModel
 from autoshrink.config import CorpusData
@@ -56,16 +57,38 @@ def load_model(folder: Path, *, device: torch.device | None = None) -> TrainedMo
     Raises:
         InputError: there is none, or it is damaged; the message names the file.
     """
-    path = folder / MODEL_FILE if folder.is_dir() else folder
-    if not path.exists():
-        raise InputError(f"{folder}: holds no {MODEL_FILE}; `autoshrink train` makes one")
+    path = model_path(folder)
     tensors, facts = checkpoint.load(path)
     with checkpoint.understood(path):
         architecture = Architecture.from_json(facts.pop("architecture"))
-        vocabulary = Vocabulary.from_json(facts.pop("vocabulary"))
-        CorpusData.model_validate(facts["data"])
+    return trained_model(path, architecture, tensors, facts, device or torch.device("cpu"))
+
+
+def model_path(folder: Path) -> Path:
+    """The model file in a folder that a training left, or the file itself.
+
+    Raises:
+        InputError: there is none.
+    """
+    path = folder / MODEL_FILE if folder.is_dir() else folder
+    if not path.exists():
+        raise InputError(f"{folder}: holds no {MODEL_FILE}; `autoshrink train` makes one")
+    return path
+
+
+def trained_model(
+    path: Path, architecture: Architecture, tensors: Mapping[str, Tensor], facts: dict[str, Any], device: torch.device
+) -> TrainedModel:
+    """A language model from what its file holds.
+
+    Raises:
+        InputError: it is no language model, or the file is damaged.
+    """
     if not isinstance(architecture, LanguageModel):
         raise InputError(f"{path}: holds a {architecture.kind} network, and this needs a language model")
+    with checkpoint.understood(path):
+        vocabulary = Vocabulary.from_json(facts.pop("vocabulary"))
+        CorpusData.model_validate(facts["data"])
     network = build(architecture, seed=0)
     checkpoint.fill(network, tensors, path)
-    return TrainedModel(architecture, network.to(device or torch.device("cpu")), vocabulary, facts)
+    return TrainedModel(architecture, network.to(device), vocabulary, facts)

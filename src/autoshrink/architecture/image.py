@@ -1,0 +1,26 @@
+"""Image classifiers: an input of pixels, classes to tell apart, and between them whatever the kind says."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, PositiveInt
+
+from autoshrink.architecture.base import Architecture
+
+Shape = Annotated[
+    tuple[PositiveInt, PositiveInt, PositiveInt],
+    BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value),
+]
+
+
+class ImageArchitecture(Architecture):
+    """What every image classifier has: `input` is (channels, height, width), `classes` how many it tells apart."""
+
+    input: Shape
+    classes: Annotated[int, Field(ge=2)]
+
+    @property
+    def sizes(self) -> str:
+        """The input's shape, for example ``3×224×224``."""
+        return "×".join(map(str, self.input))

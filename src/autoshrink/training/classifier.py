@@ -1,0 +1,110 @@
+"""A trained image classifier as a file: weights, architecture, classes and preprocessing, in one checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from autoshrink.architecture import Architecture, ImageArchitecture
+from autoshrink.data import Preprocessing
+from autoshrink.errors import InputError
+from autoshrink.networks import BN_EPSILON, build, set_normalisation
+from autoshrink.training import checkpoint
+from autoshrink.training.language_model import MODEL_FILE, TrainedModel, model_path, trained_model
+
+
+@dataclass(frozen=True)
+class TrainedClassifier:
+    """An image classifier with what it needs to be used.
+
+    Attributes:
+        architecture: its network.
+        network: the weights of its best epoch, (B, C, H, W) to logits (B, classes).
+        classes: names; an output's index is an index into them.
+        preprocessing: from an image file to the network's input.
+        facts: `epoch` (from 1) and `performance` (validation accuracy) of the weights, `data` (what it was trained
+            on: `spec` at least), `bn_epsilon`.
+    """
+
+    architecture: ImageArchitecture
+    network: nn.Module
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    facts: Mapping[str, Any]
+
+    @property
+    def bn_epsilon(self) -> float:
+        """What BN adds to the variance under the root."""
+        return float(self.facts.get("bn_epsilon", BN_EPSILON))
+
+
+def save_classifier(path: Path, model: TrainedClassifier) -> None:
+    """Write a model.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    facts = dict(model.facts) | {
+        "architecture": model.architecture.to_json(),
+        "classes": list(model.classes),
+        "preprocessing": model.preprocessing.to_json(),
+        "bn_epsilon": model.bn_epsilon,
+    }
+    checkpoint.save(path, model.network.state_dict(), facts)
+
+
+def load_trained(folder: Path, *, device: torch.device | None = None) -> TrainedClassifier | TrainedModel:
+    """The model in a folder that a training left, or in a `model.safetensors` file, on a device, in evaluation mode.
+
+    Raises:
+        InputError: there is none, or it is damaged; the message names the file.
+    """
+    path = model_path(folder)
+    tensors, facts = checkpoint.load(path)
+    with checkpoint.understood(path):
+        architecture = Architecture.from_json(facts.pop("architecture"))
+    device = device or torch.device("cpu")
+    if isinstance(architecture, ImageArchitecture):
+        return _classifier(path, architecture, tensors, facts, device)
+    return trained_model(path, architecture, tensors, facts, device)
+
+
+def load_classifier(folder: Path, *, device: torch.device | None = None) -> TrainedClassifier:
+    """As `load_trained`, of image classifiers only.
+
+    Raises:
+        InputError: there is none, it is damaged, or a language model.
+    """
+    model = load_trained(folder, device=device)
+    if not isinstance(model, TrainedClassifier):
+        raise InputError(f"{folder}: holds a {model.architecture.kind} network, and this needs an image classifier")
+    return model
+
+
+def _classifier(
+    path: Path,
+    architecture: ImageArchitecture,
+    tensors: Mapping[str, Tensor],
+    facts: dict[str, Any],
+    device: torch.device,
+) -> TrainedClassifier:
+    with checkpoint.understood(path):
+        classes = tuple(str(name) for name in facts.pop("classes"))
+        preprocessing = Preprocessing.from_json(facts.pop("preprocessing"))
+        if len(classes) != architecture.classes:
+            raise InputError(f"{len(classes)} class names for {architecture.classes} classes")
+        if (preprocessing.channels, preprocessing.size, preprocessing.size) != architecture.input:
+            raise InputError(f"preprocessing for {preprocessing.size} pixels, the network reads {architecture.sizes}")
+    network = build(architecture, seed=0)
+    checkpoint.fill(network, tensors, path)
+    model = TrainedClassifier(architecture, network.to(device).eval(), classes, preprocessing, facts)
+    set_normalisation(network, epsilon=model.bn_epsilon)
+    return model
+
+
+__all__ = ["MODEL_FILE", "TrainedClassifier", "load_classifier", "load_trained", "save_classifier"]
