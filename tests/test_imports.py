@@ -25,12 +25,13 @@ LAYERS = [
     {"report", "training", "finals"},
     {"results", "run", "progress", "tasks"},
     {"launch", "final", "generation"},
+    {"reproduce"},
     {"cli"},
     {"__main__"},
 ]
 """From the ground up: a part imports from lower layers only. The face of the package, `__init__`, stands above all."""
 
-WITHOUT_TORCH = set().union(*LAYERS) - {"networks", "training", "tasks", "launch", "final", "generation", "__main__"}
+WITHOUT_TORCH = set().union(*LAYERS) - {"networks", "training", "tasks", "launch", "final", "generation", "reproduce", "__main__"}
 
 
 def part_of(path: Path) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from autoshrink.cli import data_commands, inspect_commands, search_commands, train_commands
+from autoshrink.cli import data_commands, inspect_commands, reproduce_commands, search_commands, train_commands
 from autoshrink.version import __version__
 
 app = typer.Typer(
@@ -36,4 +36,5 @@ def _root(
 search_commands.register(app)
 train_commands.register(app)
 inspect_commands.register(app)
+reproduce_commands.register(app)
 app.add_typer(data_commands.app, name="data")
