@@ -276,9 +276,15 @@ def test_the_zoo_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["zoo", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
     assert set(listed) == set(zoo.names())
-    wanted = {"kind": "conv", "params": 3_600_981, "macs": 383_677_672, "source": zoo.source("shrinkcnn-a")}
+    wanted = {
+        "kind": "conv",
+        "params": 3_600_981,
+        "macs": 383_677_672,
+        "published": {"error": 26.1, "params": 3_600_000, "macs": 384_000_000},
+        "source": zoo.source("shrinkcnn-a"),
+    }
     assert listed["shrinkcnn-a"] == wanted
-    assert {row["kind"] for row in listed.values()} == {"conv", "recurrent", "lstm", "gru"}
+    assert {row["kind"] for row in listed.values()} == {"conv", "mobile", "recurrent", "lstm", "gru"}
     assert run(["zoo"]) == 0
     shown = capsys.readouterr().out
     for told in ("3,600,981", "3×224×224", "23,000,700", "10,000 words, width 745", zoo.source("shrinkrnn")):

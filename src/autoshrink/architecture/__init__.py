@@ -14,6 +14,7 @@ from autoshrink.architecture.conv import (
 )
 from autoshrink.architecture.image import ImageArchitecture
 from autoshrink.architecture.language import LanguageModel, LibraryArchitecture, language_model
+from autoshrink.architecture.mobile import BlockPlan, MobileArchitecture, MobilePlan, MobileStage
 from autoshrink.architecture.recurrent import (
     AggregateName,
     RecurrentArchitecture,
@@ -27,12 +28,16 @@ __all__ = [
     "ActivationName",
     "AggregateName",
     "Architecture",
+    "BlockPlan",
     "CellPlan",
     "ConvArchitecture",
     "Head",
     "ImageArchitecture",
     "LanguageModel",
     "LibraryArchitecture",
+    "MobileArchitecture",
+    "MobilePlan",
+    "MobileStage",
     "NetworkPlan",
     "NodePlan",
     "RecurrentArchitecture",

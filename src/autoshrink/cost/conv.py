@@ -10,18 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from autoshrink.architecture import CellPlan, NetworkPlan, NodePlan
-from autoshrink.cost.steps import Layer, Step
-
-
-def _convolution(name: str, op: str, channels: tuple[int, int], size: tuple[int, int], weights: int) -> Layer:
-    """A bias-free convolution with BN; `weights` is how many it has."""
-    return Layer(name, op, channels[0], channels[1], size, weights, 2 * channels[1], weights * size[0] * size[1])
+from autoshrink.cost.steps import Step, classification, convolution
 
 
 def conv_steps(plan: NetworkPlan) -> Iterator[Step]:
     """One image through a convolutional network, from tensor ``input``."""
     channels, size = plan.input[0], plan.stem_size
-    stem = _convolution("stem", "conv3x3", (channels, plan.stem.channels), size, 9 * channels * plan.stem.channels)
+    stem = convolution("stem", "conv3x3", (channels, plan.stem.channels), size, 9 * channels * plan.stem.channels)
     yield Step(("input",), "stem", plan.stem.channels * size[0] * size[1], stem)
     tensor = "stem"
     for cell in plan.cells:
@@ -30,13 +25,10 @@ def conv_steps(plan: NetworkPlan) -> Iterator[Step]:
     area = plan.final_size[0] * plan.final_size[1]
     if plan.head:
         channels = plan.cells[-1].out_channels
-        head = _convolution("head", "conv1x1", (channels, plan.features), plan.final_size, channels * plan.features)
+        head = convolution("head", "conv1x1", (channels, plan.features), plan.final_size, channels * plan.features)
         yield Step((tensor,), "head", plan.features * area, head)
         tensor = "head"
-    yield Step((tensor,), "pooled", plan.features)
-    weights = plan.features * plan.classes
-    classifier = Layer("classifier", "linear", plan.features, plan.classes, (1, 1), weights + plan.classes, 0, weights)
-    yield Step(("pooled",), "classifier", plan.classes, classifier)
+    yield from classification(tensor, plan.features, plan.classes)
 
 
 def _cell_steps(cell: CellPlan, source: str) -> Iterator[Step]:
@@ -54,7 +46,7 @@ def _cell_steps(cell: CellPlan, source: str) -> Iterator[Step]:
     shortcut = source
     if cell.projects:
         shortcut = f"{cell.name}.shortcut"
-        layer = _convolution(
+        layer = convolution(
             shortcut, "conv1x1", (cell.in_channels, cell.out_channels), cell.size, cell.in_channels * cell.out_channels
         )
         yield Step((source,), shortcut, cell.out_channels * area, layer)
@@ -68,12 +60,12 @@ def _node_steps(node: NodePlan, cell: CellPlan, tensors: dict[int, str]) -> Iter
         yield Step(tuple(tensors[i] for i in node.inputs), f"{name}.concat", node.in_channels * area)
         tensor = f"{name}.concat"
     if node.op == "sepconv3x3":
-        depthwise = _convolution(
+        depthwise = convolution(
             f"{name}.depthwise", "depthwise3x3", (node.in_channels, node.in_channels), cell.size, 9 * node.in_channels
         )
         yield Step((tensor,), depthwise.name, node.in_channels * area, depthwise)
         tensor = depthwise.name
-    pointwise = _convolution(
+    pointwise = convolution(
         f"{name}.pointwise",
         "conv1x1",
         (node.in_channels, node.out_channels),

@@ -10,11 +10,13 @@ from autoshrink.architecture import (
     ConvArchitecture,
     LanguageModel,
     LibraryArchitecture,
+    MobileArchitecture,
     RecurrentArchitecture,
     language_model,
 )
 from autoshrink.cost.conv import conv_steps
 from autoshrink.cost.language import library_steps, recurrent_steps, state_names
+from autoshrink.cost.mobile import mobile_steps
 from autoshrink.cost.steps import Cost, cost_of
 from autoshrink.errors import InputError
 
@@ -31,6 +33,9 @@ def count(architecture: Architecture) -> Cost:
         case ConvArchitecture():
             channels, height, width = architecture.input
             return cost_of(conv_steps(architecture.plan()), {"input": channels * height * width})
+        case MobileArchitecture():
+            channels, height, width = architecture.input
+            return cost_of(mobile_steps(architecture.plan()), {"input": channels * height * width})
         case RecurrentArchitecture():
             plan = architecture.plan()
             return cost_of(recurrent_steps(plan), {"state": plan.width}, kept=frozenset({"new state"}))

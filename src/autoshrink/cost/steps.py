@@ -6,14 +6,14 @@ activations, gates, pooling, additions and means are not counted, nor is an embe
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 BYTES_PER_ACTIVATION = 4
 """float32."""
 
 AROUND_THE_CELLS = frozenset({"stem", "head", "classifier", "embedding", "decoder"})
-"""Layers that are no part of a cell."""
+"""Layers that are no part of a cell or block."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class Cost:
         macs: multiply-adds of a forward pass.
         peak_activation_bytes: the largest, over execution steps, of all tensors that must be alive at once; float32,
             batch 1, one token. The counter of each kind says what works in place.
-        cell_params: the part of `params` that lies in cells: without stem, head and classifier, or without embedding
-            and decoder.
+        cell_params: the part of `params` that lies in cells or blocks: without stem, head and classifier, or without
+            embedding and decoder.
         layers: the parts, in execution order.
     """
 
@@ -66,6 +66,19 @@ class Step:
     elements: int
     layer: Layer | None = None
     in_place: bool = False
+
+
+def convolution(name: str, op: str, channels: tuple[int, int], size: tuple[int, int], weights: int) -> Layer:
+    """A bias-free convolution with BN: (in, out) channels, (height, width) of its output, and how many weights."""
+    return Layer(name, op, channels[0], channels[1], size, weights, 2 * channels[1], weights * size[0] * size[1])
+
+
+def classification(source: str, features: int, classes: int) -> Iterator[Step]:
+    """Global average pooling of a tensor of `features` channels, then the classifier."""
+    yield Step((source,), "pooled", features)
+    weights = features * classes
+    layer = Layer("classifier", "linear", features, classes, (1, 1), weights + classes, 0, weights)
+    yield Step(("pooled",), "classifier", classes, layer)
 
 
 def cost_of(steps: Iterable[Step], inputs: dict[str, int], *, kept: frozenset[str] = frozenset()) -> Cost:

@@ -4,20 +4,25 @@ from typing import overload
 
 from torch import nn
 
-from autoshrink.architecture import Architecture, ConvArchitecture, LanguageModel
+from autoshrink.architecture import Architecture, ConvArchitecture, LanguageModel, MobileArchitecture
 from autoshrink.errors import InputError
 from autoshrink.networks import conv, recurrent
+from autoshrink.networks.backbone import Backbone, feature_info
 from autoshrink.networks.conv import BN_EPSILON, BN_MOMENTUM, ConvNetwork, set_normalisation
 from autoshrink.networks.inheritance import inherit, undo_normalisation
+from autoshrink.networks.mobile import MobileNetwork
 from autoshrink.networks.recurrent import LanguageNetwork, Masks
 
 __all__ = [
     "BN_EPSILON",
     "BN_MOMENTUM",
+    "Backbone",
     "ConvNetwork",
     "LanguageNetwork",
     "Masks",
+    "MobileNetwork",
     "build",
+    "feature_info",
     "inherit",
     "set_normalisation",
     "undo_normalisation",
@@ -26,6 +31,8 @@ __all__ = [
 
 @overload
 def build(architecture: ConvArchitecture, *, seed: int) -> ConvNetwork: ...
+@overload
+def build(architecture: MobileArchitecture, *, seed: int) -> MobileNetwork: ...
 @overload
 def build(architecture: LanguageModel, *, seed: int, initial_range: float | None = None) -> LanguageNetwork: ...
 @overload
@@ -40,6 +47,10 @@ def build(architecture: Architecture, *, seed: int, initial_range: float | None 
         network = ConvNetwork(architecture.plan())
         conv.initialise(network, seed)
         return network
+    if isinstance(architecture, MobileArchitecture):
+        mobile = MobileNetwork(architecture.plan())
+        conv.initialise(mobile, seed)
+        return mobile
     if isinstance(architecture, LanguageModel):
         model = LanguageNetwork(architecture)
         recurrent.initialise(model, seed, initial_range=initial_range)

@@ -29,7 +29,7 @@ ACTIVATIONS: dict[ActivationName, Callable[[], nn.Module]] = {
 }
 
 
-def _conv_bn(
+def conv_bn(
     in_channels: int,
     out_channels: int,
     *,
@@ -38,6 +38,7 @@ def _conv_bn(
     groups: int = 1,
     activation: ActivationName | None,
 ) -> nn.Sequential:
+    """A bias-free convolution padded by kernel // 2, BN, and an activation or none."""
     layers: OrderedDict[str, nn.Module] = OrderedDict(
         conv=nn.Conv2d(
             in_channels, out_channels, kernel, stride=stride, padding=kernel // 2, groups=groups, bias=False
@@ -56,14 +57,14 @@ def _node(plan: NodePlan, activation: ActivationName) -> nn.Sequential:
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     if plan.op == "sepconv3x3":
-        layers["depthwise"] = _conv_bn(
+        layers["depthwise"] = conv_bn(
             plan.in_channels,
             plan.in_channels,
             kernel=3,
             groups=plan.in_channels,
             activation="relu" if plan.is_leaf else activation,
         )
-    layers["pointwise"] = _conv_bn(plan.in_channels, plan.out_channels, activation=None if plan.is_leaf else activation)
+    layers["pointwise"] = conv_bn(plan.in_channels, plan.out_channels, activation=None if plan.is_leaf else activation)
     return nn.Sequential(layers)
 
 
@@ -75,7 +76,7 @@ class ConvCell(nn.Module):
         # ceil_mode gives ceil(H / pool), the size of the strided shortcut, for every H.
         self.pool = nn.MaxPool2d(plan.pool, ceil_mode=True) if plan.pool > 1 else None
         self.nodes = nn.ModuleDict({f"node{node.node}": _node(node, activation) for node in plan.nodes})
-        self.shortcut = _conv_bn(plan.in_channels, plan.out_channels, activation=None) if plan.projects else None
+        self.shortcut = conv_bn(plan.in_channels, plan.out_channels, activation=None) if plan.projects else None
         self._stride = plan.pool
         self._walk = tuple((f"node{node.node}", node.node, node.inputs) for node in plan.nodes)
         self._leaves = plan.leaves
@@ -99,15 +100,13 @@ class ConvNetwork(nn.Module):
         super().__init__()
         self.plan = plan
         activation = plan.activation
-        self.stem = _conv_bn(
-            plan.input[0], plan.stem.channels, kernel=3, stride=plan.stem.stride, activation=activation
-        )
+        self.stem = conv_bn(plan.input[0], plan.stem.channels, kernel=3, stride=plan.stem.stride, activation=activation)
         cells: OrderedDict[str, nn.Module] = OrderedDict(
             (cell.name.replace(".", "_"), ConvCell(cell, activation)) for cell in plan.cells
         )
         self.cells = nn.Sequential(cells)
         last = plan.cells[-1].out_channels
-        self.head = _conv_bn(last, plan.features, activation=activation) if plan.head else None
+        self.head = conv_bn(last, plan.features, activation=activation) if plan.head else None
         self.classifier = nn.Linear(plan.features, plan.classes)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -4,12 +4,31 @@ from __future__ import annotations
 
 import difflib
 import json
+from dataclasses import dataclass
 from importlib.resources import files
+from typing import Any
 
 from autoshrink.architecture import Architecture
 from autoshrink.errors import InputError
 
 SUFFIX = ".arch.json"
+
+
+@dataclass(frozen=True)
+class Published:
+    """What authors say of their network, rounded as they do; None where they say nothing.
+
+    Attributes:
+        error: top-1 error on ImageNet's validation images, one 224×224 crop, percent.
+        perplexity: on the test text of the Penn Treebank, words.
+        params: parameters.
+        macs: multiply-adds of one image.
+    """
+
+    error: float | None = None
+    perplexity: float | None = None
+    params: int | None = None
+    macs: int | None = None
 
 
 def names() -> tuple[str, ...]:
@@ -20,13 +39,12 @@ def names() -> tuple[str, ...]:
 
 
 def get(name: str) -> Architecture:
-    """A published architecture by name.
+    """A published architecture by name; ``ShrinkCNN_A`` is ``shrinkcnn-a``.
 
     Raises:
         InputError: the zoo has no such name; the message lists near ones.
     """
-    _known(name)
-    return Architecture.from_json(json.loads(_text(f"{name}{SUFFIX}")))
+    return Architecture.from_json(json.loads(_text(f"{_known(name)}{SUFFIX}")))
 
 
 def source(name: str) -> str:
@@ -35,16 +53,31 @@ def source(name: str) -> str:
     Raises:
         InputError: the zoo has no such name; the message lists near ones.
     """
-    _known(name)
-    sources: dict[str, str] = json.loads(_text("sources.json"))
-    return sources[name]
+    said: str = _entry(name)["source"]
+    return said
 
 
-def _known(name: str) -> None:
-    if name not in names():
-        near = difflib.get_close_matches(name, names(), n=1)
+def published(name: str) -> Published:
+    """The figures that were published for an architecture; what it costs here, `autoshrink.count` counts.
+
+    Raises:
+        InputError: the zoo has no such name; the message lists near ones.
+    """
+    return Published(**_entry(name).get("published", {}))
+
+
+def _entry(name: str) -> dict[str, Any]:
+    entry: dict[str, Any] = json.loads(_text("sources.json"))[_known(name)]
+    return entry
+
+
+def _known(name: str) -> str:
+    plain = name.lower().replace("_", "-")
+    if plain not in names():
+        near = difflib.get_close_matches(plain, names(), n=1)
         hint = f"; did you mean {near[0]}?" if near else f"; it has {', '.join(names())}"
         raise InputError(f"{name}: neither a file nor a name in the zoo{hint}")
+    return plain
 
 
 def _text(file: str) -> str:

@@ -1,0 +1,159 @@
+"""Networks of inverted residual blocks: MobileNetV2, MnasNet, EfficientNet-B0; what a found cell is compared with.
+
+A block widens its input by `expansion` with a 1×1 convolution, filters every channel by itself (depthwise), narrows to
+`width` with a 1×1 convolution without activation, and adds its input where channels and size agree (MobileNetV2:
+Sandler et al. 2018, Fig. 3 and Table 1). MnasNet-A1 (Tan et al. 2019, Fig. 7) and EfficientNet (Tan and Le 2019,
+Table 1) squeeze and excite (Hu et al. 2018) between the depthwise and the narrowing convolution. Expansion 1 has no
+widening convolution: a depthwise separable block, the first one of all three.
+
+Channels stand as they are after the published rounding (to a multiple of 8, never below 90 %). The paddings are
+symmetric, kernel // 2, as in PyTorch; TensorFlow's "SAME" pads strided convolutions at one side, with equal counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, PositiveInt
+
+from autoshrink.architecture.base import Frozen
+from autoshrink.architecture.conv import ActivationName, Head, Stem
+from autoshrink.architecture.image import ImageArchitecture
+
+
+class MobileStage(Frozen):
+    """Equal blocks in a row; the first one has the stride, and takes the channels of whatever comes before.
+
+    Args:
+        blocks: how many.
+        width: channels of each block's output.
+        expansion: the depthwise convolution's channels, in multiples of the block's input channels.
+        kernel: of the depthwise convolution.
+        stride: of the first block's depthwise convolution.
+        squeeze: channels between squeeze and excitation, as a share of the block's input channels (rounded down, at
+            least 1); None for a block without.
+        squeeze_of: ``"input"``, or ``"expanded"`` for a share of the depthwise convolution's channels instead.
+    """
+
+    blocks: PositiveInt = 1
+    width: PositiveInt
+    expansion: PositiveInt = 6
+    kernel: Literal[3, 5, 7] = 3
+    stride: PositiveInt = 1
+    squeeze: Annotated[float, Field(gt=0, le=1)] | None = None
+    squeeze_of: Literal["input", "expanded"] = "input"
+
+
+@dataclass(frozen=True)
+class BlockPlan:
+    """One block, with its shapes.
+
+    Attributes:
+        name: ``stage1.block1`` and so on.
+        in_channels: channels of its input.
+        in_size: height and width of its input, pixels.
+        expanded: channels of the depthwise convolution.
+        kernel: of the depthwise convolution.
+        stride: likewise.
+        squeezed: channels between squeeze and excitation; None without.
+        size: height and width of its output, pixels: ceil(in_size / stride).
+        out_channels: channels of its output.
+    """
+
+    name: str
+    in_channels: int
+    in_size: tuple[int, int]
+    expanded: int
+    kernel: int
+    stride: int
+    squeezed: int | None
+    size: tuple[int, int]
+    out_channels: int
+
+    @property
+    def expands(self) -> bool:
+        """Whether there is a 1×1 convolution before the depthwise one."""
+        return self.expanded != self.in_channels
+
+    @property
+    def adds(self) -> bool:
+        """Whether the input is added to the output."""
+        return self.stride == 1 and self.in_channels == self.out_channels
+
+
+@dataclass(frozen=True)
+class MobilePlan:
+    """Every shape of a network of inverted residual blocks: channels, and (height, width) in pixels."""
+
+    input: tuple[int, int, int]
+    stem: Stem
+    stem_size: tuple[int, int]
+    blocks: tuple[BlockPlan, ...]
+    head: Head | None
+    features: int
+    classes: int
+    activation: ActivationName
+
+    @property
+    def final_size(self) -> tuple[int, int]:
+        """Height and width where the global pooling happens, pixels."""
+        return self.blocks[-1].size
+
+
+class MobileArchitecture(ImageArchitecture):
+    """A whole network of inverted residual blocks as a value; it has no cell."""
+
+    kind: Literal["mobile"] = "mobile"
+    cell: None = Field(default=None, exclude=True)
+    stem: Stem = Stem(stride=2)
+    stages: Annotated[
+        tuple[MobileStage, ...],
+        BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value),
+        Field(min_length=1),
+    ]
+    head: Head | None = None
+    activation: ActivationName = "relu6"
+
+    def plan(self) -> MobilePlan:
+        """Every shape of the network, worked out once."""
+        _, height, width = self.input
+        stem_size = (-(-height // self.stem.stride), -(-width // self.stem.stride))
+        blocks = tuple(_plan_blocks(self.stages, self.stem.channels, stem_size))
+        return MobilePlan(
+            input=self.input,
+            stem=self.stem,
+            stem_size=stem_size,
+            blocks=blocks,
+            head=self.head,
+            features=self.head.channels if self.head else blocks[-1].out_channels,
+            classes=self.classes,
+            activation=self.activation,
+        )
+
+
+def _plan_blocks(stages: tuple[MobileStage, ...], channels: int, size: tuple[int, int]) -> Iterator[BlockPlan]:
+    for number, stage in enumerate(stages, start=1):
+        for position in range(stage.blocks):
+            stride = stage.stride if position == 0 else 1
+            expanded = channels * stage.expansion
+            block = BlockPlan(
+                name=f"stage{number}.block{position + 1}",
+                in_channels=channels,
+                in_size=size,
+                expanded=expanded,
+                kernel=stage.kernel,
+                stride=stride,
+                squeezed=_squeezed(stage, channels, expanded),
+                size=(-(-size[0] // stride), -(-size[1] // stride)),
+                out_channels=stage.width,
+            )
+            yield block
+            channels, size = block.out_channels, block.size
+
+
+def _squeezed(stage: MobileStage, channels: int, expanded: int) -> int | None:
+    if stage.squeeze is None:
+        return None
+    return max(1, int(stage.squeeze * (channels if stage.squeeze_of == "input" else expanded)))
