@@ -25,7 +25,8 @@ QUICK = (
     "--nodes 3 --candidates 2 --epochs 1 --finalists 1 --repeats 1 "
     "--train-per-class 8 --validation-per-class 4 --threads 1"
 )
-COMMANDS = {"search", "resume", "train", "evaluate", "generate", "show", "cost", "zoo", "report", "data"}
+COMMANDS = {"search", "resume", "craft", "train", "evaluate", "export", "predict", "generate", "latency"}
+COMMANDS |= {"show", "cost", "zoo", "report", "reproduce", "data"}
 
 
 @pytest.fixture(autouse=True)
@@ -93,7 +94,7 @@ def test_a_search_ends_with_what_a_person_wants_to_know(tmp_path: Path, capsys: 
         ("search --set task=[1]", r"task \[1\] is unknown; choose from image, text"),
         (
             "search --resource luck",
-            r"setting resource: Input should be 'macs', 'params', 'memory' or 'cell_params' \(got 'luck'\)",
+            r"setting resource: Input should be 'macs', 'params', 'memory', 'cell_params' or 'latency' \(got 'luck'\)",
         ),
         ("search --set recipe.patience", "write it as section.name=value, for example recipe.patience=3"),
         ("search --set recipe.patiense=3", "setting recipe.patiense: there is no such setting for the task 'image'"),

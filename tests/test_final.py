@@ -76,15 +76,15 @@ def whole(tmp_path_factory: pytest.TempPathFactory, text: Path) -> Path:
 
 def test_a_training_leaves_its_model_its_state_and_its_curve(text: Path, tmp_path: Path) -> None:
     told: list[Epoch] = []
-    started: list[tuple[int, int, int]] = []
+    started: list[tuple[str, int, int]] = []
     watcher = TrainingWatcher(
-        on_start=lambda architecture, tokens, done: started.append((architecture.vocabulary, tokens, done)),
+        on_start=lambda architecture, tokens, done: started.append((architecture.sizes, tokens, done)),
         on_epoch=told.append,
     )
     result = train(PAIR, asked(text), out=tmp_path / "model", watcher=watcher)
     assert {path.name for path in (tmp_path / "model").iterdir()} == {MODEL_FILE, STATE_FILE, LOCK_FILE, "curve.json"}
     vocabulary, tokens = 14, 60 * 6
-    assert started == [(vocabulary, tokens, 0)]
+    assert started == [("14 words, width 6", tokens, 0)]
     assert (result.architecture.vocabulary, result.architecture.width) == (vocabulary, 6)
     assert [epoch.number for epoch in told] == [1, 2, 3]
     assert tuple(epoch.performance for epoch in told) == result.course.curve
@@ -123,6 +123,7 @@ def test_a_text_without_splits_and_characters_can_be_learned(tmp_path: Path) -> 
     settings["data"]["level"] = "char"
     watcher = TrainingWatcher(remark=remarks.append)
     result = train(zoo.get("gru"), settings, out=tmp_path / "model", width=8, watcher=watcher)
+    assert isinstance(result.architecture, LanguageModel)
     assert result.architecture.vocabulary < 30
     assert any("no validation and no test text is given" in remark for remark in remarks)
     assert load_model(tmp_path / "model").vocabulary.level == "char"
@@ -133,6 +134,7 @@ def test_a_text_without_splits_and_characters_can_be_learned(tmp_path: Path) -> 
 def test_a_budget_of_parameters_is_used_and_never_exceeded(name: str, budget: int, text: Path, tmp_path: Path) -> None:
     result = train(zoo.get(name), asked(text, epochs=1), out=tmp_path / "model", params=budget)
     found = result.architecture
+    assert isinstance(found, LanguageModel)
     assert sum(parameter.numel() for parameter in load_model(tmp_path / "model").network.parameters()) <= budget
     assert found == widest(found, budget)
 
@@ -232,7 +234,7 @@ def test_a_finished_training_is_returned_as_it_is(whole: Path) -> None:
     result = resume_training(whole, watcher=TrainingWatcher(remark=remarks.append))
     assert remarks == [f"{whole} is finished: nothing to do"]
     assert result.course.ended == "all epochs"
-    assert result.tokens == 360
+    assert result.samples == 360
     assert before == {path.name: path.stat().st_mtime_ns for path in whole.iterdir() if path.name in before}
 
 
@@ -260,7 +262,7 @@ def test_resuming_works_from_another_folder(text: Path, tmp_path: Path, monkeypa
 @pytest.mark.parametrize(
     ("architecture", "options", "changes", "message"),
     [
-        (zoo.get("shrinkcnn-a"), {}, {}, "this version trains language models, not conv networks"),
+        (zoo.get("shrinkcnn-a"), {"width": 4}, {}, "width and params are for language models"),
         (PAIR, {"width": 4, "params": 900}, {}, "width 4 and 900 parameters: give one of them"),
         (PAIR, {"params": 20}, {}, "20 parameters are too few for 14 words: width 1 has "),
         (PAIR, {"width": 0}, {}, r"width: Input should be greater than 0 \(got 0\)"),

@@ -21,17 +21,19 @@ LAYERS = [
     {"config", "loading", "networks", "evaluation"},
     {"record", "strategies", "drawing", "data"},
     {"store", "watching", "words"},
-    {"metrics"},
+    {"metrics", "classification"},
     {"report", "training", "finals"},
     {"results", "run", "progress", "tasks"},
-    {"launch", "final", "generation"},
-    {"reproduce"},
+    {"deploy"},
+    {"launch", "final", "generation", "timm"},
+    {"crafting", "evaluating", "reproduce"},
     {"cli"},
     {"__main__"},
 ]
 """From the ground up: a part imports from lower layers only. The face of the package, `__init__`, stands above all."""
 
-WITHOUT_TORCH = set().union(*LAYERS) - {"networks", "training", "tasks", "launch", "final", "generation", "reproduce", "__main__"}
+WITH_TORCH = {"networks", "training", "tasks", "launch", "final", "generation", "reproduce", "timm", "__main__"}
+WITHOUT_TORCH = set().union(*LAYERS) - WITH_TORCH
 
 
 def part_of(path: Path) -> str:

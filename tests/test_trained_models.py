@@ -256,7 +256,7 @@ def test_json_is_alone_on_standard_output(text: Path, tmp_path: Path, capsys: py
     ("arguments", "message"),
     [
         ("train gone -o out", "gone: neither a file nor a name in the zoo"),
-        ("train shrinkcnn-a -o out", "shrinkcnn-a: a conv architecture; this version trains language models"),
+        ("train shrinkcnn-a -o out", r"which images\? give --data"),
         ("train lstm -o out --width 4 --params 1k", "width 4 and 1,000 parameters: give one of them"),
         ("train lstm -o out --params lots", "'lots' is not a count"),
         ("train lstm -o out --data nowhere", "no data set and no path is called nowhere"),
@@ -331,6 +331,6 @@ def test_before_there_is_anything_to_go_on_with_ctrl_c_promises_nothing(
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("autoshrink.final.training.load_text_split", interrupted)
+    monkeypatch.setattr("autoshrink.final.language.load_text_split", interrupted)
     assert run(["train", "lstm", "-o", str(tmp_path / "model")]) == 130
     assert capsys.readouterr().err == "interrupted\n"

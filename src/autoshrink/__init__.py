@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 from autoshrink.architecture import (
     Architecture,
     ConvArchitecture,
+    ImageArchitecture,
     LibraryArchitecture,
+    MobileArchitecture,
     RecurrentArchitecture,
     proxy_architecture,
     recurrent_proxy,
@@ -22,6 +24,7 @@ from autoshrink.architecture import (
 from autoshrink.cell import Cell
 from autoshrink.config import SearchSettings
 from autoshrink.cost import Cost, count, widest
+from autoshrink.crafting import Crafted, craft, default_skeleton
 from autoshrink.errors import AutoshrinkError, DataError, InputError, RunError, SearchError
 from autoshrink.loading import load
 from autoshrink.record import RunRecord
@@ -31,7 +34,8 @@ from autoshrink.version import __version__
 from autoshrink.watching import Observer, Watcher
 
 if TYPE_CHECKING:
-    from autoshrink.final import evaluate, resume_training, train
+    from autoshrink.evaluating import evaluate
+    from autoshrink.final import resume_training, train
     from autoshrink.generation import generate
     from autoshrink.launch import resume, search
     from autoshrink.networks import build
@@ -42,10 +46,13 @@ __all__ = [
     "Cell",
     "ConvArchitecture",
     "Cost",
+    "Crafted",
     "DataError",
     "Evaluation",
+    "ImageArchitecture",
     "InputError",
     "LibraryArchitecture",
+    "MobileArchitecture",
     "Observer",
     "RecurrentArchitecture",
     "RunError",
@@ -57,6 +64,8 @@ __all__ = [
     "__version__",
     "build",
     "count",
+    "craft",
+    "default_skeleton",
     "evaluate",
     "generate",
     "load",
@@ -72,7 +81,7 @@ __all__ = [
 
 _NEED_TORCH = {
     "build": "autoshrink.networks",
-    "evaluate": "autoshrink.final",
+    "evaluate": "autoshrink.evaluating",
     "generate": "autoshrink.generation",
     "resume": "autoshrink.launch",
     "resume_training": "autoshrink.final",

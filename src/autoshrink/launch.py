@@ -12,8 +12,10 @@ from typing import Any
 
 import torch
 
+from autoshrink import words
 from autoshrink.cell import INPUT, Cell
 from autoshrink.config import Overrides, SearchSettings, resolve
+from autoshrink.deploy.latency_table import begin_latencies, resume_latencies
 from autoshrink.errors import DataError, InputError, RunError
 from autoshrink.evaluation import Evaluator
 from autoshrink.priors import random_cells, start_cell
@@ -67,6 +69,7 @@ def search(
     prepared = TASKS[settings.task].prepare(settings, observer)
     folder = Path(run) if run is not None else _default_folder(prepared.name)
     problem = prepared.problem(device)
+    problem.latency = latencies = begin_latencies(settings.latency_table) if settings.times else None
     _check_limits(settings, start, problem)
     environment = describe(device) | _environment()
     created = {"settings": settings.to_json(), "environment": environment, "start": start.to_json()}
@@ -74,6 +77,9 @@ def search(
         observer.on_run(folder)
         store.append("opened", opening())
         store.append("data", prepared.event)
+        if latencies is not None:
+            latencies.keep(folder)
+            observer.remark(f"latencies: {latencies}")
         return _run(store, settings, problem, observer)
 
 
@@ -106,6 +112,9 @@ def resume(run: str | os.PathLike[str], *, observer: Observer | None = None) -> 
                 "restore them, or start a new run"
             )
         problem = prepared.problem(device)
+        if settings.times:
+            fresh = not record.candidates and not record.ranks
+            problem.latency = resume_latencies(folder, settings.latency_table, fresh=fresh)
         store.append("opened", opening())
         if not record.data:
             store.append("data", prepared.event)
@@ -164,6 +173,8 @@ def _anchored(settings: SearchSettings) -> SearchSettings:
     changes: dict[str, Any] = {"threads": settings.threads or torch.get_num_threads()}
     if data.exists():
         changes["data"] = {"spec": str(data.resolve())}
+    if settings.latency_table is not None:
+        changes["latency_table"] = str(Path(settings.latency_table).expanduser().resolve())
     return settings.changed(changes)
 
 
@@ -220,19 +231,26 @@ def _check_limits(settings: SearchSettings, start: Cell, problem: TaskProblem) -
     smallest = [Cell(start.kind, start.ops, ())]
     for op in sorted(set(start.ops[1:])):
         smallest.append(Cell(start.kind, (INPUT, op), ((0, 1),)))
-    resources = CellCosts(problem.architecture)
+    resources = CellCosts.of(problem)
+    # A table that lacks what the start needs is refused before a run folder is made.
+    resources(start)
     costs = [resources(cell) for cell in smallest]
     for option, limit, name in (
         ("--max-macs", settings.limits.max_macs, "macs"),
         ("--max-params", settings.limits.max_params, "params"),
         ("--max-memory", settings.limits.max_memory, "memory"),
+        ("--max-latency", settings.limits.max_latency, "latency"),
     ):
         least = min(int(getattr(cost, name)) for cost in costs)
         if limit is not None and limit < least:
             raise InputError(
-                f"{option} {limit:,}: even the smallest cell costs {least:,} here; "
+                f"{option} {_written(limit, name)}: even the smallest cell costs {_written(least, name)} here; "
                 f"raise it, or lower {TASKS[settings.task].sizes}"
             )
+
+
+def _written(value: int, name: str) -> str:
+    return words.plain(words.latency(value)) if name == "latency" else f"{value:,}"
 
 
 def _default_folder(name: str) -> Path:

@@ -353,6 +353,7 @@ def metric_of(cell: Cell) -> Metric:
 
 
 def shown_resources(settings: SearchSettings) -> tuple[ResourceName, ...]:
-    """The costs that a run's tables show: those of its task, and the one that its score weighs."""
+    """The costs that a run's tables show: those of its task, the one that its score weighs, and what is limited."""
     usual = METRICS[settings.task].resources
-    return usual if settings.resource in usual else (settings.resource, *usual)
+    timed: tuple[ResourceName, ...] = ("latency",) if settings.times else ()
+    return tuple(dict.fromkeys((*timed, *usual) if settings.resource in usual else (settings.resource, *timed, *usual)))

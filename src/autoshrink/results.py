@@ -70,6 +70,7 @@ def _figures(record: RunRecord, figures: Figures) -> dict[str, Any]:
         "params": resources.params,
         "cell_params": resources.cell_params or None,
         "peak_activation_bytes": resources.memory,
+        "latency_seconds": resources.latency / 1e9 if resources.latency else None,
     }
 
 

@@ -19,7 +19,7 @@ from autoshrink.errors import InputError
 OVERFLOW_NATS = 700.0
 """exp of more than this is no float64."""
 
-ResourceName = Literal["macs", "params", "memory", "cell_params"]
+ResourceName = Literal["macs", "params", "memory", "cell_params", "latency"]
 FormulaName = Literal["paper", "released-text"]
 
 
@@ -33,12 +33,21 @@ class Resources:
         memory: peak activation bytes (float32, batch 1).
         cell_params: the part of `params` that lies in cells, and not in stem, embedding, head or classifier; 0 in runs
             recorded before this was counted.
+        latency: nanoseconds, by a table of what each operation takes on a device; 0 where the search did not ask.
     """
 
     macs: int
     params: int
     memory: int
     cell_params: int = 0
+    latency: int = 0
+
+    def to_json(self) -> dict[str, int]:
+        """A JSON object; `latency` only where it is known, so that other runs' logs stay as they were."""
+        value = asdict(self)
+        if not self.latency:
+            del value["latency"]
+        return value
 
 
 @dataclass(frozen=True)
@@ -120,6 +129,7 @@ class Evaluation:
     def to_json(self) -> dict[str, Any]:
         """A JSON object; `correct` is packed, eight images a byte, and `parts` as float64, both in hexadecimal."""
         value = asdict(self) | {"cell": self.cell.to_json(), "curve": list(self.curve)}
+        value["resources"] = self.resources.to_json()
         if self.correct is not None:
             value["correct"] = f"{len(self.correct)}:{np.packbits(np.array(self.correct, dtype=bool)).tobytes().hex()}"
         if self.parts is not None:
@@ -156,7 +166,7 @@ class Score:
 
     Args:
         penalty: λ; what one decade of the resource costs, in units of performance.
-        resource: which resource.
+        resource: which resource; a latency in nanoseconds, so that Res / 10⁶ is milliseconds.
         formula: ``paper``: S = Perf − λ·log10(Res / 10⁶) (AutoShrink, Eq. 5; the released code's base and constant).
             ``released-text``: what the released search of recurrent cells computes,
             S = ¼·(200 − perplexity) − λ·log10(|E|·n² / 10⁶) with |E| edges and width n; its λ is 1. A cell without

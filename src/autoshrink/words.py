@@ -12,7 +12,10 @@ RESOURCE: dict[ResourceName, str] = {
     "params": "parameters",
     "memory": "peak memory",
     "cell_params": "cell parameters",
+    "latency": "latency",
 }
+AXIS: dict[ResourceName, tuple[int, str]] = {"memory": (1024, "KiB"), "latency": (1000, "µs")}
+"""What an axis divides a resource by, and its unit then; the others are counts."""
 
 
 def plain(text: str) -> str:
@@ -80,9 +83,32 @@ def memory(value: float) -> str:
     return f"{_significant(value / 1024, 3)}{THIN}KiB"
 
 
+def latency(nanoseconds: float) -> str:
+    """Nanoseconds, or three significant digits of µs, ms or s."""
+    for power, unit in ((1e9, "s"), (1e6, "ms"), (1e3, "µs")):
+        if nanoseconds >= power * (1 - 5e-4):
+            return f"{_significant(nanoseconds / power, 3)}{THIN}{unit}"
+    return f"{nanoseconds:.0f}{THIN}ns"
+
+
 def resource(value: float, name: ResourceName) -> str:
     """A resource in its own unit."""
+    if name == "latency":
+        return latency(value)
     return memory(value) if name == "memory" else quantity(value)
+
+
+def exact(value: int, name: ResourceName) -> str:
+    """A resource with the digits that a table has room for: ``224,128``, ``55.3 KiB``, ``0.347 ms``."""
+    if name == "memory":
+        return f"{value / 1024:,.1f} KiB"
+    return f"{value / 1e6:,.3f} ms" if name == "latency" else f"{value:,}"
+
+
+def axis_scale(name: ResourceName) -> tuple[int, str]:
+    """What an axis divides a resource by, and what it says after the resource's name: ``, KiB``."""
+    divisor, unit = AXIS.get(name, (1, ""))
+    return divisor, f", {unit}" if unit else ""
 
 
 def weighed(score: Score, resources: Resources) -> str:

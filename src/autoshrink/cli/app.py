@@ -6,7 +6,17 @@ from typing import Annotated
 
 import typer
 
-from autoshrink.cli import data_commands, inspect_commands, reproduce_commands, search_commands, train_commands
+from autoshrink.cli import (
+    craft_commands,
+    data_commands,
+    deploy_commands,
+    evaluate_commands,
+    inspect_commands,
+    latency_commands,
+    reproduce_commands,
+    search_commands,
+    train_commands,
+)
 from autoshrink.version import __version__
 
 app = typer.Typer(
@@ -34,7 +44,11 @@ def _root(
 
 
 search_commands.register(app)
+craft_commands.register(app)
 train_commands.register(app)
+evaluate_commands.register(app)
+deploy_commands.register(app)
 inspect_commands.register(app)
+latency_commands.register(app)
 reproduce_commands.register(app)
 app.add_typer(data_commands.app, name="data")

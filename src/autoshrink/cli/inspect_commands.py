@@ -13,8 +13,10 @@ from autoshrink import report as reports
 from autoshrink import zoo as published
 from autoshrink.architecture import (
     Architecture,
+    ImageArchitecture,
     LanguageModel,
     LibraryArchitecture,
+    MobileArchitecture,
     RecurrentArchitecture,
     language_model,
     proxy_architecture,
@@ -115,16 +117,27 @@ def zoo(*, as_json: JsonOption = False) -> None:
                     "kind": found[name].kind,
                     "params": row.params,
                     "macs": row.macs,
+                    "published": {key: value for key, value in asdict(published.published(name)).items() if value},
                     "source": published.source(name),
                 }
                 for name, row in costs.items()
             }
         )
         return
-    table = Table("name", "params", "MACs", "input", box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("name", "params", "MACs", "input", "published"):
+        table.add_column(
+            column, justify="right" if column in ("params", "MACs") else "left", no_wrap=column != "published"
+        )
     for name, row in costs.items():
-        table.add_row(name, f"{row.params:,}", f"{row.macs:,}", found[name].sizes)
+        figures = _published(published.published(name))
+        table.add_row(name, f"{row.params:,}", f"{row.macs:,}", found[name].sizes, figures)
     stdout.print(table)
+    stdout.print()
+    stdout.print(
+        "Counted: parameters without BN, MACs of an image or a token. Published: top-1 error on ImageNet or\n"
+        "test perplexity on the Penn Treebank, parameters, MACs."
+    )
     stdout.print()
     for name in found:
         stdout.print(f"{name}: {published.source(name)}", markup=False)
@@ -158,13 +171,20 @@ def _architecture(
     found: Cell | Architecture, target: str, *, vocabulary: int | None, width: int | None
 ) -> Architecture:
     """What `cost` counts."""
-    if found.kind == "conv":
+    if isinstance(found, ImageArchitecture) or found.kind == "conv":
         if vocabulary is not None or width is not None:
-            raise InputError(f"{target}: --vocabulary and --width are for language models, not for {_kind('conv')}")
+            raise InputError(f"{target}: --vocabulary and --width are for language models, not for {_kind(found.kind)}")
         return proxy_architecture(found) if isinstance(found, Cell) else found
     if isinstance(found, Cell):
         found = recurrent_proxy(found, vocabulary=PROXY_VOCABULARY, width=PROXY_WIDTH)
     return language_model(found, vocabulary=vocabulary, width=width)
+
+
+def _published(figures: published.Published) -> str:
+    """What authors say, in a few words: ``26.1 %, 3.6M, 384M``."""
+    words = [f"{figures.error:.1f} %"] if figures.error else []
+    words += [f"ppl {figures.perplexity:.1f}"] if figures.perplexity else []
+    return ", ".join(words + [f"{number / 1e6:.3g}M" for number in (figures.params, figures.macs) if number])
 
 
 def _kind(kind: str) -> str:
@@ -181,8 +201,32 @@ def _print_around(architecture: Architecture) -> None:
     if isinstance(architecture, LibraryArchitecture):
         layers = f"{architecture.layers} layer{'' if architecture.layers == 1 else 's'}"
         stdout.print(f"torch.nn.{architecture.kind.upper()}, {layers}: no cell to draw", markup=False)
+    elif isinstance(architecture, MobileArchitecture):
+        _print_stages(architecture)
     elif isinstance(architecture, RecurrentArchitecture):
         stdout.print(f"a node takes the {architecture.aggregate} over its predecessors", markup=False)
+
+
+def _print_stages(architecture: MobileArchitecture) -> None:
+    """What a network of inverted residual blocks has instead of a cell."""
+    plan = architecture.plan()
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("stage", "blocks", "width", "expansion", "kernel", "stride", "squeeze", "size"):
+        table.add_column(column, justify="left" if column == "stage" else "right")
+    table.add_row("stem", "", str(plan.stem.channels), "", "3", str(plan.stem.stride), "", _size(plan.stem_size))
+    sizes = {block.name.partition(".")[0]: block.size for block in plan.blocks}
+    for (name, size), stage in zip(sizes.items(), architecture.stages, strict=True):
+        squeeze = "" if stage.squeeze is None else f"{stage.squeeze:g} of {stage.squeeze_of}"
+        numbers = (stage.blocks, stage.width, stage.expansion, stage.kernel, stage.stride)
+        table.add_row(name, *map(str, numbers), squeeze, _size(size))
+    if plan.head:
+        table.add_row("head", "", str(plan.features), "", "1", "1", "", _size(plan.final_size))
+    stdout.print(f"inverted residual blocks, {plan.activation}: no cell to draw", markup=False)
+    stdout.print(table)
+
+
+def _size(size: tuple[int, int]) -> str:
+    return "×".join(map(str, size))
 
 
 def _print_cost(counted: Cost, *, layers: bool, of: Architecture) -> None:
@@ -191,9 +235,8 @@ def _print_cost(counted: Cost, *, layers: bool, of: Architecture) -> None:
         for column in ("layer", "op", "in", "out", "size", "params", "MACs"):
             table.add_column(column, justify="left" if column in ("layer", "op") else "right")
         for layer in counted.layers:
-            size = "×".join(map(str, layer.size))
             channels = (str(layer.in_channels), str(layer.out_channels))
-            table.add_row(layer.name, layer.op, *channels, size, f"{layer.params:,}", f"{layer.macs:,}")
+            table.add_row(layer.name, layer.op, *channels, _size(layer.size), f"{layer.params:,}", f"{layer.macs:,}")
         stdout.print(table)
     beside, unit = f"{counted.params_with_bn:,} with BN", ""
     if isinstance(of, LanguageModel):

@@ -7,6 +7,7 @@ import re
 import typer
 
 _COUNT_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
+_NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 10**3, "µs": 10**3, "ns": 1}
 _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -28,6 +29,15 @@ def seconds(text: str) -> float:
     if match is None or float(match[1]) <= 0:
         raise typer.BadParameter(f"{text!r} is not a time such as 90s, 20m or 1.5h")
     return float(match[1]) * _SECONDS[match[2] or ""]
+
+
+def nanoseconds(text: str) -> int:
+    """A short time with its unit: ``5ms``, ``350us``, ``0.2s``."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|ms|us|µs|ns)", text.strip().lower())
+    value = round(float(match[1]) * _NANOSECONDS[match[2]]) if match else 0
+    if value < 1:
+        raise typer.BadParameter(f"{text!r} is not a latency such as 5ms or 350us")
+    return value
 
 
 def numbers(text: str) -> list[int]:

@@ -154,7 +154,7 @@ def _row(record: RunRecord, figures: Figures) -> tuple[str, ...]:
     return (
         str(len(figures.cell.edges)),
         words.plain(measured),
-        *(f"{value / 1024:,.1f} KiB" if name == "memory" else f"{value:,}" for name, value in costs),
+        *(words.exact(value, name) for name, value in costs),
         words.number(figures.score, 4),
     )
 

@@ -51,10 +51,14 @@ def search(  # noqa: PLR0913 - one parameter an option
     start: Annotated[str | None, typer.Option(help="complete, er:P, ba:M, ws:K,P, or a cell file.")] = None,
     candidates: Annotated[str | None, typer.Option(help="K edges tried in each step, or all.")] = None,
     penalty: Annotated[float | None, typer.Option(help="λ in S = performance − λ·log10(resource / 10⁶).")] = None,
-    resource: Annotated[str | None, typer.Option(help="macs, params, memory or cell_params.")] = None,
+    resource: Annotated[str | None, typer.Option(help="macs, params, memory, cell_params or latency.")] = None,
     max_macs: Annotated[str | None, typer.Option(help="The reported cell has at most these MACs, e.g. 5M.")] = None,
     max_params: Annotated[str | None, typer.Option(help="… at most these parameters, e.g. 20k.")] = None,
     max_memory: Annotated[str | None, typer.Option(help="… at most this peak activation memory, e.g. 256KiB.")] = None,
+    max_latency: Annotated[str | None, typer.Option(help="… at most this latency of a batch of one, e.g. 5ms.")] = None,
+    latency_table: Annotated[
+        Path | None, typer.Option(help="What operations take on a device (`latency --make-table`). Default: this one.")
+    ] = None,
     until_edges: Annotated[int | None, typer.Option(help="Stop at this many edges. Default: 0.")] = None,
     until_macs: Annotated[str | None, typer.Option(help="Stop at this many MACs.")] = None,
     max_evaluations: Annotated[int | None, typer.Option(help="Train at most so many candidates.")] = None,
@@ -115,7 +119,9 @@ def search(  # noqa: PLR0913 - one parameter an option
             "max_macs": max_macs and quantities.count(max_macs),
             "max_params": max_params and quantities.count(max_params),
             "max_memory": max_memory and quantities.count(max_memory),
+            "max_latency": max_latency and quantities.nanoseconds(max_latency),
         },
+        "latency_table": latency_table and str(latency_table),
         "stop": {
             "edges": until_edges,
             "macs": until_macs and quantities.count(until_macs),

@@ -1,4 +1,4 @@
-"""``train``, ``evaluate`` and ``generate``: from an architecture to a model, what it is worth, and what it writes."""
+"""``train`` and ``generate``: from an architecture to a model, and what a language model writes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -16,7 +16,7 @@ from autoshrink.architecture import Architecture, LanguageModel, recurrent_proxy
 from autoshrink.cell import Cell
 from autoshrink.cli import quantities
 from autoshrink.cli.console import JsonOption, assigned, given, print_json, resumable, stderr, stdout
-from autoshrink.config import merge
+from autoshrink.config import TaskName, merge
 from autoshrink.cost import count
 from autoshrink.errors import InputError
 from autoshrink.loading import load
@@ -31,84 +31,91 @@ DRAFT_VOCABULARY = 2
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    for command in (train, evaluate, generate):
+    for command in (train, generate):
         app.command(command.__name__)(command)
 
 
 def train(  # noqa: PLR0913 - one parameter an option
-    target: Annotated[str, typer.Argument(help="An architecture or cell file, or a name in the zoo.")],
-    *,
-    data: Annotated[str, typer.Option(help="A text by name or path.")] = "pydocs",
-    output: Annotated[Path, typer.Option("-o", "--output", help="The folder for the model.")],
-    width: Annotated[int | None, typer.Option(help="Embedding and hidden size.")] = None,
-    params: Annotated[str | None, typer.Option(help="Or the widest with at most so many parameters, e.g. 1M.")] = None,
-    level: Annotated[str | None, typer.Option(help="word (default) or char.")] = None,
-    vocabulary: Annotated[int | None, typer.Option(help="Words, at most. Default: all seen twice.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Default: 40.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Streams of text side by side. Default: 64.")] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option("--lr", help="Of SGD. Default: 20, less for small models.")
+    target: Annotated[
+        str | None, typer.Argument(help="An architecture or cell file, or a name in the zoo. With --from: optional.")
     ] = None,
+    *,
+    data: Annotated[
+        str | None, typer.Option(help="Images or a text, by name or path. Default for texts: pydocs.")
+    ] = None,
+    output: Annotated[Path, typer.Option("-o", "--output", help="The folder for the model.")],
+    epochs: Annotated[int | None, typer.Option(help="Default: by the recipe; texts 40.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Images a step, or streams of text side by side.")] = None,
+    learning_rate: Annotated[float | None, typer.Option("--lr", help="At its peak. Default: by the recipe.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="Images: small, large, published or adamw.")] = None,
+    start: Annotated[
+        Path | None, typer.Option("--from", help="Images: start from the weights that a training left.")
+    ] = None,
+    optimiser: Annotated[str | None, typer.Option(help="Images: sgd, rmsprop or adamw.")] = None,
+    ema: Annotated[
+        float | None, typer.Option(help="Images: what the averaged weights keep a step; 0 for none.")
+    ] = None,
+    accumulate: Annotated[
+        int | None, typer.Option(help="Images: cut each batch into so many, for less memory.")
+    ] = None,
+    precision: Annotated[str | None, typer.Option(help="Images: auto, float32, bfloat16 or float16.")] = None,
+    validation_share: Annotated[
+        float | None, typer.Option(help="Images: of the training images, where no validation split is given.")
+    ] = None,
+    stream: Annotated[bool | None, typer.Option(help="Images: read from disk in every epoch.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Images: processes that decode streamed images.")] = None,
+    tensorboard: Annotated[bool, typer.Option(help="Images: also log for TensorBoard, into the folder.")] = False,
+    mlflow: Annotated[str | None, typer.Option(help="Images: also log to this MLflow server or database.")] = None,
+    width: Annotated[int | None, typer.Option(help="Text: embedding and hidden size.")] = None,
+    params: Annotated[
+        str | None, typer.Option(help="Text: the widest with at most so many parameters, e.g. 1M.")
+    ] = None,
+    level: Annotated[str | None, typer.Option(help="Text: word (default) or char.")] = None,
+    vocabulary: Annotated[int | None, typer.Option(help="Text: words, at most. Default: all seen twice.")] = None,
     seed: Annotated[int | None, typer.Option(help="Decides everything random.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Any other setting: recipe.dropout.hidden=.3.")
+        list[str] | None, typer.Option("--set", help="Any other setting: recipe.clip=1, recipe.dropout.hidden=.3.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a language model on a whole text; `autoshrink resume DIR` goes on with it after an interruption."""
-    architecture = _language_model(target, width)
-    overrides = merge(
-        given(
-            {
-                "data": {"spec": data, "level": level, "max_vocabulary": vocabulary},
-                "recipe": {"epochs": epochs, "batch": batch, "learning_rate": learning_rate},
-                "seed": seed,
-                "device": device,
-                "threads": threads,
-            }
-        ),
-        assigned(settings or []),
-    )
+    """Train an image classifier or a language model; `autoshrink resume DIR` goes on with it after an interruption.
+
+    Several GPUs: torchrun --nproc-per-node 4 -m autoshrink train …
+    """
+    found = _target(target, width)
+    language = isinstance(found, LanguageModel)
+    asked: dict[str, Any] = {
+        "data": {"spec": data},
+        "recipe": {"epochs": epochs, "batch": batch, "learning_rate": learning_rate},
+        "seed": seed,
+        "device": device,
+        "threads": threads,
+    }
+    images: dict[str, Any] = {
+        "preset": recipe,
+        "start": start and str(start),
+        "data": {"validation_share": validation_share, "stream": stream, "workers": workers},
+        "recipe": {"optimiser": optimiser, "accumulation": accumulate, "precision": precision, "ema": ema},
+        "tensorboard": tensorboard or None,
+        "mlflow": mlflow,
+    }
+    texts: dict[str, Any] = {"data": {"level": level, "max_vocabulary": vocabulary}}
+    sized = {"width": width, "params": quantities.count(params) if params else None}
+    _refuse(given(images) if language else given(texts | sized), target, language=language)
+    overrides = merge(given(asked), given(texts if language else images))
+    if ema == 0:
+        overrides = merge(overrides, {"recipe": {"ema": None}})
+    overrides = merge({"data": {"spec": "pydocs"}} if language else {}, merge(overrides, assigned(settings or [])))
+    if not language and "spec" not in overrides.get("data", {}):
+        raise InputError("which images? give --data a folder, a parquet file or a name (`autoshrink data list`)")
     begun: list[Path] = []
     with resumable(begun), training_watched(lambda: begun.append(output)) as watcher:
         from autoshrink.final import train as run_training  # noqa: PLC0415 - torch takes seconds to import
 
-        result = run_training(
-            architecture,
-            overrides,
-            out=output,
-            width=width,
-            params=quantities.count(params) if params else None,
-            watcher=watcher,
-        )
+        result = run_training(found, overrides, out=output, width=width, params=sized["params"], watcher=watcher)
     print_training(result, as_json=as_json)
-
-
-def evaluate(
-    folder: Annotated[Path, typer.Argument(help="What `train` left.")],
-    *,
-    data: Annotated[str | None, typer.Option(help="A text by name or path. Default: what it was trained on.")] = None,
-    split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
-    streams: Annotated[
-        int, typer.Option(help="Pieces of the text read side by side: faster, with less memory of what came before.")
-    ] = 1,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    as_json: JsonOption = False,
-) -> None:
-    """The perplexity of a trained language model on a text's test split."""
-    from autoshrink.final import evaluate as measure  # noqa: PLC0415 - torch takes seconds to import
-
-    found = measure(folder, data=data, split=split, streams=streams, device=device)
-    if as_json:
-        print_json(found)
-        return
-    stdout.print(
-        f"perplexity {found['perplexity']:,.2f} on the {split} split of {found['data']}: {found['tokens']:,} tokens, "
-        f"{found['loss']:.4f} nats ({found['bits_per_token']:.4f} bits) each; {found['unknown']:,} of them <unk>",
-        markup=False,
-    )
 
 
 def generate(
@@ -133,35 +140,66 @@ def generate(
         stdout.print(found.text, markup=False)
 
 
-def _language_model(target: str, width: int | None) -> Architecture:
-    """The architecture of a name or file; a recurrent cell alone becomes one of the paper's width."""
+def _target(target: str | None, width: int | None) -> Architecture | Cell | None:
+    """The architecture or conv cell of a name or file; a recurrent cell alone becomes one of the paper's width."""
+    if target is None:
+        return None
     found = load(target)
-    if isinstance(found, Cell):
-        if found.kind != "recurrent":
-            raise InputError(
-                f"{target}: a {found.kind} cell; this version trains language models, from recurrent cells"
-            )
+    if isinstance(found, Cell) and found.kind == "recurrent":
         return recurrent_proxy(found, vocabulary=DRAFT_VOCABULARY, width=width or 200)
-    if not isinstance(found, LanguageModel):
-        raise InputError(f"{target}: a {found.kind} architecture; this version trains language models")
     return found
 
 
+OPTIONS = {
+    "preset": "--recipe",
+    "start": "--from",
+    "accumulation": "--accumulate",
+    "max_vocabulary": "--vocabulary",
+}
+"""Names of options that differ from their settings'."""
+
+
+def _refuse(foreign: dict[str, Any], target: str | None, *, language: bool) -> None:
+    """Refuse the first option of the other task, if there is one."""
+    for name, value in foreign.items():
+        if isinstance(value, dict):
+            _refuse(value, target, language=language)
+            continue
+        option = OPTIONS.get(name, "--" + name.replace("_", "-"))
+        other, this = ("image classifiers", "a language model") if language else ("language models", "a classifier")
+        raise InputError(f"{option} is for {other}, and {target or 'this'} is {this}")
+
+
 def print_training(result: TrainingResult, *, as_json: bool) -> None:
-    """What a training left, and what to do with it."""
+    """What a training left, and what to do with it; the first of several processes says it."""
+    from autoshrink.training.distributed import announced  # noqa: PLC0415 - torch takes seconds to import
+
+    if not announced().first:
+        return
     if as_json:
         print_json(result.to_json())
         return
-    best = result.course.curve.index(result.performance) + 1
-    folder = shlex.quote(str(result.folder))
+    metric, folder = METRICS[result.task], shlex.quote(str(result.folder))
+    lines = "\n".join(line.format(folder=folder) for line in NEXT[result.task])
     stdout.print(
-        f"validation perplexity {METRICS['text'].write(result.performance)} after epoch {best} of "
+        f"validation {metric.name} {words.plain(metric.write(result.performance))} after epoch {result.epoch} of "
         f"{len(result.course.curve)}; {count(result.architecture).params:,} parameters\n"
-        f"model: {result.folder}/model.safetensors\n\nnext:\n"
-        f"  autoshrink evaluate {folder}   its perplexity on the test split\n"
-        f'  autoshrink generate {folder} --prompt "The"   what it writes',
+        f"model: {result.folder}/model.safetensors\n\nnext:\n{lines}",
         markup=False,
     )
+
+
+NEXT: dict[str, tuple[str, ...]] = {
+    "text": (
+        "  autoshrink evaluate {folder}   its perplexity on the test split",
+        '  autoshrink generate {folder} --prompt "The"   what it writes',
+    ),
+    "image": (
+        "  autoshrink evaluate {folder}   its accuracy on the test split",
+        "  autoshrink export {folder} -o model.onnx   a file for other programs",
+    ),
+}
+"""What to do with a trained model, by task."""
 
 
 @contextmanager
@@ -171,23 +209,25 @@ def training_watched(on_begun: Callable[[], None] = lambda: None) -> Iterator[Tr
     `on_begun` is called once the folder holds something to go on with.
     """
     from autoshrink.final import TrainingWatcher  # noqa: PLC0415 - torch takes seconds to import
+    from autoshrink.training.distributed import announced  # noqa: PLC0415
 
+    shows = stderr.is_terminal and announced().first
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[what]}"), TimeRemainingColumn())
-    with Progress(*columns, console=stderr, disable=not stderr.is_terminal, transient=True) as bar:
-        task = bar.add_task("reading the text", total=None, what="")
+    with Progress(*columns, console=stderr, disable=not shows, transient=True) as bar:
+        task = bar.add_task("reading", total=None, what="")
 
-        def on_start(architecture: LanguageModel, tokens: int, done: int) -> None:
+        def shown(description: str, done: int, total: int) -> None:
+            bar.update(task, description=description, completed=done, total=total, what=f"{done:,} of {total:,}")
+
+        def on_start(architecture: Architecture, samples: int, done: int) -> None:
             on_begun()
-            counted = count(architecture)
+            counted, sample = count(architecture), METRICS[task_of(architecture)].sample
             going_on = f"; going on after epoch {done}" if done else ""
             stderr.print(
-                f"{architecture.sizes}: {counted.params:,} parameters, {words.quantity(counted.macs)} MACs a token; "
-                f"{tokens:,} training tokens an epoch{going_on}",
+                f"{architecture.sizes}: {counted.params:,} parameters, {words.quantity(counted.macs)} MACs "
+                f"{'an' if sample[0] in 'aeiou' else 'a'} {sample}; {samples:,} training {sample}s an epoch{going_on}",
                 markup=False,
             )
-
-        def on_batch(epoch: int, done: int, total: int) -> None:
-            bar.update(task, description=f"epoch {epoch}", completed=done, total=total, what=f"{done:,} of {total:,}")
 
         def on_epoch(epoch: Epoch) -> None:
             stderr.print(epoch_line(epoch), markup=False)
@@ -195,16 +235,30 @@ def training_watched(on_begun: Callable[[], None] = lambda: None) -> Iterator[Tr
         def remark(text: str) -> None:
             stderr.print(f"note: {text}", markup=False, style="yellow")
 
-        yield TrainingWatcher(on_start, on_batch, on_epoch, remark)
+        yield TrainingWatcher(
+            on_start,
+            lambda epoch, done, total: shown(f"epoch {epoch}", done, total),
+            on_epoch,
+            remark,
+            lambda done, total: shown("reading the images", done, total),
+        )
+
+
+def task_of(architecture: Architecture) -> TaskName:
+    """What an architecture is trained for."""
+    return "text" if isinstance(architecture, LanguageModel) else "image"
 
 
 def epoch_line(epoch: Epoch) -> str:
     """One line about a finished epoch."""
-    metric = METRICS["text"]
-    best = "" if epoch.performance < epoch.best else "   best"
-    averaged = "   averaged weights" if epoch.averaging else ""
+    metric = METRICS[epoch.task]
+    best = "   best" if epoch.kept else ""
+    # The averaging of language models begins in the middle; that of classifiers is part of the recipe.
+    averaged = "   averaged weights" if epoch.averaging and epoch.task == "text" else ""
     left = words.duration(epoch.seconds * (epoch.epochs - epoch.number))
-    return (
-        f"epoch {epoch.number:>3} of {epoch.epochs}   validation perplexity {metric.write(epoch.performance)}   "
-        f"{words.quantity(epoch.tokens / max(epoch.seconds, 1e-9))} tokens/s   about {left} left{best}{averaged}"
+    return words.plain(
+        f"epoch {epoch.number:>3} of {epoch.epochs}   validation {metric.name} "
+        f"{metric.write(epoch.performance, fine=epoch.task == 'image')}   "
+        f"{words.quantity(epoch.samples / max(epoch.seconds, 1e-9))} {metric.sample}s/s   about {left} left"
+        f"{best}{averaged}"
     )

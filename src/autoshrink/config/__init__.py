@@ -11,12 +11,22 @@ from autoshrink.config.base import (
     TaskName,
     merge,
 )
+from autoshrink.config.classifier import (
+    ClassifierData,
+    ClassifierRecipe,
+    ClassifierSettings,
+    Occasion,
+    classifier_settings,
+)
 from autoshrink.config.image import ImageData, ImageNetwork, ImageRecipe, ImageSettings
 from autoshrink.config.resolving import resolve, settings_from_json
 from autoshrink.config.text import Dropout, Level, TextData, TextNetwork, TextRecipe, TextSettings
 from autoshrink.config.training import CorpusData, TrainingSettings, training_settings
 
 __all__ = [
+    "ClassifierData",
+    "ClassifierRecipe",
+    "ClassifierSettings",
     "CorpusData",
     "DataSettings",
     "Dropout",
@@ -27,6 +37,7 @@ __all__ = [
     "InheritSettings",
     "Level",
     "Limits",
+    "Occasion",
     "Overrides",
     "PlayoffSettings",
     "SearchSettings",
@@ -37,6 +48,7 @@ __all__ = [
     "TextRecipe",
     "TextSettings",
     "TrainingSettings",
+    "classifier_settings",
     "merge",
     "resolve",
     "settings_from_json",

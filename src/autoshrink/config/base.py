@@ -62,18 +62,20 @@ class StopSettings(Section):
 
 
 class Limits(Section):
-    """Hard limits that the reported cell never breaks; None for no limit. `max_memory` is in bytes."""
+    """Hard limits that the reported cell never breaks; None for no limit. `max_memory` is in bytes, `max_latency` in
+    nanoseconds."""
 
     max_macs: PositiveInt | None = None
     max_params: PositiveInt | None = None
     max_memory: PositiveInt | None = None
+    max_latency: PositiveInt | None = None
 
     def broken_by(self, resources: Resources) -> str | None:
         """The first limit that is broken, in words, or None."""
-        for name in ("macs", "params", "memory"):
+        for name, unit in (("macs", ""), ("params", ""), ("memory", ""), ("latency", " ns")):
             limit, value = getattr(self, f"max_{name}"), getattr(resources, name)
             if limit is not None and value > limit:
-                return f"{name} {value:,} above {limit:,}"
+                return f"{name} {value:,} above {limit:,}{unit}"
         return None
 
 
@@ -157,6 +159,9 @@ class SearchSettings(Section):
     formula: FormulaName = "paper"
     """How S is made of performance and resource: Eq. 5, or what the released search of recurrent cells computes."""
     limits: Limits = Limits()
+    latency_table: str | None = None
+    """A file of what operations take on some device (`autoshrink latency --make-table`); None: measured here, as the
+    search needs them. Either way the run folder keeps what was used."""
     stop: StopSettings = StopSettings()
     paired: bool = True
     """All candidates of a step share one seed: same batches, same initial weights where layers agree."""
@@ -180,6 +185,11 @@ class SearchSettings(Section):
     def relative(self) -> bool:
         """Whether the steps compare by estimates, and the best is chosen by a playoff of cells trained from scratch."""
         return self.evaluator != "trained"
+
+    @property
+    def times(self) -> bool:
+        """Whether latencies are asked for."""
+        return self.resource == "latency" or self.limits.max_latency is not None
 
     @property
     def score(self) -> Score:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
 
-from autoshrink.config.base import DataSettings, Overrides, Recipe, SearchSettings, Section
+from autoshrink.config.base import DataSettings, Limits, Overrides, Recipe, SearchSettings, Section
 from autoshrink.score import ResourceName
 
 Level = Literal["word", "char"]
@@ -99,6 +99,9 @@ class TextRecipe(Recipe):
     """Stop when the validation loss exceeds this many running training losses; 3 in the released search."""
 
 
+NO_LATENCY = "a step of a recurrent cell takes as long as its edges are many: --resource cell_params weighs the same"
+
+
 class TextSettings(SearchSettings):
     """Everything that decides what a search on text does."""
 
@@ -110,6 +113,20 @@ class TextSettings(SearchSettings):
     candidates: PositiveInt | Literal["all"] = 5
     resource: ResourceName = "cell_params"
     """The released search weighs the cell too, and not the embedding, which no edge can shrink."""
+
+    @field_validator("resource")
+    @classmethod
+    def _has_a_table(cls, resource: ResourceName) -> ResourceName:
+        if resource == "latency":
+            raise ValueError(NO_LATENCY)
+        return resource
+
+    @field_validator("limits")
+    @classmethod
+    def _has_no_latency(cls, limits: Limits) -> Limits:
+        if limits.max_latency is not None:
+            raise ValueError(NO_LATENCY)
+        return limits
 
 
 PAPER: Overrides = {

@@ -47,8 +47,8 @@ def decode(payload: Payload, *, size: int, channels: int | None) -> Pixels:
     """
     if isinstance(payload, OSError):
         raise payload
-    image = _opened(payload, size) if isinstance(payload, bytes) else _from_pixels(payload)
-    image = _flattened(ImageOps.exif_transpose(image))
+    image = _opened(payload, size) if isinstance(payload, bytes) else from_pixels(payload)
+    image = flattened(ImageOps.exif_transpose(image))
     if channels is not None:
         image = image.convert("L" if channels == 1 else "RGB")
     image = ImageOps.fit(image, (size, size), method=Image.Resampling.BICUBIC)
@@ -70,11 +70,11 @@ def _opened(data: bytes, size: int) -> Image.Image:
     return image
 
 
-def _from_pixels(pixels: Pixels) -> Image.Image:
+def from_pixels(pixels: Pixels) -> Image.Image:
     return Image.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
 
 
-def _flattened(image: Image.Image) -> Image.Image:
+def flattened(image: Image.Image) -> Image.Image:
     """Return the image in mode L or RGB."""
     if image.mode.startswith("I") or image.mode == "F":
         return _to_eight_bits(image)

@@ -14,7 +14,7 @@ from autoshrink.errors import DataError
 EXTENSIONS = frozenset(
     (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
 )
-_SPLIT_FOLDERS = {TRAIN: ("train",), VALIDATION: ("val", "valid", "validation"), TEST: ("test",)}
+SPLIT_FOLDERS = {TRAIN: ("train",), VALIDATION: ("val", "valid", "validation"), TEST: ("test",)}
 
 # What operating systems and annotation tools leave behind; it is not worth a note. So are all hidden files.
 _JUNK_FILES = frozenset(("thumbs.db", "desktop.ini"))
@@ -123,7 +123,7 @@ def _no_split(root: Path, split: str, folders: dict[str, Path]) -> str:
 def _split_roots(root: Path, ignored: _Ignored) -> dict[str, Path]:
     """Return the folder of each split; `root` itself is the train split when classes stand directly in it."""
     folders = {entry.name: Path(entry.path) for entry in entries(root) if _is_class_folder(entry, root, ignored)}
-    splits = {split: folders[name] for split in SPLITS for name in folders if name.lower() in _SPLIT_FOLDERS[split]}
+    splits = {split: folders[name] for split in SPLITS for name in folders if name.lower() in SPLIT_FOLDERS[split]}
     others = sorted(folders.keys() - {path.name for path in splits.values()})
     # A folder called "train" among others is a class (beside "bus" and "car") if its images stand directly in it.
     if TRAIN in splits and not (others and _has_images(splits[TRAIN])):

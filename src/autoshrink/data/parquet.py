@@ -120,7 +120,7 @@ def _split_named(text: str) -> str | None:
 
 def _columns(path: Path) -> tuple[str, str, tuple[str, ...] | None]:
     """Return the names of the image and label columns, and the class names if the file states them."""
-    with _parquet_file(path) as file:
+    with parquet_file(path) as file:
         schema = file.schema_arrow
     features = _features(schema.metadata or {}, path)
     kinds = {column: feature.get("_type") for column, feature in features.items() if isinstance(feature, dict)}
@@ -150,7 +150,7 @@ def _first(available: list[str], wanted: list[str]) -> str | None:
 
 def _labels(path: Path, column: str) -> npt.NDArray[Any]:
     """Return the label column of one file: an array of integers or of text."""
-    with _parquet_file(path) as file:
+    with parquet_file(path) as file:
         values = file.read(columns=[column]).column(0)
         if values.null_count:
             raise DataError(f"{path}: {values.null_count} of {len(values)} rows have no label")
@@ -177,7 +177,7 @@ def _as_indices(labels: npt.NDArray[Any], classes: tuple[str, ...]) -> Indices:
 
 def _encoded(path: Path, column: str, rows: Indices) -> Iterator[tuple[int, Payload]]:
     """Yield (row, encoded image) of one file for these rows, which ascend."""
-    with _parquet_file(path) as file:
+    with parquet_file(path) as file:
         start = 0
         for group in range(file.num_row_groups):
             end = start + file.metadata.row_group(group).num_rows
@@ -185,18 +185,18 @@ def _encoded(path: Path, column: str, rows: Indices) -> Iterator[tuple[int, Payl
             if len(inside):
                 images = file.read_row_group(group, columns=[column]).column(0).take(inside - start)
                 for row, image in zip(inside.tolist(), images, strict=True):
-                    yield row, _bytes(image.as_py())
+                    yield row, encoded_bytes(image.as_py())
             start = end
 
 
-def _bytes(cell: object) -> bytes:
+def encoded_bytes(cell: object) -> bytes:
     """Return the encoded image in a cell, empty where it holds none (only a path to somebody's disk, or nothing)."""
     data = cell.get("bytes") if isinstance(cell, dict) else cell
     return data if isinstance(data, bytes) else b""
 
 
 @contextmanager
-def _parquet_file(path: Path) -> Iterator[Any]:
+def parquet_file(path: Path) -> Iterator[Any]:
     """Open a file as a `pyarrow.parquet.ParquetFile`, every failure in use being a DataError that names the file."""
     try:
         # Imported here: pyarrow is an extra.

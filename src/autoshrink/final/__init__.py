@@ -1,23 +1,28 @@
-"""The final training of one architecture on a whole text, in a folder, resumable, and what its model is worth.
+"""The final training of one architecture on all of its data, in a folder, resumable, and what its model is worth.
 
 A folder holds:
 
-- ``model.safetensors``: the weights of the best epoch so far, with architecture and vocabulary;
-- ``training.safetensors``: where the training stands: weights after the last epoch, their average, settings, curve;
-- ``curve.json``: validation perplexity after every epoch, for people and scripts.
+- ``model.safetensors``: the weights of the best epoch so far, with everything that is needed to use them;
+- ``training.safetensors``: where the training stands: weights, their average, optimiser, settings, curve;
+- ``curve.json``: the figures of every epoch, for people and scripts; for classifiers also ``curve.svg``.
 
-An epoch is random from (seed, epoch) alone, and SGD without momentum keeps no state but the weights, so a training that
-was killed goes on from its last finished epoch and ends with the same figures as an undisturbed one.
+An epoch is random from (seed, epoch, batch) alone, so a training that was killed goes on from where it was last saved
+and ends with the same figures as an undisturbed one.
 """
 
+from autoshrink.final.classifier import ClassifierResult
 from autoshrink.final.evaluation import evaluate
 from autoshrink.final.folder import LOCK_FILE, STATE_FILE
-from autoshrink.final.training import Epoch, TrainingResult, TrainingWatcher, resume_training, train
+from autoshrink.final.language import LanguageResult
+from autoshrink.final.training import resume_training, train
+from autoshrink.final.watching import Epoch, TrainingResult, TrainingWatcher
 
 __all__ = [
     "LOCK_FILE",
     "STATE_FILE",
+    "ClassifierResult",
     "Epoch",
+    "LanguageResult",
     "TrainingResult",
     "TrainingWatcher",
     "evaluate",

@@ -31,13 +31,13 @@ class Box:
 
 
 def cost(record: RunRecord, resources: Resources) -> float:
-    """The run's resource in the unit of its axis: a count, or KiB."""
-    return record.settings.score.cost(resources) / (1024 if record.settings.resource == "memory" else 1)
+    """The run's resource in the unit of its axis: a count, KiB or µs."""
+    return record.settings.score.cost(resources) / words.axis_scale(record.settings.resource)[0]
 
 
 def cost_axis(record: RunRecord) -> str:
     """The name of that axis."""
-    return words.RESOURCE[record.settings.resource] + (", KiB" if record.settings.resource == "memory" else "")
+    return words.RESOURCE[record.settings.resource] + words.axis_scale(record.settings.resource)[1]
 
 
 # --- the trajectory ------------------------------------------------------------------------------------------------
@@ -305,7 +305,7 @@ def _limit_value(record: RunRecord) -> float | None:
     limit = getattr(record.settings.limits, f"max_{record.settings.resource}", None)
     if limit is None:
         return None
-    return float(limit) / (1024 if record.settings.resource == "memory" else 1)
+    return float(limit) / words.axis_scale(record.settings.resource)[0]
 
 
 def _limit(record: RunRecord, panel: Panel) -> str:

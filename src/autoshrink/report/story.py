@@ -173,7 +173,7 @@ def headline(record: RunRecord) -> str:
     name = record.settings.resource
     old, new = (record.settings.score.cost(one.recorded.resources) for one in (complete, best))
     cheaper = f"{words.change(new, old).lstrip('−+±')} {'less' if new < old else 'more'}"
-    if name != "memory":
+    if name not in words.AXIS:
         cheaper = cheaper.replace("less", "fewer")
     return f"{found}: {cheaper} {words.RESOURCE[name]}, {_gained(metric, best, complete)}"
 
@@ -207,7 +207,7 @@ def cost_words(record: RunRecord, measured: Figures | None) -> str:
 def formula(record: RunRecord) -> str:
     """How this run's S is made, with its λ."""
     settings = record.settings
-    unit = " in bytes" if settings.resource == "memory" else ""
+    unit = {"memory": " in bytes", "latency": " in ns"}.get(settings.resource, "")
     gain, cost = (
         part.format(performance=METRICS[settings.task].symbol, resource=words.RESOURCE[settings.resource] + unit)
         for part in _FORMULA[settings.formula]

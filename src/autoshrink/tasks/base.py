@@ -23,9 +23,11 @@ class TaskProblem(Problem, GradientSource, Protocol):
     Attributes:
         together: whether a population trains faster than its members one by one, as far as has been measured
             (benchmarks/population.py).
+        latency: nanoseconds of a network; None where the search does not ask.
     """
 
     together: bool
+    latency: Callable[[Architecture], int] | None
 
     def architecture(self, cell: Cell) -> Architecture:
         """The proxy network around a cell."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -62,6 +62,7 @@ class ImageProblem:
         )
         self._precision = choose_precision(settings.recipe.precision, device)
         self.device = device
+        self.latency: Callable[[Architecture], int] | None = None
         # On a CPU what one network leaves in the cache another's would drive out: slower from 16×16 on.
         self.together = device.type == "cuda"
         self.stops = image_stops(settings.recipe, self._classes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -67,6 +67,7 @@ class TextProblem:
         self._train, self._end = proxy.train, end
         self._cut: dict[int, Streams] = {}
         self.device = device
+        self.latency: Callable[[Architecture], int] | None = None
         # Few large products in place of many small ones: faster on every device.
         self.together = True
         self._data = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol, Self
 
 from autoshrink.architecture import Architecture
 from autoshrink.cell import Cell
@@ -10,20 +11,39 @@ from autoshrink.cost import count
 from autoshrink.score import Resources
 
 
+class Proxied(Protocol):
+    """What cells are counted in: a problem. Where it has a `latency` (architecture to nanoseconds), they are timed."""
+
+    def architecture(self, cell: Cell) -> Architecture:
+        """The proxy network around a cell."""
+        ...
+
+
 class CellCosts:
     """A cell's resources, without training it.
 
     Args:
         architecture: the proxy network around a cell.
+        latency: what such a network takes, nanoseconds; None: nobody asks.
     """
 
-    def __init__(self, architecture: Callable[[Cell], Architecture]) -> None:
+    def __init__(
+        self, architecture: Callable[[Cell], Architecture], latency: Callable[[Architecture], int] | None = None
+    ) -> None:
         self._architecture = architecture
+        self._latency = latency
         self._known: dict[Cell, Resources] = {}
+
+    @classmethod
+    def of(cls, problem: Proxied) -> Self:
+        """Costs in a problem's proxy network."""
+        return cls(problem.architecture, getattr(problem, "latency", None))
 
     def __call__(self, cell: Cell) -> Resources:
         """Counted from the architecture, once a cell."""
         if cell not in self._known:
-            cost = count(self._architecture(cell))
-            self._known[cell] = Resources(cost.macs, cost.params, cost.peak_activation_bytes, cost.cell_params)
+            architecture = self._architecture(cell)
+            cost = count(architecture)
+            latency = self._latency(architecture) if self._latency else 0
+            self._known[cell] = Resources(cost.macs, cost.params, cost.peak_activation_bytes, cost.cell_params, latency)
         return self._known[cell]

@@ -105,7 +105,7 @@ class InheritedEvaluator:
         self._candidate_seconds = candidate_seconds
         self._on_epoch = on_epoch
         self._known: dict[Cell, dict[str, torch.Tensor] | None] | None = None
-        self._costs = CellCosts(problem.architecture)
+        self._costs = CellCosts.of(problem)
 
     def resources(self, cell: Cell) -> Resources:
         """Counted from the architecture, once a cell."""

@@ -121,18 +121,52 @@ class Clock:
     now: Callable[[], float] = time.monotonic
 
 
-class _Running:
-    """Bias-corrected exponential moving average."""
+@dataclass(frozen=True)
+class Position:
+    """Where an epoch under way stands: its steps and samples so far, and what its running figures are made of.
 
-    def __init__(self, keep: float) -> None:
+    Attributes:
+        steps: training steps done.
+        samples: in them.
+        total: sum of their losses, each times its samples.
+        losses: sum and weight of the running loss.
+        accuracies: the same of the running accuracy.
+    """
+
+    steps: int = 0
+    samples: int = 0
+    total: float = 0.0
+    losses: tuple[float, float] = (0.0, 0.0)
+    accuracies: tuple[float, float] = (0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class UnderWay:
+    """An epoch that was begun earlier: where it stands, and the rest of its batches, trained as they are asked for."""
+
+    position: Position
+    rest: Iterator[Batch]
+
+
+class _Running:
+    """Bias-corrected exponential moving average; it goes on from a sum and a weight."""
+
+    def __init__(self, keep: float, so_far: tuple[float, float]) -> None:
         self._keep = keep
-        self._sum = 0.0
-        self._weight = 0.0
+        self._sum, self._weight = so_far
 
     def add(self, value: float) -> float:
         self._sum = self._keep * self._sum + (1 - self._keep) * value
         self._weight = self._keep * self._weight + (1 - self._keep)
-        return self._sum / self._weight
+        return self.value
+
+    @property
+    def so_far(self) -> tuple[float, float]:
+        return self._sum, self._weight
+
+    @property
+    def value(self) -> float:
+        return self._sum / self._weight if self._weight else math.nan
 
 
 class Pass:
@@ -142,16 +176,22 @@ class Pass:
         stops: the rules.
         epoch: its number from 0.
         guess_loss: loss of guessing uniformly, nats.
+        position: where an earlier part of the pass ended.
     """
 
-    def __init__(self, stops: Stops, epoch: int, guess_loss: float) -> None:
+    def __init__(self, stops: Stops, epoch: int, guess_loss: float, position: Position | None = None) -> None:
+        position = position or Position()
         self._stops = stops
         self._epoch = epoch
         self._guess_loss = guess_loss
-        self._losses, self._accuracies = _Running(stops.smoothing), _Running(stops.smoothing)
-        self._steps = self._samples = 0
-        self._total = 0.0
-        self._running_loss = math.nan
+        self._losses = _Running(stops.smoothing, position.losses)
+        self._accuracies = _Running(stops.smoothing, position.accuracies)
+        self._steps, self._samples, self._total = position.steps, position.samples, position.total
+
+    @property
+    def position(self) -> Position:
+        """Where it stands."""
+        return Position(self._steps, self._samples, self._total, self._losses.so_far, self._accuracies.so_far)
 
     def add(self, batch: Batch) -> bool:
         """Count one training step; true when the epoch is to be left after it.
@@ -166,7 +206,7 @@ class Pass:
             )
         self._samples += batch.samples
         self._total += batch.loss * batch.samples
-        self._running_loss = self._losses.add(batch.loss)
+        self._losses.add(batch.loss)
         return (
             batch.accuracy is not None
             and self._stops.accuracy is not None
@@ -182,7 +222,7 @@ class Pass:
         mean = self._total / self._samples if self._samples else 0.0
         if mean > self._stops.diverged_ratio * self._guess_loss:
             raise TrainingError(f"diverged: mean training loss {mean:.3g} in epoch {self._epoch + 1}")
-        return self._running_loss
+        return self._losses.value
 
 
 def advance(course: Course, validation: Validation, stops: Stops, running_loss: float) -> Course:
@@ -217,8 +257,10 @@ def fit(
     stops: Stops,
     *,
     course: Course | None = None,
+    under_way: UnderWay | None = None,
     clock: Clock | None = None,
     on_batch: Callable[[Batch], None] = lambda _: None,
+    on_step: Callable[[Position], None] | None = None,
     on_epoch: Callable[[Course], None] = lambda _: None,
 ) -> Course:
     """Train until an early stop or the last epoch.
@@ -227,8 +269,10 @@ def fit(
         learner: what is trained.
         stops: when to end.
         course: an earlier part of the same training, to go on from; one that has ended is returned as it is.
+        under_way: the epoch after that, where it was begun.
         clock: time limits.
         on_batch: called after every training step.
+        on_step: called then with where the epoch stands; from there it can be gone on with.
         on_epoch: called after every epoch with the course so far, which says so where an early stop has ended it.
 
     Raises:
@@ -237,7 +281,10 @@ def fit(
     """
     course, clock = course or Course(), clock or Clock()
     while course.ended is None and len(course.curve) < stops.epochs:
-        running_loss = _epoch(learner, stops, len(course.curve), clock=clock, on_batch=on_batch)
+        rules = Pass(stops, len(course.curve), learner.guess_loss, under_way.position if under_way else None)
+        batches = under_way.rest if under_way else learner.epoch(len(course.curve))
+        under_way = None
+        running_loss = _epoch(rules, batches, clock=clock, on_batch=on_batch, on_step=on_step)
         if running_loss is None:
             course = replace(course, ended="time limit")
             break
@@ -249,11 +296,14 @@ def fit(
 
 
 def _epoch(
-    learner: Learner, stops: Stops, epoch: int, *, clock: Clock, on_batch: Callable[[Batch], None]
+    rules: Pass,
+    batches: Iterator[Batch],
+    *,
+    clock: Clock,
+    on_batch: Callable[[Batch], None],
+    on_step: Callable[[Position], None] | None,
 ) -> float | None:
     """One pass: the running training loss at its end, or None when the candidate's time was up before."""
-    rules = Pass(stops, epoch, learner.guess_loss)
-    batches = learner.epoch(epoch)
     while True:
         if clock.now() > clock.search:
             raise DeadlineError
@@ -265,6 +315,8 @@ def _epoch(
         on_batch(batch)
         if rules.add(batch):
             break
+        if on_step is not None:
+            on_step(rules.position)
     return rules.end()
 
 

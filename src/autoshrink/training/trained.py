@@ -78,7 +78,7 @@ class TrainedEvaluator:
         self._on_epoch = on_epoch
         self._population = population
         self.joint = population > 1
-        self._costs = CellCosts(problem.architecture)
+        self._costs = CellCosts.of(problem)
 
     def resources(self, cell: Cell) -> Resources:
         """Counted from the architecture, once a cell."""

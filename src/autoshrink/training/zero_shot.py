@@ -67,7 +67,7 @@ class ZicoRanking:
         self._seed = seed
         self._scorer = ZicoScorer(source, threads=threads)
         self._scale: Scale | None = None
-        self._costs = CellCosts(source.architecture)
+        self._costs = CellCosts.of(source)
         self._counted = counted
         self._spent = Spent()
 

@@ -1,0 +1,225 @@
+"""``latency``: how long ONNX files and architectures take on this machine's CPU."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import typer
+from rich.progress import track
+from rich.table import Table
+
+from autoshrink import words
+from autoshrink.architecture import ActivationName, ConvArchitecture, proxy_architecture, recurrent_proxy
+from autoshrink.cell import INPUT, Cell
+from autoshrink.cli import quantities
+from autoshrink.cli.console import JsonOption, print_json, stderr, stdout
+from autoshrink.cli.inspect_commands import PROXY_VOCABULARY, PROXY_WIDTH
+from autoshrink.cost.latency import LatencyTable, every_operation
+from autoshrink.deploy.latency import NodeTime, Raced, Session, by_type, profile, race
+from autoshrink.deploy.latency_table import OperationTimer, device_facts
+from autoshrink.errors import InputError
+from autoshrink.loading import load
+from autoshrink.results import pretty, write_text
+
+ROUND_SECONDS = 0.5
+
+_EXPLAINED = {
+    "Conv": "with what follows it fused in: its bias, an activation, an addition",
+    "FusedConv": "a convolution with the activation or addition after it",
+    "FusedMatMul": "a matrix product with the scaling or transposition beside it",
+    "FusedGemm": "a matrix product with the activation after it",
+    "ReorderInput": "added by the runtime: into the layout that its convolutions use",
+    "ReorderOutput": "added by the runtime: out of the layout that its convolutions use",
+    "QuickGelu": "x·sigmoid(x): swish in one piece",
+    "Gemm": "a matrix product and its bias",
+}
+"""What the runtime's own operators are."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("latency")(latency)
+
+
+def latency(  # noqa: PLR0913 - one parameter an option
+    targets: Annotated[
+        list[str] | None, typer.Argument(help="ONNX files, cell or architecture files, or names in the zoo.")
+    ] = None,
+    *,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads inside an operator.")] = 1,
+    batch: Annotated[int, typer.Option(min=1, help="Samples a run.")] = 1,
+    rounds: Annotated[int, typer.Option(min=1, help="How often the targets take turns, half a second each.")] = 5,
+    against: Annotated[str | None, typer.Option(help="What the others are compared with. Default: the first.")] = None,
+    nodes: Annotated[bool, typer.Option("--nodes", help="What each node of the graph takes, by the profiler.")] = False,
+    shape: Annotated[
+        list[str] | None, typer.Option(help="An input's shape that the file leaves open: images=1x3x224x224.")
+    ] = None,
+    make_table: Annotated[
+        Path | None, typer.Option(help="Write what single operations take here, for `search --latency-table`.")
+    ] = None,
+    image: Annotated[str, typer.Option("--input", help="Of the table: channels x height x width.")] = "3x32x32",
+    classes: Annotated[int, typer.Option(min=2, help="Of the table.")] = 10,
+    stem: Annotated[int, typer.Option(min=1, help="Of the table: channels of the first convolution.")] = 32,
+    widths: Annotated[str, typer.Option(help="Of the table: channels of a node, by stage.")] = "16,32,64",
+    activation: Annotated[str, typer.Option(help="Of the table.")] = "relu",
+    cell_nodes: Annotated[int, typer.Option(min=2, max=64, help="Of the table: nodes of the largest cell.")] = 8,
+    as_json: JsonOption = False,
+) -> None:
+    """How long a run takes in ONNX Runtime on this machine's CPU, several targets in turns.
+
+    Architectures are exported with random weights; a cell is measured in the paper's proxy network. With --make-table:
+    what every operation takes that a search of such a network can meet, on the machine where the command runs.
+    """
+    if make_table is not None:
+        if targets:
+            raise InputError(f"--make-table measures operations, not {targets[0]}; leave one of the two out")
+        around = _around(image, classes, stem, widths, activation)
+        _make_table(make_table, around, cell_nodes, threads, as_json=as_json)
+        return
+    if not targets:
+        raise InputError("nothing to measure: name ONNX files, architectures or zoo names, or --make-table FILE")
+    names = [*targets] if against is None else [against, *(name for name in targets if name != against)]
+    options: dict[str, Any] = {"threads": threads, "batch": batch, "shapes": _shapes(shape or [])}
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="autoshrink-")))
+        paths = [_file(name, folder / f"{number}.onnx") for number, name in enumerate(names)]
+        sessions = [Session(path, name=name, **options) for name, path in zip(names, paths, strict=True)]
+        raced = race(sessions, rounds=rounds, seconds=ROUND_SECONDS)
+        profiles = [profile(path, **options) for path in paths] if nodes else []
+    if as_json:
+        print_json(_to_json(names, raced, profiles))
+        return
+    _print_raced(names, raced)
+    for name, found in zip(names, profiles, strict=False):
+        _print_profile(name, found)
+
+
+def _file(target: str, draft: Path) -> Path:
+    """The ONNX file of a target, written to `draft` if need be."""
+    if Path(target).suffix == ".onnx":
+        return Path(target)
+    found = load(target)
+    if isinstance(found, Cell):
+        found = (
+            proxy_architecture(found)
+            if found.kind == "conv"
+            else recurrent_proxy(found, vocabulary=PROXY_VOCABULARY, width=PROXY_WIDTH)
+        )
+    from autoshrink.deploy.onnx_export import architecture_to_onnx  # noqa: PLC0415 - torch takes seconds to import
+
+    architecture_to_onnx(found, draft)
+    return draft
+
+
+def _shapes(given: Sequence[str]) -> dict[str, list[int]]:
+    found = {}
+    for one in given:
+        name, _, text = one.rpartition("=")
+        found[name] = _sizes(text)
+        if not name:
+            raise typer.BadParameter(f"{one!r} is not an input and its shape, such as images=1x3x224x224")
+    return found
+
+
+def _sizes(text: str) -> list[int]:
+    parts = text.lower().replace("×", "x").split("x")
+    if not all(part.isdigit() and int(part) > 0 for part in parts):
+        raise typer.BadParameter(f"{text!r} is not a shape such as 3x224x224")
+    return [int(part) for part in parts]
+
+
+def _around(image: str, classes: int, stem: int, widths: str, activation: str) -> ConvArchitecture:
+    """The proxy network of a search."""
+    shape = _sizes(image)
+    if len(shape) != 3:
+        raise typer.BadParameter(f"{image!r} is not channels, height and width, such as 3x32x32")
+    name = next((name for name in get_args(ActivationName) if name == activation), None)
+    if name is None:
+        raise typer.BadParameter(f"{activation!r} is not one of {', '.join(get_args(ActivationName))}")
+    return proxy_architecture(
+        Cell("conv", (INPUT,), ()),
+        shape=(shape[0], shape[1], shape[2]),
+        classes=classes,
+        stem=stem,
+        widths=tuple(quantities.numbers(widths)),
+        activation=name,
+    )
+
+
+def _make_table(path: Path, around: ConvArchitecture, nodes: int, threads: int, *, as_json: bool) -> None:
+    timer, facts = OperationTimer(threads), device_facts(threads)
+    wanted = every_operation(around, nodes)
+    shown = track(wanted, description="operations", console=stderr, disable=not stderr.is_terminal)
+    table = LatencyTable(facts, {one.key: timer(one) for one in shown})
+    write_text(path, pretty(table.to_json()))
+    if as_json:
+        print_json({"table": str(path), "operations": len(wanted), "device": facts})
+    else:
+        stdout.print(f"{path}: {len(wanted)} operations on {facts['cpu']}", markup=False)
+
+
+def _to_json(names: Sequence[str], raced: Sequence[Raced], profiles: Sequence[Sequence[NodeTime]]) -> dict[str, Any]:
+    results = []
+    for number, (name, one) in enumerate(zip(names, raced, strict=True)):
+        value: dict[str, Any] = {"target": name, **one.latency.to_json(), "rounds": list(one.rounds)}
+        del value["conditions"]
+        middle, least, most = one.ratio(raced[0])
+        value["ratio"] = {"median": middle, "low": least, "high": most}
+        if profiles:
+            value["types"] = [asdict(node) for node in by_type(profiles[number])]
+            value["nodes"] = [asdict(node) for node in profiles[number]]
+        results.append(value)
+    return {"conditions": raced[0].latency.conditions.to_json(), "results": results}
+
+
+def _print_raced(names: Sequence[str], raced: Sequence[Raced]) -> None:
+    conditions = raced[0].latency.conditions
+    plural = "s, which do not spin" if conditions.threads > 1 else ""
+    stdout.print(
+        f"{conditions.cpu}, {conditions.runtime}, {conditions.threads} thread{plural}, batch {conditions.batch}",
+        markup=False,
+    )
+    alone = conditions.threads == 1
+    heads = ("median", "quartiles", *(("on the core",) if alone else ()), "runs", "ratio (of rounds)")
+    table = Table("", *heads, box=None, pad_edge=False, header_style="bold")
+    for name, one in zip(names, raced, strict=True):
+        found = one.latency
+        core = (_time(found.core),) if found.core is not None else ()
+        middle, least, most = one.ratio(raced[0])
+        table.add_row(
+            name,
+            _time(found.median),
+            f"{_time(found.low)} to {_time(found.high)}",
+            *core,
+            str(found.runs),
+            "1" if one is raced[0] else f"{middle:.3f} ({least:.3f} to {most:.3f})",
+        )
+    stdout.print(table)
+    if any(one.latency.waited for one in raced):
+        stderr.print(
+            "note: others use this machine too: runs waited for a core. Ratios go by the time on the core.",
+            markup=False,
+        )
+
+
+def _print_profile(name: str, nodes: Sequence[NodeTime]) -> None:
+    stdout.print(f"\n{name}, by type (the profiler adds a µs or two to each node)", markup=False)
+    table = Table("type", "nodes", "time", "share", "", box=None, pad_edge=False, header_style="bold")
+    for one in by_type(nodes):
+        row = (one.op, str(one.count), _time(one.seconds), f"{100 * one.share:.1f} %", _EXPLAINED.get(one.op, ""))
+        table.add_row(*row)
+    stdout.print(table)
+    stdout.print()
+    table = Table("node", "type", "time", "share", box=None, pad_edge=False, header_style="bold")
+    for one in nodes:
+        table.add_row(one.name, one.op, _time(one.seconds), f"{100 * one.share:.1f} %")
+    stdout.print(table)
+
+
+def _time(seconds: float) -> str:
+    return words.plain(words.latency(1e9 * seconds))

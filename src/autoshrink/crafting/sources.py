@@ -1,0 +1,89 @@
+"""What a person hands to `craft`: a cell, an architecture, a name in the zoo, a file, or the folder of a run."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from autoshrink.architecture import Architecture, proxy_architecture, recurrent_proxy
+from autoshrink.cell import Cell
+from autoshrink.config import ImageSettings, TextSettings
+from autoshrink.errors import InputError, RunError
+from autoshrink.loading import load
+from autoshrink.record import RunRecord
+from autoshrink.report import evidence
+from autoshrink.store import read_record
+
+Target = Cell | Architecture | str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the crafting begins.
+
+    Attributes:
+        found: a cell alone, or a cell in a network.
+        proxy: whether the network is only the one that a search compared cells in, made for its size of image.
+        data: what the cell was found on, as `--data` takes it; None where nothing says so.
+    """
+
+    found: Cell | Architecture
+    proxy: bool = False
+    data: str | None = None
+
+
+def source_of(target: Target, *, pick: int | None = None) -> Source:
+    """What is in a file, a run's folder or the zoo; a value is taken as it is.
+
+    Args:
+        target: the value, path or name.
+        pick: of a run, the cell at this place of the Pareto front, from 1, in place of the best.
+
+    Raises:
+        InputError: it cannot be read, is none of these, or has no such place; the message names it.
+        RunError: the folder holds no run that can be read.
+    """
+    if not isinstance(target, Cell | Architecture) and Path(target).is_dir():
+        return _of_run(Path(target), pick)
+    if pick is not None:
+        raise InputError(f"pick {pick}: only a run's folder has a Pareto front to pick from")
+    return Source(target if isinstance(target, Cell | Architecture) else load(target))
+
+
+def _of_run(folder: Path, pick: int | None) -> Source:
+    record = read_record(folder)
+    cell, settings = _cell(record, folder, pick), record.settings
+    found: Architecture
+    if isinstance(settings, ImageSettings):
+        channels, height, width = record.data["input"]
+        found = proxy_architecture(
+            cell,
+            shape=(channels, height, width),
+            classes=len(record.data["classes"]),
+            stem=settings.network.stem,
+            widths=settings.network.widths,
+            activation=settings.network.activation,
+        )
+    else:
+        assert isinstance(settings, TextSettings), "a run has images or text"
+        found = recurrent_proxy(
+            cell,
+            vocabulary=record.data["vocabulary"],
+            width=settings.network.width,
+            aggregate=settings.network.aggregate,
+        )
+    return Source(found, proxy=True, data=settings.data.spec)
+
+
+def _cell(record: RunRecord, folder: Path, pick: int | None) -> Cell:
+    if pick is None:
+        best = record.best()
+        if best is None:
+            raise RunError(f"{folder}: nothing usable was measured yet, so it has no best cell")
+        return best.cell
+    front = evidence.front(record)
+    if not 1 <= pick <= len(front):
+        has = f"its Pareto front has places 1 to {len(front)}" if front else "it has no Pareto front yet"
+        raise InputError(f"{folder}: there is no cell {pick} to pick; {has} (autoshrink show lists it)")
+    return front[pick - 1].cell

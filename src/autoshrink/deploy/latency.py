@@ -1,0 +1,451 @@
+"""How long an ONNX file takes for a batch, in ONNX Runtime on this machine's CPU: whole, beside others, and per node.
+
+A time means little without how it was taken. Here: the session runs its operators one after another (`threads` threads
+inside an operator, which do not spin while they wait), inputs are random, the file is run until its times settle, and
+then for a while; reported are median and quartiles. Files that are compared take turns, so that what else the machine
+does hits all of them. Of a run on one thread it is also said how long it had the core: on a machine that others use
+too, that is what the file takes, and the rest is waiting.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from autoshrink.architecture import Architecture
+from autoshrink.errors import InputError
+
+PROVIDER = "CPUExecutionProvider"
+INSTALL = "pip install 'autoshrink[onnx]'"
+
+WARM_SECONDS, WARM_LIMIT = 0.1, 3.0
+"""A file is run at least so long, and at most, before it is timed."""
+SETTLED = 1.05
+"""It has settled when the medians of two windows in a row differ by less than this factor."""
+WINDOW = 8
+LEAST_RUNS = 10
+"""Of a round, however long they take."""
+
+_KINDS: dict[str, str] = {
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(double)": "float64",
+    "tensor(int64)": "int64",
+    "tensor(int32)": "int32",
+    "tensor(int8)": "int8",
+    "tensor(uint8)": "uint8",
+    "tensor(bool)": "bool",
+}
+
+Result = TypeVar("Result")
+Feed = dict[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Where and how times were taken.
+
+    Attributes:
+        cpu: the processor's name.
+        runtime: ``onnxruntime`` and its version.
+        provider: the part of it that ran the file.
+        threads: inside an operator; operators run one after another.
+        batch: samples a run.
+        spinning: whether threads that wait keep their core busy.
+    """
+
+    cpu: str
+    runtime: str
+    provider: str
+    threads: int
+    batch: int = 1
+    spinning: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object."""
+        return asdict(self)
+
+
+class Run(NamedTuple):
+    """One run, seconds: by the clock, and of that on the core (of one thread; what others do is not in it)."""
+
+    wall: float
+    core: float
+
+
+@dataclass(frozen=True)
+class Latency:
+    """What one run of a file takes, seconds.
+
+    Attributes:
+        median: half of the runs took at most this.
+        low: the lower quartile.
+        high: the upper quartile.
+        minimum: the fastest run.
+        core: median time on the core; None for more threads than one.
+        runs: how many were timed.
+        conditions: where and how.
+    """
+
+    median: float
+    low: float
+    high: float
+    minimum: float
+    core: float | None
+    runs: int
+    conditions: Conditions
+
+    @classmethod
+    def of(cls, runs: Sequence[Run], conditions: Conditions) -> Latency:
+        """From all runs."""
+        walls = [run.wall for run in runs]
+        low, median, high = (float(value) for value in np.percentile(walls, (25, 50, 75)))
+        core = statistics.median(run.core for run in runs) if conditions.threads == 1 else None
+        return cls(median, low, high, min(walls), core, len(runs), conditions)
+
+    @property
+    def waited(self) -> bool:
+        """Whether runs waited for a core for more than a tenth of their time: others use the machine."""
+        return self.core is not None and self.median > 1.1 * self.core
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object, in seconds."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Raced:
+    """One of several files that took turns.
+
+    Attributes:
+        latency: over all rounds.
+        rounds: the median of each round, seconds: on the core for one thread, else by the clock.
+    """
+
+    latency: Latency
+    rounds: tuple[float, ...]
+
+    def ratio(self, other: Raced) -> tuple[float, float, float]:
+        """How many times as long as another it takes: the median, the least and the most of the rounds' ratios."""
+        ratios = [mine / its for mine, its in zip(self.rounds, other.rounds, strict=True)]
+        return statistics.median(ratios), min(ratios), max(ratios)
+
+
+@dataclass(frozen=True)
+class NodeTime:
+    """One node of the graph that the runtime made of a file, or all nodes of one type (`name` is then empty).
+
+    Attributes:
+        name: of the node; the runtime fuses and renames, and what it adds has names of its own.
+        op: the operator's type.
+        seconds: mean of the faster half of the runs; the profiler adds one to three µs to each node.
+        share: of all nodes' seconds.
+        count: how many nodes this is.
+    """
+
+    name: str
+    op: str
+    seconds: float
+    share: float
+    count: int = 1
+
+
+class Session:
+    """A file, or a model's bytes, in ONNX Runtime, ready to run on random inputs.
+
+    Args:
+        model: a path or a serialised model.
+        threads: inside an operator.
+        batch: size of an input's first axis where the file leaves it open.
+        shapes: by input, where more than the first axis is open.
+        profile: prefix of the profiler's file; None: no profiling.
+        disabled: names of the runtime's optimisations to leave out.
+        name: what messages call it; None: its path.
+
+    Raises:
+        InputError: ONNX Runtime is not installed or refuses the file, or an input's shape is open or of no known type.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | bytes,
+        *,
+        threads: int = 1,
+        batch: int = 1,
+        shapes: Mapping[str, Sequence[int]] | None = None,
+        profile: str | None = None,
+        disabled: Sequence[str] = (),
+        name: str | None = None,
+    ) -> None:
+        self._name = name or ("the model" if isinstance(model, bytes) else os.fspath(model))
+        runtime = _runtime()
+        options = session_options(threads, profile=profile)
+        source = model if isinstance(model, bytes) else os.fspath(model)
+        if isinstance(source, str) and not Path(source).is_file():
+            raise InputError(f"{source}: no such file")
+        try:
+            self._session = runtime.InferenceSession(
+                source, options, providers=[PROVIDER], disabled_optimizers=list(disabled) or None
+            )
+        except Exception as error:
+            # ONNX Runtime's exceptions share no base class but Exception; all of them speak of the file.
+            raise InputError(f"{self._name}: ONNX Runtime cannot load it ({_first_line(error)})") from error
+        self.conditions = conditions(threads, batch)
+        self._feed = self._random_inputs(batch, dict(shapes or {}))
+
+    def run(self) -> None:
+        """Once.
+
+        Raises:
+            InputError: the runtime fails on it, for example for a shape that its operators cannot take.
+        """
+        try:
+            self._session.run(None, self._feed)
+        except Exception as error:
+            # As above.
+            raise InputError(f"{self._name}: ONNX Runtime cannot run it ({_first_line(error)})") from error
+
+    def timed(self) -> Run:
+        """One run."""
+        began, core = time.perf_counter(), time.thread_time()
+        self._session.run(None, self._feed)
+        return Run(time.perf_counter() - began, time.thread_time() - core)
+
+    def warm_up(self, *, seconds: float = WARM_SECONDS, limit: float = WARM_LIMIT) -> None:
+        """Run it until two windows of runs in a row take about the same, for `seconds` at least and `limit` at most."""
+        self.run()
+        began, last = time.monotonic(), math.inf
+        while True:
+            now = statistics.median(self.timed().core for _ in range(WINDOW))
+            passed = time.monotonic() - began
+            settled = max(now, last) < SETTLED * min(now, last)
+            if passed > limit or (passed >= seconds and settled):
+                return
+            last = now
+
+    def times(self, seconds: float) -> list[Run]:
+        """The runs of so long a while, ten at least."""
+        found: list[Run] = []
+        until = time.monotonic() + seconds
+        while len(found) < LEAST_RUNS or time.monotonic() < until:
+            found.append(self.timed())
+        return found
+
+    def end_profiling(self) -> Path:
+        """The file that the profiler wrote."""
+        return Path(self._session.end_profiling())
+
+    def _random_inputs(self, batch: int, shapes: dict[str, Sequence[int]]) -> Feed:
+        rng = np.random.default_rng(0)
+        wanted = self._session.get_inputs()
+        unknown = sorted(set(shapes) - {one.name for one in wanted})
+        if unknown:
+            names = ", ".join(one.name for one in wanted)
+            raise InputError(f"{self._name}: no input is called {unknown[0]!r}; it has {names}")
+        # Where a state has the batch in its middle, the name of the axis says so.
+        batch_axes = {one.shape[0] for one in wanted if one.shape and not _known(one.shape[0])}
+        return {
+            one.name: _random(rng, self._kind(one), shapes.get(one.name) or self._shape(one, batch, batch_axes))
+            for one in wanted
+        }
+
+    def _kind(self, given: Any) -> str:
+        if given.type not in _KINDS:
+            raise InputError(f"{self._name}: input {given.name!r} is a {given.type}, which cannot be made at random")
+        return _KINDS[given.type]
+
+    def _shape(self, given: Any, batch: int, batch_axes: set[Any]) -> list[int]:
+        shape = [batch if not _known(size) and size in batch_axes else size for size in given.shape]
+        if not all(map(_known, shape)):
+            example = "x".join(str(size) if _known(size) else "1" for size in shape)
+            raise InputError(
+                f"{self._name}: input {given.name!r} has the shape {list(given.shape)}; "
+                f"say what it is to be, for example --shape {given.name}={example}"
+            )
+        return shape
+
+
+def _known(size: object) -> bool:
+    """Whether the file says how long an axis is: an open one has a name, or nothing."""
+    return isinstance(size, int) and size > 0
+
+
+def session_options(threads: int, *, profile: str | None = None) -> Any:
+    """ONNX Runtime's options for a repeatable time: `threads` inside an operator, one operator at a time, no spinning.
+
+    Raises:
+        InputError: ONNX Runtime is not installed.
+    """
+    runtime = _runtime()
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = runtime.ExecutionMode.ORT_SEQUENTIAL
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    if profile is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = profile
+    return options
+
+
+def conditions(threads: int = 1, batch: int = 1) -> Conditions:
+    """Those of a measurement made now, here."""
+    return Conditions(cpu_name(), f"onnxruntime {_runtime().__version__}", PROVIDER, threads, batch)
+
+
+def measure(
+    model: str | os.PathLike[str],
+    *,
+    threads: int = 1,
+    batch: int = 1,
+    seconds: float = 1.0,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+) -> Latency:
+    """What a run of an ONNX file takes, whoever wrote it; inputs are random, of the file's own shapes and types.
+
+    Args:
+        model: the file.
+        threads: inside an operator.
+        batch: samples a run, where the file leaves that open.
+        seconds: how long it is timed, after warming up.
+        shapes: by input, where the file leaves more than the first axis open.
+
+    Raises:
+        InputError: the file cannot be loaded or run; the message says why.
+    """
+    session = Session(model, threads=threads, batch=batch, shapes=shapes)
+    session.warm_up()
+    return Latency.of(session.times(seconds), session.conditions)
+
+
+def race(sessions: Sequence[Session], *, rounds: int = 5, seconds: float = 0.5) -> list[Raced]:
+    """Time several files in turns: in each round every one of them for so many seconds.
+
+    The order turns round from one round to the next, so that none always follows the same other.
+    """
+    for session in sessions:
+        session.warm_up()
+    times: list[list[list[Run]]] = [[] for _ in sessions]
+    for number in range(rounds):
+        places = list(range(len(sessions)))
+        for place in places if number % 2 == 0 else reversed(places):
+            times[place].append(sessions[place].times(seconds))
+    return [
+        Raced(
+            Latency.of([one for some in found for one in some], session.conditions),
+            tuple(
+                statistics.median(run.core if session.conditions.threads == 1 else run.wall for run in some)
+                for some in found
+            ),
+        )
+        for session, found in zip(sessions, times, strict=True)
+    ]
+
+
+def profile(
+    model: str | os.PathLike[str],
+    *,
+    threads: int = 1,
+    batch: int = 1,
+    runs: int = 50,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+) -> tuple[NodeTime, ...]:
+    """What each node takes, by ONNX Runtime's profiler, in the order of execution.
+
+    The nodes are those of the graph that the runtime made of the file, after folding, fusing and changing layouts.
+
+    Raises:
+        InputError: the file cannot be loaded or run.
+    """
+    with tempfile.TemporaryDirectory(prefix="autoshrink-") as folder:
+        session = Session(model, threads=threads, batch=batch, shapes=shapes, profile=str(Path(folder) / "profile"))
+        for _ in range(runs):
+            session.run()
+        events = json.loads(session.end_profiling().read_text(encoding="utf-8"))
+    found: dict[tuple[str, str], list[float]] = {}
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
+            key = event["name"].removesuffix("_kernel_time"), event["args"]["op_name"]
+            found.setdefault(key, []).append(event["dur"] / 1e6)
+    means = {key: statistics.fmean(sorted(times)[: -(-len(times) // 2)]) for key, times in found.items()}
+    total = sum(means.values()) or 1.0
+    return tuple(NodeTime(name, op, seconds, seconds / total) for (name, op), seconds in means.items())
+
+
+def by_type(nodes: Sequence[NodeTime]) -> tuple[NodeTime, ...]:
+    """Nodes of one operator type added up, the longest first."""
+    groups: dict[str, list[NodeTime]] = {}
+    for node in nodes:
+        groups.setdefault(node.op, []).append(node)
+    sums = (
+        NodeTime("", op, sum(node.seconds for node in some), sum(node.share for node in some), len(some))
+        for op, some in groups.items()
+    )
+    return tuple(sorted(sums, key=lambda one: one.seconds, reverse=True))
+
+
+def architecture_latency(architecture: Architecture, *, threads: int = 1) -> float:
+    """Median seconds of one sample through an architecture: exported with random weights, run in ONNX Runtime.
+
+    On one thread it is the time on the core, which others on the machine do not lengthen; else that by the clock.
+
+    Raises:
+        InputError: it cannot be exported, or the packages for it are missing.
+    """
+    found = with_onnx(architecture, lambda path: measure(path, threads=threads))
+    return found.median if found.core is None else found.core
+
+
+def with_onnx(architecture: Architecture, do: Callable[[Path], Result]) -> Result:
+    """What is made of the ONNX file of an untrained architecture, which is gone afterwards."""
+    from autoshrink.deploy.onnx_export import architecture_to_onnx  # noqa: PLC0415 - torch takes seconds to import
+
+    with tempfile.TemporaryDirectory(prefix="autoshrink-") as folder:
+        path = Path(folder) / "model.onnx"
+        architecture_to_onnx(architecture, path)
+        return do(path)
+
+
+def cpu_name() -> str:
+    """The processor's name, as far as the system says it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    for name in ("model name", "Model", "Hardware"):
+        for line in lines:
+            if line.startswith(name):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine() or "unknown"
+
+
+def _random(rng: np.random.Generator, kind: str, shape: Sequence[int]) -> npt.NDArray[Any]:
+    if kind.startswith("float"):
+        return rng.standard_normal(shape).astype(kind)
+    # 0 and 1 are tokens, flags and indices in any file.
+    return rng.integers(0, 2, size=shape).astype(kind)
+
+
+def _runtime() -> Any:
+    try:
+        import onnxruntime  # noqa: PLC0415 - optional, and not needed to search
+    except ImportError as error:
+        raise InputError(f"measuring latency needs ONNX Runtime: {INSTALL}") from error
+    return onnxruntime
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

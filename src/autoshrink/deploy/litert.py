@@ -1,0 +1,90 @@
+"""A trained model as a LiteRT program (``.tflite``), for what was called TensorFlow Lite: Android, microcontrollers."""
+
+from __future__ import annotations
+
+import io
+from contextlib import redirect_stdout
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from autoshrink.deploy import edge
+from autoshrink.deploy.edge import TOLERANCE, Array, Call, Prepared, Samples, quiet
+from autoshrink.deploy.parity import Parity
+from autoshrink.errors import InputError
+from autoshrink.training.classifier import TrainedClassifier
+from autoshrink.training.language_model import TrainedModel
+
+INSTALL = "pip install 'autoshrink[litert]'"
+
+NOISY = ("torchao", "torch.utils._pytree", "torch.utils._config_module", "jax", "root")
+"""Loggers that tell of GPU libraries which nothing here uses, and of the converter's passes."""
+
+
+def export(
+    model: TrainedClassifier | TrainedModel, path: Path, samples: Samples, tolerance: float = TOLERANCE
+) -> Parity:
+    """Write a model as a ``.tflite`` file and what it is as ``.tflite.json``, unless the file computes something else.
+
+    A classifier reads ``images`` float32 (1, C, s, s), normalised, in PyTorch's layout (channels first, not
+    TensorFlow's), and gives logits (1, classes). A language model's program is one step: ``tokens`` int32 (1,) and
+    ``state`` (k, 1, w) to logits (1, V) and the next state; a text starts with a state of zeros. The outputs are
+    called ``output_0`` and ``output_1``.
+
+    Args:
+        model: the model.
+        path: the file; written whole or not at all.
+        samples: real inputs: normalised images (n, C, s, s), or token ids (n,); see `autoshrink.deploy.parity`.
+        tolerance: how far logits may be from PyTorch's, see `Parity.passes`.
+
+    Returns:
+        How far the program, run by LiteRT's interpreter, is from PyTorch.
+
+    Raises:
+        InputError: the package is missing, there is no sample, or the difference is above the tolerance.
+        RunError: the file cannot be written.
+    """
+    with quiet(*NOISY):
+        _require()
+        runtime = edge.Runtime(
+            name=f"LiteRT {version('ai-edge-litert')}, by litert-torch {version('litert-torch')}",
+            convert=_program,
+            start=_started,
+            notes="images as (batch, channels, height, width), as in PyTorch; outputs are output_0, output_1, in order",
+            integers=torch.int32,
+        )
+        return edge.export(model, path, samples, tolerance, runtime)
+
+
+def _require() -> None:
+    try:
+        import ai_edge_litert.interpreter  # noqa: F401, PLC0415 - an optional package
+        import litert_torch  # noqa: F401, PLC0415
+    except ImportError as error:
+        raise InputError(f"writing .tflite files needs litert-torch: {INSTALL} ({error})") from error
+
+
+def _program(network: Prepared) -> bytes:
+    import litert_torch  # noqa: PLC0415 - an optional package
+
+    # It tells of its progress on standard output, which belongs to the results.
+    with redirect_stdout(io.StringIO()), torch.no_grad():
+        converted = litert_torch.convert(network.module, sample_kwargs=dict(network.inputs))
+        return bytes(converted.model_content())
+
+
+def _started(path: Path, network: Prepared) -> Call:
+    from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415 - an optional package
+
+    interpreter = Interpreter(model_path=str(path))
+    run = interpreter.get_signature_runner()
+    details = run.get_input_details()
+
+    def call(*inputs: Array) -> tuple[Array, ...]:
+        named = zip(network.inputs, inputs, strict=True)
+        outputs = run(**{name: np.asarray(array, dtype=details[name]["dtype"]) for name, array in named})
+        return tuple(outputs[name] for name in sorted(outputs))
+
+    return call

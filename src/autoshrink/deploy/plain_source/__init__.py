@@ -1,0 +1,105 @@
+"""A trained network as one readable PyTorch file and its weights, for people who do not want to install autoshrink.
+
+The folder holds ``model.py`` (the very network: its cell's wiring as plain statements), ``model.safetensors``,
+``README.md``, and ``classes.json`` or ``vocabulary.json`` where the names are many.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import save as serialise
+
+from autoshrink.architecture import ConvArchitecture, MobileArchitecture
+from autoshrink.deploy.parity import Parity, refuse_beyond
+from autoshrink.deploy.plain_source import conv, language, mobile
+from autoshrink.deploy.plain_source.checking import Samples, check
+from autoshrink.deploy.plain_source.python import PlainSource
+from autoshrink.deploy.plain_source.readme import page
+from autoshrink.errors import InputError, RunError
+from autoshrink.training.classifier import MODEL_FILE, TrainedClassifier
+from autoshrink.training.language_model import TrainedModel
+
+TOLERANCE = 1e-5
+
+
+def write(
+    model: TrainedClassifier | TrainedModel, folder: Path, samples: Samples, tolerance: float = TOLERANCE
+) -> Parity:
+    """Write a trained network as plain PyTorch into a new folder, once it is shown to compute the same.
+
+    Args:
+        model: the network; it is computed on the CPU.
+        folder: to be made; it may exist if it is empty.
+        samples: real inputs: for an image classifier float32 (n, C, s, s), normalised; for a language model token ids
+            (n,). See `autoshrink.deploy.parity`.
+        tolerance: the largest difference of a logit, times the largest logit where that is above 1.
+
+    Returns:
+        How far the written network's logits are from the model's, on the samples.
+
+    Raises:
+        InputError: the folder holds something, the kind of network has no plain form, there is no sample, or the
+            difference is above the tolerance.
+        RunError: the folder cannot be written.
+    """
+    source = render(model)
+    with _new_folder(folder) as draft:
+        for name, text in source.texts.items():
+            (draft / name).write_text(text, encoding="utf-8")
+        (draft / MODEL_FILE).write_bytes(serialise(dict(source.tensors), metadata={"format": "pt"}))
+        parity = check(model, draft, samples)
+        refuse_beyond(tolerance, parity, folder)
+        (draft / "README.md").write_text(page(model, parity), encoding="utf-8")
+    return parity
+
+
+def render(model: TrainedClassifier | TrainedModel) -> PlainSource:
+    """The files of a network, unwritten and unchecked; equal models give equal files.
+
+    Raises:
+        InputError: the kind of network has no plain form.
+    """
+    if isinstance(model, TrainedModel):
+        source = language.render(model)
+    elif isinstance(model.architecture, ConvArchitecture):
+        source = conv.render(model, model.architecture)
+    elif isinstance(model.architecture, MobileArchitecture):
+        source = mobile.render(model, model.architecture)
+    else:
+        raise InputError(f"a {model.architecture.kind} network has no plain source in this version; export it as ONNX")
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in source.tensors.items()}
+    return PlainSource(source.texts, tensors)
+
+
+@contextmanager
+def _new_folder(folder: Path) -> Iterator[Path]:
+    """A draft beside `folder` that takes its place when the block ends well, and is removed when it does not."""
+    place = folder.resolve()
+    if place.exists() and (not place.is_dir() or any(place.iterdir())):
+        what = "holds something already" if place.is_dir() else "is a file"
+        raise InputError(f"{folder}: {what}; --source needs a new folder, or an empty one")
+    draft = place.with_name(f".{place.name}.{os.getpid()}")
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        draft.mkdir()
+        yield draft
+        if place.exists():
+            # It may be where a shell stands, so it is filled and not replaced.
+            for file in draft.iterdir():
+                file.rename(place / file.name)
+        else:
+            draft.rename(place)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise RunError(f"{folder}: cannot be written ({reason})") from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+__all__ = ["TOLERANCE", "PlainSource", "render", "write"]

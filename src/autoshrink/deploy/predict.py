@@ -1,0 +1,295 @@
+"""Predictions from an exported ONNX file and nothing else: neither torch nor the data it was trained on is needed.
+
+Shape letters: n images, C channels, H height, W width; B streams, V vocabulary, k layers of state.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from autoshrink.data import Preprocessing, Vocabulary
+from autoshrink.data.decoding import CORRUPT
+from autoshrink.data.folder import EXTENSIONS
+from autoshrink.data.images import Payload, Pixels, one_line, printable
+from autoshrink.deploy.onnx_file import Card, open_session, read_card
+from autoshrink.errors import DataError, InputError
+from autoshrink.seeding import derive_seed
+
+Floats = npt.NDArray[np.float32]
+
+BATCH = 16
+"""Images that are predicted together."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a classifier says of one image.
+
+    Attributes:
+        source: the file's path, or the number of the image among those given.
+        ranked: (class, probability) pairs, the likeliest first.
+    """
+
+    source: str
+    ranked: tuple[tuple[str, float], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object."""
+        top = [{"class": name, "probability": round(chance, 6)} for name, chance in self.ranked]
+        return {"image": self.source, "class": self.ranked[0][0], "probability": top[0]["probability"], "top": top}
+
+
+@dataclass(frozen=True)
+class Generated:
+    """A prompt and what follows.
+
+    Attributes:
+        text: prompt and continuation.
+        continuation: what follows alone.
+        unknown: the prompt's tokens that the model does not know, in order, once each.
+    """
+
+    text: str
+    continuation: str
+    unknown: tuple[str, ...]
+
+
+class OnnxClassifier:
+    """An image classifier in an ONNX file that `autoshrink export` wrote. Use `open`.
+
+    Attributes:
+        classes: names; an output's index is an index into them.
+        preprocessing: from an image file to the network's input.
+        facts: of its training: `epoch`, `performance` (validation accuracy), `data` with its `spec`.
+        params: its parameters, without BN.
+        macs: multiply-accumulates of one image.
+        card: everything that the file says of itself.
+    """
+
+    def __init__(self, session: Any, card: Card) -> None:
+        assert card.preprocessing is not None, "every image classifier's card has it"
+        self._session = session
+        self.card = card
+        self.classes: tuple[str, ...] = card.classes
+        self.preprocessing: Preprocessing = card.preprocessing
+        self.facts: Mapping[str, Any] = card.facts
+        self.params, self.macs = card.params, card.macs
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], *, threads: int = 1) -> Self:
+        """The classifier in a file, run by so many CPU threads.
+
+        Raises:
+            InputError: onnxruntime is missing, or the file is missing, no ONNX file, not exported by autoshrink, or a
+                language model.
+        """
+        session = open_session(Path(path), threads=threads)
+        card = read_card(session, Path(path))
+        if card.task != "image":
+            raise InputError(f"{path}: holds a language model, not an image classifier; give it a --prompt")
+        return cls(session, card)
+
+    def logits(self, images: Floats) -> Floats:
+        """Normalised float32 images (n, C, H, W) to logits (n, classes)."""
+        (logits,) = self._session.run(["logits"], {"images": images})
+        return np.asarray(logits, dtype=np.float32)
+
+    def predict(
+        self, images: Iterable[str | os.PathLike[str] | bytes | Pixels], *, top: int = 5
+    ) -> Iterator[Prediction]:
+        """The likeliest classes of each image, in order.
+
+        Args:
+            images: paths, encoded images, or uint8 pixels (c, h, w); read as they are asked for.
+            top: how many classes, at most.
+
+        Raises:
+            InputError: `top` is below 1.
+            DataError: a file cannot be read, or is no image; the message names it.
+        """
+        if top < 1:
+            raise InputError(f"top {top}: at least one class is named")
+        waiting = enumerate(images)
+        while some := list(islice(waiting, BATCH)):
+            named = [(_name(image, number), self._pixels(image, number)) for number, image in some]
+            logits = self.logits(self.preprocessing.normalised(np.stack([pixels for _, pixels in named])))
+            for (name, _), row in zip(named, logits, strict=True):
+                yield Prediction(name, self._ranked(row, top))
+
+    def _pixels(self, image: str | os.PathLike[str] | bytes | Pixels, number: int) -> Pixels:
+        with warnings.catch_warnings():
+            # Pillow also warns of harmless things (odd EXIF blocks); only a decompression bomb is a reason to stop.
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            try:
+                return self.preprocessing.pixels(_payload(image))
+            except CORRUPT as error:
+                reason = error.strerror if isinstance(error, OSError) and error.strerror else one_line(error)
+                raise DataError(f"{_name(image, number)}: cannot be read as an image ({reason})") from error
+
+    def _ranked(self, logits: Floats, top: int) -> tuple[tuple[str, float], ...]:
+        chances = softmax(logits)
+        order = np.argsort(-chances, kind="stable")[:top]
+        return tuple((self.classes[index], float(chances[index])) for index in order.tolist())
+
+
+class OnnxLanguageModel:
+    """A language model in an ONNX file that `autoshrink export` wrote, a step or a loop. Use `open`.
+
+    Attributes:
+        vocabulary: its tokens.
+        facts: of its training: `epoch`, `performance` (−ln of the validation perplexity), `data` with its `spec`.
+        card: everything that the file says of itself.
+    """
+
+    def __init__(self, session: Any, card: Card) -> None:
+        assert card.vocabulary is not None, "every language model's card has it"
+        self._session = session
+        self.card = card
+        self.vocabulary: Vocabulary = card.vocabulary
+        self.facts: Mapping[str, Any] = card.facts
+        shape = next(one.shape for one in session.get_inputs() if one.name == "state")
+        self._memory: tuple[int, int] = (shape[0], shape[2])
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], *, threads: int = 1) -> Self:
+        """The language model in a file, run by so many CPU threads.
+
+        Raises:
+            InputError: onnxruntime is missing, or the file is missing, no ONNX file, not exported by autoshrink, or an
+                image classifier.
+        """
+        session = open_session(Path(path), threads=threads)
+        card = read_card(session, Path(path))
+        if card.task != "text":
+            raise InputError(f"{path}: holds an image classifier, not a language model; give it images")
+        return cls(session, card)
+
+    def initial_state(self, streams: int = 1) -> Floats:
+        """(k, B, n) zeros."""
+        layers, width = self._memory
+        return np.zeros((layers, streams, width), dtype=np.float32)
+
+    def step(self, tokens: npt.NDArray[np.int64], state: Floats) -> tuple[Floats, Floats]:
+        """Tokens (B,) and state (k, B, n) to logits (B, V) and the next state."""
+        loop = self.card.part == "loop"
+        given = {"tokens": tokens[np.newaxis] if loop else tokens, "state": state}
+        logits, following = self._session.run(["logits", "next_state"], given)
+        return logits[0] if loop else logits, following
+
+    def generate(
+        self, prompt: str = "", *, length: int = 80, temperature: float = 0.8, top_k: int | None = None, seed: int = 0
+    ) -> Generated:
+        """Go on with a prompt. `<unk>` is never written.
+
+        Args:
+            prompt: text; cut into tokens as the model's own text was.
+            length: how many tokens to write.
+            temperature: divides the logits before a token is drawn; 0 takes the likeliest.
+            top_k: draw among so many likeliest tokens; None for all.
+            seed: decides the draws.
+
+        Raises:
+            InputError: a number is out of range.
+        """
+        if length < 1 or (top_k is not None and top_k < 1):
+            raise InputError(f"length {length}, top_k {top_k}: at least 1 each")
+        if not 0 <= temperature < np.inf:
+            raise InputError(f"temperature {temperature}: it is 0 (the likeliest token) or above, and finite")
+        vocabulary = self.vocabulary
+        tokens = vocabulary.tokenise(prompt)
+        ids = vocabulary.encode(tokens).tolist()
+        draw = np.random.Generator(np.random.PCG64(derive_seed(seed, "generate")))
+        written: list[int] = []
+        state = self.initial_state()
+        for token in (vocabulary.end, *ids):
+            logits, state = self.step(np.array([token], dtype=np.int64), state)
+        while True:
+            logits[0, vocabulary.unknown] = -np.inf
+            written.append(_draw(logits[0], temperature, top_k, draw))
+            if len(written) == length:
+                break
+            logits, state = self.step(np.array(written[-1:], dtype=np.int64), state)
+        before, text = vocabulary.decode(ids), vocabulary.decode([*ids, *written])
+        continuation = text.removeprefix(before) if text.startswith(before) else vocabulary.decode(written)
+        unknown = [token for token, number in zip(tokens, ids, strict=True) if number == vocabulary.unknown]
+        return Generated(text, continuation, tuple(dict.fromkeys(unknown)))
+
+
+def open_exported(path: str | os.PathLike[str], *, threads: int = 1) -> OnnxClassifier | OnnxLanguageModel:
+    """Whatever network a file that `autoshrink export` wrote holds.
+
+    Raises:
+        InputError: onnxruntime is missing, or the file is missing, no ONNX file, or not exported by autoshrink.
+    """
+    session = open_session(Path(path), threads=threads)
+    card = read_card(session, Path(path))
+    return OnnxClassifier(session, card) if card.task == "image" else OnnxLanguageModel(session, card)
+
+
+def images_in(folder: Path) -> list[Path]:
+    """The image files in a folder and the folders in it, by their names' endings, sorted; hidden ones are left out.
+
+    Raises:
+        DataError: there are none, or the folder cannot be read.
+    """
+    try:
+        inside = sorted(path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS and path.is_file())
+    except OSError as error:
+        raise DataError(f"{printable(str(folder))}: cannot be read ({one_line(error)})") from error
+    found = [path for path in inside if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    if not found:
+        raise DataError(f"{printable(str(folder))}: no image files in it ({', '.join(sorted(EXTENSIONS))})")
+    return found
+
+
+def softmax(logits: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Logits (…, classes) to probabilities."""
+    values = np.asarray(logits, dtype=np.float64)
+    powers = np.exp(values - values.max(axis=-1, keepdims=True))
+    chances: npt.NDArray[np.float64] = powers / powers.sum(axis=-1, keepdims=True)
+    return chances
+
+
+def _draw(logits: Floats, temperature: float, top_k: int | None, generator: np.random.Generator) -> int:
+    if temperature == 0:
+        return int(logits.argmax())
+    # The likeliest is 0 first, so that no temperature is too low to divide by.
+    values = logits.astype(np.float64) - logits.max()
+    if top_k is not None and top_k < len(values):
+        values[values < np.sort(values)[-top_k]] = -np.inf
+    return int(generator.choice(len(values), p=softmax(values / temperature)))
+
+
+def _payload(image: str | os.PathLike[str] | bytes | Pixels) -> Payload:
+    if isinstance(image, str | os.PathLike):
+        try:
+            return Path(image).read_bytes()
+        except OSError as error:
+            return error
+    return image
+
+
+def _name(image: object, number: int) -> str:
+    return printable(os.fspath(image)) if isinstance(image, str | os.PathLike) else f"image {number}"
+
+
+__all__: Sequence[str] = (
+    "Generated",
+    "OnnxClassifier",
+    "OnnxLanguageModel",
+    "Prediction",
+    "images_in",
+    "open_exported",
+    "softmax",
+)

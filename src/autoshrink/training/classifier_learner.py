@@ -1,0 +1,238 @@
+"""How a classifier learns in its final training: micro-batches, mixed precision, averaged weights, several processes.
+
+Shape letters: B batch, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.parallel import DistributedDataParallel
+
+from autoshrink.config import ClassifierRecipe
+from autoshrink.errors import InputError
+from autoshrink.training.averaging import AveragedWeights
+from autoshrink.training.device import choose_precision
+from autoshrink.training.distributed import Processes
+from autoshrink.training.feeds import MeasuringFeed, TrainingFeed
+from autoshrink.training.loop import Batch, Stops, Validation
+from autoshrink.training.optimisers import Rates, make_optimiser, restore_state, state_tensors
+
+NETWORK, AVERAGE, OPTIMISER = "network.", "average.", "optimiser."
+"""Before the names of tensors in a state file."""
+
+
+class ClassifierLearner:
+    """One classifier trained by one recipe; see `autoshrink.training.loop.Learner`.
+
+    Args:
+        network: on its device; (B, C, H, W) to logits (B, classes).
+        recipe: optimiser and averaging.
+        data: training and validation images.
+        classes: how many.
+        precision: autocast type; float32 for none.
+        processes: who trains along.
+
+    Attributes:
+        network: what is trained.
+        average: the mean of its weights; None where the recipe has none.
+        rates: the learning rate of every step.
+        validation_loss: what `validate` found last, nats.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        recipe: ClassifierRecipe,
+        data: tuple[TrainingFeed, MeasuringFeed],
+        *,
+        classes: int,
+        precision: torch.dtype = torch.float32,
+        processes: Processes | None = None,
+    ) -> None:
+        self._processes = processes or Processes()
+        self.device = next(network.parameters()).device
+        self.network = _normalised_together(network, recipe, self._processes, self.device)
+        self.average = None if recipe.ema is None else AveragedWeights(self.network, recipe.ema)
+        self._recipe = recipe
+        self._train, self._validation = data
+        self._precision = precision
+        self.seen = 0
+        self.validated = 0
+        self.epoch_samples = len(self._train)
+        self.validation_loss = math.nan
+        self.guess_loss = math.log(classes)
+        self._optimiser = make_optimiser(self.network, recipe)
+        self._scaler = torch.amp.GradScaler(self.device.type, enabled=precision == torch.float16)
+        self.rates = _rates(recipe, self._train.batches)
+        self._parallel = self._parallelised()
+        forward = self._parallel or self.network
+        self._forward: nn.Module = torch.compile(forward) if recipe.compile else forward  # type: ignore[assignment]
+
+    def _parallelised(self) -> DistributedDataParallel | None:
+        if self._processes.count == 1:
+            return None
+        # With the first process's weights for all, whatever each began with.
+        own = [self.device.index] if self.device.type == "cuda" else None
+        return DistributedDataParallel(self.network, device_ids=own, gradient_as_bucket_view=True)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Train one pass from a step on, a batch each time the iterator is asked for one."""
+        self._forward.train()
+        for step, (images, labels) in enumerate(self._train.epoch(epoch, start=start), start=start):
+            rate = self.rates.at(epoch * self._train.batches + step)
+            for group in self._optimiser.param_groups:
+                group["lr"] = rate
+            loss, count = self._step(images, labels)
+            self.seen += count
+            yield Batch(loss, count)
+
+    def _step(self, images: Tensor, labels: Tensor) -> tuple[float, int]:
+        """One step on a batch: the mean loss and the number of images, over all processes."""
+        loss = self.accumulate(images, labels)
+        self._scaler.unscale_(self._optimiser)
+        if self._recipe.clip is not None:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self._recipe.clip)
+        self._scaler.step(self._optimiser)
+        self._scaler.update()
+        self._optimiser.zero_grad(set_to_none=True)
+        if self.average is not None:
+            self.average.update(self.network)
+        total, count = self._processes.total([float(loss), float(len(labels))], self.device)
+        return total / count, round(count)
+
+    def accumulate(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Add the gradient of a batch's mean loss to the parameters', micro-batch by micro-batch.
+
+        Returns:
+            The sum of this process's losses, a scalar.
+        """
+        everybody = self._processes.summed(torch.tensor(float(len(labels)), device=self.device))
+        # A micro-batch of one image leaves BN nothing to average.
+        pieces = max(1, min(self._recipe.accumulation, len(labels) // 2))
+        losses = []
+        parts = zip(images.tensor_split(pieces), labels.tensor_split(pieces), strict=True)
+        for number, (part, truth) in enumerate(parts, start=1):
+            with self._alone(last=number == pieces):
+                with self._autocast():
+                    logits = self._forward(part)
+                loss = _losses(logits, truth, smoothing=self._recipe.label_smoothing)
+                # DDP takes the mean of the processes' gradients; sums over the number of all images are wanted.
+                self._scaler.scale(loss * (self._processes.count / everybody)).backward()  # type: ignore[no-untyped-call]
+            losses.append(loss.detach())
+        return torch.stack(losses).sum()
+
+    def _alone(self, *, last: bool) -> AbstractContextManager[None]:
+        """Processes tell each other their gradients once a step, with the last micro-batch."""
+        if self._parallel is None or last:
+            return nullcontext()
+        quiet: AbstractContextManager[None] = self._parallel.no_sync()
+        return quiet
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, dtype=self._precision, enabled=self._precision != torch.float32)
+
+    @torch.no_grad()
+    def validate(self) -> Validation:
+        """Accuracy on all validation images, of the averaged weights where there are any."""
+        network = self.evaluated
+        self._processes.agree(network)
+        network.eval()
+        losses, hits, count = [], [], 0
+        for images, labels in self._validation.batches():
+            with self._autocast():
+                logits = network(images)
+            losses.append(_losses(logits, labels))
+            hits.append((logits.argmax(dim=1) == labels).sum())
+            count += len(labels)
+        sums = [float(torch.stack(values).cpu().double().sum()) if values else 0.0 for values in (losses, hits)]
+        loss, right, everybody = self._processes.total([*sums, float(count)], self.device)
+        self.validated += round(everybody)
+        self.validation_loss = loss / everybody
+        return Validation(right / everybody, self.validation_loss)
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The network to judge and to keep."""
+        return self.network if self.average is None else self.average.network
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Everything that the next step depends on, as tensors and facts."""
+        parts = {NETWORK: self.network.state_dict(), OPTIMISER: state_tensors(self._optimiser, self.network)}
+        if self.average is not None:
+            parts[AVERAGE] = self.average.network.state_dict()
+        tensors = {prefix + name: tensor for prefix, part in parts.items() for name, tensor in part.items()}
+        return tensors, {
+            "averaged": 0 if self.average is None else self.average.steps,
+            "scaler": self._scaler.state_dict(),
+        }
+
+    def restore(self, tensors: Mapping[str, Tensor], averaged: int, scaler: Mapping[str, float]) -> None:
+        """Go on from what `state` said.
+
+        Raises:
+            RuntimeError: weights do not fit the network.
+            ValueError: the optimiser's tensors do not.
+        """
+        self.network.load_state_dict(_named(tensors, NETWORK))
+        restore_state(self._optimiser, self.network, _named(tensors, OPTIMISER))
+        if self.average is not None:
+            self.average.network.load_state_dict(_named(tensors, AVERAGE))
+            self.average.steps = averaged
+        if scaler:
+            self._scaler.load_state_dict(dict(scaler))
+
+
+def classifier_stops(recipe: ClassifierRecipe) -> Stops:
+    """The recipe's early stops."""
+    return Stops(epochs=recipe.epochs, patience=recipe.patience)
+
+
+def autocast_type(name: str, device: torch.device) -> torch.dtype:
+    """The autocast type of a recipe's precision.
+
+    Raises:
+        InputError: the device has no such arithmetic.
+    """
+    if name == "float16":
+        if device.type != "cuda":
+            raise InputError(f"precision float16 is for CUDA, not {device.type}; try bfloat16 or float32")
+        return torch.float16
+    return choose_precision(name, device)
+
+
+def _losses(logits: Tensor, labels: Tensor, *, smoothing: float = 0.0) -> Tensor:
+    """The sum of the cross-entropies, in float32 at least."""
+    precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return functional.cross_entropy(precise, labels, reduction="sum", label_smoothing=smoothing)
+
+
+def _rates(recipe: ClassifierRecipe, batches: int) -> Rates:
+    return Rates(
+        peak=recipe.learning_rate,
+        last=recipe.final_rate,
+        climb=round(min(recipe.warmup, recipe.epochs) * batches),
+        steps=recipe.epochs * batches,
+    )
+
+
+def _normalised_together(
+    network: nn.Module, recipe: ClassifierRecipe, processes: Processes, device: torch.device
+) -> nn.Module:
+    """The network, its BN over the batches of all processes where the recipe wants that."""
+    if not recipe.sync_bn or processes.count == 1:
+        return network
+    if device.type != "cuda":
+        raise InputError(f"recipe.sync_bn is for CUDA, not {device.type}; train with larger batches instead")
+    together: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
+    return together
+
+
+def _named(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,299 @@
+"""What a training asks of its images and what it gets: requests, feeds, and how an epoch is cut into batches.
+
+Shape letters: B batch, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from autoshrink.data import Preprocessing, SkippedFile
+from autoshrink.data.images import ImageSource, Indices
+from autoshrink.errors import DataError, InputError
+from autoshrink.training.draws import BatchDraws
+from autoshrink.training.images import Normalisation
+
+Batches = Iterator[tuple[Tensor, Tensor]]
+"""Normalised float32 images (B, C, H, W), channels last in memory, and labels int64 (B,), both on the device."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which part of each batch this process works on, where several train together."""
+
+    rank: int = 0
+    processes: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse a rank that no process has (our own mistake, never a user's)."""
+        assert 0 <= self.rank < self.processes
+
+    def of(self, count: int) -> slice:
+        """This process's part of `count` things in a row; parts differ by one thing at most."""
+        return pieces(count, self.processes)[self.rank]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What the network reads, and which images are there to be read.
+
+    Attributes:
+        size: height = width, pixels.
+        channels: 1 or 3; None for 1 where every training image (of a sample of them, when streamed) is grey, else 3.
+        crop: share of the shorter side that the centre crop of measured images keeps, as in `Preprocessing`.
+        norm: how pixels are normalised; None to measure it on the training images.
+        validation_share: of the training images, where the data have no validation split of their own.
+        max_corrupt: share of undecodable images above which the data are refused.
+    """
+
+    size: int
+    channels: int | None = None
+    crop: float = 1.0
+    norm: Normalisation | None = None
+    validation_share: float = 0.1
+    max_corrupt: float = 0.05
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be.
+
+        Raises:
+            InputError: a value is out of range; the message names it.
+        """
+        if self.size < 1 or not 0 < self.crop <= 1:
+            raise InputError(f"image size {self.size} and crop {self.crop}: at least 1 pixel, and within (0, 1]")
+        if self.channels not in (None, 1, 3):
+            raise InputError(f"channels is {self.channels}; it must be 1 (grey) or 3 (RGB), or left out")
+        if self.norm is not None and self.channels not in (None, len(self.norm.mean)):
+            raise InputError(f"channels is {self.channels}, but pixels are normalised in {len(self.norm.mean)}")
+        if not 0 <= self.max_corrupt <= 1:
+            raise InputError(f"max_corrupt is {self.max_corrupt}; it is a share between 0 and 1")
+
+    @property
+    def depth(self) -> int | None:
+        """The channels, as far as they are settled."""
+        return self.channels or (len(self.norm.mean) if self.norm else None)
+
+    @property
+    def scaled(self) -> int:
+        """The shorter side of measured images before their centre is cropped, pixels."""
+        return round(self.size / self.crop)
+
+
+@dataclass(frozen=True)
+class Loading:
+    """How images come to the device.
+
+    Attributes:
+        batch: images of a batch, over all processes.
+        device: where batches go.
+        stream: whether images are read anew in every epoch; None: if decoded they are larger than `memory`.
+        memory: bytes.
+        workers: processes that decode streamed images; 0 to decode in this one.
+        share: this process's part of each batch.
+    """
+
+    batch: int
+    device: torch.device
+    stream: bool | None = None
+    memory: int = 2 * 2**30
+    workers: int = 0
+    share: Share = Share()
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be.
+
+        Raises:
+            InputError: a value is out of range; the message names it.
+        """
+        if self.batch < 1 or self.workers < 0:
+            raise InputError(f"batch {self.batch} and workers {self.workers}: at least 1, and not negative")
+
+    def streams(self, size: int) -> bool:
+        """Whether images of so many bytes, decoded, are streamed."""
+        return size > self.memory if self.stream is None else self.stream
+
+
+class TrainingFeed(Protocol):
+    """Training images, in another order and augmented anew in every epoch."""
+
+    def __len__(self) -> int:
+        """Images of an epoch, over all processes."""
+
+    @property
+    def batches(self) -> int:
+        """Batches of an epoch: near-equal ones, none smaller than was asked for (unless all images are fewer)."""
+
+    @property
+    def skipped(self) -> tuple[SkippedFile, ...]:
+        """Images that could not be decoded; while streaming, those found so far."""
+
+    def epoch(self, epoch: int, *, start: int = 0) -> Batches:
+        """This process's part of the batches of an epoch, from batch number `start` on.
+
+        Every batch is a function of (seed, epoch, batch number) and the data alone. One epoch at a time: a second call
+        ends the first.
+
+        Raises:
+            DataError: too many images turn out to be corrupt, or the data changed on disk.
+            RunError: a loading process died.
+        """
+
+
+class MeasuringFeed(Protocol):
+    """Images as measuring sees them: their centre, normalised, not augmented, in the source's order."""
+
+    def __len__(self) -> int:
+        """Images of this process's part."""
+
+    @property
+    def skipped(self) -> tuple[SkippedFile, ...]:
+        """Images that could not be decoded; while streaming, those found so far."""
+
+    def batches(self) -> Batches:
+        """All of this process's part; undecodable images are left out. Raises as `TrainingFeed.epoch` does."""
+
+
+@dataclass(frozen=True, eq=False)
+class ImageData:
+    """What a classifier is trained on and watched on.
+
+    Attributes:
+        classes: class names; a label is an index into them.
+        preprocessing: what stands between an image file and the trained network.
+        training: augmented training images.
+        validation: images that are not trained on.
+        fingerprint: another one when the images change: a sha256 of their pixels and labels, or, when streamed, of
+            their names, sizes and modification times.
+        notes: sentences for a person.
+        streamed: whether images are read anew in every epoch.
+    """
+
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    training: TrainingFeed
+    validation: MeasuringFeed
+    fingerprint: str
+    notes: tuple[str, ...]
+    streamed: bool
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuringData:
+    """One split to measure a trained classifier on.
+
+    Attributes:
+        classes: class names.
+        feed: the images.
+        labels: class indices of this process's images, int64 (n,), in the order in which they come. Images found
+            corrupt while streaming are in here until `feed` has come to them.
+        notes: sentences for a person.
+    """
+
+    classes: tuple[str, ...]
+    feed: MeasuringFeed
+    labels: Indices
+    notes: tuple[str, ...]
+
+    @property
+    def skipped(self) -> tuple[SkippedFile, ...]:
+        """Images that could not be decoded."""
+        return self.feed.skipped
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How an epoch is cut into batches, and batches into the parts of the processes.
+
+    Attributes:
+        images: of an epoch.
+        batch: images of a batch that were asked for.
+        seed: of the training.
+        share: this process's.
+    """
+
+    images: int
+    batch: int
+    seed: int
+    share: Share
+
+    def __post_init__(self) -> None:
+        """Refuse batches too small to share out.
+
+        Raises:
+            InputError: a process would get less than two images of a batch.
+            DataError: there are fewer images than that.
+        """
+        least = 2 * self.share.processes
+        if self.batch < least:
+            raise InputError(f"a batch of {self.batch} over {self.share.processes} processes: at least {least} needed")
+        if self.images < least:
+            raise DataError(f"{self.images} training images: at least {least} are needed to make a batch")
+
+    @property
+    def batches(self) -> int:
+        """Of an epoch; near-equal ones of at least the size asked for, none too small for BN."""
+        return max(1, self.images // self.batch)
+
+    def parts(self, epoch: int, start: int) -> Iterator[tuple[slice, BatchDraws]]:
+        """This process's part of each batch from `start` on, as places in the epoch's order, and its random numbers."""
+        for number, batch in enumerate(pieces(self.images, self.batches)[start:], start=start):
+            size = batch.stop - batch.start
+            part = self.share.of(size)
+            draws = BatchDraws(self.seed, epoch, number, size, part)
+            yield slice(batch.start + part.start, batch.start + part.stop), draws
+
+
+class Tally:
+    """Counts the images of one source that cannot be decoded, and refuses the source when they are too many."""
+
+    def __init__(self, source: ImageSource, total: int, max_corrupt: float) -> None:
+        """`total` images in all, of which up to the share `max_corrupt` may be corrupt."""
+        self._source, self._total, self._max_corrupt = source, total, max_corrupt
+        self._reasons: dict[int, str] = {}
+
+    @property
+    def reasons(self) -> dict[int, str]:
+        """Why each of these images cannot be decoded, by index."""
+        return dict(self._reasons)
+
+    @property
+    def skipped(self) -> tuple[SkippedFile, ...]:
+        """What could not be decoded, ascending by index."""
+        return tuple(SkippedFile(self._source.describe(i), self._reasons[i]) for i in sorted(self._reasons))
+
+    def add(self, failures: dict[int, str]) -> None:
+        """Note images by index, with the reason; an image counts once.
+
+        Raises:
+            DataError: they are too many; the message names the first three.
+        """
+        self._reasons |= failures
+        bad = len(self._reasons)
+        if failures and bad > self._max_corrupt * self._total:
+            named = "; ".join(f"{skipped.path}: {skipped.reason}" for skipped in self.skipped[:3])
+            raise DataError(
+                f"{self._source.location}: {bad} of {self._total} images cannot be decoded, more than the allowed "
+                f"{self._max_corrupt:.0%} ({named}{'; …' if bad > 3 else ''})\n"
+                "mend or delete them, or allow a larger share with --max-corrupt"
+            )
+
+    def note(self) -> str | None:
+        """A sentence about them, or None."""
+        if not self._reasons:
+            return None
+        named = ", ".join(skipped.path for skipped in self.skipped[:3])
+        return f"{len(self._reasons)} images cannot be decoded and are left out: {named}" + (
+            ", …" if len(self._reasons) > 3 else ""
+        )
+
+
+def pieces(count: int, number: int) -> list[slice]:
+    """Cut a row of `count` things into so many near-equal ones, the larger first, as `numpy.array_split` does."""
+    ends = np.cumsum([count // number + (place < count % number) for place in range(number)]).tolist()
+    return [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]

@@ -1,0 +1,252 @@
+"""From a data SPEC to feeds: what is trained on, what is measured, and whether it fits in memory."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from autoshrink.config.augmentation import AugmentSettings
+from autoshrink.data import Preprocessing, open_images
+from autoshrink.data.crops import bombs_only
+from autoshrink.data.decoding import CORRUPT, Progress, decode
+from autoshrink.data.images import TRAIN, ArrayImages, ImageSource, Indices
+from autoshrink.data.split_choice import Part, TrainingSplits, training_splits
+from autoshrink.data.streaming import Reader, payload_of, reader_of, sample
+from autoshrink.errors import DataError
+from autoshrink.seeding import derive_seed
+from autoshrink.training.augmentation import Augmentation, crop_rule
+from autoshrink.training.feeds.base import ImageData, Loading, MeasuringData, Pictures, Tally
+from autoshrink.training.feeds.decoding import DecodingPool, Look
+from autoshrink.training.feeds.memory import Held, MemoryMeasuring, MemoryTraining, held
+from autoshrink.training.feeds.streamed import Stream, StreamedMeasuring, StreamedTraining, in_order
+from autoshrink.training.images import Normalisation, Normaliser
+
+SAMPLE = 5000
+"""Images of a streamed set on which mean and deviation are measured: both within a hundredth of a deviation."""
+GREY_SAMPLE = 200
+"""Images that are looked at to tell whether all are grey."""
+MARGIN = 0.875
+"""In memory, random parts are cut from images larger than the network's input by 1 / this."""
+
+
+def open_training_data(
+    spec: str,
+    pictures: Pictures,
+    loading: Loading,
+    *,
+    augment: AugmentSettings,
+    seed: int,
+    progress: Progress | None = None,
+) -> ImageData:
+    """Open what a classifier is trained on: the training split of `spec`, and its validation split or a share.
+
+    In memory, all images are decoded here; streamed, a seeded sample of them (on which mean, deviation and channels
+    are measured). `progress` is told (images done, images to do) meanwhile. The test split is never opened.
+
+    Raises:
+        InputError: a setting cannot be used, or needs a package that is not installed.
+        DataError: the data cannot be used.
+    """
+    splits = training_splits(spec, validation_share=pictures.validation_share, seed=seed)
+    plan = _Plan(splits, pictures, loading, augment, seed, progress)
+    if augment.recolours:
+        # Asked for here as well, so that a missing package is not found out after minutes of decoding.
+        _augmentation(plan, Normalisation((0.5,), (0.5,)))
+    stored = _stored_size(plan)
+    images = len(splits.training) + len(splits.validation)
+    streams = loading.streams(images * (pictures.depth or 3) * stored**2)
+    return _streamed(plan) if streams else _in_memory(plan, stored)
+
+
+def open_measuring_data(
+    spec: str,
+    split: str,
+    *,
+    preprocessing: Preprocessing,
+    loading: Loading,
+    max_corrupt: float = 0.05,
+    progress: Progress | None = None,
+) -> MeasuringData:
+    """Open one whole split ("train", "validation" or "test") to measure a trained classifier on.
+
+    Raises:
+        InputError: a setting cannot be used.
+        DataError: the data cannot be used, or have no such split.
+    """
+    source = open_images(spec, split=split)
+    part = Part(source, np.arange(len(source.labels)))
+    look = Look(preprocessing.size, preprocessing.scaled, preprocessing.channels)
+    normaliser = Normaliser(Normalisation(preprocessing.mean, preprocessing.std), loading.device)
+    mine = loading.share.of(len(part))
+    if loading.streams(len(part) * look.size**2 * preprocessing.channels):
+        stream = Stream(part, reader_of(source), Tally(source, len(part), max_corrupt))
+        feed = StreamedMeasuring(stream, look, normaliser, loading)
+        return MeasuringData(source.classes, feed, part.labels[mine], source.notes)
+    images = held(part, look, max_corrupt=max_corrupt, progress=progress)
+    mine = loading.share.of(len(images.labels))
+    notes = (*source.notes, *([images.note] if images.note else []))
+    return MeasuringData(source.classes, MemoryMeasuring(images, normaliser, loading), images.labels[mine], notes)
+
+
+def channels_of(spec: str) -> int:
+    """1 if every training image (of up to 200 of them) is grey, else 3.
+
+    Raises:
+        DataError: the data cannot be used, or none of these images can be decoded.
+    """
+    source = open_images(spec, split=TRAIN)
+    if isinstance(source, ArrayImages):
+        return int(source.pixels.shape[1])
+    return _channels(source, reader_of(source), np.arange(len(source.labels)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """Everything that was asked for."""
+
+    splits: TrainingSplits
+    pictures: Pictures
+    loading: Loading
+    augment: AugmentSettings
+    seed: int
+    progress: Progress | None
+
+
+def _in_memory(plan: _Plan, stored: int) -> ImageData:
+    splits, pictures, loading = plan.splits, plan.pictures, plan.loading
+    measured = Look(pictures.size, pictures.scaled, pictures.depth)
+    look = measured if plan.augment.crop != "resized" else Look(stored, stored, pictures.depth)
+    training = held(splits.training, look, max_corrupt=pictures.max_corrupt, progress=plan.progress)
+    channels = training.pixels.shape[3]
+    validation = held(
+        splits.validation,
+        replace(measured, channels=channels),
+        max_corrupt=pictures.max_corrupt,
+        progress=plan.progress,
+    )
+    norm = pictures.norm or _measured([training.pixels], channels)
+    return ImageData(
+        classes=splits.classes,
+        preprocessing=_preprocessing(pictures, norm),
+        training=MemoryTraining(training, _augmentation(plan, norm), loading, seed=plan.seed),
+        validation=MemoryMeasuring(validation, Normaliser(norm, loading.device), loading),
+        fingerprint=_fingerprint(splits.classes, training.digest(), validation.digest()),
+        notes=(*splits.notes, *_notes(training, validation)),
+        streamed=False,
+    )
+
+
+def _streamed(plan: _Plan) -> ImageData:
+    splits, pictures, loading = plan.splits, plan.pictures, plan.loading
+    training, validation = (
+        Stream(part, reader_of(part.source), Tally(part.source, len(part), pictures.max_corrupt))
+        for part in (splits.training, splits.validation)
+    )
+    part = splits.training
+    channels = pictures.depth or _channels(part.source, training.reader, part.indices)
+    look = Look(pictures.size, pictures.scaled, channels)
+    pool = DecodingPool(
+        replace(look, crop=crop_rule(plan.augment)), workers=loading.workers, pinned=loading.device.type == "cuda"
+    )
+    norm = pictures.norm or _sampled_norm(training, pool, channels, plan)
+    return ImageData(
+        classes=splits.classes,
+        preprocessing=_preprocessing(pictures, norm),
+        training=StreamedTraining(training, pool, _augmentation(plan, norm), loading, seed=plan.seed),
+        validation=StreamedMeasuring(validation, look, Normaliser(norm, loading.device), loading),
+        fingerprint=_fingerprint(
+            splits.classes,
+            *(one.identity().encode("utf-8", "surrogateescape") for one in (part, splits.validation)),
+            part.labels.tobytes(),
+            splits.validation.labels.tobytes(),
+        ),
+        notes=(*splits.notes, *([note] if (note := training.tally.note()) else [])),
+        streamed=True,
+    )
+
+
+def _augmentation(plan: _Plan, norm: Normalisation) -> Augmentation:
+    return Augmentation(plan.augment, norm, plan.pictures.size, plan.loading.device)
+
+
+def _stored_size(plan: _Plan) -> int:
+    """Height = width in which training images are kept in memory: with some margin where parts are cut from them,
+    as far as they have that many pixels."""
+    size, natural = plan.pictures.size, plan.splits.training.source.natural_size
+    if plan.augment.crop != "resized":
+        return size
+    wanted = round(size / MARGIN)
+    return wanted if natural is None else max(size, min(wanted, natural))
+
+
+def _preprocessing(pictures: Pictures, norm: Normalisation) -> Preprocessing:
+    return Preprocessing(len(norm.mean), pictures.size, norm.mean, norm.std, pictures.crop)
+
+
+def _sampled_norm(stream: Stream, pool: DecodingPool, channels: int, plan: _Plan) -> Normalisation:
+    chosen = sample(stream.reader, stream.part.indices, SAMPLE, derive_seed(plan.seed, "normalisation"))
+    some = replace(
+        stream,
+        part=Part(stream.part.source, chosen),
+        tally=Tally(stream.part.source, len(chosen), plan.pictures.max_corrupt),
+    )
+
+    def pixels() -> Iterable[npt.NDArray[np.uint8]]:
+        done = 0
+        for batch in pool.run(in_order(some, 64)):
+            some.tally.add(batch.failures)
+            done += len(batch.indices)
+            if plan.progress is not None:
+                plan.progress(done, len(chosen))
+            yield batch.images.permute(0, 2, 3, 1).numpy()
+
+    norm = _measured(pixels(), channels)
+    stream.tally.add(some.tally.reasons)
+    return norm
+
+
+def _measured(parts: Iterable[npt.NDArray[np.uint8]], channels: int) -> Normalisation:
+    """Mean and deviation of each channel of uint8 images (n, H, W, C), counted exactly, a few images at a time."""
+    counts = np.zeros((channels, 256), dtype=np.int64)
+    for part in parts:
+        for start in range(0, len(part), 256):
+            some = part[start : start + 256]
+            counts += [np.bincount(some[..., channel].ravel(), minlength=256) for channel in range(channels)]
+    if not counts.any():
+        raise DataError("not one of the training images can be decoded")
+    levels = np.arange(256) / 255
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    mean = shares @ levels
+    deviation = np.sqrt((shares * (levels - mean[:, np.newaxis]) ** 2).sum(axis=1))
+    # A constant channel gets the deviation of one grey level.
+    std = np.maximum(deviation, 1 / 255)
+    return Normalisation(*(tuple(round(float(value), 6) for value in values) for values in (mean, std)))
+
+
+def _channels(source: ImageSource, reader: Reader, indices: Indices) -> int:
+    kinds = set()
+    with bombs_only():
+        for handle in reader.handles(sample(reader, indices, GREY_SAMPLE, derive_seed(0, "channels"))):
+            try:
+                kinds.add(len(decode(payload_of(handle), size=1, channels=None)))
+            except CORRUPT:
+                continue  # counted, named and limited where the images are used
+    if not kinds:
+        raise DataError(f"{source.location}: none of {min(GREY_SAMPLE, len(indices))} images looked at can be decoded")
+    return max(kinds)
+
+
+def _fingerprint(classes: tuple[str, ...], *parts: bytes) -> str:
+    fingerprint = hashlib.sha256(json.dumps(classes).encode())
+    for part in parts:
+        fingerprint.update(hashlib.sha256(part).digest())
+    return fingerprint.hexdigest()
+
+
+def _notes(*images: Held) -> tuple[str, ...]:
+    return tuple(one.note for one in images if one.note)

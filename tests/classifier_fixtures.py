@@ -1,0 +1,163 @@
+"""A small classifier, made-up images, short trainings on the digits, and what they left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from autoshrink.architecture import ConvArchitecture, proxy_architecture
+from autoshrink.cell import Cell
+from autoshrink.config import ClassifierRecipe
+from autoshrink.data import SkippedFile
+from autoshrink.final import STATE_FILE, TrainingWatcher
+from autoshrink.networks import build
+from autoshrink.training import checkpoint
+from autoshrink.training.classifier import MODEL_FILE
+from autoshrink.training.classifier_learner import ClassifierLearner
+from autoshrink.training.distributed import Processes
+
+CELL = Cell("conv", ("input", "sepconv3x3", "conv1x1"), ((0, 1), (0, 2), (1, 2)))
+SMALL = proxy_architecture(CELL, shape=(1, 8, 8), classes=10, stem=4, widths=(4, 8))
+
+
+def asked(**recipe: Any) -> dict[str, Any]:
+    """Settings of a training of a second or two."""
+    base = {"epochs": 3, "batch": 128}
+    return {"data": {"spec": "digits"}, "recipe": base | recipe, "threads": 1, "device": "cpu", "save_every": 1e-6}
+
+
+def left(folder: Path) -> dict[str, tuple[dict[str, Tensor], dict[str, Any]]]:
+    """Tensors and facts of both files of a training, without how long it took."""
+    found = {name: checkpoint.load(folder / name) for name in (MODEL_FILE, STATE_FILE)}
+    del found[STATE_FILE][1]["spent"]
+    return found
+
+
+def assert_same(folder: Path, other: Path) -> None:
+    """Two trainings left the same, bit for bit."""
+    ours, theirs = left(folder), left(other)
+    for name in ours:
+        (tensors, facts), (wanted, wanted_facts) = ours[name], theirs[name]
+        assert facts == wanted_facts
+        assert tensors.keys() == wanted.keys()
+        assert all(torch.equal(tensors[key], wanted[key]) for key in tensors), name
+    for name in ("curve.json", "curve.svg"):
+        assert (folder / name).read_text() == (other / name).read_text()
+
+
+class MadeUp:
+    """Both feeds over random images: the same batches in every epoch, this process's part of each."""
+
+    skipped: tuple[SkippedFile, ...] = ()
+
+    def __init__(
+        self,
+        images: int = 64,
+        batches: int = 2,
+        *,
+        processes: Processes | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        generator = torch.Generator().manual_seed(1)
+        self.pictures = torch.randn(images, 1, 8, 8, generator=generator, dtype=torch.float64).to(dtype)
+        self.labels = torch.randint(10, (images,), generator=generator)
+        self._batches = batches
+        self._processes = processes or Processes()
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def _all(self) -> list[tuple[Tensor, Tensor]]:
+        return list(
+            zip(self.pictures.tensor_split(self._batches), self.labels.tensor_split(self._batches), strict=True)
+        )
+
+    def part(self, tensor: Tensor) -> Tensor:
+        return tensor.tensor_split(self._processes.count)[self._processes.rank]
+
+
+class MadeUpTraining(MadeUp):
+    @property
+    def batches(self) -> int:
+        return self._batches
+
+    def epoch(self, epoch: int, *, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        for images, labels in self._all[start:]:
+            yield self.part(images), self.part(labels)
+
+
+class MadeUpValidation(MadeUp):
+    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for images, labels in self._all:
+            yield self.part(images), self.part(labels)
+
+
+def recipe_of(**changes: Any) -> ClassifierRecipe:
+    base = {"epochs": 4, "batch": 32, "learning_rate": 0.05, "warmup": 1.0, "ema": None, "label_smoothing": 0.0}
+    return ClassifierRecipe.model_validate(base | changes)
+
+
+def learner_of(
+    recipe: ClassifierRecipe,
+    *,
+    network: nn.Module | None = None,
+    architecture: ConvArchitecture = SMALL,
+    processes: Processes | None = None,
+    dtype: torch.dtype = torch.float32,
+    precision: torch.dtype = torch.float32,
+) -> ClassifierLearner:
+    """A learner on made-up images."""
+    network = build(architecture, seed=0).to(dtype) if network is None else network
+    data = (MadeUpTraining(processes=processes, dtype=dtype), MadeUpValidation(processes=processes, dtype=dtype))
+    return ClassifierLearner(network, recipe, data, classes=10, processes=processes, precision=precision)
+
+
+class StillNormalised(nn.Module):
+    """A network whose BN never leaves evaluation mode, so that an image's gradient knows nothing of its batch."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def train(self, mode: bool = True) -> StillNormalised:
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+        return self
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.network(images)
+        return logits
+
+
+class Stopped(BaseException):
+    """What ends a training from outside, as Ctrl-C does."""
+
+
+def stopping_at_batch(batch: int) -> TrainingWatcher:
+    told: Iterator[int] = iter(range(1, 10**6))
+
+    def on_batch(*_: int) -> None:
+        if next(told) == batch:
+            raise Stopped
+
+    return TrainingWatcher(on_batch=on_batch)
+
+
+def two_classes(folder: Path) -> Path:
+    """An image folder of two classes in colour."""
+    generator = torch.Generator().manual_seed(0)
+    for label, name in enumerate(("dark", "light")):
+        for number in range(12):
+            place = folder / "train" / name / f"{number}.png"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            pixels = (torch.rand(8, 8, 3, generator=generator) * 90 + 130 * label).byte().numpy()
+            Image.fromarray(pixels).save(place)
+    return folder

@@ -1,0 +1,150 @@
+"""Several processes that train one classifier: the same gradients as one process, the same figures everywhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from autoshrink.errors import InputError
+from autoshrink.final import STATE_FILE
+from autoshrink.networks import build
+from autoshrink.training.classifier import load_classifier
+from autoshrink.training.distributed import Processes, announced, own_device
+from classifier_fixtures import SMALL, StillNormalised, assert_same, learner_of, left, recipe_of
+
+LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+
+CHECK = """
+import json, sys
+import torch
+from autoshrink.networks import build
+from autoshrink.training.distributed import joined
+from classifier_fixtures import SMALL, StillNormalised, learner_of, recipe_of
+
+with joined(torch.device("cpu")) as processes:
+    found = {}
+    for pieces in (1, 3):
+        # Other weights in the second process: the first one's are for all.
+        network = StillNormalised(build(SMALL, seed=processes.rank).double())
+        learner = learner_of(
+            recipe_of(accumulation=pieces, ema=0.9), network=network, processes=processes, dtype=torch.float64
+        )
+        losses = [batch.loss for epoch in range(2) for batch in learner.epoch(epoch)]
+        validation = learner.validate()
+        weights = {name: value.tolist() for name, value in learner.network.state_dict().items()}
+        found[pieces] = [losses, [validation.performance, validation.loss], weights, learner.seen, learner.validated]
+    with open(f"{sys.argv[1]}/{processes.rank}.json", "w") as file:
+        json.dump(found, file)
+"""
+
+
+def launched(*command: str) -> subprocess.CompletedProcess[str]:
+    paths = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [*LAUNCH, *command], env=environment, capture_output=True, text=True, timeout=280, check=False
+    )
+
+
+@pytest.mark.slow
+def test_two_processes_take_the_steps_of_one(tmp_path: Path) -> None:
+    """Where BN looks at no batch: losses, weights and validation in float64, with micro-batches and without, the
+    batch of 32 cut into 16 + 16 images; both processes say the same to the bit."""
+    (tmp_path / "check.py").write_text(CHECK)
+    done = launched(str(tmp_path / "check.py"), str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
+    assert first == second
+    for pieces in (1, 3):
+        network = StillNormalised(build(SMALL, seed=0).double())
+        alone = learner_of(recipe_of(accumulation=pieces, ema=0.9), network=network, dtype=torch.float64)
+        losses = [batch.loss for epoch in range(2) for batch in alone.epoch(epoch)]
+        validation = alone.validate()
+        told_losses, told_validation, weights, seen, validated = first[str(pieces)]
+        assert told_losses == pytest.approx(losses, rel=1e-9)
+        assert told_validation == pytest.approx([validation.performance, validation.loss], rel=1e-6)
+        assert (seen, validated) == (alone.seen, alone.validated) == (128, 64)
+        for name, value in alone.network.state_dict().items():
+            other = torch.tensor(weights[name], dtype=value.dtype)
+            torch.testing.assert_close(other, value, rtol=1e-8, atol=1e-10, msg=name)
+
+
+TRAIN = """
+import sys
+from autoshrink import train
+from autoshrink.final import TrainingWatcher
+from classifier_fixtures import SMALL, asked
+
+def stop(epoch, done, total, told=[]):
+    told.append(done)
+    if len(told) == int(sys.argv[2]):
+        sys.exit(1)
+
+train(SMALL, asked(epochs=2, momentum=0.8), out=sys.argv[1], watcher=TrainingWatcher(on_batch=stop))
+"""
+
+
+@pytest.mark.slow
+def test_torchrun_trains_one_model_and_goes_on_with_it(tmp_path: Path) -> None:
+    """The first process dies in the middle of the second epoch and takes the other with it; resumed, both end with the
+    same bits as without, and one of them speaks."""
+    (tmp_path / "train.py").write_text(TRAIN)
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    done = launched(str(tmp_path / "train.py"), str(whole), "0")
+    assert done.returncode == 0, done.stderr
+    assert launched(str(tmp_path / "train.py"), str(stopped), "14").returncode != 0
+    assert left(stopped)[STATE_FILE][1]["position"] is not None
+    again = launched("-m", "autoshrink", "resume", str(stopped), "--json")
+    assert again.returncode == 0, again.stderr
+    assert_same(stopped, whole)
+    said = json.loads(again.stdout)
+    assert load_classifier(whole).facts["performance"] == said["accuracy"]
+    refused = launched("-m", "autoshrink", "train", "--from", str(whole), "--data", "digits", "-o", str(whole))
+    assert refused.returncode != 0
+    assert "holds a training already" in refused.stderr
+
+
+def test_the_environment_of_torchrun_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.setenv("RANK", "2")
+    assert announced() == Processes(2, 4)
+    assert not announced().first
+    monkeypatch.setenv("RANK", "two")
+    with pytest.raises(InputError, match="RANK and WORLD_SIZE in the environment are no numbers"):
+        announced()
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    monkeypatch.setenv("RANK", "0")
+    assert announced() == Processes()
+
+
+def test_each_process_has_a_device_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert own_device("cpu") == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert own_device("auto") == own_device("cuda") == "cuda:1"
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(InputError, match="process 1 of this machine finds 1 CUDA devices; start as many processes"):
+        own_device("auto")
+
+
+def test_statistics_over_processes_are_for_cuda() -> None:
+    with pytest.raises(InputError, match=r"recipe.sync_bn is for CUDA, not cpu"):
+        learner_of(recipe_of(sync_bn=True), processes=Processes(0, 2))
+    assert learner_of(recipe_of(sync_bn=True)).network is not None, "alone there is nothing to share"
+
+
+def test_one_process_waits_for_nobody() -> None:
+    network = build(SMALL, seed=0)
+    alone = Processes()
+    alone.agree(network)
+    assert alone.total([1.0, 2.0], torch.device("cpu")) == [1.0, 2.0]
+    assert StillNormalised(network).train().network.stem.bn.training is False  # type: ignore[union-attr]
