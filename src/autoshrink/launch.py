@@ -15,6 +15,7 @@ import torch
 from autoshrink import words
 from autoshrink.cell import INPUT, Cell
 from autoshrink.config import Overrides, SearchSettings, resolve
+from autoshrink.data import anchored
 from autoshrink.deploy.latency_table import begin_latencies, resume_latencies
 from autoshrink.errors import DataError, InputError, RunError
 from autoshrink.evaluation import Evaluator
@@ -169,10 +170,10 @@ def _run(store: Store, settings: SearchSettings, problem: TaskProblem, observer:
 
 def _anchored(settings: SearchSettings) -> SearchSettings:
     """Settings that mean the same from any folder and after a change of torch's defaults."""
-    data = Path(settings.data.spec).expanduser()
-    changes: dict[str, Any] = {"threads": settings.threads or torch.get_num_threads()}
-    if data.exists():
-        changes["data"] = {"spec": str(data.resolve())}
+    changes: dict[str, Any] = {
+        "threads": settings.threads or torch.get_num_threads(),
+        "data": {"spec": anchored(settings.data.spec)},
+    }
     if settings.latency_table is not None:
         changes["latency_table"] = str(Path(settings.latency_table).expanduser().resolve())
     return settings.changed(changes)

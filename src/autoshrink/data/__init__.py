@@ -1,6 +1,6 @@
 """Image and text data: opening what people have, drawing proxy sets, and downloading known sets. No torch in here."""
 
-from autoshrink.data.catalogue import KnownData, KnownFile, ListedData, known_data, list_data
+from autoshrink.data.catalogue import KnownData, KnownFile, ListedData, anchored, known_data, list_data
 from autoshrink.data.download import fetch
 from autoshrink.data.images import ImageSource, LabelledImages, SkippedFile
 from autoshrink.data.opening import open_images
@@ -25,6 +25,7 @@ __all__ = [
     "TextProxy",
     "TextSource",
     "Vocabulary",
+    "anchored",
     "fetch",
     "known_data",
     "list_data",

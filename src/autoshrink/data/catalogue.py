@@ -132,6 +132,14 @@ def names(task: Task) -> list[str]:
     return [data.name for data in (*_BUILT_IN, *_KNOWN) if data.task == task]
 
 
+def anchored(spec: str) -> str:
+    """A data SPEC that means the same from any folder: a path in full, a name as it is."""
+    path = Path(spec).expanduser()
+    if spec in (*names("image"), *names("text")) or not path.exists():
+        return spec
+    return str(path.resolve())
+
+
 def own_folder() -> Path:
     """Return the user's data folder for autoshrink, into which `fetch` writes."""
     return platformdirs.user_data_path("autoshrink")

@@ -71,6 +71,7 @@ def _opened(data: bytes, size: int) -> Image.Image:
 
 
 def from_pixels(pixels: Pixels) -> Image.Image:
+    """Return pixels uint8 (c, h, w) as an image in mode L or RGB."""
     return Image.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
 
 

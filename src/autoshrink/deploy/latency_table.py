@@ -33,7 +33,7 @@ LEAVE_COPIES = ("CommonSubexpressionElimination",)
 OPSET, IR_VERSION = 20, 9
 TABLE_FILE = "latency.json"
 """In the run folder."""
-UNSHARED = ("shortcut", "average")
+UNSHARED = ("average",)
 """Operations that take tensors out of the layout that convolutions use: in a network each does so for itself."""
 
 
@@ -356,12 +356,8 @@ def _depthwise(graph: _Graph, operation: Operation, sources: Sequence[str]) -> s
 
 
 def _shortcut(graph: _Graph, operation: Operation, sources: Sequence[str]) -> str:
-    source, stride = sources[0], operation.stride
-    if stride > 1:
-        ends = graph.numbers(2**31), graph.numbers(2), graph.numbers(3), graph.numbers(stride)
-        for axis in ends[1:3]:
-            source = graph.node("Slice", source, graph.numbers(0), ends[0], axis, ends[3])
-    return graph.node("Add", graph.convolution(source, operation.reads[0], operation.writes), sources[1])
+    projected = graph.convolution(sources[0], operation.reads[0], operation.writes, stride=operation.stride)
+    return graph.node("Add", projected, sources[1])
 
 
 def _maxpool(graph: _Graph, operation: Operation, sources: Sequence[str]) -> str:

@@ -153,6 +153,7 @@ class ClassifierJob(Job):
             "loss": self.figures[-1].loss,
             "data": self.settings.to_json()["data"],
             "preset": self.settings.preset,
+            "seed": self.settings.seed,
             "bn_epsilon": self.settings.recipe.bn_epsilon,
         }
         network = self.learner.evaluated

@@ -211,7 +211,7 @@ class _Session:
         self._count()
         job.learned(now, self._position, seconds)
         best = max(now.curve)
-        kept = now.curve.index(best) == len(now.curve) - 1
+        kept = now.curve[-1] == best
         if kept and job.terms.processes.first:
             # Before the state: a process that is killed in between does the epoch again.
             job.save_best(now)

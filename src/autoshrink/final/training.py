@@ -12,6 +12,7 @@ from torch import Tensor
 from autoshrink.architecture import Architecture, ImageArchitecture, LanguageModel
 from autoshrink.cell import Cell
 from autoshrink.config import Overrides, merge
+from autoshrink.data import anchored
 from autoshrink.errors import InputError
 from autoshrink.final.classifier import ClassifierFacts, ClassifierRequest, ClassifierResult
 from autoshrink.final.folder import STATE_FILE, locked, refuse_used
@@ -155,8 +156,8 @@ def _anchored(overrides: Overrides) -> dict[str, Any]:
     data, start = overrides.get("data", {}), overrides.get("start")
     found = dict(overrides)
     spec = data.get("spec") if isinstance(data, dict) else None
-    if isinstance(spec, str) and Path(spec).expanduser().exists():
-        found = merge(found, {"data": {"spec": str(Path(spec).expanduser().resolve())}})
+    if isinstance(spec, str):
+        found = merge(found, {"data": {"spec": anchored(spec)}})
     if isinstance(start, str):
         found["start"] = str(Path(start).expanduser().resolve())
     return found

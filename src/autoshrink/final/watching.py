@@ -23,7 +23,7 @@ class Epoch:
         epochs: how many there are at most.
         performance: accuracy, or −ln validation perplexity.
         best: the highest so far.
-        kept: whether its weights are the model now: the first of the best epochs are.
+        kept: whether its weights are the model now: those of the last of the best epochs are.
         samples: training images or tokens of an epoch.
         seconds: it took, validation included.
         averaging: whether averaged weights were measured.
@@ -83,7 +83,7 @@ class TrainingResult(ABC):
     @property
     def epoch(self) -> int:
         """The best epoch, from 1."""
-        return self.course.curve.index(self.performance) + 1
+        return len(self.course.curve) - self.course.curve[::-1].index(self.performance)
 
     @property
     @abstractmethod

@@ -92,6 +92,14 @@ class ConvCell(nn.Module):
         shortcut = x if self.shortcut is None else self.shortcut(x[:, :, :: self._stride, :: self._stride])
         return shortcut + output
 
+    def take_stride(self) -> None:
+        """Take the shortcut's stride in its convolution: the same output, one operation fewer, for inference alone."""
+        if self.shortcut is not None:
+            convolution = self.shortcut[0]
+            assert isinstance(convolution, nn.Conv2d), "a projection begins with its convolution"
+            convolution.stride = (self._stride, self._stride)
+            self._stride = 1
+
 
 class ConvNetwork(nn.Module):
     """Stem, cells, optional head, global average pooling, classifier: (B, C, H, W) to (B, classes) logits."""

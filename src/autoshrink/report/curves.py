@@ -63,7 +63,7 @@ class _Line:
 def curve_svg(figures: Sequence[EpochFigures]) -> str:
     """The picture of one training of at least one epoch, as a file of its own."""
     accuracies = [one.accuracy for one in figures]
-    best = accuracies.index(max(accuracies))
+    best = len(accuracies) - 1 - accuracies[::-1].index(max(accuracies))
     title = (
         f"Validation accuracy {METRICS['image'].write(accuracies[best], fine=True)} after epoch {best + 1} "
         f"of {len(figures)}"
