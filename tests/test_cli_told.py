@@ -65,7 +65,8 @@ def test_an_image_run_is_told_in_accuracy_and_macs(capsys: pytest.CaptureFixture
         f"{100 * best.performance:.2f} ± ",
         " % MACs, accuracy ",
         " points against it (mean of 3 fresh seeds).",
-        "autoshrink cost runs/it/best.cell.json --layers ",
+        "autoshrink craft runs/it --macs ",
+        "autoshrink train runs/it/best.arch.json --data digits -o runs/it/trained ",
         "autoshrink search --data path/to/images --size 32 ",
     ):
         assert wanted in told, wanted

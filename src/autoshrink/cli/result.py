@@ -92,8 +92,15 @@ def _cell_file(folder: Path) -> str:
     return shlex.quote(str(folder / "best.cell.json"))
 
 
-def _next_for_images(_record: RunRecord, folder: Path) -> list[_Command]:
-    return [(f"autoshrink cost {_cell_file(folder)} --layers", "what every layer costs")]
+def _next_for_images(record: RunRecord, folder: Path) -> list[_Command]:
+    run, architecture = shlex.quote(str(folder)), shlex.quote(str(folder / "best.arch.json"))
+    spec, trained = shlex.quote(record.settings.data.spec), shlex.quote(str(folder / "trained"))
+    complete = evidence.complete(record)
+    size = "1M" if complete is None else words.quantity(complete.recorded.resources.macs)
+    return [
+        (f"autoshrink craft {run} --macs {size} -o {architecture}", "a network of it, of a size that you choose"),
+        (f"autoshrink train {architecture} --data {spec} -o {trained}", "train that in full"),
+    ]
 
 
 def _next_for_text(record: RunRecord, folder: Path) -> list[_Command]:

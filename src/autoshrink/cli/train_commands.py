@@ -253,12 +253,11 @@ def epoch_line(epoch: Epoch) -> str:
     """One line about a finished epoch."""
     metric = METRICS[epoch.task]
     best = "   best" if epoch.kept else ""
-    # The averaging of language models begins in the middle; that of classifiers is part of the recipe.
-    averaged = "   averaged weights" if epoch.averaging and epoch.task == "text" else ""
+    averaged = "   averaged weights" if epoch.averaging else ""
     left = words.duration(epoch.seconds * (epoch.epochs - epoch.number))
     return words.plain(
         f"epoch {epoch.number:>3} of {epoch.epochs}   validation {metric.name} "
-        f"{metric.write(epoch.performance, fine=epoch.task == 'image')}   "
+        f"{metric.write(epoch.performance, fine=True)}   "
         f"{words.quantity(epoch.samples / max(epoch.seconds, 1e-9))} {metric.sample}s/s   about {left} left"
         f"{best}{averaged}"
     )

@@ -124,8 +124,8 @@ class ClassifierJob(Job):
 
     @property
     def averaging(self) -> bool:
-        """Whether the recipe averages."""
-        return self.learner.average is not None
+        """Never: where a recipe averages, it does from the first step on."""
+        return False
 
     def state(self, course: Course, position: Position | None) -> State:
         """Everything: weights, average, optimiser, counters, figures, and the place in the epoch."""

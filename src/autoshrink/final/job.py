@@ -84,7 +84,7 @@ class Job(ABC):
     @property
     @abstractmethod
     def averaging(self) -> bool:
-        """Whether averaged weights are what is measured."""
+        """Whether averaging has begun in the course of the training."""
 
     @abstractmethod
     def learned(self, course: Course, position: Position, seconds: float) -> None:

@@ -26,7 +26,7 @@ class Epoch:
         kept: whether its weights are the model now: those of the last of the best epochs are.
         samples: training images or tokens of an epoch.
         seconds: it took, validation included.
-        averaging: whether averaged weights were measured.
+        averaging: whether averaging has begun in the course of the training (NT-ASGD).
     """
 
     task: TaskName
