@@ -35,7 +35,7 @@ install: .venv/installed
 	@touch $@
 
 .venv/installed: .venv/python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[data]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[data,onnx]'
 	@touch $@
 
 .venv/installed-dev: .venv/python pyproject.toml constraints.txt

@@ -176,9 +176,7 @@ class LanguageStudy:
     def _against(self, results: Sequence[Result], mine: str) -> tuple[str, ...]:
         by_row = {one.row: one for one in results}
         return tuple(
-            direction(by_row[mine], other, higher=False, write=lambda gap: f"{gap:.1f}")
-            for row, other in by_row.items()
-            if row != mine
+            direction(by_row[mine], other, higher=False, digits=1) for row, other in by_row.items() if row != mine
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol, Self
 
@@ -186,15 +186,16 @@ def difference(first: Result, second: Result) -> tuple[float, float | None] | No
     return gap, math.sqrt(variance)
 
 
-def direction(first: Result, second: Result, *, higher: bool, write: Callable[[float], str]) -> str:
+def direction(first: Result, second: Result, *, higher: bool, digits: int) -> str:
     """One sentence: whether the first is better than the second, by how much, and whether that is more than noise."""
     found = difference(first, second)
     if found is None:
         return f"{first.name} against {second.name}: not measured"
     gap, error = found
-    better = gap > 0 if higher else gap < 0
-    said = f"{first.name} is {'better' if better else 'worse'} than {second.name} by {write(abs(gap))}"
+    better = "better" if (gap > 0 if higher else gap < 0) else "worse"
     if error is None:
-        return f"{said}, one draw each: no statement about noise"
-    clear = abs(gap) > 2 * error
-    return f"{said} ± {write(error)} (standard error): {'clear' if clear else 'within noise'}"
+        return f"{first.name} is {better} than {second.name} by {abs(gap):.{digits}f}, one draw each: noise unknown"
+    size = f"{abs(gap):.{digits}f} ± {error:.{digits}f} (standard error)"
+    if abs(gap) > 2 * error:
+        return f"{first.name} is {better} than {second.name} by {size}"
+    return f"{first.name} and {second.name} differ by {size}, which is noise"

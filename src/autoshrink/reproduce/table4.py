@@ -94,8 +94,7 @@ class Table4:
         """The paper's claims: the shrunk cell beats the complete graph and every random graph, at fewer MACs."""
         by_row = {one.row: one for one in results}
         return tuple(
-            f"{direction(by_row[mine], by_row[other], higher=True, write=_points)}"
-            f"{_saving(by_row[mine], by_row[other])}"
+            f"{direction(by_row[mine], by_row[other], higher=True, digits=2)}{_saving(by_row[mine], by_row[other])}"
             for mine in ("shrink", *self._cells)
             for other in ("complete", *PRIORS)
         )
@@ -133,10 +132,6 @@ def _published_cell() -> Cell:
     cell = zoo.get("shrinkcnn-a").cell
     assert cell is not None, "ShrinkCNN-A has a cell"
     return cell
-
-
-def _points(value: float) -> str:
-    return f"{value:.2f} points"
 
 
 def _saving(first: Result, second: Result) -> str:
