@@ -1,4 +1,4 @@
-"""A small classifier, made-up images, short trainings on the digits, and what they left."""
+"""A small classifier, made-up images, and short trainings on the digits."""
 
 from __future__ import annotations
 
@@ -14,10 +14,7 @@ from autoshrink.architecture import ConvArchitecture, proxy_architecture
 from autoshrink.cell import Cell
 from autoshrink.config import ClassifierRecipe
 from autoshrink.data import SkippedFile
-from autoshrink.final import STATE_FILE, TrainingWatcher
 from autoshrink.networks import build
-from autoshrink.training import checkpoint
-from autoshrink.training.classifier import MODEL_FILE
 from autoshrink.training.classifier_learner import ClassifierLearner
 from autoshrink.training.distributed import Processes
 
@@ -29,25 +26,6 @@ def asked(**recipe: Any) -> dict[str, Any]:
     """Settings of a training of a second or two."""
     base = {"epochs": 3, "batch": 128}
     return {"data": {"spec": "digits"}, "recipe": base | recipe, "threads": 1, "device": "cpu", "save_every": 1e-6}
-
-
-def left(folder: Path) -> dict[str, tuple[dict[str, Tensor], dict[str, Any]]]:
-    """Tensors and facts of both files of a training, without how long it took."""
-    found = {name: checkpoint.load(folder / name) for name in (MODEL_FILE, STATE_FILE)}
-    del found[STATE_FILE][1]["spent"]
-    return found
-
-
-def assert_same(folder: Path, other: Path) -> None:
-    """Two trainings left the same, bit for bit."""
-    ours, theirs = left(folder), left(other)
-    for name in ours:
-        (tensors, facts), (wanted, wanted_facts) = ours[name], theirs[name]
-        assert facts == wanted_facts
-        assert tensors.keys() == wanted.keys()
-        assert all(torch.equal(tensors[key], wanted[key]) for key in tensors), name
-    for name in ("curve.json", "curve.svg"):
-        assert (folder / name).read_text() == (other / name).read_text()
 
 
 class MadeUp:
@@ -135,20 +113,6 @@ class StillNormalised(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.network(images)
         return logits
-
-
-class Stopped(BaseException):
-    """What ends a training from outside, as Ctrl-C does."""
-
-
-def stopping_at_batch(batch: int) -> TrainingWatcher:
-    told: Iterator[int] = iter(range(1, 10**6))
-
-    def on_batch(*_: int) -> None:
-        if next(told) == batch:
-            raise Stopped
-
-    return TrainingWatcher(on_batch=on_batch)
 
 
 def two_classes(folder: Path) -> Path:

@@ -113,7 +113,10 @@ def test_a_search_ends_with_what_a_person_wants_to_know(tmp_path: Path, capsys: 
         ("search --start gone.cell.json", "gone.cell.json: no such file"),
         ("search --max-macs 1k", "--max-macs 1,000: even the smallest cell costs"),
         ("search --device abacus", "device 'abacus' cannot be used"),
-        ("resume gone", "gone: no run here .*; start one with `autoshrink search --run gone`"),
+        (
+            "resume gone",
+            "gone: neither a search nor a training .*; `autoshrink search --run gone` or `autoshrink train -o gone`",
+        ),
         ("report gone", "gone: no run here"),
         ("show gone", "gone: neither a file nor a name in the zoo; it has complete-rnn, .*shrinkcnn-a, shrinkcnn-b"),
         ("cost shrinkcnn-c", "shrinkcnn-c: neither a file nor a name in the zoo; did you mean shrinkcnn-"),
@@ -331,6 +334,14 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
     for command in commands:
         assert run([command, "--help"]) == 0
         assert f"autoshrink {command}" in capsys.readouterr().out
+
+
+def test_a_training_killed_before_its_first_save_is_begun_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "training.lock").touch()
+    assert run(["resume", str(tmp_path)]) == 2
+    assert "stopped before its first step; give the same `autoshrink train` again" in capsys.readouterr().err
 
 
 def test_it_starts_as_a_module_and_says_its_version() -> None:

@@ -27,7 +27,8 @@ from autoshrink.report import evidence, render, summary_svg
 from autoshrink.results import front, summary
 from autoshrink.score import Spent
 from autoshrink.watching import Observer, Progress
-from test_report import FakeRun, Page, complete
+from html_fixtures import Page
+from test_report import FakeRun, complete
 from text_fixtures import corpus
 
 DIGITS: dict[str, Any] = {

@@ -16,7 +16,8 @@ from autoshrink.final import STATE_FILE
 from autoshrink.networks import build
 from autoshrink.training.classifier import load_classifier
 from autoshrink.training.distributed import Processes, announced, own_device
-from classifier_fixtures import SMALL, StillNormalised, assert_same, learner_of, left, recipe_of
+from classifier_fixtures import SMALL, StillNormalised, learner_of, recipe_of
+from training_fixtures import assert_same, left
 
 LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 

@@ -266,7 +266,7 @@ def test_what_it_was_trained_on_must_be_known(trained: TrainedClassifier, tmp_pa
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("nothing-there", "nothing-there: holds no model.safetensors"),
+        ("nothing-there", "nothing-there: no such file or folder"),
         ("nothing.onnx", "nothing.onnx"),
         ("EMPTY", "holds no model.safetensors"),
         ("DAMAGED", "damaged"),

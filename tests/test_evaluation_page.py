@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from autoshrink.classification import ClassifierEvaluation, ClassifierFigures, Outcomes
 from autoshrink.cli.evaluate_commands import TABLE_WIDTH, matrix_lines, print_evaluation
 from autoshrink.report.evaluation_page import evaluation_page
+from html_fixtures import Page
 
 
 def _figures(classes: tuple[str, ...], images: int = 300) -> ClassifierFigures:
@@ -47,33 +47,6 @@ def test_of_many_classes_the_worst_and_the_most_confused_are_printed(capsys: pyt
     ]
     rows = [row.split()[:3] for row in output.partition("taken for")[2].splitlines()[1:11]]
     assert rows == [[f"class-{one.true}", f"class-{one.predicted}", str(one.images)] for one in confused]
-
-
-class Page(HTMLParser):
-    """Tags with their attributes, and whether all of them are closed."""
-
-    def __init__(self, source: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-        self.wrong: list[str] = []
-        self.feed(source)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in ("meta", "img", "br"):
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        if not self.open or self.open.pop() != tag:
-            self.wrong.append(tag)
-
-    def of(self, tag: str, kind: str) -> list[dict[str, str | None]]:
-        return [found for name, found in self.tags if name == tag and found.get("class") == kind]
 
 
 @pytest.mark.parametrize("classes", [2, 10, 100])

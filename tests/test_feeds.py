@@ -1,8 +1,5 @@
 """What a final training is fed: the same batches whoever asks, however they come, from any batch on."""
 
-import os
-import warnings
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,84 +7,28 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
 
 from autoshrink.config.augmentation import AugmentSettings
-from autoshrink.data import Preprocessing, open_images, streaming
+from autoshrink.data import Preprocessing
 from autoshrink.data.crops import DRAWS, RandomCrop
 from autoshrink.data.split_choice import training_splits
 from autoshrink.errors import DataError, InputError, RunError
 from autoshrink.training.device import repeatable
-from autoshrink.training.feeds import (
-    ImageData,
-    Loading,
-    Pictures,
-    Share,
-    channels_of,
-    open_measuring_data,
-    open_training_data,
-)
+from autoshrink.training.feeds import Loading, Pictures, Share, channels_of, open_training_data
 from autoshrink.training.feeds.base import pieces
 from autoshrink.training.images import Normalisation
 from data_fixtures import encoded, parquet, photos, picture
-
-CPU = torch.device("cpu")
-PLAIN = AugmentSettings(crop="none", flip=0.0)
-ALL = AugmentSettings(crop="resized", scale=(0.3, 1.0), jitter=(0.4, 0.4, 0.4, 0.1), erasing=0.5)
-Pairs = list[tuple[Tensor, Tensor]]
+from feed_fixtures import ALL, CPU, PLAIN, joined, opened, row_groups, same, uneven
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Uneven classes of 30, 12 and 1 pictures, of different sizes and kinds, every one with a colour gradient."""
-    rng = np.random.default_rng(0)
-    for name, count in {"many": 30, "few": 12, "one": 1}.items():
-        for number in range(count):
-            width, height = rng.integers(9, 40, 2).tolist()
-            pixels = rng.integers(0, 256, (3, 3, 3), dtype=np.uint8)
-            image = Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC)
-            path = tmp_path / "set" / name / f"{number:02}.{('png', 'jpg', 'bmp')[number % 3]}"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            image.convert("L" if number % 5 == 0 else "RGB").save(path)
-    return tmp_path / "set"
+    return uneven(tmp_path / "set")
 
 
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
-    """Parquet files with 11 row groups in all, of 7 pictures each but for the last of either file."""
-    rng = np.random.default_rng(1)
-    images = [encoded(Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8))) for _ in range(72)]
-    labels = [number * number % 2 for number in range(72)]
-    for part, chosen in enumerate((slice(0, 40), slice(40, 72))):
-        path = tmp_path / "table" / f"train-0000{part}-of-00002.parquet"
-        parquet(path, images[chosen], labels[chosen], row_group_size=7)
-    return tmp_path / "table"
-
-
-def _opened(
-    spec: object,
-    *,
-    size: int = 8,
-    augment: AugmentSettings = ALL,
-    seed: int = 3,
-    pictures: dict[str, Any] | None = None,
-    **loading: Any,
-) -> ImageData:
-    settings: dict[str, Any] = {"batch": 8, "device": CPU} | loading
-    how = Loading(**settings)
-    return open_training_data(str(spec), Pictures(size, **pictures or {}), how, augment=augment, seed=seed)
-
-
-def _same(one: Iterable[tuple[Tensor, Tensor]], other: Iterable[tuple[Tensor, Tensor]]) -> bool:
-    return all(
-        torch.equal(images, others) and torch.equal(labels, other_labels)
-        for (images, labels), (others, other_labels) in zip(one, other, strict=True)
-    )
-
-
-def _joined(parts: Iterable[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    images, labels = zip(*parts, strict=True)
-    return torch.cat(images), torch.cat(labels)
+    return row_groups(tmp_path / "table")
 
 
 # The same batches
@@ -101,17 +42,17 @@ def test_an_epoch_is_the_same_from_any_batch_on_and_whatever_came_before(
     spec = data if data == "digits" else request.getfixturevalue(data)
     with repeatable(1):
         state = torch.get_rng_state()
-        feed = _opened(spec, stream=stream, batch=200 if data == "digits" else 8).training
+        feed = opened(spec, stream=stream, batch=200 if data == "digits" else 8).training
         whole = list(feed.epoch(2))
         assert torch.equal(torch.get_rng_state(), state), "the caller's generator is left alone"
         next(feed.epoch(0))  # and given up
         for start in (0, 1, feed.batches - 1, feed.batches):
-            assert _same(feed.epoch(2, start=start), whole[start:])
-        again = _opened(spec, stream=stream, batch=200 if data == "digits" else 8).training
-        assert _same(again.epoch(2), whole)
-        assert not _same(list(again.epoch(1)), whole)
-        assert not _same(
-            list(_opened(spec, seed=4, stream=stream, batch=200 if data == "digits" else 8).training.epoch(2)), whole
+            assert same(feed.epoch(2, start=start), whole[start:])
+        again = opened(spec, stream=stream, batch=200 if data == "digits" else 8).training
+        assert same(again.epoch(2), whole)
+        assert not same(list(again.epoch(1)), whole)
+        assert not same(
+            list(opened(spec, seed=4, stream=stream, batch=200 if data == "digits" else 8).training.epoch(2)), whole
         )
     assert len(whole) == feed.batches
     assert sum(len(labels) for _, labels in whole) == len(feed)
@@ -131,9 +72,9 @@ def test_memory_and_disk_give_the_same_batches(folder: Path, augment: AugmentSet
     """Not so with crop = resized, which cuts from whole pictures on disk, but from their centres in memory; nor with
     parquet, where the order differs."""
     norm = {"norm": Normalisation((0.5,) * 3, (0.25,) * 3), "crop": 0.8}
-    held, streamed = (_opened(folder, augment=augment, pictures=norm, stream=stream) for stream in (False, True))
-    assert _same(held.training.epoch(1), streamed.training.epoch(1))
-    assert _same(held.validation.batches(), streamed.validation.batches())
+    held, streamed = (opened(folder, augment=augment, pictures=norm, stream=stream) for stream in (False, True))
+    assert same(held.training.epoch(1), streamed.training.epoch(1))
+    assert same(held.validation.batches(), streamed.validation.batches())
     assert held.preprocessing == streamed.preprocessing
     assert (held.streamed, streamed.streamed) == (False, True)
 
@@ -141,18 +82,18 @@ def test_memory_and_disk_give_the_same_batches(folder: Path, augment: AugmentSet
 @pytest.mark.slow
 def test_workers_change_nothing(folder: Path, table: Path) -> None:
     for spec in (folder, table):
-        alone, helped = (_opened(spec, stream=True, workers=workers) for workers in (0, 2))
+        alone, helped = (opened(spec, stream=True, workers=workers) for workers in (0, 2))
         for epoch, start in ((0, 0), (1, 2)):
-            assert _same(alone.training.epoch(epoch, start=start), helped.training.epoch(epoch, start=start))
+            assert same(alone.training.epoch(epoch, start=start), helped.training.epoch(epoch, start=start))
         next(helped.training.epoch(7))  # given up with requests under way
-        assert _same(alone.training.epoch(2), helped.training.epoch(2))
+        assert same(alone.training.epoch(2), helped.training.epoch(2))
         assert alone.preprocessing == helped.preprocessing
-    assert _same(alone.validation.batches(), helped.validation.batches())
+    assert same(alone.validation.batches(), helped.validation.batches())
 
 
 @pytest.mark.slow
 def test_a_worker_that_dies_is_reported(folder: Path) -> None:
-    feed: Any = _opened(folder, stream=True, workers=1).training
+    feed: Any = opened(folder, stream=True, workers=1).training
     batches = feed.epoch(0)
     next(batches)
     for worker in feed._pool._loader._iterator._workers:
@@ -167,20 +108,20 @@ def test_a_worker_that_dies_is_reported(folder: Path) -> None:
 def test_processes_share_every_batch(folder: Path, table: Path, processes: int, stream: bool) -> None:
     for spec in (folder, table):
         loading: dict[str, Any] = {"stream": stream, "batch": 10}
-        whole = _opened(spec, **loading)
-        shares = [_opened(spec, share=Share(rank, processes), **loading) for rank in range(processes)]
+        whole = opened(spec, **loading)
+        shares = [opened(spec, share=Share(rank, processes), **loading) for rank in range(processes)]
         assert {one.training.batches for one in shares} == {whole.training.batches}
         assert {one.fingerprint for one in shares} == {whole.fingerprint}
         for batch, *parts in zip(whole.training.epoch(1), *(one.training.epoch(1) for one in shares), strict=True):
-            images, labels = _joined(parts)
+            images, labels = joined(parts)
             # Means over other batch sizes may round otherwise.
             torch.testing.assert_close(images, batch[0], atol=1e-4, rtol=0)
             assert torch.equal(labels, batch[1])
             sizes = [len(part[1]) for part in parts]
             assert max(sizes) - min(sizes) <= 1
-        measured = [_joined(one.validation.batches()) for one in shares if len(one.validation)]
-        images, labels = _joined(measured)
-        expected = _joined(whole.validation.batches())
+        measured = [joined(one.validation.batches()) for one in shares if len(one.validation)]
+        images, labels = joined(measured)
+        expected = joined(whole.validation.batches())
         assert torch.equal(images, expected[0])
         assert torch.equal(labels, expected[1])
 
@@ -195,14 +136,14 @@ def test_pieces_are_those_of_numpy() -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_every_image_comes_once_an_epoch(table: Path, stream: bool) -> None:
-    data = _opened(table, augment=PLAIN, stream=stream, size=6)
+    data = opened(table, augment=PLAIN, stream=stream, size=6)
     for epoch in (0, 1):
-        trained, _ = _joined(data.training.epoch(epoch))
-        watched, _ = _joined(data.validation.batches())
+        trained, _ = joined(data.training.epoch(epoch))
+        watched, _ = joined(data.validation.batches())
         images = torch.cat([trained, watched])
         assert len(images) == 72
         assert len(torch.unique(images, dim=0)) == 72
-    orders = [_joined(data.training.epoch(epoch))[0] for epoch in (0, 1)]
+    orders = [joined(data.training.epoch(epoch))[0] for epoch in (0, 1)]
     assert not torch.equal(*orders)
 
 
@@ -236,7 +177,7 @@ def test_a_validation_split_of_its_own_is_taken_and_test_is_not_opened(tmp_path:
     photos(tmp_path / name, {"a": 2, "b": 1})
     (tmp_path / "test" / "a").mkdir(parents=True)
     (tmp_path / "test" / "a" / "x.png").write_bytes(b"never read")
-    data = _opened(tmp_path, size=4)
+    data = opened(tmp_path, size=4)
     assert (len(data.training), len(data.validation)) == (11, 3)
     assert not any("kept for validation" in note for note in data.notes)
 
@@ -245,10 +186,10 @@ def test_parquet_with_a_validation_split(tmp_path: Path) -> None:
     red = encoded(Image.new("RGB", (4, 4), "red"))
     parquet(tmp_path / "train.parquet", [red] * 8, [0, 1] * 4)
     parquet(tmp_path / "validation.parquet", [red] * 3, [0, 1, 1])
-    assert [len(_opened(tmp_path, size=4, stream=stream).validation) for stream in (False, True)] == [3, 3]
+    assert [len(opened(tmp_path, size=4, stream=stream).validation) for stream in (False, True)] == [3, 3]
     (tmp_path / "validation.parquet").write_bytes(b"PAR1 damaged")
     with pytest.raises(DataError, match=r"validation\.parquet"):
-        _opened(tmp_path)
+        opened(tmp_path)
 
 
 def test_a_class_called_train_is_no_split(tmp_path: Path) -> None:
@@ -263,7 +204,7 @@ def test_a_class_called_train_is_no_split(tmp_path: Path) -> None:
 )
 def test_too_few_images_are_refused(tmp_path: Path, counts: dict[str, int], said: str) -> None:
     with pytest.raises(DataError, match=said):
-        _opened(photos(tmp_path, counts), share=Share(0, 2))
+        opened(photos(tmp_path, counts), share=Share(0, 2))
 
 
 @pytest.mark.parametrize(
@@ -281,7 +222,7 @@ def test_too_few_images_are_refused(tmp_path: Path, counts: dict[str, int], said
 )
 def test_what_cannot_be_is_refused(folder: Path, wrong: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError, match=said):
-        _opened(folder, **wrong)
+        opened(folder, **wrong)
 
 
 # What the network sees
@@ -290,24 +231,24 @@ def test_what_cannot_be_is_refused(folder: Path, wrong: dict[str, Any], said: st
 @pytest.mark.parametrize("stream", [False, True])
 def test_pixels_are_those_of_the_preprocessing(folder: Path, stream: bool) -> None:
     """Undo the normalisation, and compare with what the stored preprocessing makes of the files."""
-    data = _opened(folder, augment=PLAIN, stream=stream, pictures={"crop": 0.75, "validation_share": 0.3})
+    data = opened(folder, augment=PLAIN, stream=stream, pictures={"crop": 0.75, "validation_share": 0.3})
     made = data.preprocessing
     assert (made.size, made.channels, made.crop) == (8, 3, 0.75)
     splits = training_splits(str(folder), validation_share=0.3, seed=3)
     payloads = dict(splits.validation.source.payloads(splits.validation.indices))
     pixels = np.stack([made.pixels(payloads[index]) for index in splits.validation.indices.tolist()])
-    images, labels = _joined(data.validation.batches())
+    images, labels = joined(data.validation.batches())
     assert np.array_equal(images.numpy(), made.normalised(pixels))
     back = images * torch.tensor(made.std).view(1, 3, 1, 1) + torch.tensor(made.mean).view(1, 3, 1, 1)
     torch.testing.assert_close(back * 255, torch.from_numpy(pixels).float(), atol=1e-3, rtol=0)
     assert labels.tolist() == splits.validation.labels.tolist()
-    trained, _ = _joined(data.training.epoch(0))
+    trained, _ = joined(data.training.epoch(0))
     torch.testing.assert_close(trained.mean(dim=(0, 2, 3)), torch.zeros(3), atol=1e-4, rtol=0)
     torch.testing.assert_close(trained.std(dim=(0, 2, 3), correction=0), torch.ones(3), atol=1e-4, rtol=0)
 
 
 def test_measured_figures_are_those_of_the_searches() -> None:
-    data = _opened("digits", augment=PLAIN)
+    data = opened("digits", augment=PLAIN)
     splits = training_splits("digits", validation_share=0.1, seed=3)
     pixels = np.stack([pixels for _, pixels in splits.training.source.payloads(splits.training.indices)])  # type: ignore[misc]
     expected = Normalisation.of(pixels)
@@ -318,7 +259,7 @@ def test_measured_figures_are_those_of_the_searches() -> None:
 def test_given_normalisation_is_kept(folder: Path) -> None:
     for stream in (False, True):
         norm = Normalisation((0.4,), (0.2,))
-        data = _opened(folder, pictures={"norm": norm}, stream=stream)
+        data = opened(folder, pictures={"norm": norm}, stream=stream)
         assert data.preprocessing == Preprocessing(1, 8, (0.4,), (0.2,))
         assert next(data.training.epoch(0))[0].shape[1] == 1
 
@@ -331,10 +272,10 @@ def test_grey_images_make_one_channel(tmp_path: Path, folder: Path) -> None:
         Image.fromarray(rng.integers(0, 256, (10, 12), dtype=np.uint8)).save(path)
     assert (channels_of(str(tmp_path / "grey")), channels_of(str(folder)), channels_of("digits")) == (1, 3, 1)
     for stream in (False, True):
-        grey = _opened(tmp_path / "grey", stream=stream, batch=5)
+        grey = opened(tmp_path / "grey", stream=stream, batch=5)
         assert grey.preprocessing.channels == 1
         assert {images.shape[1] for images, _ in grey.training.epoch(0)} == {1}
-        colour = _opened(tmp_path / "grey", stream=stream, batch=5, pictures={"channels": 3}, augment=PLAIN)
+        colour = opened(tmp_path / "grey", stream=stream, batch=5, pictures={"channels": 3}, augment=PLAIN)
         images, _ = next(colour.training.epoch(0))
         # The three are normalised alike.
         assert torch.equal(images[:, 0], images[:, 2])
@@ -353,7 +294,7 @@ def test_streamed_parts_are_cut_from_the_whole_picture(tmp_path: Path) -> None:
     augment = AugmentSettings(crop="resized", scale=(0.05, 0.1), flip=0.0)
     held, streamed = (
         torch.cat([images for epoch in range(4) for images, _ in data.training.epoch(epoch)])
-        for data in (_opened(tmp_path, pictures=norm, augment=augment, stream=stream) for stream in (False, True))
+        for data in (opened(tmp_path, pictures=norm, augment=augment, stream=stream) for stream in (False, True))
     )
     assert held.max() < 100
     assert (streamed.amax(dim=(1, 2, 3)) > 250).float().mean() > 0.4
@@ -373,7 +314,7 @@ def test_a_random_part_is_cut_from_the_picture_as_it_is_seen(orientation: int) -
     left, top, wide, high = rule.boxes(draws[np.newaxis], 500, 700)[0].tolist()
     box = (left, top, left + wide, top + high)
     expected = np.asarray(seen.resize((60, 60), Image.Resampling.BICUBIC, box=box)).transpose(2, 0, 1)
-    for kind, near in (("PNG", 1.0), ("JPEG", 4.0)):
+    for kind, near in (("PNG", 1.0), ("TIFF", 1.0), ("JPEG", 4.0)):
         options = {"quality": 95, "subsampling": 0} if kind == "JPEG" else {}
         cut = rule.pixels(encoded(stored, kind, exif=exif, **options), draws, size=60, channels=3)
         assert np.abs(cut.astype(float) - expected).mean() < near
@@ -393,196 +334,16 @@ def _untransposed(image: Image.Image, orientation: int) -> Image.Image:
     return image.transpose(inverse[orientation]) if orientation in inverse else image
 
 
-# Corrupt images
-
-
-def _spoil(folder: Path, *names: str) -> None:
-    for name in names:
-        (folder / name).write_bytes(b"no image")
-
-
-def test_corrupt_images_are_left_out_in_memory(folder: Path) -> None:
-    _spoil(folder, "many/03.png", "few/01.jpg")
-    data = _opened(folder, augment=PLAIN, pictures={"max_corrupt": 0.2, "validation_share": 0.3})
-    assert len(data.training) + len(data.validation) == 41
-    skipped = {one.path for one in (*data.training.skipped, *data.validation.skipped)}
-    assert skipped == {"many/03.png", "few/01.jpg"}
-    assert any("cannot be decoded and are left out" in note for note in data.notes)
-
-
-def test_corrupt_images_are_replaced_while_streaming(folder: Path) -> None:
-    sound = _opened(folder, augment=PLAIN, stream=True, pictures={"norm": Normalisation((0.5,) * 3, (0.5,) * 3)})
-    expected = list(sound.training.epoch(0))
-    splits = training_splits(str(folder), validation_share=0.1, seed=3)
-    bad = {splits.training.source.describe(int(index)) for index in splits.training.indices[[0, 5, 11]]}
-    _spoil(folder, *bad)
-    data = _opened(
-        folder,
-        augment=PLAIN,
-        stream=True,
-        pictures={"max_corrupt": 0.2, "norm": Normalisation((0.5,) * 3, (0.5,) * 3)},
-    )
-    assert not data.training.skipped
-    batches = list(data.training.epoch(0))
-    assert {one.path for one in data.training.skipped} == bad
-    assert all("not an image in any of these formats" in one.reason for one in data.training.skipped)
-    replaced = 0
-    for (images, labels), (before, _) in zip(batches, expected, strict=True):
-        assert images.shape == before.shape
-        for row, image in enumerate(images):
-            if torch.equal(image, before[row]):
-                continue
-            replaced += 1
-            twin = next(place for place in range(len(images)) if place != row and torch.equal(images[place], image))
-            assert labels[twin] == labels[row]
-    assert replaced == 3
-    assert _same(data.training.epoch(0), batches), "finding them changes nothing"
-
-
-def test_corrupt_images_are_not_measured(folder: Path) -> None:
-    made = Preprocessing(3, 8, (0.5,) * 3, (0.5,) * 3)
-    whole = _joined(
-        open_measuring_data(str(folder), "train", preprocessing=made, loading=Loading(8, CPU)).feed.batches()
-    )
-    _spoil(folder, "few/00.png", "many/29.bmp")
-    for stream in (False, True):
-        data = open_measuring_data(
-            str(folder), "train", preprocessing=made, loading=Loading(8, CPU, stream=stream), max_corrupt=0.1
-        )
-        images, labels = _joined(data.feed.batches())
-        kept = [place for place in range(43) if place not in (0, 41)]
-        assert torch.equal(images, whole[0][kept])
-        assert torch.equal(labels, whole[1][kept])
-        assert [one.path for one in data.skipped] == ["few/00.png", "many/29.bmp"]
-        if not stream:
-            assert data.labels.tolist() == labels.tolist()
-
-
-@pytest.mark.parametrize("stream", [False, True])
-def test_too_many_corrupt_images_are_refused_with_three_names(folder: Path, stream: bool) -> None:
-    _spoil(folder, *(f"few/{number:02}.{('png', 'jpg', 'bmp')[number % 3]}" for number in range(12)))
-    with pytest.raises(DataError) as caught:
-        list(_opened(folder, stream=stream, pictures={"max_corrupt": 0.1}).training.epoch(0))
-    message = str(caught.value)
-    assert "images cannot be decoded, more than the allowed 10%" in message
-    assert message.count("few/") == 3
-    assert "0x" not in message, "no address of a buffer"
-
-
-def test_corrupt_images_found_late_end_the_training(folder: Path) -> None:
-    """Nothing was decoded when the feed was opened: channels and normalisation were given."""
-    feed = _opened(folder, stream=True, pictures={"norm": Normalisation((0.5,) * 3, (0.5,) * 3)}).training
-    batches = feed.epoch(0)
-    next(batches)
-    _spoil(folder, *(f"many/{number:02}.{('png', 'jpg', 'bmp')[number % 3]}" for number in range(30)))
-    with pytest.raises(DataError, match="cannot be decoded, more than the allowed 5%"):
-        list(batches)
-
-
-@pytest.mark.parametrize("stream", [False, True])
-def test_nothing_but_corrupt_images(folder: Path, stream: bool) -> None:
-    for path in folder.rglob("*.*"):
-        path.write_bytes(b"")
-    with pytest.raises(DataError, match="decoded"):
-        _opened(folder, stream=stream, pictures={"max_corrupt": 1.0})
-
-
-# Memory, and parquet's row groups
-
-
-def test_sets_larger_than_the_memory_are_streamed(folder: Path) -> None:
-    size = 43 * 3 * 8 * 8
-    assert not _opened(folder, augment=PLAIN, memory=size).streamed
-    assert _opened(folder, augment=PLAIN, memory=size - 1).streamed
-    assert not _opened(folder, augment=PLAIN, memory=0, stream=False).streamed
-
-
-def test_what_waits_in_memory_is_bounded(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two lanes, at most 10 rows late, rows read one by one: never more than those are held."""
-    read, most = 0, 0
-    row = sum(path.stat().st_size for path in table.iterdir()) // 72  # about
-    content: Any = vars(streaming)["_bytes"]
-
-    def counted(cell: object) -> Any:
-        nonlocal read
-        read += 1
-        return content(cell)
-
-    monkeypatch.setattr(streaming, "_bytes", counted)
-    monkeypatch.setattr(streaming, "HELD_BYTES", 10 * row)
-    monkeypatch.setattr(streaming, "_READ_BYTES", 1)
-    source = open_images(str(table))
-    reader: Any = streaming.reader_of(source)
-    assert (reader._lanes, reader._read) == (2, 1)
-    everything = np.arange(72)
-    orders = [reader.order(everything, seed) for seed in range(5)]
-    for order in orders:
-        assert np.array_equal(np.sort(order), everything)
-        read = 0
-        for given, _ in enumerate(reader.handles(order), start=1):
-            most = max(most, read - given)
-        assert read == 72, "each row once"
-    assert 2 < most <= reader._held
-    assert not np.array_equal(orders[0], orders[1])
-    held = dict(source.payloads(everything))
-    assert list(reader.handles(orders[0][10::3])) == [held[index] for index in orders[0][10::3].tolist()]
-
-
-def test_row_groups_are_read_side_by_side(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With no room for rows to wait in, they come from two row groups by turns, as far as both have any."""
-    monkeypatch.setattr(streaming, "HELD_BYTES", 1)
-    order = streaming.reader_of(open_images(str(table))).order(np.arange(72), 0)
-    ends = np.cumsum([7, 7, 7, 7, 7, 5, 7, 7, 7, 7, 4])
-    groups = np.searchsorted(ends, order[:20], side="right")
-    assert not set(groups[::2]) & set(groups[1::2])
-
-
-def test_rows_of_small_files_come_in_perfectly_random_order(table: Path) -> None:
-    reader = streaming.reader_of(open_images(str(table)))
-    places = np.stack([np.argsort(reader.order(np.arange(72), seed)) for seed in range(400)])
-    # The place of every image: uniform over 72, mean 35.5, deviation 20.8 / √400.
-    assert np.abs(places.mean(axis=0) - 35.5).max() < 5 * 20.8 / 20
-    neighbours = np.abs(places[:, 1:] - places[:, :-1]).mean()
-    assert neighbours == pytest.approx(73 / 3, rel=0.05), "as far from each other as any two"
-
-
-def test_a_file_changed_while_it_is_read_is_reported(table: Path) -> None:
-    data = _opened(table, stream=True, size=6)
-    next(data.training.epoch(0))
-    red = encoded(Image.new("RGB", (4, 4), "red"))
-    for path in table.iterdir():
-        parquet(path, [red] * 4, [0, 1] * 2, row_group_size=1)
-    with pytest.raises(DataError, match=r"train-0000\d-of-00002\.parquet"):
-        list(data.training.epoch(0))
-
-
-def test_a_file_that_vanishes_while_streaming_counts_as_corrupt(folder: Path) -> None:
-    data = _opened(folder, stream=True, pictures={"max_corrupt": 0.5})
-    (folder / "many" / "00.png").unlink()
-    (folder / "many" / "01.jpg").unlink()
-    list(data.training.epoch(0))
-    list(data.validation.batches())
-    skipped = (*data.training.skipped, *data.validation.skipped)
-    assert {one.path for one in skipped} == {"many/00.png", "many/01.jpg"}
-    assert {one.reason for one in skipped} == {"No such file or directory"}
-
-
-def test_odd_but_harmless_images_make_no_noise(folder: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        list(_opened(folder, stream=True).training.epoch(0))
-
-
 # Fingerprints
 
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_the_fingerprint_changes_with_the_images(folder: Path, stream: bool) -> None:
-    before = _opened(folder, stream=stream).fingerprint
-    assert _opened(folder, stream=stream, batch=11, augment=ALL.model_copy(update={"flip": 0.0})).fingerprint == before
-    assert _opened(folder, stream=stream, seed=9).fingerprint != before, "other images are trained on"
+    before = opened(folder, stream=stream).fingerprint
+    assert opened(folder, stream=stream, batch=11, augment=ALL.model_copy(update={"flip": 0.0})).fingerprint == before
+    assert opened(folder, stream=stream, seed=9).fingerprint != before, "other images are trained on"
     picture(folder / "many" / "00.png", "blue")
-    assert _opened(folder, stream=stream).fingerprint != before
+    assert opened(folder, stream=stream).fingerprint != before
 
 
 def test_progress_is_told(folder: Path) -> None:
@@ -599,27 +360,3 @@ def test_progress_is_told(folder: Path) -> None:
         assert told
         assert all(0 < done <= of for done, of in told)
         assert told[-1][0] == told[-1][1]
-
-
-# Real data
-
-
-@pytest.mark.data
-@pytest.mark.slow
-def test_cifar10_from_its_row_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With so little memory that its five row groups are read side by side, a few rows at a time."""
-    if "AUTOSHRINK_DATA" not in os.environ:
-        pytest.skip("AUTOSHRINK_DATA names no folder with real data")
-    monkeypatch.setattr(streaming, "HELD_BYTES", 2**20)
-    monkeypatch.setattr(streaming, "_READ_BYTES", 2**14)
-    splits = training_splits("cifar10", validation_share=0.1, seed=0)
-    assert np.bincount(splits.validation.labels).tolist() == [500] * 10
-    held = dict(splits.training.source.payloads(splits.training.indices))
-    reader = streaming.reader_of(splits.training.source)
-    order = reader.order(splits.training.indices, 5)
-    assert np.array_equal(np.sort(order), splits.training.indices)
-    assert all(held[index] == handle for index, handle in zip(order.tolist(), reader.handles(order), strict=True))
-    data = _opened("cifar10", size=32, stream=True, batch=128, augment=PLAIN)
-    images, labels = next(data.training.epoch(0))
-    assert images.shape == (129, 3, 32, 32), "351 near-equal batches of 45,000"
-    assert len(set(labels.tolist())) == 10

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,6 @@ from typing import Any
 import pytest
 import torch
 from filelock import FileLock
-from safetensors import safe_open
-from safetensors.torch import save_file
 
 import autoshrink
 from autoshrink import zoo
@@ -24,38 +22,13 @@ from autoshrink.errors import DataError, InputError, RunError
 from autoshrink.final import LOCK_FILE, STATE_FILE, Epoch, TrainingWatcher, resume_training, train
 from autoshrink.training import checkpoint
 from autoshrink.training.language_model import MODEL_FILE, load_model
-from text_fixtures import asked, assert_same, corpus, deaths_until_done, left
+from text_fixtures import asked, corpus, deaths_until_done
+from training_fixtures import Stopped, assert_same, left, rewritten, stopping_after, stopping_at_batch
 
 LANGUAGE_MODELS = [name for name in zoo.names() if isinstance(zoo.get(name), LanguageModel)]
 PAIR = recurrent_proxy(Cell("recurrent", ("input", "tanh", "relu"), ((0, 1), (0, 2), (1, 2))), vocabulary=2, width=6)
 AVERAGED = {"epochs": 6, "averaging": 1, "learning_rate": 30.0, "drops": []}
 """A rate at which validation goes up and down, so that averaging begins early."""
-
-
-class Stopped(BaseException):
-    """What ends a training from outside, as Ctrl-C does."""
-
-
-def _stopping_after(epochs: int) -> TrainingWatcher:
-    """Stops after so many epochs of one session."""
-    done: list[Epoch] = []
-
-    def on_epoch(epoch: Epoch) -> None:
-        done.append(epoch)
-        if len(done) == epochs:
-            raise Stopped
-
-    return TrainingWatcher(on_epoch=on_epoch)
-
-
-def _stopping_at_batch(batch: int) -> TrainingWatcher:
-    told: Iterator[int] = iter(range(1, 10**6))
-
-    def on_batch(*_: int) -> None:
-        if next(told) == batch:
-            raise Stopped
-
-    return TrainingWatcher(on_batch=on_batch)
 
 
 @pytest.fixture(scope="module")
@@ -165,11 +138,11 @@ def test_averaging_begins_in_the_middle(whole: Path) -> None:
 def test_stopped_after_epochs_it_ends_the_same(session: int, whole: Path, text: Path, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     with pytest.raises(Stopped):
-        train(PAIR, asked(text, **AVERAGED), out=folder, watcher=_stopping_after(session))
+        train(PAIR, asked(text, **AVERAGED), out=folder, watcher=stopping_after(session))
     stops = 1
     while True:
         try:
-            result = resume_training(folder, watcher=_stopping_after(session))
+            result = resume_training(folder, watcher=stopping_after(session))
         except Stopped:
             stops += 1
         else:
@@ -183,10 +156,10 @@ def test_stopped_within_any_epoch_it_ends_the_same(whole: Path, text: Path, tmp_
     """Also within the first one, when nothing has been measured yet."""
     folder = tmp_path / "model"
     with pytest.raises(Stopped):
-        train(PAIR, asked(text, **AVERAGED), out=folder, watcher=_stopping_at_batch(2))
+        train(PAIR, asked(text, **AVERAGED), out=folder, watcher=stopping_at_batch(2))
     for batch in (1, 9, 9, 9, 9, 9):
         with pytest.raises(Stopped):
-            resume_training(folder, watcher=_stopping_at_batch(batch))
+            resume_training(folder, watcher=stopping_at_batch(batch))
     resume_training(folder)
     assert_same(folder, whole)
 
@@ -196,7 +169,7 @@ def test_stopped_at_an_early_stop_it_does_not_go_on(text: Path, tmp_path: Path) 
     result = train(PAIR, settings, out=tmp_path / "whole")
     assert (len(result.course.curve), result.course.ended) == (2, "no better for 1 epochs")
     with pytest.raises(Stopped):
-        train(PAIR, settings, out=tmp_path / "stopped", watcher=_stopping_after(2))
+        train(PAIR, settings, out=tmp_path / "stopped", watcher=stopping_after(2))
     assert resume_training(tmp_path / "stopped").course.ended == result.course.ended
     assert_same(tmp_path / "stopped", tmp_path / "whole")
 
@@ -240,7 +213,7 @@ def test_a_finished_training_is_returned_as_it_is(whole: Path) -> None:
 
 def test_what_a_killed_process_was_writing_is_cleared_away(text: Path, tmp_path: Path) -> None:
     with pytest.raises(Stopped):
-        train(zoo.get("gru"), asked(text), out=tmp_path, width=4, watcher=_stopping_after(1))
+        train(zoo.get("gru"), asked(text), out=tmp_path, width=4, watcher=stopping_after(1))
     draft = tmp_path / f".{STATE_FILE}.4321"
     draft.write_bytes(b"half of it")
     resume_training(tmp_path)
@@ -251,7 +224,7 @@ def test_what_a_killed_process_was_writing_is_cleared_away(text: Path, tmp_path:
 def test_resuming_works_from_another_folder(text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(text.parent)
     with pytest.raises(Stopped):
-        train(PAIR, asked(Path("corpus")), out=tmp_path / "model", watcher=_stopping_after(1))
+        train(PAIR, asked(Path("corpus")), out=tmp_path / "model", watcher=stopping_after(1))
     monkeypatch.chdir("/")
     assert len(resume_training(tmp_path / "model").course.curve) == 3
 
@@ -317,7 +290,7 @@ def test_divergence_is_said_and_leaves_the_folder_free(text: Path, tmp_path: Pat
 def test_a_changed_and_a_missing_text_are_not_resumed(tmp_path: Path) -> None:
     mine = corpus(tmp_path / "corpus")
     with pytest.raises(Stopped):
-        train(PAIR, asked(mine), out=tmp_path / "model", watcher=_stopping_after(1))
+        train(PAIR, asked(mine), out=tmp_path / "model", watcher=stopping_after(1))
     original = (mine / "valid.txt").read_text()
     (mine / "valid.txt").write_text(original.replace("cat", "dog"))
     with pytest.raises(DataError, match=r"the text is not the one that .*model began with; restore it"):
@@ -331,18 +304,6 @@ def test_a_changed_and_a_missing_text_are_not_resumed(tmp_path: Path) -> None:
 
 
 # Damaged
-
-
-def _rewritten(change: Callable[[dict[str, str], dict[str, torch.Tensor]], object]) -> Callable[[Path], None]:
-    """The same file with changed metadata or tensors."""
-
-    def damage(path: Path) -> None:
-        with safe_open(path, framework="pt") as file:
-            facts, tensors = dict(file.metadata()), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        change(facts, tensors)
-        save_file(tensors, path, facts)
-
-    return damage
 
 
 def _flipped(place: int) -> Callable[[Path], None]:
@@ -361,16 +322,16 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "a picture": (lambda path: path.write_bytes(b"\x89PNG" * 99), "damaged, or not a safetensors file"),
     "header length": (_flipped(1), "damaged, or not a safetensors file"),
     "header brace": (_flipped(8), "damaged, or not a safetensors file"),
-    "format": (_rewritten(lambda facts, _: facts.update(format="other/9")), "not a checkpoint of autoshrink"),
-    "not JSON": (_rewritten(lambda facts, _: facts.update(vocabulary="{")), "what it says .* is not JSON"),
-    "architecture": (_rewritten(lambda facts, _: facts.pop("architecture")), "says nothing of its architecture"),
-    "vocabulary": (_rewritten(lambda facts, _: facts.pop("vocabulary")), "says nothing of its vocabulary"),
-    "a list": (_rewritten(lambda facts, _: facts.update(vocabulary="[]")), "damaged: a vocabulary has"),
+    "format": (rewritten(lambda facts, _: facts.update(format="other/9")), "not a checkpoint of autoshrink"),
+    "not JSON": (rewritten(lambda facts, _: facts.update(vocabulary="{")), "what it says .* is not JSON"),
+    "architecture": (rewritten(lambda facts, _: facts.pop("architecture")), "says nothing of its architecture"),
+    "vocabulary": (rewritten(lambda facts, _: facts.pop("vocabulary")), "says nothing of its vocabulary"),
+    "a list": (rewritten(lambda facts, _: facts.update(vocabulary="[]")), "damaged: a vocabulary has"),
     "width": (
-        _rewritten(lambda facts, _: facts.update(architecture=facts["architecture"].replace("h\": 6", "h\": 7"))),
+        rewritten(lambda facts, _: facts.update(architecture=facts["architecture"].replace("h\": 6", "h\": 7"))),
         "its weights do not fit its architecture",
     ),
-    "weights": (_rewritten(lambda _, tensors: tensors.pop("embedding")), "its weights do not fit its architecture"),
+    "weights": (rewritten(lambda _, tensors: tensors.pop("embedding")), "its weights do not fit its architecture"),
 }  # fmt: skip
 
 
@@ -379,7 +340,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
 def test_a_damaged_file_is_refused_by_name(name: str, damage: str, text: Path, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     with pytest.raises(Stopped):
-        train(PAIR, asked(text), out=folder, watcher=_stopping_after(1))
+        train(PAIR, asked(text), out=folder, watcher=stopping_after(1))
     do, message = DAMAGES[damage]
     do(folder / name)
     with pytest.raises(InputError, match=rf"^{folder / name}: .*{message}"):
@@ -399,11 +360,11 @@ def test_a_damaged_file_is_refused_by_name(name: str, damage: str, text: Path, t
 )
 def test_a_state_that_says_nonsense_is_refused(fact: str, value: str, text: Path, tmp_path: Path) -> None:
     with pytest.raises(Stopped):
-        train(PAIR, asked(text), out=tmp_path, watcher=_stopping_after(1))
-    _rewritten(lambda facts, _: facts.update({fact: value}))(tmp_path / STATE_FILE)
+        train(PAIR, asked(text), out=tmp_path, watcher=stopping_after(1))
+    rewritten(lambda facts, _: facts.update({fact: value}))(tmp_path / STATE_FILE)
     with pytest.raises(InputError, match=rf"{STATE_FILE}: damaged: {fact}"):
         resume_training(tmp_path)
-    _rewritten(lambda facts, _: facts.pop(fact))(tmp_path / STATE_FILE)
+    rewritten(lambda facts, _: facts.pop(fact))(tmp_path / STATE_FILE)
     with pytest.raises(InputError, match=rf"{STATE_FILE}: damaged: {fact}: Field required"):
         resume_training(tmp_path)
 

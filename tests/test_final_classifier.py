@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 
 from autoshrink import resume_training, train
 from autoshrink.architecture import ConvArchitecture
@@ -20,7 +18,8 @@ from autoshrink.config import Occasion, classifier_settings
 from autoshrink.errors import DataError, InputError, RunError
 from autoshrink.final import STATE_FILE
 from autoshrink.training.classifier import MODEL_FILE
-from classifier_fixtures import SMALL, Stopped, asked, stopping_at_batch, two_classes
+from classifier_fixtures import SMALL, asked, two_classes
+from training_fixtures import Stopped, rewritten, stopping_at_batch
 
 # Settings
 
@@ -145,29 +144,19 @@ def test_changed_images_are_not_gone_on_with(tmp_path: Path) -> None:
 # Damaged
 
 
-def _rewritten(change: Callable[[dict[str, str], dict[str, torch.Tensor]], object]) -> Callable[[Path], None]:
-    def damage(path: Path) -> None:
-        with safe_open(path, framework="pt") as file:
-            facts, tensors = dict(file.metadata()), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        change(facts, tensors)
-        save_file(tensors, path, facts)
-
-    return damage
-
-
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty": (lambda path: path.write_bytes(b""), "damaged, or not a safetensors file"),
     "cut short": (lambda path: path.write_bytes(path.read_bytes()[:-7]), "damaged, or not a safetensors file"),
-    "architecture": (_rewritten(lambda facts, _: facts.pop("architecture")), "says nothing of its architecture"),
-    "preprocessing": (_rewritten(lambda facts, _: facts.pop("preprocessing")), "says nothing of its preprocessing"),
-    "settings": (_rewritten(lambda facts, _: facts.update(settings="{}")), "damaged: settings"),
-    "figures": (_rewritten(lambda facts, _: facts.update(figures="[]", curve="[0.5]")), "figures: 0 epochs, and 1"),
-    "position": (_rewritten(lambda facts, _: facts.update(position='{"steps": "x"}')), "damaged: position"),
-    "NaN": (_rewritten(lambda facts, _: facts.update(curve="[NaN]")), "damaged: curve"),
-    "weights": (_rewritten(lambda _, tensors: tensors.pop("network.stem.conv.weight")), "do not fit its architecture"),
-    "average": (_rewritten(lambda _, tensors: tensors.pop("average.stem.conv.weight")), "do not fit its architecture"),
+    "architecture": (rewritten(lambda facts, _: facts.pop("architecture")), "says nothing of its architecture"),
+    "preprocessing": (rewritten(lambda facts, _: facts.pop("preprocessing")), "says nothing of its preprocessing"),
+    "settings": (rewritten(lambda facts, _: facts.update(settings="{}")), "damaged: settings"),
+    "figures": (rewritten(lambda facts, _: facts.update(figures="[]", curve="[0.5]")), "figures: 0 epochs, and 1"),
+    "position": (rewritten(lambda facts, _: facts.update(position='{"steps": "x"}')), "damaged: position"),
+    "NaN": (rewritten(lambda facts, _: facts.update(curve="[NaN]")), "damaged: curve"),
+    "weights": (rewritten(lambda _, tensors: tensors.pop("network.stem.conv.weight")), "do not fit its architecture"),
+    "average": (rewritten(lambda _, tensors: tensors.pop("average.stem.conv.weight")), "do not fit its architecture"),
     "optimiser": (
-        _rewritten(lambda _, tensors: tensors.update({"optimiser.gone.x": torch.zeros(1)})), "belongs to no parameter",
+        rewritten(lambda _, tensors: tensors.update({"optimiser.gone.x": torch.zeros(1)})), "belongs to no parameter",
     ),
 }  # fmt: skip
 
@@ -204,7 +193,7 @@ def test_a_damaged_state_is_refused_by_name(damage: str, begun: Path, tmp_path: 
         ("train lstm -o out --tensorboard", "--tensorboard is for image classifiers"),
         ("train shrinkcnn-a -o out --data digits --recipe best", "setting preset: no recipe is called 'best'"),
         ("train shrinkcnn-a -o out --data digits --optimiser lion", "setting recipe.optimiser: "),
-        ("train --from gone -o out --data digits", "gone: holds no model"),
+        ("train --from gone -o out --data digits", "gone: no such file or folder"),
     ],
 )
 def test_wrong_input_is_named(

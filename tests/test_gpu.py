@@ -1,26 +1,41 @@
-"""What only a CUDA device can show: equal trainings end equal, bfloat16 learns, and full memory fails one candidate."""
+"""What only a CUDA device can show: equal trainings end equal and are exported, bfloat16 learns, and full memory fails
+one candidate."""
+
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from autoshrink.architecture import ConvArchitecture, proxy_architecture
+from autoshrink import resume_training, train
+from autoshrink.architecture import ConvArchitecture, proxy_architecture, recurrent_proxy
 from autoshrink.cell import Cell
 from autoshrink.config import ImageNetwork, ImageRecipe, ImageSettings, TextSettings, resolve
+from autoshrink.config.augmentation import AugmentSettings
 from autoshrink.data import Proxy, load_text_proxy
 from autoshrink.data.images import LabelledImages
+from autoshrink.deploy.exporting import Check, Int8, export, export_source
+from autoshrink.deploy.predict import OnnxClassifier
 from autoshrink.evaluation import Job
 from autoshrink.networks import build, reference
 from autoshrink.networks.recurrent import RecurrentCell
 from autoshrink.score import Evaluation
 from autoshrink.tasks.image import ImageProblem
 from autoshrink.tasks.text import TextProblem
+from autoshrink.training.augmentation import Augmentation
+from autoshrink.training.classifier import MODEL_FILE, load_classifier
 from autoshrink.training.device import choose_device, choose_precision, describe, repeatable
+from autoshrink.training.draws import BatchDraws
 from autoshrink.training.image_learner import ImageLearner, image_stops
 from autoshrink.training.images import DeviceImages, Normalisation, augment
 from autoshrink.training.loop import fit
 from autoshrink.training.trained import TrainedEvaluator
+from classifier_fixtures import SMALL, asked, two_classes
+from text_fixtures import asked as asked_of_text
+from text_fixtures import corpus
+from training_fixtures import Stopped, assert_same, left, stopping_after, stopping_at_batch
 
 pytestmark = [
     pytest.mark.gpu,
@@ -162,3 +177,102 @@ def test_the_recurrent_fast_path_equals_its_reference_on_the_device(words: TextP
         torch.autograd.grad(fast.sum(), parameters), torch.autograd.grad(plain.sum(), parameters), strict=True
     ):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+# Final trainings of classifiers, and what is made of them
+
+COLOUR = ConvArchitecture.from_json(SMALL.to_json() | {"input": [3, 8, 8], "classes": 2})
+AUGMENT = {"crop": "resized", "scale": [0.3, 1.0], "flip": 0.5, "erasing": 0.5, "jitter": [0.4, 0.4, 0.4, 0.1]}
+
+
+def _final(images: Path, *, stream: bool | None = None, **recipe: Any) -> dict[str, Any]:
+    data = {"spec": str(images), "stream": stream, "workers": 1}
+    return asked(batch=4, augment=AUGMENT, **recipe) | {"data": data, "device": "cuda"}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"stream": True},
+        {"precision": "bfloat16", "accumulation": 2},
+        {"precision": "float16"},
+        {"optimiser": "rmsprop", "nesterov": False},
+        {"optimiser": "adamw", "l2": 0.0, "weight_decay": 0.01, "clip": 1.0},
+    ],
+)
+def test_an_augmented_classifier_training_repeats_and_stopped_anywhere_ends_the_same(
+    settings: dict[str, Any], tmp_path: Path
+) -> None:
+    pytest.importorskip("kornia")
+    asked_for = _final(two_classes(tmp_path / "images"), **{"precision": "float32"} | settings)
+    for name in ("whole", "again"):
+        train(COLOUR, asked_for, out=tmp_path / name)
+    assert_same(tmp_path / "again", tmp_path / "whole")
+    with pytest.raises(Stopped):
+        train(COLOUR, asked_for, out=tmp_path / "stopped", watcher=stopping_at_batch(2))
+    with pytest.raises(Stopped):
+        resume_training(tmp_path / "stopped", watcher=stopping_at_batch(5))
+    resume_training(tmp_path / "stopped")
+    assert_same(tmp_path / "stopped", tmp_path / "whole")
+    train(COLOUR, asked_for | {"seed": 2}, out=tmp_path / "other")
+    ours, others = (left(tmp_path / name)[MODEL_FILE][0] for name in ("whole", "other"))
+    assert not torch.equal(ours["stem.conv.weight"], others["stem.conv.weight"])
+
+
+def test_a_batch_is_augmented_alike_on_every_device() -> None:
+    pytest.importorskip("kornia")
+    settings = AugmentSettings.model_validate(AUGMENT)
+    images = torch.randint(256, (32, 3, 16, 16), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    draws = BatchDraws(seed=0, epoch=0, batch=0, size=32, part=slice(None))
+    here, there = (
+        Augmentation(settings, Normalisation((0.5,) * 3, (0.25,) * 3), 16, torch.device(device))(
+            images.to(device), draws, cut=False
+        ).cpu()
+        for device in ("cpu", "cuda")
+    )
+    torch.testing.assert_close(there, here, rtol=0, atol=5e-3)
+
+
+@pytest.fixture(scope="module")
+def classifier_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A classifier of the digits, trained on the device."""
+    folder = tmp_path_factory.mktemp("classifier") / "model"
+    train(SMALL, asked(epochs=5) | {"device": "cuda"}, out=folder)
+    return folder
+
+
+def test_a_classifier_trained_on_the_device_is_exported(classifier_folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    done = export(classifier_folder, tmp_path / "model.onnx", int8=Int8(images=64))
+    assert done.parity["model"].passes(Check().tolerance)
+    assert done.measured is not None
+    assert done.measured.values["onnx"] == pytest.approx(done.measured.values["pytorch"], abs=5e-3)
+    assert done.measured.values["int8"] > 0.2, "better than chance"
+    model = load_classifier(classifier_folder, device=torch.device("cuda"))
+    samples = Check().samples(model)
+    with torch.no_grad():
+        device = model.network(torch.from_numpy(samples).cuda()).cpu().numpy()
+    file = OnnxClassifier.open(tmp_path / "model.onnx").logits(samples)
+    # Convolutions on the device may round to TF32.
+    assert np.abs(device - file).max() < 0.02 * np.abs(file).max()
+
+
+def test_a_classifier_trained_on_the_device_is_written_as_plain_source(classifier_folder: Path, tmp_path: Path) -> None:
+    done = export_source(classifier_folder, tmp_path / "source")
+    assert done.parity["model"].passes(Check().tolerance)
+
+
+def test_a_language_model_trained_on_the_device_repeats_and_is_exported(tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    architecture = recurrent_proxy(RECURRENT, vocabulary=2, width=6)
+    settings = asked_of_text(corpus(tmp_path / "corpus")) | {"device": "cuda"}
+    train(architecture, settings, out=tmp_path / "whole")
+    with pytest.raises(Stopped):
+        train(architecture, settings, out=tmp_path / "stopped", watcher=stopping_after(1))
+    resume_training(tmp_path / "stopped")
+    assert_same(tmp_path / "stopped", tmp_path / "whole")
+    done = export(tmp_path / "whole", tmp_path / "model.onnx")
+    assert all(done.parity[part].passes(Check().tolerance) for part in ("model", "loop"))

@@ -285,3 +285,19 @@ def test_random_inputs_repeat(product: Path) -> None:
     first, second = Session(product, batch=3), Session(product, batch=3)
     np.testing.assert_array_equal(first._feed["x"], second._feed["x"])
     assert first._feed["x"].shape == (3, 64)
+
+
+@pytest.mark.parametrize("name", ["model.pte", "model.safetensors", "folder"])
+def test_a_trained_model_is_told_how_it_becomes_a_file_to_measure(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    error = run_cli(str(tmp_path / name)).exception
+    assert isinstance(error, InputError)
+    assert "`autoshrink export FOLDER -o model.onnx`" in str(error)
+
+
+def test_a_batch_that_the_file_has_no_place_for_is_refused(tmp_path: Path) -> None:
+    node = onnx.helper.make_node("Relu", ["x"], ["y"])
+    path = write_model(tmp_path / "fixed.onnx", {"x": (onnx.TensorProto.FLOAT, [4, 2])}, [node])
+    assert measure(path, seconds=0.0).runs > 0
+    with pytest.raises(InputError, match="no input leaves its first axis open for a batch of 8"):
+        measure(path, batch=8)

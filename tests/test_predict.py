@@ -121,7 +121,7 @@ def test_what_is_no_image_is_named(exported: Path, tmp_path: Path) -> None:
 def test_what_is_no_exported_file_is_refused(exported: Path, text: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         OnnxClassifier.open(tmp_path / "none.onnx")
-    with pytest.raises(InputError, match="not an ONNX file"):
+    with pytest.raises(InputError, match="a folder; `autoshrink export` makes an ONNX file"):
         OnnxClassifier.open(tmp_path)
     (tmp_path / "text.onnx").write_text("hello")
     with pytest.raises(InputError, match="not an ONNX file"):

@@ -25,7 +25,8 @@ from autoshrink.final import STATE_FILE
 from autoshrink.generation import sample
 from autoshrink.networks import build
 from autoshrink.training.language_model import MODEL_FILE, load_model
-from text_fixtures import asked, assert_same, corpus
+from text_fixtures import asked, corpus
+from training_fixtures import assert_same
 
 CELL = Cell("recurrent", ("input", "tanh", "relu"), ((0, 1), (0, 2), (1, 2)))
 QUICK = (
@@ -265,10 +266,10 @@ def test_json_is_alone_on_standard_output(text: Path, tmp_path: Path, capsys: py
         ("train lstm -o out --set recipe.dropout.hidden=1.5", "setting recipe.dropout.hidden: "),
         ("train lstm -o out --level syllable", "setting data.level: "),
         ("train lstm", "Missing option '-o'.*; see `autoshrink train --help`"),
-        ("evaluate gone", r"gone: holds no model\.safetensors; `autoshrink train` makes one"),
+        ("evaluate gone", r"gone: no such file or folder"),
         ("evaluate MODEL --split exam", "no split is called 'exam'"),
         ("evaluate MODEL --streams 0", "streams 0: the text is cut into at least one"),
-        ("generate gone", r"gone: holds no model\.safetensors"),
+        ("generate gone", r"gone: no such file or folder"),
         ("generate MODEL --temperature nan", "temperature nan: it is 0 "),
         ("generate MODEL --length 0", "length 0: at least one"),
         ("resume gone", "gone: no run here"),

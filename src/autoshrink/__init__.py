@@ -34,6 +34,8 @@ from autoshrink.version import __version__
 from autoshrink.watching import Observer, Watcher
 
 if TYPE_CHECKING:
+    from autoshrink.deploy.exporting import export, export_source
+    from autoshrink.deploy.predict import OnnxClassifier, OnnxLanguageModel
     from autoshrink.evaluating import evaluate
     from autoshrink.final import resume_training, train
     from autoshrink.generation import generate
@@ -54,6 +56,8 @@ __all__ = [
     "LibraryArchitecture",
     "MobileArchitecture",
     "Observer",
+    "OnnxClassifier",
+    "OnnxLanguageModel",
     "RecurrentArchitecture",
     "RunError",
     "RunRecord",
@@ -67,6 +71,8 @@ __all__ = [
     "craft",
     "default_skeleton",
     "evaluate",
+    "export",
+    "export_source",
     "generate",
     "load",
     "proxy_architecture",
@@ -79,9 +85,13 @@ __all__ = [
     "widest",
 ]
 
-_NEED_TORCH = {
+_LAZY = {
+    "OnnxClassifier": "autoshrink.deploy.predict",
+    "OnnxLanguageModel": "autoshrink.deploy.predict",
     "build": "autoshrink.networks",
     "evaluate": "autoshrink.evaluating",
+    "export": "autoshrink.deploy.exporting",
+    "export_source": "autoshrink.deploy.exporting",
     "generate": "autoshrink.generation",
     "resume": "autoshrink.launch",
     "resume_training": "autoshrink.final",
@@ -91,6 +101,6 @@ _NEED_TORCH = {
 
 
 def __getattr__(name: str) -> Any:
-    if name in _NEED_TORCH:
-        return getattr(import_module(_NEED_TORCH[name]), name)
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

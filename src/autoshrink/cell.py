@@ -171,6 +171,18 @@ def read_text(path: Path) -> str:
         raise InputError(f"{path}: cannot be read as text ({error})") from error
 
 
+def read_json(path: Path) -> Any:
+    """The value in a JSON file that a person named.
+
+    Raises:
+        InputError: as `read_text`, or it is not JSON.
+    """
+    try:
+        return json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}: not JSON (line {error.lineno}: {error.msg})") from error
+
+
 def _brief(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "…"

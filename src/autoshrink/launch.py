@@ -169,7 +169,13 @@ def _run(store: Store, settings: SearchSettings, problem: TaskProblem, observer:
 
 
 def _anchored(settings: SearchSettings) -> SearchSettings:
-    """Settings that mean the same from any folder and after a change of torch's defaults."""
+    """Settings that mean the same from any folder and after a change of torch's defaults.
+
+    Raises:
+        InputError: a latency table is given and nothing reads it.
+    """
+    if settings.latency_table is not None and not settings.times:
+        raise InputError(f"--latency-table {settings.latency_table}: add --resource latency or --max-latency")
     changes: dict[str, Any] = {
         "threads": settings.threads or torch.get_num_threads(),
         "data": {"spec": anchored(settings.data.spec)},

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
 from autoshrink import zoo
 from autoshrink.architecture import Architecture
-from autoshrink.cell import CELL_FORMAT, Cell, read_text
+from autoshrink.cell import CELL_FORMAT, Cell, read_json
 from autoshrink.errors import InputError
 
 
@@ -21,10 +20,7 @@ def load(target: str | os.PathLike[str]) -> Cell | Architecture:
     path = Path(target)
     if not path.exists() and path.suffix != ".json":
         return zoo.get(str(target))
-    try:
-        value = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}: not JSON (line {error.lineno}: {error.msg})") from error
+    value = read_json(path)
     form = value.get("format") if isinstance(value, dict) else None
     try:
         return Cell.from_json(value) if form == CELL_FORMAT else Architecture.from_json(value)

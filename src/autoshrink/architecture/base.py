@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
@@ -17,7 +16,7 @@ from pydantic import (
     field_validator,
 )
 
-from autoshrink.cell import Cell, read_text
+from autoshrink.cell import Cell, read_json
 from autoshrink.errors import InputError
 
 ARCHITECTURE_FORMAT = "autoshrink.architecture/1"
@@ -102,13 +101,11 @@ class Architecture(Frozen, ABC):
         Raises:
             InputError: the file is missing, not JSON, or no architecture; the message names the file and the field.
         """
+        value = read_json(path)
         try:
-            return cls.from_json(json.loads(read_text(path)))
-        except json.JSONDecodeError as error:
-            raise InputError(f"{path}: not JSON (line {error.lineno}: {error.msg})") from error
+            return cls.from_json(value)
         except InputError as error:
-            message = str(error)
-            raise InputError(message if message.startswith(str(path)) else f"{path}: {message}") from error
+            raise InputError(f"{path}: {error}") from error
 
 
 _CLASSES: dict[str, type[Architecture]] = {}

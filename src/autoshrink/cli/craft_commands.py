@@ -21,7 +21,6 @@ from autoshrink.results import pretty, write_text
 
 BAR = 14
 """Characters of a bar that stands for all MACs."""
-LATENCY_UNITS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0}
 
 Value = TypeVar("Value")
 
@@ -113,10 +112,8 @@ def _read(parse: Callable[[str], Value], text: str | None) -> Value | None:
 
 
 def _latency(text: str) -> float:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?|\.\d+)\s*(us|µs|ms|s)", text.strip().lower())
-    if match is None or float(match[1]) <= 0:
-        raise typer.BadParameter(f"{text!r} is not a latency such as 5ms, 800us or 0.5s")
-    return float(match[1]) * LATENCY_UNITS[match[2]]
+    """Seconds."""
+    return quantities.nanoseconds(text) / 1e9
 
 
 def _shape(text: str) -> tuple[int, int, int]:

@@ -27,6 +27,8 @@ from autoshrink.loading import load
 from autoshrink.results import pretty, write_text
 
 ROUND_SECONDS = 0.5
+_OTHER_MODELS = (".safetensors", ".pte", ".tflite")
+"""Endings of what a person may take for a model that is measured."""
 
 _EXPLAINED = {
     "Conv": "with what follows it fused in: its bias, an activation, an addition",
@@ -103,6 +105,8 @@ def _file(target: str, draft: Path) -> Path:
     """The ONNX file of a target, written to `draft` if need be."""
     if Path(target).suffix == ".onnx":
         return Path(target)
+    if Path(target).is_dir() or Path(target).suffix in _OTHER_MODELS:
+        raise InputError(f"{target}: ONNX files are measured; `autoshrink export FOLDER -o model.onnx` makes one")
     found = load(target)
     if isinstance(found, Cell):
         found = (

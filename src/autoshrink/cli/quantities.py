@@ -32,8 +32,8 @@ def seconds(text: str) -> float:
 
 
 def nanoseconds(text: str) -> int:
-    """A short time with its unit: ``5ms``, ``350us``, ``0.2s``."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|ms|us|µs|ns)", text.strip().lower())
+    """A short time with its unit: ``5ms``, ``350us``, ``.2s``."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?|\.\d+)\s*(s|ms|us|µs|ns)", text.strip().lower())
     value = round(float(match[1]) * _NANOSECONDS[match[2]]) if match else 0
     if value < 1:
         raise typer.BadParameter(f"{text!r} is not a latency such as 5ms or 350us")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,13 +14,15 @@ from autoshrink.cli.console import JsonOption, assigned, given, print_json, resu
 from autoshrink.cli.result import print_result
 from autoshrink.cli.train_commands import print_training, training_watched
 from autoshrink.config import SearchSettings, merge, resolve
+from autoshrink.errors import RunError
 from autoshrink.progress import observed
 from autoshrink.record import RunRecord
 from autoshrink.results import summary
-from autoshrink.store import read_record
+from autoshrink.store import has_run, read_record
 from autoshrink.watching import Observer
 
 TRAINING_FILE = "training.safetensors"
+TRAINING_LOCK = "training.lock"
 """What makes a folder one of a training."""
 
 
@@ -164,6 +167,8 @@ def resume(
     if (run / TRAINING_FILE).exists():
         _resume_training(run, as_json=as_json)
         return
+    if not has_run(run):
+        raise RunError(_nothing_here(run))
 
     def do(observer: Observer) -> RunRecord:
         from autoshrink.launch import resume as resume_run  # noqa: PLC0415 - torch takes seconds to import
@@ -171,6 +176,16 @@ def resume(
         return resume_run(run, observer=observer)
 
     _run(do, read_record(run).settings, as_json=as_json)
+
+
+def _nothing_here(folder: Path) -> str:
+    if (folder / TRAINING_LOCK).exists():
+        return f"{folder}: the training was stopped before its first step; give the same `autoshrink train` again"
+    name = shlex.quote(str(folder))
+    return (
+        f"{folder}: neither a search nor a training to go on with; "
+        f"`autoshrink search --run {name}` or `autoshrink train -o {name}` starts one"
+    )
 
 
 def _resume_training(folder: Path, *, as_json: bool) -> None:

@@ -254,10 +254,10 @@ def epoch_line(epoch: Epoch) -> str:
     metric = METRICS[epoch.task]
     best = "   best" if epoch.kept else ""
     averaged = "   averaged weights" if epoch.averaging else ""
-    left = words.duration(epoch.seconds * (epoch.epochs - epoch.number))
+    remaining = epoch.epochs - epoch.number
+    left = f"   about {words.duration(epoch.seconds * remaining)} left" if remaining else ""
     return words.plain(
         f"epoch {epoch.number:>3} of {epoch.epochs}   validation {metric.name} "
         f"{metric.write(epoch.performance, fine=True)}   "
-        f"{words.quantity(epoch.samples / max(epoch.seconds, 1e-9))} {metric.sample}s/s   about {left} left"
-        f"{best}{averaged}"
+        f"{words.quantity(epoch.samples / max(epoch.seconds, 1e-9))} {metric.sample}s/s{left}{best}{averaged}"
     )

@@ -7,14 +7,13 @@ that holds. The unit is the nanosecond, so that sums are exact. Measuring is som
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from autoshrink.architecture import Architecture, CellPlan, ConvArchitecture, NetworkPlan, NodePlan
-from autoshrink.cell import read_text
+from autoshrink.cell import read_json
 from autoshrink.errors import InputError
 
 TABLE_FORMAT = "autoshrink.latency-table/1"
@@ -120,13 +119,11 @@ class LatencyTable:
         Raises:
             InputError: the file is missing, not JSON, or no table; the message names it.
         """
+        value = read_json(path)
         try:
-            return cls.from_json(json.loads(read_text(path)))
-        except json.JSONDecodeError as error:
-            raise InputError(f"{path}: not JSON (line {error.lineno}: {error.msg})") from error
+            return cls.from_json(value)
         except InputError as error:
-            message = str(error)
-            raise InputError(message if message.startswith(str(path)) else f"{path}: {message}") from error
+            raise InputError(f"{path}: {error}") from error
 
 
 def operations(architecture: Architecture) -> Iterator[Operation]:

@@ -1,17 +1,13 @@
 """Parts of images: the centre, as measuring sees it, and boxes of random area and aspect, as training does."""
 
-import io
 import math
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps
 
-from autoshrink.data.decoding import FORMATS, decode, flattened, from_pixels
+from autoshrink.data.decoding import decode, flattened, opened
 from autoshrink.data.images import Indices, Payload, Pixels
 
 TRIES = 10
@@ -66,9 +62,10 @@ class RandomCrop:
         Box and scaling work on the picture as it is seen (EXIF rotation applied), in full resolution. Raises one of
         the exceptions in `autoshrink.data.decoding.CORRUPT` for an image that cannot be decoded.
         """
-        if isinstance(payload, OSError):
-            raise payload
-        image = _header(payload) if isinstance(payload, bytes) else from_pixels(payload)
+        image = opened(payload)
+        if image.format == "TIFF":
+            # Recent Pillow says the size of a TIFF as it is seen, older Pillow as it is stored.
+            image = ImageOps.exif_transpose(image)
         turned = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
         width, height = reversed(image.size) if turned else image.size
         left, top, wide, high = self.boxes(draws[np.newaxis], height, width)[0].tolist()
@@ -94,24 +91,5 @@ def centre(payload: Payload, *, size: int, scaled: int, channels: int | None) ->
     return np.ascontiguousarray(image[:, margin : margin + size, margin : margin + size])
 
 
-@contextmanager
-def bombs_only() -> Iterator[None]:
-    """Inside, Pillow is silent on harmless oddities and raises on images so large that they are meant to harm."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        yield
-
-
 def _between(draws: Draws, low: float, high: float) -> Draws:
     return low + draws * (high - low)
-
-
-def _header(data: bytes) -> Image.Image:
-    """Return an image whose pixels are not read yet."""
-    if not data:
-        raise ValueError("empty (0 bytes)")
-    try:
-        return Image.open(io.BytesIO(data), formats=FORMATS)
-    except UnidentifiedImageError as error:
-        raise ValueError(f"not an image in any of these formats: {', '.join(FORMATS)}") from error

@@ -9,12 +9,13 @@ import io
 import struct
 import warnings
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from autoshrink.data.images import ImageSource, Payload, Pixels, SkippedFile, one_line
+from autoshrink.data.images import ImageSource, Payload, Pixels, SkippedFile, reason
 from autoshrink.errors import DataError, InputError
 
 # Only these decoders of Pillow are used: some others (EPS) run external programs on what they are given.
@@ -39,15 +40,25 @@ CORRUPT = (
 )
 
 
+@contextmanager
+def bombs_only() -> Iterator[None]:
+    """Inside, Pillow is silent on harmless oddities and raises on images so large that they are meant to harm."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
 def decode(payload: Payload, *, size: int, channels: int | None) -> Pixels:
     """Return the image as uint8 (c, size, size).
 
     `channels` forces 1 or 3; with None the image keeps its kind: 1 for grey modes (also with alpha, 1-bit or 16-bit),
     else 3. Raises one of the exceptions in `CORRUPT` for an image that cannot be decoded.
     """
-    if isinstance(payload, OSError):
-        raise payload
-    image = _opened(payload, size) if isinstance(payload, bytes) else from_pixels(payload)
+    image = opened(payload)
+    # JPEG decodes many times faster at 1/2, 1/4 or 1/8 scale; twice the target leaves the filter enough to average.
+    image.draft(None, (2 * size, 2 * size))
+    image.load()
     image = flattened(ImageOps.exif_transpose(image))
     if channels is not None:
         image = image.convert("L" if channels == 1 else "RGB")
@@ -56,18 +67,22 @@ def decode(payload: Payload, *, size: int, channels: int | None) -> Pixels:
     return np.ascontiguousarray(pixels[np.newaxis] if pixels.ndim == 2 else pixels.transpose(2, 0, 1))
 
 
-def _opened(data: bytes, size: int) -> Image.Image:
-    if not data:
+def opened(payload: Payload) -> Image.Image:
+    """Return the image; the pixels of an encoded one are not read yet.
+
+    Raises one of the exceptions in `CORRUPT` for what is no image, and a payload that is an exception itself.
+    """
+    if isinstance(payload, OSError):
+        raise payload
+    if not isinstance(payload, bytes):
+        return from_pixels(payload)
+    if not payload:
         raise ValueError("empty (0 bytes)")
     try:
-        image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
+        return Image.open(io.BytesIO(payload), formats=FORMATS)
     except UnidentifiedImageError as error:
         # Pillow's own message shows the address of a buffer.
         raise ValueError(f"not an image in any of these formats: {', '.join(FORMATS)}") from error
-    # JPEG decodes many times faster at 1/2, 1/4 or 1/8 scale; twice the target leaves the filter enough to average.
-    image.draft(None, (2 * size, 2 * size))
-    image.load()
-    return image
 
 
 def from_pixels(pixels: Pixels) -> Image.Image:
@@ -140,15 +155,12 @@ class Reading:
         tried = {*self.pictures, *self._failures}
         new = np.array(sorted(set(indices) - tried), dtype=np.int64)
         total = len(tried) + len(new)
-        with warnings.catch_warnings():
-            # Pillow also warns of harmless things (odd EXIF blocks); only a decompression bomb is a reason to stop.
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with bombs_only():
             for done, (index, payload) in enumerate(self._source.payloads(new), start=len(tried) + 1):
                 try:
                     self.pictures[index] = decode(payload, size=self._size, channels=self._channels)
                 except CORRUPT as error:
-                    self._failures[index] = _reason(error)
+                    self._failures[index] = reason(error)
                 if self._progress is not None:
                     self._progress(done, total)
         self._check_share()
@@ -169,9 +181,3 @@ class Reading:
                 f"{self._max_corrupt:.0%} ({named}{'; …' if bad > 3 else ''})\n"
                 "mend or delete them, or allow a larger share with --max-corrupt"
             )
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return one_line(error)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol, cast
 
-from autoshrink.data.images import one_line, printable
+from autoshrink.data.images import printable, reason
 from autoshrink.errors import DataError
 
 # Characters read at a time where lines may be of any length.
@@ -105,8 +105,7 @@ class TextFile:
         except UnicodeDecodeError as error:
             raise DataError(self._refusal()) from error
         except _UNREADABLE as error:
-            what = error.strerror if isinstance(error, OSError) and error.strerror else one_line(error)
-            raise DataError(f"{self.location}: cannot be read: {what}") from error
+            raise DataError(f"{self.location}: cannot be read: {reason(error)}") from error
 
     def _refusal(self) -> str:
         """Return where the first byte stands that is not UTF-8; the decoder only knows its place in a buffer."""

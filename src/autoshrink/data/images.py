@@ -131,6 +131,11 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def reason(error: BaseException) -> str:
+    """Return why a file cannot be read, on one line: the system's own words where it is the system that refuses."""
+    return error.strerror if isinstance(error, OSError) and error.strerror else one_line(error)
+
+
 def file_state(path: Path) -> str:
     """Return name, size in bytes and modification time in nanoseconds; of an unreadable file, the reason."""
     try:

@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from autoshrink.data.decoding import decode
+from autoshrink.data.crops import centre
 from autoshrink.data.images import Payload, Pixels
 from autoshrink.errors import InputError
 
@@ -59,9 +59,7 @@ class Preprocessing:
 
         Raises whatever decoding raises for an image that is none (`autoshrink.data.decoding.CORRUPT`).
         """
-        margin = (self.scaled - self.size) // 2
-        image = decode(payload, size=self.scaled, channels=self.channels)
-        return np.ascontiguousarray(image[:, margin : margin + self.size, margin : margin + self.size])
+        return centre(payload, size=self.size, scaled=self.scaled, channels=self.channels)
 
     def normalised(self, images: Pixels) -> Floats:
         """uint8 (n, channels, size, size) as the float32 of the same shape that the network reads."""

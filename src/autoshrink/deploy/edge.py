@@ -21,13 +21,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from autoshrink.deploy.folding import folded
 from autoshrink.deploy.onnx_export import classifier_card
 from autoshrink.deploy.onnx_file import Card
 from autoshrink.deploy.parity import Floats, Parity, Tokens, checked_draft, compare, refuse_beyond
-from autoshrink.deploy.recurrent_export import CoreStep, language_card, language_parity
+from autoshrink.deploy.recurrent_export import Step, language_card, language_parity
 from autoshrink.errors import InputError
 from autoshrink.networks import LanguageNetwork
 from autoshrink.results import pretty, write_text
@@ -76,20 +75,6 @@ class Classifier(nn.Module):
         """Logits."""
         logits: Tensor = self.network(images)
         return logits
-
-
-class Step(nn.Module):
-    """A language model's step: tokens (1,) and state (k, 1, w) to logits (1, V) and the next state."""
-
-    def __init__(self, network: LanguageNetwork) -> None:
-        super().__init__()
-        self.network = network
-        self.core = CoreStep(network.core)
-
-    def forward(self, tokens: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """One step."""
-        state, hidden = self.core(state, functional.embedding(tokens, self.network.embedding))
-        return self.network.logits(hidden), state
 
 
 def prepared(model: TrainedClassifier | TrainedModel, *, integers: torch.dtype = torch.int64) -> Prepared:

@@ -25,10 +25,10 @@ import numpy as np
 import numpy.typing as npt
 
 from autoshrink.architecture import Architecture
+from autoshrink.deploy.onnx_file import onnxruntime
 from autoshrink.errors import InputError
 
 PROVIDER = "CPUExecutionProvider"
-INSTALL = "pip install 'autoshrink[onnx]'"
 
 WARM_SECONDS, WARM_LIMIT = 0.1, 3.0
 """A file is run at least so long, and at most, before it is timed."""
@@ -175,7 +175,8 @@ class Session:
         name: what messages call it; None: its path.
 
     Raises:
-        InputError: ONNX Runtime is not installed or refuses the file, or an input's shape is open or of no known type.
+        InputError: ONNX Runtime is not installed or refuses the file, or an input's shape is open, of no known type,
+            or without a place for the batch.
     """
 
     def __init__(
@@ -190,7 +191,7 @@ class Session:
         name: str | None = None,
     ) -> None:
         self._name = name or ("the model" if isinstance(model, bytes) else os.fspath(model))
-        runtime = _runtime()
+        runtime = onnxruntime()
         options = session_options(threads, profile=profile)
         source = model if isinstance(model, bytes) else os.fspath(model)
         if isinstance(source, str) and not Path(source).is_file():
@@ -256,6 +257,8 @@ class Session:
             raise InputError(f"{self._name}: no input is called {unknown[0]!r}; it has {names}")
         # Where a state has the batch in its middle, the name of the axis says so.
         batch_axes = {one.shape[0] for one in wanted if one.shape and not _known(one.shape[0])}
+        if batch != 1 and not batch_axes:
+            raise InputError(f"{self._name}: no input leaves its first axis open for a batch of {batch}")
         return {
             one.name: _random(rng, self._kind(one), shapes.get(one.name) or self._shape(one, batch, batch_axes))
             for one in wanted
@@ -288,7 +291,7 @@ def session_options(threads: int, *, profile: str | None = None) -> Any:
     Raises:
         InputError: ONNX Runtime is not installed.
     """
-    runtime = _runtime()
+    runtime = onnxruntime()
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -303,7 +306,7 @@ def session_options(threads: int, *, profile: str | None = None) -> Any:
 
 def conditions(threads: int = 1, batch: int = 1) -> Conditions:
     """Those of a measurement made now, here."""
-    return Conditions(cpu_name(), f"onnxruntime {_runtime().__version__}", PROVIDER, threads, batch)
+    return Conditions(cpu_name(), f"onnxruntime {onnxruntime().__version__}", PROVIDER, threads, batch)
 
 
 def measure(
@@ -437,14 +440,6 @@ def _random(rng: np.random.Generator, kind: str, shape: Sequence[int]) -> npt.ND
         return rng.standard_normal(shape).astype(kind)
     # 0 and 1 are tokens, flags and indices in any file.
     return rng.integers(0, 2, size=shape).astype(kind)
-
-
-def _runtime() -> Any:
-    try:
-        import onnxruntime  # noqa: PLC0415 - optional, and not needed to search
-    except ImportError as error:
-        raise InputError(f"measuring latency needs ONNX Runtime: {INSTALL}") from error
-    return onnxruntime
 
 
 def _first_line(error: Exception) -> str:

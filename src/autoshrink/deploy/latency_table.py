@@ -20,7 +20,8 @@ import numpy.typing as npt
 
 from autoshrink.architecture import Architecture
 from autoshrink.cost.latency import LatencyTable, Operation
-from autoshrink.deploy.latency import INSTALL, Session, conditions
+from autoshrink.deploy.latency import Session, conditions
+from autoshrink.deploy.onnx_file import INSTALL
 from autoshrink.errors import InputError, RunError
 from autoshrink.results import pretty, write_text
 

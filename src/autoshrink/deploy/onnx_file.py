@@ -125,7 +125,8 @@ def open_session(path: Path, *, threads: int = 1) -> Any:
     if threads < 1:
         raise InputError(f"threads {threads}: at least one works")
     if not path.is_file():
-        raise InputError(f"{path}: no such file" if not path.exists() else f"{path}: not an ONNX file")
+        what = "a folder; `autoshrink export` makes an ONNX file of a model" if path.is_dir() else "no such file"
+        raise InputError(f"{path}: {what}")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

@@ -6,7 +6,6 @@ Shape letters: n images, C channels, s pixels. Nothing here imports torch.
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -16,10 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from autoshrink.data import ImageSource, Preprocessing, open_images, open_text
-from autoshrink.data.decoding import CORRUPT
+from autoshrink.data.decoding import CORRUPT, bombs_only
 from autoshrink.errors import DataError, InputError, RunError
 from autoshrink.seeding import derive_seed
 
@@ -175,10 +173,7 @@ def decoded(
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     """Those of the images that can be decoded, uint8 (n, C, s, s), ascending by index, and their labels (n,)."""
     found: dict[int, npt.NDArray[np.uint8]] = {}
-    with warnings.catch_warnings():
-        # As when data is read for training: of Pillow's warnings only a decompression bomb is a reason to stop.
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
+    with bombs_only():
         for index, payload in source.payloads(indices):
             with suppress(*CORRUPT):
                 found[index] = preprocessing.pixels(payload)

@@ -6,7 +6,6 @@ Shape letters: n images, C channels, H height, W width; B streams, V vocabulary,
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -15,12 +14,11 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from autoshrink.data import Preprocessing, Vocabulary
-from autoshrink.data.decoding import CORRUPT
+from autoshrink.data.decoding import CORRUPT, bombs_only
 from autoshrink.data.folder import EXTENSIONS
-from autoshrink.data.images import Payload, Pixels, one_line, printable
+from autoshrink.data.images import Payload, Pixels, one_line, printable, reason
 from autoshrink.deploy.onnx_file import Card, open_session, read_card
 from autoshrink.errors import DataError, InputError
 from autoshrink.seeding import derive_seed
@@ -127,15 +125,11 @@ class OnnxClassifier:
                 yield Prediction(name, self._ranked(row, top))
 
     def _pixels(self, image: str | os.PathLike[str] | bytes | Pixels, number: int) -> Pixels:
-        with warnings.catch_warnings():
-            # Pillow also warns of harmless things (odd EXIF blocks); only a decompression bomb is a reason to stop.
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with bombs_only():
             try:
                 return self.preprocessing.pixels(_payload(image))
             except CORRUPT as error:
-                reason = error.strerror if isinstance(error, OSError) and error.strerror else one_line(error)
-                raise DataError(f"{_name(image, number)}: cannot be read as an image ({reason})") from error
+                raise DataError(f"{_name(image, number)}: cannot be read as an image ({reason(error)})") from error
 
     def _ranked(self, logits: Floats, top: int) -> tuple[tuple[str, float], ...]:
         chances = softmax(logits)

@@ -101,7 +101,7 @@ def step_model(network: LanguageNetwork, *, opset: int = OPSET) -> Any:
     """One step as an `onnx.ModelProto`: tokens (B,), state (k, B, n) to logits (B, V), next state."""
     state = network.initial_state(2)
     inputs: Inputs = {"tokens": (torch.zeros(2, dtype=torch.int64), {0: "batch"}), "state": (state, {1: "batch"})}
-    return traced(_Step(network).eval(), inputs, ("logits", "next_state"), opset=opset)
+    return traced(Step(network).eval(), inputs, ("logits", "next_state"), opset=opset)
 
 
 def loop_model(network: LanguageNetwork, *, opset: int = OPSET) -> Any:
@@ -176,8 +176,8 @@ class CoreStep(nn.Module):
         return _lstm(core.module, state, x) if isinstance(core.module, nn.LSTM) else _gru(core.module, state, x)
 
 
-class _Step(nn.Module):
-    """Embedding, one step, decoder."""
+class Step(nn.Module):
+    """Embedding, one step, decoder: tokens (B,) and state (k, B, n) to logits (B, V) and the next state."""
 
     def __init__(self, network: LanguageNetwork) -> None:
         super().__init__()
@@ -185,6 +185,7 @@ class _Step(nn.Module):
         self.core = CoreStep(network.core)
 
     def forward(self, tokens: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """One step."""
         state, hidden = self.core(state, functional.embedding(tokens, self.network.embedding))
         return self.network.logits(hidden), state
 

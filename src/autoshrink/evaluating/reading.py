@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from itertools import islice
 
 import numpy as np
-from PIL import Image
 
 from autoshrink.data import Preprocessing, SkippedFile, open_images
-from autoshrink.data.decoding import CORRUPT, Progress
-from autoshrink.data.images import SPLITS, TRAIN, VALIDATION, Indices, Payload, Pixels, one_line
+from autoshrink.data.decoding import CORRUPT, Progress, bombs_only
+from autoshrink.data.images import SPLITS, TRAIN, VALIDATION, Indices, Payload, Pixels, reason
 from autoshrink.data.split_choice import Part, training_splits
 from autoshrink.errors import DataError, InputError
 from autoshrink.evaluating.models import Carving
@@ -146,15 +144,12 @@ class Batches:
 
     def _decoded(self, group: list[tuple[int, Payload]]) -> dict[int, Pixels]:
         pictures = {}
-        with warnings.catch_warnings():
-            # Pillow also warns of harmless things (odd EXIF blocks); only a decompression bomb is a reason to stop.
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with bombs_only():
             for index, payload in group:
                 try:
                     pictures[index] = self._preprocessing.pixels(payload)
                 except CORRUPT as error:
-                    self._failures[index] = one_line(error)
+                    self._failures[index] = reason(error)
         return pictures
 
     def _refuse_too_many(self, total: int) -> None:

@@ -11,22 +11,22 @@ def asset(name: str) -> str:
     return resources.files("autoshrink.report").joinpath(name).read_text(encoding="utf-8")
 
 
-def document(title: str, main: str, footer: str, *, styles: tuple[str, ...], script: str) -> str:
+def document(title: str, main: str, footer: str, *, style: str, script: str) -> str:
     """A whole page.
 
     Args:
         title: text.
         main: markup.
         footer: markup.
-        styles: names of style sheets.
-        script: name of a script, without which the page reads as well.
+        style: CSS, see `asset`.
+        script: JavaScript, without which the page reads as well.
     """
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1"><meta name="color-scheme" '
         f'content="light dark"><title>{escape(title)} · autoshrink</title>'
-        f"<style>{''.join(map(asset, styles))}</style></head><body><main>{main}</main>"
-        f"<footer>{footer}</footer><script>{asset(script)}</script></body></html>\n"
+        f"<style>{style}</style></head><body><main>{main}</main>"
+        f"<footer>{footer}</footer><script>{script}</script></body></html>\n"
     )
 
 

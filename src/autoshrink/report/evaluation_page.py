@@ -11,7 +11,7 @@ from PIL import Image
 from autoshrink import words
 from autoshrink.classification import TOP, ClassFigures, ClassifierEvaluation, Mistake, Pixels
 from autoshrink.report import evaluation_figures as charts
-from autoshrink.report.document import document, section
+from autoshrink.report.document import asset, document, section
 from autoshrink.report.markup import definitions, table
 
 GALLERY = 24
@@ -39,9 +39,8 @@ def evaluation_page(evaluation: ClassifierEvaluation) -> str:
         f'C. Guo et al., On Calibration of Modern Neural Networks, ICML 2017, <a href="{_GUO}">arXiv 1706.04599</a>, '
         f"{len(evaluation.figures.calibration.bins)} bins of equal width.</p>"
     )
-    return document(
-        evaluation.model, "".join(main), footer, styles=("style.css", "evaluation.css"), script="evaluation.js"
-    )
+    style = asset("style.css") + asset("evaluation.css")
+    return document(evaluation.model, "".join(main), footer, style=style, script=asset("evaluation.js"))
 
 
 # --- the figures ---------------------------------------------------------------------------------------------------

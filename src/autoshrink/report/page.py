@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import math
 from html import escape
-from importlib import resources
 
 from autoshrink import drawing, words
 from autoshrink.cell import Cell
 from autoshrink.metrics import METRICS
 from autoshrink.record import RunRecord
 from autoshrink.report import evidence, facts, figures, film, gains, proof, story
+from autoshrink.report.document import asset, document, section
 from autoshrink.report.gains import Headline
 
 ARXIV = "https://arxiv.org/abs/1911.09251"
@@ -24,7 +24,7 @@ def render(record: RunRecord, *, name: str) -> str:
         record: the run, as replayed from its events.
         name: the run folder's name, as the person gave it.
     """
-    sections = (
+    main = (
         _header(record, name),
         _cells(record),
         _trajectory(record),
@@ -35,23 +35,8 @@ def render(record: RunRecord, *, name: str) -> str:
         facts.failures(record),
         facts.background(record),
     )
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1"><meta name="color-scheme" '
-        f'content="light dark"><title>{escape(name)} · autoshrink</title>'
-        f"<style>{_asset('style.css')}{drawing.CELL_STYLE}</style></head><body><main>{''.join(sections)}</main>"
-        f"{_footer(record)}<script>{_asset('page.js')}</script></body></html>\n"
-    )
-
-
-def _asset(name: str) -> str:
-    return resources.files("autoshrink.report").joinpath(name).read_text(encoding="utf-8")
-
-
-def _section(title: str, body: str, *, note: str = "") -> str:
-    """A section; `body` is markup, `title` and `note` are text."""
-    shown = f'<p class="note">{escape(note)}</p>' if note else ""
-    return f"<section><h2>{escape(title)}</h2>{shown}{body}</section>" if body else ""
+    style = asset("style.css") + drawing.CELL_STYLE
+    return document(name, "".join(main), _footer(record), style=style, script=asset("page.js"))
 
 
 # --- what was found ------------------------------------------------------------------------------------------------
@@ -112,7 +97,7 @@ def _stat(one: Headline, start: str) -> str:
 def _cells(record: RunRecord) -> str:
     best = evidence.best(record)
     if best is None:
-        return _section(
+        return section(
             "The starting cell",
             f'<div class="cells">{_cell_figure(record.start, story.start_word(record))}</div>',
         )
@@ -125,7 +110,7 @@ def _cells(record: RunRecord) -> str:
         '<button type="button" class="copy" data-copy="cell-file">Copy</button></div>'
     )
     body = f'<div class="cells">{shown}<div class="small">{start}</div>{file}</div>'
-    return _section("The best cell" if record.finished else "The best cell so far", body, note=_flow(record))
+    return section("The best cell" if record.finished else "The best cell so far", body, note=_flow(record))
 
 
 def _flow(record: RunRecord) -> str:
@@ -191,7 +176,7 @@ _LEGEND = (
 
 def _trajectory(record: RunRecord) -> str:
     if not record.candidates:
-        return _section("The search", '<p class="note">Nothing has been measured yet.</p>')
+        return section("The search", '<p class="note">Nothing has been measured yet.</p>')
     legend = "".join(
         f'<li><svg viewBox="0 0 22 14" aria-hidden="true">{mark}</svg>{name}</li>'
         for mark, name in (*_CANDIDATES[record.settings.evaluator], *_LEGEND)
@@ -206,7 +191,7 @@ def _trajectory(record: RunRecord) -> str:
             f" {story.estimates_note(record)} The best is chosen among cells trained from scratch; those that went "
             "further in the playoff were trained longer."
         )
-    return _section(
+    return section(
         "The search",
         f'<ul class="legend">{legend}</ul><div class="charts"><figure>{figures.trajectory_svg(record)}</figure>'
         f'<figure class="front-chart"><figcaption><b>{escape(against)}</b></figcaption>'
@@ -231,7 +216,7 @@ def _film(record: RunRecord) -> str:
     note = "Every step's removed edges are red; edges that nothing reaches any more go with them."
     if record.settings.relative:
         note += f" {story.estimates_note(record)}"
-    return _section("The shrinking, step by step", film.film_html(record), note=note)
+    return section("The shrinking, step by step", film.film_html(record), note=note)
 
 
 def _footer(record: RunRecord) -> str:
@@ -241,4 +226,4 @@ def _footer(record: RunRecord) -> str:
         f"Score: {escape(story.formula_source(record))}. "
         f"Last event of this run: {words.moment(record.updated_at)}."
     )
-    return f"<footer><p>{text}</p></footer>"
+    return f"<p>{text}</p>"

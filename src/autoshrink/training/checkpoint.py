@@ -1,7 +1,11 @@
-"""Tensors on disk with what they mean beside them: safetensors files, written whole or not at all, never pickle."""
+"""Tensors on disk with what they mean beside them: safetensors files, written whole or not at all, never pickle.
+
+The same tensors and facts are the same bytes, and a checksum over both tells damage that safetensors does not see.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -18,6 +22,10 @@ from autoshrink.architecture import first_problem
 from autoshrink.errors import InputError, RunError
 
 FORMAT = "autoshrink.checkpoint/1"
+CHECKSUM = "sha256"
+"""The key of the checksum among the metadata; files without it, of earlier versions, are read unchecked."""
+_LENGTH_BYTES = 8
+"""At a safetensors file's start: how long its JSON header is, little-endian; the tensors follow the header."""
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
@@ -29,7 +37,9 @@ def save(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) ->
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     metadata = {"format": FORMAT} | {name: json.dumps(value) for name, value in facts.items()}
     try:
-        packed = serialise({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, metadata)
+        packed = _sealed(
+            serialise({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, metadata)
+        )
         with draft.open("wb") as file:
             file.write(packed)
             file.flush()
@@ -58,10 +68,36 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise InputError(f"{path}: damaged, or not a safetensors file ({error})") from error
     if metadata.get("format") != FORMAT:
         raise InputError(f"{path}: not a checkpoint of autoshrink (format {metadata.get('format')!r}, not {FORMAT!r})")
+    checksum = metadata.pop(CHECKSUM, None)
+    if checksum is not None and checksum != _checksum(*_parted(path.read_bytes())):
+        raise InputError(f"{path}: damaged: its content is not what was written (checksum)")
     try:
         return tensors, {name: json.loads(text) for name, text in metadata.items() if name != "format"}
     except json.JSONDecodeError as error:
         raise InputError(f"{path}: damaged: what it says of its tensors is not JSON ({error})") from error
+
+
+def _parted(packed: bytes) -> tuple[dict[str, Any], memoryview]:
+    """Header and tensors of a safetensors file."""
+    end = _LENGTH_BYTES + int.from_bytes(packed[:_LENGTH_BYTES], "little")
+    return json.loads(packed[_LENGTH_BYTES:end]), memoryview(packed)[end:]
+
+
+def _sealed(packed: bytes) -> bytes:
+    """The same file with a checksum among its metadata, and its header in order: the library writes it in any."""
+    header, body = _parted(packed)
+    header["__metadata__"][CHECKSUM] = _checksum(header, body)
+    text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % _LENGTH_BYTES)  # the tensors begin at a multiple of eight
+    return len(text).to_bytes(_LENGTH_BYTES, "little") + text + body
+
+
+def _checksum(header: Mapping[str, Any], body: memoryview) -> str:
+    """SHA-256 over the header, without the checksum itself, and the tensors."""
+    metadata = {name: text for name, text in header["__metadata__"].items() if name != CHECKSUM}
+    found = hashlib.sha256(json.dumps({**header, "__metadata__": metadata}, sort_keys=True).encode())
+    found.update(body)
+    return found.hexdigest()
 
 
 @contextmanager

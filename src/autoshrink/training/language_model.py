@@ -70,6 +70,8 @@ def model_path(folder: Path) -> Path:
     Raises:
         InputError: there is none.
     """
+    if not folder.exists():
+        raise InputError(f"{folder}: no such file or folder")
     path = folder / MODEL_FILE if folder.is_dir() else folder
     if not path.exists():
         raise InputError(f"{folder}: holds no {MODEL_FILE}; `autoshrink train` makes one")

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from autoshrink.data.crops import Draws, RandomCrop, bombs_only, centre
-from autoshrink.data.decoding import CORRUPT
-from autoshrink.data.images import Indices, Pixels, one_line
+from autoshrink.data.crops import Draws, RandomCrop, centre
+from autoshrink.data.decoding import CORRUPT, bombs_only
+from autoshrink.data.images import Indices, Pixels, one_line, reason
 from autoshrink.data.streaming import Handle, payload_of
 from autoshrink.errors import RunError
 
@@ -42,11 +42,6 @@ class Look:
             assert self.channels is not None, "settled before training begins"
             return self.crop.pixels(payload, draws, size=self.size, channels=self.channels)
         return centre(payload, size=self.size, scaled=self.scaled, channels=self.channels)
-
-
-def reason(error: Exception) -> str:
-    """Why an image cannot be decoded, on one line."""
-    return error.strerror if isinstance(error, OSError) and error.strerror else one_line(error)
 
 
 @dataclass(frozen=True, eq=False)

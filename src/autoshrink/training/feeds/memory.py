@@ -10,14 +10,13 @@ import torch
 from torch import Tensor
 
 from autoshrink.data import SkippedFile
-from autoshrink.data.crops import bombs_only
-from autoshrink.data.decoding import CORRUPT, Progress
-from autoshrink.data.images import Indices, Pixels
+from autoshrink.data.decoding import CORRUPT, Progress, bombs_only
+from autoshrink.data.images import Indices, Pixels, reason
 from autoshrink.data.split_choice import Part
 from autoshrink.seeding import derive_seed
 from autoshrink.training.augmentation import Augmentation
 from autoshrink.training.feeds.base import Batches, Loading, Schedule, Tally, pieces
-from autoshrink.training.feeds.decoding import Look, reason
+from autoshrink.training.feeds.decoding import Look
 from autoshrink.training.images import Normaliser
 
 

@@ -12,8 +12,7 @@ import numpy.typing as npt
 
 from autoshrink.config.augmentation import AugmentSettings
 from autoshrink.data import Preprocessing, open_images
-from autoshrink.data.crops import bombs_only
-from autoshrink.data.decoding import CORRUPT, Progress, decode
+from autoshrink.data.decoding import CORRUPT, Progress, bombs_only, decode
 from autoshrink.data.images import TRAIN, ArrayImages, ImageSource, Indices
 from autoshrink.data.split_choice import Part, TrainingSplits, training_splits
 from autoshrink.data.streaming import Reader, payload_of, reader_of, sample
