@@ -184,7 +184,7 @@ def test_source_is_a_folder(folders: Path, tmp_path: Path) -> None:
         (["image", "-o", "model.pt"], r"model.pt: exported files end in .onnx, .pte, .tflite"),
         (["image", "-o", "model.pte", "--int8"], "int8 is for .onnx files"),
         (["image", "--source", "b", "--int8"], "int8 is for .onnx files"),
-        (["none", "-o", "a.onnx"], "none: no such file or folder"),
+        (["none", "-o", "a.onnx"], "none: holds no model.safetensors"),
         (["image", "-o", "a.onnx", "--tolerance", "0"], "tolerance 0"),
         (["image", "-o", "a.onnx", "--int8", "--calibration", "0"], "at least one image"),
         (["image", "-o", "a.onnx", "--opset", "9"], "opset 9"),

@@ -272,7 +272,7 @@ def test_json_is_alone_on_standard_output(text: Path, tmp_path: Path, capsys: py
         ("generate gone", r"gone: no such file or folder"),
         ("generate MODEL --temperature nan", "temperature nan: it is 0 "),
         ("generate MODEL --length 0", "length 0: at least one"),
-        ("resume gone", "gone: no run here"),
+        ("resume gone", "gone: neither a search nor a training to go on with"),
     ],
 )
 def test_wrong_input_is_named_in_a_line_or_two(  # noqa: PLR0917 - fixtures
