@@ -62,11 +62,12 @@ def stopping_at_batch(batch: int) -> TrainingWatcher:
 
 
 def rewritten(change: Callable[[dict[str, str], dict[str, torch.Tensor]], object]) -> Callable[[Path], None]:
-    """The same file with changed metadata or tensors."""
+    """The same file with changed metadata or tensors, and without the checksum that would tell."""
 
     def damage(path: Path) -> None:
         with safe_open(path, framework="pt") as file:
             facts, tensors = dict(file.metadata()), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        facts.pop(checkpoint.CHECKSUM, None)
         change(facts, tensors)
         save_file(tensors, path, facts)
 
