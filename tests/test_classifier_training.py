@@ -19,6 +19,7 @@ from autoshrink.cost import count
 from autoshrink.errors import InputError, RunError
 from autoshrink.final import LOCK_FILE, STATE_FILE, ClassifierResult, Epoch, TrainingWatcher
 from autoshrink.final.beginning import class_tensors
+from autoshrink.final.classifier import kept_epoch
 from autoshrink.report.curves import EpochFigures, curve_svg
 from autoshrink.training import checkpoint
 from autoshrink.training.classifier import MODEL_FILE, load_classifier
@@ -72,8 +73,8 @@ def test_a_training_leaves_its_model_its_state_and_its_curve(tmp_path: Path) -> 
 def test_the_model_is_the_average_of_the_best_epoch(whole: Path) -> None:
     model = load_classifier(whole)
     tensors, facts = left(whole)[STATE_FILE]
-    best = max(range(3), key=lambda epoch: (facts["curve"][epoch], epoch)) + 1
-    assert (model.facts["epoch"], model.facts["performance"]) == (best, max(facts["curve"]))
+    best = kept_epoch(facts["curve"], facts["validation_images"])
+    assert (model.facts["epoch"], model.facts["performance"]) == (best, facts["curve"][best - 1])
     assert model.facts["data"]["spec"] == "digits"
     assert model.classes == tuple("0123456789")
     if best == 3:
@@ -277,14 +278,29 @@ def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("epochs", [1, 2, 100])
 def test_the_picture_is_whole_whatever_the_figures(epochs: int) -> None:
     figures = [EpochFigures(0.5, 0.7 if epoch else math.inf, 1.2, 0.0) for epoch in range(epochs)]
-    picture = ElementTree.fromstring(curve_svg(figures))
+    drawn = curve_svg(figures, kept=epochs)
+    picture = ElementTree.fromstring(drawn)
     texts = [element.text for element in picture.iter() if element.text]
-    assert f"Validation accuracy 50.00\N{NARROW NO-BREAK SPACE}% after epoch {epochs} of {epochs}" in texts, (
-        "the last of equally good ones"
-    )
+    assert f"Validation accuracy 50.00\N{NARROW NO-BREAK SPACE}% after epoch {epochs} of {epochs}" in texts
     assert {"Validation accuracy", "Mean loss, nats", "Learning rate", "epoch"} <= set(texts)
-    assert "nan" not in curve_svg(figures)
-    assert "inf" not in curve_svg(figures)
+    assert "nan" not in drawn
+    assert "inf" not in drawn
+
+
+@pytest.mark.parametrize(
+    ("curve", "images", "kept"),
+    [
+        ((0.5,), 100, 1),
+        ((0.5, 0.5), 100, 2),
+        ((0.9, 0.88), 100, 2),  # one standard error of .9 among 100 is .03
+        ((0.9, 0.86), 100, 1),
+        ((0.9, 0.86, 0.871), 100, 3),
+        ((0.9, 0.88), 10_000, 1),  # among 10,000 it is .003
+        ((1.0, 0.99), 100, 1),  # of perfection it is nothing
+    ],
+)
+def test_the_last_epoch_as_good_as_the_best_is_kept(curve: tuple[float, ...], images: int, kept: int) -> None:
+    assert kept_epoch(curve, images) == kept
 
 
 # The command line
@@ -300,7 +316,7 @@ def test_the_command_line_trains_and_tunes(tmp_path: Path, capsys: pytest.Captur
     output, errors = capsys.readouterr()
     assert f"autoshrink export {one} -o model.onnx" in output
     assert "epoch   1 of 1   validation accuracy " in errors
-    assert " images/s   best\n" in errors, "after the last epoch no time is left"
+    assert " images/s   kept\n" in errors, "after the last epoch no time is left"
     options = "--ema 0 --optimiser sgd --accumulate 2 --precision float32 --set recipe.clip=1 --json"
     assert run(["train", "--from", str(one), "-o", str(two), *QUICK.split(), *options.split()]) == 0
     said = json.loads(capsys.readouterr().out)

@@ -252,12 +252,12 @@ def task_of(architecture: Architecture) -> TaskName:
 def epoch_line(epoch: Epoch) -> str:
     """One line about a finished epoch."""
     metric = METRICS[epoch.task]
-    best = "   best" if epoch.kept else ""
+    kept = "   kept" if epoch.kept else ""
     averaged = "   averaged weights" if epoch.averaging else ""
     remaining = epoch.epochs - epoch.number
     left = f"   about {words.duration(epoch.seconds * remaining)} left" if remaining else ""
     return words.plain(
         f"epoch {epoch.number:>3} of {epoch.epochs}   validation {metric.name} "
         f"{metric.write(epoch.performance, fine=True)}   "
-        f"{words.quantity(epoch.samples / max(epoch.seconds, 1e-9))} {metric.sample}s/s{left}{best}{averaged}"
+        f"{words.quantity(epoch.samples / max(epoch.seconds, 1e-9))} {metric.sample}s/s{left}{kept}{averaged}"
     )

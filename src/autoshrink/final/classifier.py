@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -41,6 +42,21 @@ PICTURE_FILE = "curve.svg"
 MOST_WORKERS = 8
 
 
+def as_good(curve: Sequence[float], images: int) -> bool:
+    """Whether a curve's last epoch is as good as its best: within one standard error of that accuracy, √(p(1 − p)/n).
+
+    The one-standard-error rule (Breiman et al. 1984), in favour of late epochs: the learning rate falls to zero, and
+    the highest of many accuracies on few images may be an early one by luck.
+    """
+    best = max(curve)
+    return curve[-1] >= best - math.sqrt(best * (1 - best) / images)
+
+
+def kept_epoch(curve: Sequence[float], images: int) -> int:
+    """The epoch, from 1, whose weights are the model after a curve."""
+    return max(epoch for epoch in range(1, len(curve) + 1) if as_good(curve[:epoch], images))
+
+
 @dataclass(frozen=True)
 class ClassifierResult(TrainingResult):
     """What the training of a classifier left; its samples are the training images.
@@ -48,11 +64,23 @@ class ClassifierResult(TrainingResult):
     Attributes:
         figures: of every epoch.
         seconds: it took, over all sessions.
+        validation_images: that every epoch was measured on.
     """
 
     architecture: ImageArchitecture
     figures: tuple[EpochFigures, ...]
     seconds: float
+    validation_images: int
+
+    @property
+    def epoch(self) -> int:
+        """Whose weights are the model, from 1: the last that was as good as the best."""
+        return kept_epoch(self.course.curve, self.validation_images)
+
+    @property
+    def performance(self) -> float:
+        """Validation accuracy of the model."""
+        return self.course.curve[self.epoch - 1]
 
     @property
     def task(self) -> TaskName:
@@ -137,6 +165,7 @@ class ClassifierJob(Job):
             "settings": self.settings.to_json(),
             "fingerprint": [self.data.fingerprint],
             "images": self.learner.epoch_samples,
+            "validation_images": len(self.data.validation),
             "curve": list(course.curve),
             "ended": course.ended,
             "figures": [asdict(one) for one in self.figures],
@@ -162,12 +191,17 @@ class ClassifierJob(Job):
 
     def write_curve(self, course: Course) -> None:
         """Figures as JSON, and drawn."""
-        write_curve(self.folder, course, self.figures)
+        write_curve(self.folder, course, self.figures, len(self.data.validation))
+
+    def keeps(self, curve: Sequence[float]) -> bool:
+        """Where it is as good as the best."""
+        return as_good(curve, len(self.data.validation))
 
     def result(self, course: Course) -> ClassifierResult:
         """What the training left."""
-        images = self.learner.epoch_samples
-        return ClassifierResult(self.folder, self.architecture, course, images, tuple(self.figures), self.spent)
+        images, checked = self.learner.epoch_samples, len(self.data.validation)
+        figures = tuple(self.figures)
+        return ClassifierResult(self.folder, self.architecture, course, images, figures, self.spent, checked)
 
     def learned(self, course: Course, position: Position, seconds: float) -> None:
         """Keep the figures of an epoch, and log them."""
@@ -205,7 +239,7 @@ class ClassifierJob(Job):
         return f"try a smaller --batch than {recipe.batch}, or --accumulate {2 * recipe.accumulation}"
 
 
-def write_curve(folder: Path, course: Course, figures: list[EpochFigures]) -> None:
+def write_curve(folder: Path, course: Course, figures: list[EpochFigures], images: int) -> None:
     """The figures of every epoch, for scripts and for people."""
     columns = {
         "validation_accuracy": [round(one.accuracy, 6) for one in figures],
@@ -214,7 +248,7 @@ def write_curve(folder: Path, course: Course, figures: list[EpochFigures]) -> No
         "learning_rate": [one.learning_rate for one in figures],
     }
     write_text(folder / CURVE_FILE, pretty(columns | {"ended": course.ended}))
-    write_text(folder / PICTURE_FILE, curve_svg(figures))
+    write_text(folder / PICTURE_FILE, curve_svg(figures, kept=kept_epoch(course.curve, images)))
 
 
 @dataclass(frozen=True)
@@ -276,6 +310,7 @@ class ClassifierFacts(Facts):
     preprocessing: Preprocessing
     settings: ClassifierSettings
     images: PositiveInt
+    validation_images: PositiveInt
     figures: tuple[EpochFigures, ...]
     position: Position | None
     averaged: NonNegativeInt
@@ -303,11 +338,13 @@ class ClassifierFacts(Facts):
 
     def write_curve(self, folder: Path) -> None:
         """The curve and its picture, from the state."""
-        write_curve(folder, self.course, list(self.figures))
+        write_curve(folder, self.course, list(self.figures), self.validation_images)
 
     def result(self, folder: Path) -> ClassifierResult:
         """What an ended training left."""
-        return ClassifierResult(folder, self.architecture, self.course, self.images, self.figures, self.spent)
+        return ClassifierResult(
+            folder, self.architecture, self.course, self.images, self.figures, self.spent, self.validation_images
+        )
 
     def again(self, folder: Path, tensors: Mapping[str, Tensor], watcher: TrainingWatcher) -> ClassifierJob:
         """The training as it stands.

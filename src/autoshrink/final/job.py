@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,6 +89,10 @@ class Job(ABC):
     @abstractmethod
     def learned(self, course: Course, position: Position, seconds: float) -> None:
         """An epoch is done: its position after the last step, and how long it took."""
+
+    def keeps(self, curve: Sequence[float]) -> bool:
+        """Whether the weights of a curve's last epoch are to be the model: where no other was better."""
+        return curve[-1] == max(curve)
 
     def logging(self, course: Course) -> AbstractContextManager[None]:
         """Around the training."""
@@ -211,7 +215,7 @@ class _Session:
         self._count()
         job.learned(now, self._position, seconds)
         best = max(now.curve)
-        kept = now.curve[-1] == best
+        kept = job.keeps(now.curve)
         if kept and job.terms.processes.first:
             # Before the state: a process that is killed in between does the epoch again.
             job.save_best(now)

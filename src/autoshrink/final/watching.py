@@ -23,7 +23,7 @@ class Epoch:
         epochs: how many there are at most.
         performance: accuracy, or −ln validation perplexity.
         best: the highest so far.
-        kept: whether its weights are the model now: those of the last of the best epochs are.
+        kept: whether its weights are the model now: those of the last epoch that was as good as the best.
         samples: training images or tokens of an epoch.
         seconds: it took, validation included.
         averaging: whether averaging has begun in the course of the training (NT-ASGD).

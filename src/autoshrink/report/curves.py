@@ -60,10 +60,9 @@ class _Line:
     values: Sequence[float]
 
 
-def curve_svg(figures: Sequence[EpochFigures]) -> str:
-    """The picture of one training of at least one epoch, as a file of its own."""
-    accuracies = [one.accuracy for one in figures]
-    best = len(accuracies) - 1 - accuracies[::-1].index(max(accuracies))
+def curve_svg(figures: Sequence[EpochFigures], *, kept: int) -> str:
+    """The picture of one training of at least one epoch, as a file of its own; `kept` is the model's epoch, from 1."""
+    accuracies, best = [one.accuracy for one in figures], kept - 1
     title = (
         f"Validation accuracy {METRICS['image'].write(accuracies[best], fine=True)} after epoch {best + 1} "
         f"of {len(figures)}"
