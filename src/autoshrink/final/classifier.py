@@ -46,8 +46,8 @@ def as_good(curve: Sequence[float], images: int) -> bool:
     """Whether a curve's last epoch is as good as its best: within one standard error of that accuracy.
 
     The one-standard-error rule (Breiman et al. 1984), in favour of late epochs: the learning rate falls to zero, and
-    the highest of many accuracies on few images may be an early one by luck. The error is √(p(1 − p)/ñ) with ñ = n + 4 and two right and two wrong images added
-    (Agresti and Coull 1998): perfection on a few images has one too.
+    the highest of many accuracies on few images may be an early one by luck. The error is √(p(1 − p)/ñ) with ñ = n + 4,
+    two right and two wrong images added (Agresti and Coull 1998): perfection on a few images has one too.
     """
     best = max(curve)
     share = (best * images + 2) / (images + 4)
