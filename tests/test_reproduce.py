@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar
@@ -185,7 +186,10 @@ def test_draws_repeat_and_random_graphs_differ(tiny: Path) -> None:
     assert [one.values for one in first.results] == [one.values for one in second.results]
     assert read(asked, tiny / "a") == first
     plan = json.loads((tiny / "a" / PLAN_FILE).read_text())
-    assert plan == {"name": "table4", "data": "digits", "seed": 0, "rung": 0, "cells": {}}
+    assert plan == {"name": "table4", "data": "digits", "seed": 0, "size": asdict(TINY_IMAGES[0]), "cells": {}}
+    (tiny / "a" / PLAN_FILE).write_text(json.dumps(plan | {"size": plan["size"] | {"epochs": 2}}))
+    with pytest.raises(InputError, match="at a size that this version does not have"):
+        read(asked, tiny / "a")
 
 
 @pytest.mark.parametrize("name", ["table3", "table5"])

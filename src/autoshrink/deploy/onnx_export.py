@@ -107,6 +107,7 @@ def logits_of_network(network: nn.Module) -> Callable[[Floats], Floats]:
 
     def run(images: Floats) -> Floats:
         with torch.no_grad():
+            # Evaluation mode: BN by its running statistics, as in the exported file. (No Python is evaluated.)
             logits: Tensor = network.eval()(torch.from_numpy(images))
         found: Floats = logits.numpy()
         return found

@@ -155,7 +155,7 @@ def _mlflow(
     try:
         yield log
         status = "FINISHED"
-    except Exception:
+    except Exception:  # whatever ended the training: it is noted in MLflow's run and goes on upwards
         status = "FAILED"
         raise
     finally:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from autoshrink.cell import Cell
 from autoshrink.cost import count
@@ -101,13 +102,23 @@ def _study(asked: Asked, journal: Journal) -> Study:
     if plan is None:
         if (journal.folder / OUTCOMES_FILE).exists():
             raise RunError(f"{journal.folder}: has outcomes but no plan.json; choose another --run")
-        rung = _rung(asked, data)
-        plan = {"name": asked.name, "data": data, "seed": asked.seed, "rung": rung, "cells": cells}
+        size = asdict(_ladder(asked.name)[_rung(asked, data)])
+        plan = {"name": asked.name, "data": data, "seed": asked.seed, "size": size, "cells": cells}
         journal.begin(plan)
     for key, value in (("name", asked.name), ("data", data), ("seed", asked.seed), ("cells", cells)):
         if plan.get(key) != value:
             raise InputError(f"{journal.folder}: was begun with another {key}; say the same, or choose another --run")
-    return _MAKERS[asked.name](asked, data, int(plan["rung"]), journal.folder)
+    for size in _ladder(asked.name):
+        if asdict(size) == plan.get("size"):
+            return _MAKERS[asked.name](asked, data, size, journal.folder)
+    # Outcomes of two sizes never stand in one table.
+    raise InputError(f"{journal.folder}: was begun at a size that this version does not have; choose another --run")
+
+
+def _ladder(name: str) -> Sequence[Any]:
+    """The sizes of a table, by what they cost."""
+    ladders: dict[str, Sequence[Any]] = {"table4": table4.LADDER, "figure6": figure6.LADDER}
+    return ladders.get(name, language.LADDER)
 
 
 def _rung(asked: Asked, data: str) -> int:
@@ -130,24 +141,21 @@ def _rung(asked: Asked, data: str) -> int:
     return largest_rung(language.costs(asked.name, language.LADDER), speed, asked.budget)
 
 
-def _table4(asked: Asked, data: str, rung: int, _: Path) -> Study:
-    size = table4.LADDER[rung]
+def _table4(asked: Asked, data: str, size: ImageSize, _: Path) -> Study:
     trial = ImageTrial(data, size, seed=asked.seed, device=asked.device, threads=asked.threads)
     return table4.Table4(trial, asked.cells, seed=asked.seed)
 
 
-def _language(asked: Asked, data: str, rung: int, _: Path) -> Study:
-    size = language.LADDER[rung]
+def _language(asked: Asked, data: str, size: language.TextSize, _: Path) -> Study:
     trial = language.TextTrial(data, size, seed=asked.seed, device=asked.device, threads=asked.threads)
     return language.LANGUAGE[asked.name](trial, asked.cells, seed=asked.seed)
 
 
-def _figure6(asked: Asked, data: str, rung: int, folder: Path) -> Study:
-    size = figure6.LADDER[rung]
+def _figure6(asked: Asked, data: str, size: figure6.SearchSize, folder: Path) -> Study:
     return figure6.Figure6(data, size, folder, seed=asked.seed, device=asked.device, threads=asked.threads)
 
 
-_MAKERS: dict[str, Callable[[Asked, str, int, Path], Study]] = {
+_MAKERS: dict[str, Callable[[Asked, str, Any, Path], Study]] = {
     "table3": _language,
     "table4": _table4,
     "table5": _language,
