@@ -178,7 +178,7 @@ def test_an_architecture_cannot_be_changed() -> None:
 def test_a_bad_file_is_named_once(tmp_path: Path) -> None:
     path = tmp_path / "mine.arch.json"
     contents = [
-        ("{", "not JSON (line 1:"),
+        ("{", "not JSON (line 1, column 2:"),
         ("[]", "Input should be a valid dictionary"),
         (json.dumps(_changed("stages.0.width", 0)), "stages.0.width: Input should be greater than 0 (got 0)"),
         (json.dumps(_changed("cell.ops.0", "conv1x1")), "cell: node 0 of a cell is 'input'"),

@@ -143,8 +143,8 @@ def test_a_bad_cell_is_refused_in_one_line_that_names_what_is_wrong(value: objec
 def test_a_bad_file_is_named_with_what_is_wrong_in_it(tmp_path: Path) -> None:
     path = tmp_path / "mine.cell.json"
     contents: list[tuple[bytes, str]] = [
-        (b"", "not JSON (line 1:"),
-        (b'{"format":\n oops}', "not JSON (line 2:"),
+        (b"", "not JSON (line 1, column 1:"),
+        (b'{"format":\n oops}', "not JSON (line 2, column 2:"),
         (b"[1, 2]", "a cell is a JSON object"),
         (json.dumps(_object(edges=[[1, 0]])).encode(), "edge [1, 0] does not run"),
         (b"\xff\xfe\x00", "cannot be read as text"),

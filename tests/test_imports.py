@@ -15,6 +15,7 @@ ROOT = Path(autoshrink.__file__).parent
 
 LAYERS = [
     {"errors", "seeding", "version", "ranking"},
+    {"untrusted"},
     {"cell"},
     {"priors", "architecture"},
     {"cost", "zoo", "score"},

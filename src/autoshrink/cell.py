@@ -7,7 +7,6 @@ cells with the same nodes compare equal exactly when they wire the same reachabl
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from autoshrink.errors import InputError
+from autoshrink.untrusted import brief, brief_path, inside, parse_json, read_text
 
 Edge = tuple[int, int]
 
@@ -126,9 +126,9 @@ class Cell:
             InputError: the object is not a cell of this format; the message names the field.
         """
         if not isinstance(value, dict):
-            raise InputError(f"a cell is a JSON object, not {_brief(value)}")
+            raise InputError(f"a cell is a JSON object, not {brief(value)}")
         if value.get("format") != CELL_FORMAT:
-            raise InputError(f'a cell has "format": "{CELL_FORMAT}", not {_brief(value.get("format"))}')
+            raise InputError(f'a cell has "format": "{CELL_FORMAT}", not {brief(value.get("format"))}')
         unknown = sorted(set(value) - {"format", "kind", "ops", "edges"})
         missing = sorted({"kind", "ops", "edges"} - set(value))
         if unknown or missing:
@@ -144,75 +144,40 @@ class Cell:
         Raises:
             InputError: the file is missing, is not JSON or holds no cell; the message names the file.
         """
-        return cls.from_json_text(read_text(path), source=str(path))
+        return cls.from_json_text(read_text(path), source=brief_path(path))
 
     @classmethod
     def from_json_text(cls, text: str, *, source: str) -> Cell:
         """A cell from a cell file's text; `source` is named in errors."""
-        try:
-            return cls.from_json(json.loads(text))
-        except json.JSONDecodeError as error:
-            raise InputError(f"{source}: not JSON (line {error.lineno}: {error.msg})") from error
-        except InputError as error:
-            raise InputError(f"{source}: {error}") from error
-
-
-def read_text(path: Path) -> str:
-    """The text of a file that a person named.
-
-    Raises:
-        InputError: it is missing, a folder, unreadable or not UTF-8.
-    """
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as text ({error})") from error
-
-
-def read_json(path: Path) -> Any:
-    """The value in a JSON file that a person named.
-
-    Raises:
-        InputError: as `read_text`, or it is not JSON.
-    """
-    try:
-        return json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}: not JSON (line {error.lineno}: {error.msg})") from error
-
-
-def _brief(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "…"
+        with inside(source):
+            return cls.from_json(parse_json(text))
 
 
 def _checked_ops(kind: object, ops: object) -> tuple[str, ...]:
     if not isinstance(kind, str) or kind not in OPS:
-        raise InputError(f"cell kind {_brief(kind)} is unknown; choose from {', '.join(OPS)}")
+        raise InputError(f"cell kind {brief(kind)} is unknown; choose from {', '.join(OPS)}")
     if isinstance(ops, str) or not isinstance(ops, Sequence) or not ops:
-        raise InputError(f"cell ops must be a list that starts with {INPUT!r}, not {_brief(ops)}")
+        raise InputError(f"cell ops must be a list that starts with {INPUT!r}, not {brief(ops)}")
     if len(ops) > MAX_NODES:
         raise InputError(f"a cell has at most {MAX_NODES} nodes, not {len(ops)}")
     if ops[0] != INPUT:
-        raise InputError(f"node 0 of a cell is {INPUT!r}, not {_brief(ops[0])}")
+        raise InputError(f"node 0 of a cell is {INPUT!r}, not {brief(ops[0])}")
     for node, op in enumerate(ops[1:], start=1):
         if op not in OPS[kind]:
             raise InputError(
-                f"node {node}: operation {_brief(op)} is unknown in a {kind} cell; choose from {', '.join(OPS[kind])}"
+                f"node {node}: operation {brief(op)} is unknown in a {kind} cell; choose from {', '.join(OPS[kind])}"
             )
     return tuple(ops)
 
 
 def _checked_edges(edges: object, nodes: int) -> tuple[Edge, ...]:
     if isinstance(edges, str | Mapping) or not isinstance(edges, Iterable):
-        raise InputError(f"cell edges must be a list of pairs, not {_brief(edges)}")
+        raise InputError(f"cell edges must be a list of pairs, not {brief(edges)}")
     checked = set()
     for edge in edges:
         pair = tuple(edge) if isinstance(edge, Sequence) and not isinstance(edge, str) else ()
         if len(pair) != 2 or any(isinstance(end, bool) or not isinstance(end, int) for end in pair):
-            raise InputError(f"edge {_brief(edge)} is not a pair of node numbers")
+            raise InputError(f"edge {brief(edge)} is not a pair of node numbers")
         if not 0 <= pair[0] < pair[1] < nodes:
             raise InputError(f"edge {list(pair)} does not run from a lower to a higher node of 0 … {nodes - 1}")
         if pair in checked:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from autoshrink import zoo
 from autoshrink.architecture import Architecture
-from autoshrink.cell import CELL_FORMAT, Cell, read_json
-from autoshrink.errors import InputError
+from autoshrink.cell import CELL_FORMAT, Cell
+from autoshrink.untrusted import brief_path, inside, read_json
 
 
 def load(target: str | os.PathLike[str]) -> Cell | Architecture:
@@ -22,7 +22,5 @@ def load(target: str | os.PathLike[str]) -> Cell | Architecture:
         return zoo.get(str(target))
     value = read_json(path)
     form = value.get("format") if isinstance(value, dict) else None
-    try:
+    with inside(brief_path(path)):
         return Cell.from_json(value) if form == CELL_FORMAT else Architecture.from_json(value)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error

@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 
 from autoshrink.errors import InputError, RunError
 from autoshrink.record import Event, RunRecord, replay
+from autoshrink.untrusted import parse_json
 
 FILE_NAME = "run.sqlite"
 LOCK_NAME = "run.lock"
@@ -259,7 +260,7 @@ def _connection(path: Path, mode: str) -> sqlite3.Connection:
 
 def _select(connection: sqlite3.Connection) -> Iterator[Event]:
     for number, at, kind, body in connection.execute("SELECT number, at, kind, body FROM events ORDER BY number"):
-        yield Event(number, at, kind, json.loads(body))
+        yield Event(number, at, kind, parse_json(body))
 
 
 def _holder(folder: Path) -> str:

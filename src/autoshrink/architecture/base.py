@@ -16,8 +16,9 @@ from pydantic import (
     field_validator,
 )
 
-from autoshrink.cell import Cell, read_json
+from autoshrink.cell import Cell
 from autoshrink.errors import InputError
+from autoshrink.untrusted import LONGEST_SHOWN, brief, brief_path, inside, read_json
 
 ARCHITECTURE_FORMAT = "autoshrink.architecture/1"
 
@@ -86,7 +87,7 @@ class Architecture(Frozen, ABC):
         known = {name: found for name, found in _CLASSES.items() if issubclass(found, cls)}
         if not isinstance(kind, str) or kind not in known:
             where = "by this version" if cls is Architecture else f"as {cls.__name__}"
-            raise InputError(f"architecture kind {kind!r} cannot be built {where}; it knows {', '.join(known)}")
+            raise InputError(f"architecture kind {brief(kind)} cannot be built {where}; it knows {', '.join(known)}")
         if isinstance(value, dict) and "format" not in value:
             raise InputError(f'format: Field required; an architecture has "format": "{ARCHITECTURE_FORMAT}"')
         try:
@@ -102,10 +103,8 @@ class Architecture(Frozen, ABC):
             InputError: the file is missing, not JSON, or no architecture; the message names the file and the field.
         """
         value = read_json(path)
-        try:
+        with inside(brief_path(path)):
             return cls.from_json(value)
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from error
 
 
 _CLASSES: dict[str, type[Architecture]] = {}
@@ -114,9 +113,14 @@ _CLASSES: dict[str, type[Architecture]] = {}
 def first_problem(error: ValidationError) -> str:
     """The first thing wrong with a file or a setting, as ``field: what (got value)``."""
     problem = error.errors()[0]
-    place = ".".join(str(part) for part in problem["loc"]) or "value"
+    place = ".".join(_shown(part) for part in problem["loc"]) or "value"
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] in ("missing", "extra_forbidden"):
         return f"{place}: {message}"
-    shown = repr(problem["input"])
-    return f"{place}: {message} (got {shown if len(shown) <= 60 else shown[:57] + '…'})"
+    return f"{place}: {message} (got {brief(problem['input'])})"
+
+
+def _shown(part: int | str) -> str:
+    """A step of a place: a name as it is, or as a message quotes what is no name."""
+    text = str(part)
+    return text if text.isprintable() and len(text) <= LONGEST_SHOWN else brief(text)

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from autoshrink.config import merge
 from autoshrink.errors import InputError
+from autoshrink.untrusted import brief, parse_json
 
 DONE, WRONG_INPUT, INTERRUPTED = 0, 2, 130
 """Exit statuses."""
@@ -53,10 +54,12 @@ def assigned(assignments: list[str]) -> dict[str, Any]:
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
         if not equals:
-            raise InputError(f"--set {assignment!r}: write it as section.name=value, for example recipe.patience=3")
+            raise InputError(
+                f"--set {brief(assignment)}: write it as section.name=value, for example recipe.patience=3"
+            )
         try:
-            value = json.loads(text)
-        except json.JSONDecodeError:
+            value = parse_json(text)
+        except InputError:
             value = text
         for part in reversed(name.split(".")):
             value = {part: value}

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from autoshrink.architecture import Architecture, CellPlan, ConvArchitecture, NetworkPlan, NodePlan
-from autoshrink.cell import read_json
 from autoshrink.errors import InputError
+from autoshrink.untrusted import brief, brief_path, inside, read_json
 
 TABLE_FORMAT = "autoshrink.latency-table/1"
 
@@ -109,7 +109,7 @@ class LatencyTable:
             raise InputError("a latency table has the objects device and nanoseconds")
         for key, figure in figures.items():
             if isinstance(figure, bool) or not isinstance(figure, int) or figure < 1:
-                raise InputError(f"nanoseconds of {key!r}: a whole number above 0 is needed (got {figure!r})")
+                raise InputError(f"nanoseconds of {brief(key)}: a whole number above 0 is needed (got {brief(figure)})")
         return cls(device, figures)
 
     @classmethod
@@ -120,10 +120,8 @@ class LatencyTable:
             InputError: the file is missing, not JSON, or no table; the message names it.
         """
         value = read_json(path)
-        try:
+        with inside(brief_path(path)):
             return cls.from_json(value)
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from error
 
 
 def operations(architecture: Architecture) -> Iterator[Operation]:

@@ -1,6 +1,5 @@
 """Images in parquet files in the Hugging Face layout: an image column (struct of bytes and path) and a label column."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +20,8 @@ from autoshrink.data.images import (
     file_state,
     one_line,
 )
-from autoshrink.errors import DataError
+from autoshrink.errors import DataError, InputError
+from autoshrink.untrusted import parse_json
 
 _SPLIT_NAMES = {"train": TRAIN, "test": TEST, "validation": VALIDATION, "valid": VALIDATION, "val": VALIDATION}
 
@@ -137,10 +137,10 @@ def _columns(path: Path) -> tuple[str, str, tuple[str, ...] | None]:
 
 def _features(metadata: dict[bytes, bytes], path: Path) -> dict[str, Any]:
     try:
-        stated = json.loads(metadata.get(b"huggingface", b"{}"))
+        stated = parse_json(metadata.get(b"huggingface", b"{}"))
         features = stated.get("info", {}).get("features", {})
         return dict(features)
-    except (ValueError, AttributeError, TypeError) as error:
+    except (InputError, ValueError, AttributeError, TypeError) as error:
         raise DataError(f"{path}: the schema's huggingface metadata are not as expected: {one_line(error)}") from error
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from autoshrink.data.tokenising import END, LEVELS, UNKNOWN, WORD_RULES, Level, Rule, cut, joined
 from autoshrink.errors import InputError
+from autoshrink.untrusted import brief
 
 VOCABULARY_FORMAT = "autoshrink.vocabulary/1"
 
@@ -129,18 +130,18 @@ class Vocabulary:
         """Return the vocabulary that `to_json` gave. Raises InputError, naming the field, for anything else."""
         if not isinstance(value, dict) or value.get("format") != VOCABULARY_FORMAT:
             found = value.get("format") if isinstance(value, dict) else value
-            raise InputError(f'a vocabulary has "format": "{VOCABULARY_FORMAT}", not {_brief(found)}')
+            raise InputError(f'a vocabulary has "format": "{VOCABULARY_FORMAT}", not {brief(found)}')
         for name in _FIELDS:
             if name not in value:
                 raise InputError(f"vocabulary: the field {name} is missing")
         for name in value.keys() - set(_FIELDS):
-            raise InputError(f"vocabulary: unknown field {_brief(name)}; it has {', '.join(_FIELDS)}")
+            raise InputError(f"vocabulary: unknown field {brief(name)}; it has {', '.join(_FIELDS)}")
         level, rule, tokens, counts = (value[name] for name in _FIELDS[1:])
         if level not in LEVELS:
-            raise InputError(f"vocabulary, level: {_brief(level)} is none of {', '.join(LEVELS)}")
+            raise InputError(f"vocabulary, level: {brief(level)} is none of {', '.join(LEVELS)}")
         rules = WORD_RULES if level == "word" else ("characters",)
         if rule not in rules:
-            raise InputError(f"vocabulary, rule: {_brief(rule)} is none of {', '.join(rules)}, those of level {level}")
+            raise InputError(f"vocabulary, rule: {brief(rule)} is none of {', '.join(rules)}, those of level {level}")
         _check_tokens(tokens, level)
         _check_counts(counts, tokens)
         return cls(tuple(tokens), tuple(counts), level, rule)
@@ -148,26 +149,21 @@ class Vocabulary:
 
 def _check_tokens(tokens: object, level: Level) -> None:
     if not isinstance(tokens, list) or tokens[:2] != list(_SPECIAL):
-        raise InputError(f"vocabulary, tokens: {_brief(tokens)} is no list that begins with {UNKNOWN}, {END}")
+        raise InputError(f"vocabulary, tokens: {brief(tokens)} is no list that begins with {UNKNOWN}, {END}")
     seen: set[object] = set()
     for number, token in enumerate(tokens):
         if not isinstance(token, str) or not token or (level == "char" and number > 1 and len(token) > 1):
             kind = "one character" if level == "char" else "a text"
-            raise InputError(f"vocabulary, tokens, number {number}: {_brief(token)} is not {kind}")
+            raise InputError(f"vocabulary, tokens, number {number}: {brief(token)} is not {kind}")
         if token in seen:
-            raise InputError(f"vocabulary, tokens, number {number}: {_brief(token)} stands there twice")
+            raise InputError(f"vocabulary, tokens, number {number}: {brief(token)} stands there twice")
         seen.add(token)
 
 
 def _check_counts(counts: object, tokens: list[str]) -> None:
     if not isinstance(counts, list) or len(counts) != len(tokens):
-        held = len(counts) if isinstance(counts, list) else _brief(counts)
+        held = len(counts) if isinstance(counts, list) else brief(counts)
         raise InputError(f"vocabulary, counts: {held} for {len(tokens)} tokens; each token has one")
     for number, count in enumerate(counts):
         if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-            raise InputError(f"vocabulary, counts, number {number}: {_brief(count)} is no number of times")
-
-
-def _brief(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+            raise InputError(f"vocabulary, counts, number {number}: {brief(count)} is no number of times")

@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 from autoshrink.architecture import Architecture
 from autoshrink.data import Preprocessing, Vocabulary
 from autoshrink.errors import AutoshrinkError, InputError
+from autoshrink.untrusted import brief, parse_json
 from autoshrink.version import __version__
 
 FORMAT = "autoshrink.onnx/1"
@@ -87,10 +88,10 @@ class Card:
         if properties.get("format") != FORMAT:
             raise InputError(
                 f"{path}: an ONNX file, but without autoshrink's metadata (its format is "
-                f"{properties.get('format')!r}, not {FORMAT!r}); `autoshrink export` writes such files"
+                f"{brief(properties.get('format'))}, not {FORMAT!r}); `autoshrink export` writes such files"
             )
         try:
-            values = {name: json.loads(text) for name, text in properties.items() if name != "format"}
+            values = {name: parse_json(text) for name, text in properties.items() if name != "format"}
             return cls._from_values(values)
         except KeyError as error:
             raise InputError(f"{path}: its metadata says nothing of its {error.args[0]}; export it again") from error

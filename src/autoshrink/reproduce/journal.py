@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from autoshrink.errors import InputError, RunError
 from autoshrink.reproduce.study import Outcome
 from autoshrink.results import pretty, write_text
+from autoshrink.untrusted import parse_json, read_json, read_text
 
 PLAN_FILE, OUTCOMES_FILE = "plan.json", "outcomes.jsonl"
 
@@ -35,9 +36,9 @@ class Journal:
         if not path.exists():
             return None
         try:
-            plan = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path}: damaged ({error}); delete the folder, or choose another --run") from error
+            plan = read_json(path)
+        except InputError as error:
+            raise InputError(f"{error}; delete the folder, or choose another --run") from error
         if not isinstance(plan, dict):
             raise InputError(f"{path}: damaged: no JSON object; delete the folder, or choose another --run")
         return plan
@@ -55,7 +56,7 @@ class Journal:
         path = self.folder / OUTCOMES_FILE
         if not path.exists():
             return ()
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
         whole, _, torn = text.rpartition("\n")
         if torn:
             # What follows the last line's end was being written when the process died.
@@ -63,8 +64,8 @@ class Journal:
         found = []
         for number, line in enumerate(whole.splitlines(), start=1):
             try:
-                found.append(Outcome.from_json(json.loads(line)))
-            except (ValueError, TypeError) as error:
+                found.append(Outcome.from_json(parse_json(line)))
+            except (InputError, ValueError, TypeError) as error:
                 raise InputError(f"{path}: line {number} is damaged ({error}); delete that line") from error
         return tuple(found)
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from autoshrink.architecture import first_problem
 from autoshrink.errors import InputError, RunError
+from autoshrink.untrusted import brief, brief_path, inside, parse_json
 
 FORMAT = "autoshrink.checkpoint/1"
 CHECKSUM = "sha256"
@@ -67,20 +68,25 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path}: damaged, or not a safetensors file ({error})") from error
     if metadata.get("format") != FORMAT:
-        raise InputError(f"{path}: not a checkpoint of autoshrink (format {metadata.get('format')!r}, not {FORMAT!r})")
+        raise InputError(
+            f"{path}: not a checkpoint of autoshrink (format {brief(metadata.get('format'))}, not {FORMAT!r})"
+        )
     checksum = metadata.pop(CHECKSUM, None)
-    if checksum is not None and checksum != _checksum(*_parted(path.read_bytes())):
-        raise InputError(f"{path}: damaged: its content is not what was written (checksum)")
-    try:
-        return tensors, {name: json.loads(text) for name, text in metadata.items() if name != "format"}
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}: damaged: what it says of its tensors is not JSON ({error})") from error
+    with inside(f"{brief_path(path)}: damaged"):
+        if checksum is not None and checksum != _checksum(*_parted(path.read_bytes())):
+            raise InputError("its content is not what was written (checksum)")
+    facts = {}
+    for name, text in metadata.items():
+        if name != "format":
+            with inside(f"{brief_path(path)}: damaged: what it says of its {brief(name)}"):
+                facts[name] = parse_json(text)
+    return tensors, facts
 
 
 def _parted(packed: bytes) -> tuple[dict[str, Any], memoryview]:
     """Header and tensors of a safetensors file."""
     end = _LENGTH_BYTES + int.from_bytes(packed[:_LENGTH_BYTES], "little")
-    return json.loads(packed[_LENGTH_BYTES:end]), memoryview(packed)[end:]
+    return parse_json(packed[_LENGTH_BYTES:end]), memoryview(packed)[end:]
 
 
 def _sealed(packed: bytes) -> bytes:
