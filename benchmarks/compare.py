@@ -39,7 +39,8 @@ from typing import Any
 
 from autoshrink.config import SearchSettings, merge, resolve
 from autoshrink.errors import InputError
-from autoshrink.results import pretty, write_text
+from autoshrink.files import write_text
+from autoshrink.results import pretty
 from autoshrink.training.device import choose_device, describe
 from autoshrink.version import __version__
 from compare_figures import SHARES, Point, best_within, hypervolume, markdown, summarise

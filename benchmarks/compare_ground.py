@@ -21,8 +21,8 @@ from filelock import FileLock
 
 from autoshrink.cell import Cell
 from autoshrink.config import SearchSettings, TextSettings
+from autoshrink.files import write_text
 from autoshrink.priors import start_cell
-from autoshrink.results import write_text
 from autoshrink.score import Evaluation, Resources, Score, Spent
 from autoshrink.seeding import derive_seed
 from autoshrink.tasks import TASKS

@@ -195,8 +195,8 @@ def test_a_full_disk_is_said_and_what_was_saved_stays(tmp_path: Path, monkeypatc
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("autoshrink.training.checkpoint.os.fsync", full)
-        with pytest.raises(RunError, match=r"cannot be written \(No space left on device\); what was saved before"):
+        patch.setattr("autoshrink.files.os.fsync", full)
+        with pytest.raises(RunError, match=r"cannot be written: No space left on device; what stood there before"):
             resume_training(tmp_path)
     assert (tmp_path / STATE_FILE).read_bytes() == before
     assert resume_training(tmp_path).course.ended == "all epochs"

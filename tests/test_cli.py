@@ -272,8 +272,10 @@ def test_show_draws_and_writes_pictures(
         assert (tmp_path / name).stat().st_size > 1000
     assert run(["report", str(found), "-o", str(tmp_path / "page.pdf")]) == 2
     assert "a report ends in .html (the page) or .svg (a summary picture)" in capsys.readouterr().err
-    assert run(["report", str(found), "-o", str(tmp_path / "no" / "page.html")]) == 2
-    assert "page.html: cannot be written (No such file or directory)" in capsys.readouterr().err
+    assert run(["report", str(found), "-o", str(tmp_path / "new" / "page.html")]) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "new" / "page.html")
+    assert run(["report", str(found), "-o", str(tmp_path / "page.html" / "page.html")]) == 2
+    assert f"cannot be written: {tmp_path / 'page.html'} is a file, not a folder" in capsys.readouterr().err
 
 
 def test_the_zoo_is_listed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -214,7 +216,9 @@ def test_a_finished_training_is_returned_as_it_is(whole: Path) -> None:
 def test_what_a_killed_process_was_writing_is_cleared_away(text: Path, tmp_path: Path) -> None:
     with pytest.raises(Stopped):
         train(zoo.get("gru"), asked(text), out=tmp_path, width=4, watcher=stopping_after(1))
-    draft = tmp_path / f".{STATE_FILE}.4321"
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    draft = tmp_path / f".{STATE_FILE}.{gone.pid}.draft.safetensors"
     draft.write_bytes(b"half of it")
     resume_training(tmp_path)
     assert not draft.exists()

@@ -14,7 +14,8 @@ import autoshrink
 ROOT = Path(autoshrink.__file__).parent
 
 LAYERS = [
-    {"errors", "seeding", "version", "ranking"},
+    {"errors", "escaping", "seeding", "version", "ranking"},
+    {"files"},
     {"untrusted"},
     {"cell"},
     {"priors", "architecture"},

@@ -145,7 +145,7 @@ def test_a_search_leaves_its_files(whole: Path) -> None:
 
 def test_a_report_that_cannot_be_written_loses_nothing(tmp_path: Path) -> None:
     (tmp_path / "run" / "report.html").mkdir(parents=True)
-    with pytest.raises(RunError, match=r"report.html: cannot be written .*; the search is finished and kept: `autosh"):
+    with pytest.raises(RunError, match=r"report.html: cannot be written: .*; the search is finished and kept: `autosh"):
         autoshrink.search(TINY, run=tmp_path / "run")
     best = read_record(tmp_path / "run").best()
     assert best is not None

@@ -182,7 +182,7 @@ def test_folders_in_use_are_left_alone(digits: TrainedClassifier, tmp_path: Path
     (tmp_path / "full" / "mine.txt").write_text("mine")
     with pytest.raises(InputError, match="holds something already"):
         write(digits, tmp_path / "full", real_samples(digits, count=2))
-    with pytest.raises(InputError, match="is a file"):
+    with pytest.raises(RunError, match="is a file, not a folder"):
         write(digits, tmp_path / "full" / "mine.txt", real_samples(digits, count=2))
     with pytest.raises(InputError, match="not one real sample"):
         write(digits, tmp_path / "new", real_samples(digits, count=2)[:0])

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from autoshrink import report
-from autoshrink.errors import RunError
+from autoshrink.files import write_text
 from autoshrink.metrics import METRICS
 from autoshrink.record import Figures, Retrained, RunRecord
 from autoshrink.report import evidence
@@ -98,25 +96,9 @@ def write_results(folder: Path, record: RunRecord) -> None:
     """
     best = record.best()
     if best is not None:
-        write_text(folder / "best.cell.json", pretty(best.cell.to_json()))
-    write_text(folder / "front.json", pretty(front(record)))
-    write_text(folder / "report.html", report.render(record, name=str(folder)))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all.
-
-    Raises:
-        RunError: it cannot be written.
-    """
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
-        raise RunError(f"{path}: cannot be written ({error.strerror or error})") from error
+        write_text(folder / "best.cell.json", pretty(best.cell.to_json()), own=True)
+    write_text(folder / "front.json", pretty(front(record)), own=True)
+    write_text(folder / "report.html", report.render(record, name=str(folder)), own=True)
 
 
 def pretty(value: object) -> str:

@@ -11,7 +11,6 @@ import json
 import os
 import socket
 import sqlite3
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -21,6 +20,7 @@ from typing import Any, Self
 from filelock import FileLock, Timeout
 
 from autoshrink.errors import InputError, RunError
+from autoshrink.files import scratch
 from autoshrink.record import Event, RunRecord, replay
 from autoshrink.untrusted import parse_json
 
@@ -240,7 +240,7 @@ def _reader(folder: Path, stack: ExitStack) -> sqlite3.Connection:
             raise
     if os.access(folder, os.W_OK) and os.access(folder / FILE_NAME, os.W_OK):
         return stack.enter_context(closing(_connection(folder / FILE_NAME, "rw")))
-    copy = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="autoshrink-")))
+    copy = stack.enter_context(scratch())
     for name in (FILE_NAME, JOURNAL_NAME):
         (copy / name).write_bytes((folder / name).read_bytes())
     return stack.enter_context(closing(_connection(copy / FILE_NAME, "rw")))

@@ -17,7 +17,8 @@ from autoshrink.cli import quantities
 from autoshrink.cli.console import JsonOption, print_json, stderr, stdout
 from autoshrink.crafting import Crafted, craft
 from autoshrink.errors import InputError
-from autoshrink.results import pretty, write_text
+from autoshrink.files import write_text
+from autoshrink.results import pretty
 
 BAR = 14
 """Characters of a bar that stands for all MACs."""

@@ -20,8 +20,8 @@ from autoshrink.errors import InputError
 from autoshrink.evaluating import ImageModel, evaluate_images, open_image_model
 from autoshrink.evaluating.images import DEFAULT_BATCH
 from autoshrink.evaluating.targets import refuse_given
+from autoshrink.files import write_text
 from autoshrink.report.evaluation_page import GALLERY, evaluation_page
-from autoshrink.results import write_text
 
 TABLE_CLASSES = 12
 """Up to so many classes, all are listed, and the confusion matrix is printed where it fits."""

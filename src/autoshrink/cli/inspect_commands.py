@@ -28,8 +28,9 @@ from autoshrink.cli.result import print_front, print_result
 from autoshrink.cost import Cost, count
 from autoshrink.drawing import cell_svg, cell_text
 from autoshrink.errors import InputError
+from autoshrink.files import write_text
 from autoshrink.loading import load
-from autoshrink.results import summary, write_text
+from autoshrink.results import summary
 from autoshrink.store import read_record
 
 PROXY_VOCABULARY, PROXY_WIDTH = 10_000, 200

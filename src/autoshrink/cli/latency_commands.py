@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -23,8 +22,9 @@ from autoshrink.cost.latency import LatencyTable, every_operation
 from autoshrink.deploy.latency import NodeTime, Raced, Session, by_type, profile, race
 from autoshrink.deploy.latency_table import OperationTimer, device_facts
 from autoshrink.errors import InputError
+from autoshrink.files import scratch, write_text
 from autoshrink.loading import load
-from autoshrink.results import pretty, write_text
+from autoshrink.results import pretty
 
 ROUND_SECONDS = 0.5
 _OTHER_MODELS = (".safetensors", ".pte", ".tflite")
@@ -88,7 +88,7 @@ def latency(  # noqa: PLR0913 - one parameter an option
     names = [*targets] if against is None else [against, *(name for name in targets if name != against)]
     options: dict[str, Any] = {"threads": threads, "batch": batch, "shapes": _shapes(shape or [])}
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="autoshrink-")))
+        folder = stack.enter_context(scratch())
         paths = [_file(name, folder / f"{number}.onnx") for number, name in enumerate(names)]
         sessions = [Session(path, name=name, **options) for name, path in zip(names, paths, strict=True)]
         raced = race(sessions, rounds=rounds, seconds=ROUND_SECONDS)

@@ -17,8 +17,8 @@ from autoshrink.cell import Cell
 from autoshrink.cli import quantities
 from autoshrink.cli.console import INTERRUPTED, JsonOption, print_json, stderr, stdout
 from autoshrink.errors import InputError
+from autoshrink.files import write_text
 from autoshrink.loading import load
-from autoshrink.results import write_text
 
 if TYPE_CHECKING:
     from autoshrink.reproduce import Progress, Reproduction, Study

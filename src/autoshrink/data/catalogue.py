@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import platformdirs
 
 from autoshrink.data.cifar import HOMEPAGE
-from autoshrink.data.images import printable
 from autoshrink.errors import DataError
+from autoshrink.escaping import printable
 
 Task = Literal["image", "text"]
 """What a data set is for, by the words that `--task` takes."""

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol, cast
 
-from autoshrink.data.images import printable, reason
+from autoshrink.data.images import reason
 from autoshrink.errors import DataError
+from autoshrink.escaping import printable
 
 # Characters read at a time where lines may be of any length.
 _BLOCK = 1 << 20

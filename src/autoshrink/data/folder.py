@@ -8,8 +8,9 @@ from pathlib import Path, PurePath
 
 import numpy as np
 
-from autoshrink.data.images import SPLITS, TEST, TRAIN, VALIDATION, Indices, Payload, file_state, one_line, printable
+from autoshrink.data.images import SPLITS, TEST, TRAIN, VALIDATION, Indices, Payload, file_state, one_line
 from autoshrink.errors import DataError
+from autoshrink.escaping import printable
 
 EXTENSIONS = frozenset(
     (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")

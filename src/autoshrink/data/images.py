@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autoshrink.errors import DataError
+from autoshrink.escaping import shown
 
 Pixels = npt.NDArray[np.uint8]
 Indices = npt.NDArray[np.int64]
@@ -121,14 +122,9 @@ class ArrayImages:
             yield index, self.pixels[index]
 
 
-def printable(name: str) -> str:
-    r"""Return a file name with bytes that are not UTF-8 shown as \udcXX: any other stream would refuse to print it."""
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
 def one_line(error: BaseException) -> str:
     """Return what an exception says, on one line; its kind where it says nothing."""
-    return " ".join(str(error).split()) or type(error).__name__
+    return shown(" ".join(str(error).split()) or type(error).__name__, 300)
 
 
 def reason(error: BaseException) -> str:

@@ -7,10 +7,11 @@ from autoshrink.data import catalogue
 from autoshrink.data.cifar import ARCHIVES, FOLDERS, is_cifar_folder, open_cifar
 from autoshrink.data.digits import open_digits
 from autoshrink.data.folder import FolderImages, open_folder
-from autoshrink.data.images import SPLITS, TRAIN, ArrayImages, ImageSource, one_line, printable
+from autoshrink.data.images import SPLITS, TRAIN, ArrayImages, ImageSource, one_line
 from autoshrink.data.parquet import ParquetImages, open_parquet, split_files
 from autoshrink.data.text_files import is_text
 from autoshrink.errors import DataError
+from autoshrink.escaping import printable
 
 _Source = ArrayImages | FolderImages | ParquetImages
 

@@ -10,8 +10,9 @@ from pathlib import Path, PurePosixPath
 
 from autoshrink.data.documents import Document, TextFile
 from autoshrink.data.folder import EXTENSIONS, entries, listed
-from autoshrink.data.images import TEST, TRAIN, VALIDATION, one_line, printable
+from autoshrink.data.images import TEST, TRAIN, VALIDATION, one_line
 from autoshrink.errors import DataError
+from autoshrink.escaping import printable
 
 SUFFIXES = frozenset((".txt", ".text", ".md", ".rst", ".tokens", ".raw"))
 ACCEPTED = "a UTF-8 text file, a folder with train.txt, valid.txt and test.txt, or a folder of text files"

@@ -7,12 +7,13 @@ from typing import Literal
 
 from autoshrink.data import catalogue
 from autoshrink.data.documents import Document
-from autoshrink.data.images import TRAIN, one_line, printable
+from autoshrink.data.images import TRAIN, one_line
 from autoshrink.data.pydocs import NOTE, open_pydocs
 from autoshrink.data.text import BLOCKS, CARVED_SHARE, FEWEST_LINES, PIECE, TextSource, to_carve, units_of
 from autoshrink.data.text_files import ACCEPTED, FoundText, find_text
 from autoshrink.data.tokenising import LEVELS, UNKNOWN, WORD_RULES, Level, Rule
 from autoshrink.errors import DataError
+from autoshrink.escaping import printable
 
 Tokens = Literal["auto", "spaces", "words"]
 

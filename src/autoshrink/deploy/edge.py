@@ -25,11 +25,12 @@ from torch import Tensor, nn
 from autoshrink.deploy.folding import folded
 from autoshrink.deploy.onnx_export import classifier_card
 from autoshrink.deploy.onnx_file import Card
-from autoshrink.deploy.parity import Floats, Parity, Tokens, checked_draft, compare, refuse_beyond
+from autoshrink.deploy.parity import Floats, Parity, Tokens, compare, refuse_beyond
 from autoshrink.deploy.recurrent_export import Step, language_card, language_parity
 from autoshrink.errors import InputError
+from autoshrink.files import replacing, write_text
 from autoshrink.networks import LanguageNetwork
-from autoshrink.results import pretty, write_text
+from autoshrink.results import pretty
 from autoshrink.training.classifier import TrainedClassifier
 from autoshrink.training.language_model import TrainedModel
 
@@ -127,7 +128,7 @@ def export(
         raise InputError("not one real sample to compare with PyTorch; give data that has some")
     network = prepared(model, integers=runtime.integers)
     program = runtime.convert(network)
-    with checked_draft(path) as draft:
+    with replacing(path) as draft:
         draft.write_bytes(program)
         parity = _parity(model, runtime.start(draft, network), samples)
         refuse_beyond(tolerance, parity, path)

@@ -12,18 +12,21 @@ from typing import Any
 import numpy as np
 
 from autoshrink.deploy import onnx_export, recurrent_export
+from autoshrink.deploy.edge import card_path
 from autoshrink.deploy.parity import Floats, Parity, Tokens, real_samples, real_tokens, trained_on
 from autoshrink.deploy.quantisation import (
     LARGE_DROP,
     METHODS,
     Method,
     accuracies,
+    int8_path,
     left_in_float,
     quantise_classifier,
 )
 from autoshrink.deploy.recurrent_quantisation import perplexities, quantise_step
 from autoshrink.deploy.tracing import OPSET
 from autoshrink.errors import DataError, InputError
+from autoshrink.files import check_new_folder, check_output
 from autoshrink.training.classifier import TrainedClassifier, load_trained
 from autoshrink.training.language_model import TrainedModel
 
@@ -198,7 +201,10 @@ def export(
         raise InputError(f"{path}: exported files end in {', '.join(SUFFIXES)}; --source DIR writes plain PyTorch")
     if int8 is not None and path.suffix != ".onnx":
         raise InputError(f"{path}: int8 is for .onnx files")
+    check_output(path)
     model = load_trained(Path(folder))
+    for beside in _beside(path, model, int8=int8 is not None):
+        check_output(beside)
     if path.suffix != ".onnx":
         return _written(_writer(path.suffix), model, path, check)
     if isinstance(model, TrainedModel):
@@ -222,7 +228,16 @@ def export_source(
     """
     from autoshrink.deploy.plain_source import write  # noqa: PLC0415 - only here
 
+    check_new_folder(Path(output))
     return _written(write, load_trained(Path(folder)), Path(output), check)
+
+
+def _beside(path: Path, model: Model, *, int8: bool) -> list[Path]:
+    """The files that are written beside the exported one."""
+    if path.suffix != ".onnx":
+        return [card_path(path)]
+    loop = [recurrent_export.loop_path(path)] if isinstance(model, TrainedModel) else []
+    return loop + ([int8_path(path)] if int8 else [])
 
 
 def _writer(suffix: str) -> Writer:

@@ -14,7 +14,6 @@ import math
 import os
 import platform
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -27,6 +26,7 @@ import numpy.typing as npt
 from autoshrink.architecture import Architecture
 from autoshrink.deploy.onnx_file import onnxruntime
 from autoshrink.errors import InputError
+from autoshrink.files import scratch
 
 PROVIDER = "CPUExecutionProvider"
 
@@ -373,8 +373,8 @@ def profile(
     Raises:
         InputError: the file cannot be loaded or run.
     """
-    with tempfile.TemporaryDirectory(prefix="autoshrink-") as folder:
-        session = Session(model, threads=threads, batch=batch, shapes=shapes, profile=str(Path(folder) / "profile"))
+    with scratch() as folder:
+        session = Session(model, threads=threads, batch=batch, shapes=shapes, profile=str(folder / "profile"))
         for _ in range(runs):
             session.run()
         events = json.loads(session.end_profiling().read_text(encoding="utf-8"))
@@ -416,8 +416,8 @@ def with_onnx(architecture: Architecture, do: Callable[[Path], Result]) -> Resul
     """What is made of the ONNX file of an untrained architecture, which is gone afterwards."""
     from autoshrink.deploy.onnx_export import architecture_to_onnx  # noqa: PLC0415 - torch takes seconds to import
 
-    with tempfile.TemporaryDirectory(prefix="autoshrink-") as folder:
-        path = Path(folder) / "model.onnx"
+    with scratch() as folder:
+        path = folder / "model.onnx"
         architecture_to_onnx(architecture, path)
         return do(path)
 

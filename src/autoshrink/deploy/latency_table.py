@@ -23,7 +23,8 @@ from autoshrink.cost.latency import LatencyTable, Operation
 from autoshrink.deploy.latency import Session, conditions
 from autoshrink.deploy.onnx_file import INSTALL
 from autoshrink.errors import InputError, RunError
-from autoshrink.results import pretty, write_text
+from autoshrink.files import write_text
+from autoshrink.results import pretty
 
 COPIES = 9
 """Of the longer file."""
@@ -102,7 +103,7 @@ class Latencies:
 
     def _write(self) -> None:
         if self._file is not None:
-            write_text(self._file, pretty(self.table.to_json()))
+            write_text(self._file, pretty(self.table.to_json()), own=True)
 
 
 def begin_latencies(file: str | None) -> Latencies:

@@ -17,10 +17,11 @@ from autoshrink.architecture import Architecture, ImageArchitecture, LanguageMod
 from autoshrink.cost import count
 from autoshrink.deploy.folding import folded
 from autoshrink.deploy.onnx_file import Card, open_session, write_model
-from autoshrink.deploy.parity import Floats, Parity, checked_draft, compare, refuse_beyond
+from autoshrink.deploy.parity import Floats, Parity, compare, refuse_beyond
 from autoshrink.deploy.recurrent_export import step_model
 from autoshrink.deploy.tracing import OPSET, traced
 from autoshrink.errors import InputError
+from autoshrink.files import replacing
 from autoshrink.networks import build
 from autoshrink.training.classifier import TrainedClassifier
 
@@ -48,7 +49,7 @@ def export_classifier(
         RunError: the file cannot be written.
     """
     exported = _traced(model.network, model.architecture, opset)
-    with checked_draft(path) as draft:
+    with replacing(path) as draft:
         write_model(exported, draft, classifier_card(model))
         parity = parity_with(model.network, logits_of(draft), samples)
         refuse_beyond(tolerance, parity, path)
@@ -71,7 +72,7 @@ def architecture_to_onnx(architecture: Architecture, path: Path, *, seed: int = 
         exported = step_model(build(architecture, seed=seed))
     else:
         raise InputError(f"a {architecture.kind} architecture has no ONNX form here")
-    with checked_draft(path) as draft:
+    with replacing(path) as draft:
         write_model(exported, draft)
 
 

@@ -5,9 +5,8 @@ Shape letters: n images, C channels, s pixels. Nothing here imports torch.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -82,27 +81,6 @@ def compare(outputs: Iterable[tuple[tuple[int, ...], npt.ArrayLike, npt.ArrayLik
         same += int((found.argmax(axis=-1) == expected.argmax(axis=-1)).sum())
         samples += expected[..., 0].size
     return Parity(difference, same / samples, samples, tuple(shapes), largest)
-
-
-@contextmanager
-def checked_draft(path: Path) -> Iterator[Path]:
-    """A draft beside `path` that takes its place when the block ends well, and is removed when it does not.
-
-    The folder is made if need be.
-
-    Raises:
-        RunError: the file cannot be written; what stood there before is untouched.
-    """
-    draft = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield draft
-        draft.replace(path)
-    except OSError as error:
-        raise RunError(f"{path}: cannot be written ({error.strerror or error})") from error
-    finally:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
 
 
 def refuse_beyond(tolerance: float, parity: Parity, path: Path) -> None:

@@ -12,7 +12,6 @@ import contextlib
 import io
 import logging
 import math
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -23,8 +22,9 @@ import numpy as np
 
 from autoshrink.data import Preprocessing, open_images
 from autoshrink.deploy.onnx_file import onnx_library, onnxruntime, open_session, read_card, write_model
-from autoshrink.deploy.parity import Floats, checked_draft, decoded
+from autoshrink.deploy.parity import Floats, decoded
 from autoshrink.errors import DataError, InputError
+from autoshrink.files import replacing, scratch
 
 Method = Literal["minmax", "percentile", "entropy"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -74,8 +74,8 @@ def quantise_classifier(path: Path, samples: Floats, *, method: Method = "minmax
     card = read_card(open_session(path), path)
     onnx = onnx_library()
     target = int8_path(path)
-    with tempfile.TemporaryDirectory() as folder, checked_draft(target) as draft:
-        prepared, written = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
+    with scratch() as folder, replacing(target) as draft:
+        prepared, written = folder / "prepared.onnx", folder / "int8.onnx"
         with quiet():
             _quantise(path, prepared, written, samples, method)
         model = onnx.load(written)
@@ -162,10 +162,10 @@ def left_in_float(path: Path) -> tuple[str, ...]:
         InputError: the file cannot be run.
     """
     runtime, onnx = onnxruntime(), onnx_library()
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch() as folder:
         options = runtime.SessionOptions()
         options.log_severity_level = 3
-        options.optimized_model_filepath = str(Path(folder) / "run.onnx")
+        options.optimized_model_filepath = str(folder / "run.onnx")
         runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         graph = onnx.load(options.optimized_model_filepath).graph
     floats = {value.name for value in graph.input}

@@ -20,9 +20,10 @@ from torch.nn import functional
 
 from autoshrink.cost import count
 from autoshrink.deploy.onnx_file import Card, Part, onnx_library, open_session, write_model
-from autoshrink.deploy.parity import Floats, Parity, Tokens, checked_draft, compare, refuse_beyond
+from autoshrink.deploy.parity import Floats, Parity, Tokens, compare, refuse_beyond
 from autoshrink.deploy.tracing import OPSET, Inputs, traced
 from autoshrink.errors import DataError
+from autoshrink.files import replacing
 from autoshrink.networks import LanguageNetwork, reference
 from autoshrink.networks.recurrent import Core, LibraryCore, RecurrentCell
 from autoshrink.training.language_model import TrainedModel
@@ -68,7 +69,7 @@ def export_language_model(
     parities = []
     with ExitStack() as drafts:
         for part, proto in exported.items():
-            draft = drafts.enter_context(checked_draft(places[part]))
+            draft = drafts.enter_context(replacing(places[part]))
             write_model(proto, draft, language_card(model, part))
             run = stepped(draft) if part == "step" else looped(draft)
             parity = language_parity(model.network, run, tokens)

@@ -9,7 +9,6 @@ Shape letters: T time steps, B streams, V vocabulary, k layers of state, n width
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -21,10 +20,11 @@ import numpy as np
 from autoshrink.data import Vocabulary, load_text_split
 from autoshrink.data.text_opening import Tokens as Tokenisation
 from autoshrink.deploy.onnx_file import onnx_library, open_session, read_card, write_model
-from autoshrink.deploy.parity import Tokens, checked_draft
+from autoshrink.deploy.parity import Tokens
 from autoshrink.deploy.predict import OnnxLanguageModel
 from autoshrink.deploy.quantisation import compact, int8_path, quiet
 from autoshrink.errors import InputError
+from autoshrink.files import replacing, scratch
 
 MEASURED_TOKENS, STREAMS = 20_000, 32
 """Of the test text, and in how many pieces it is read side by side."""
@@ -49,8 +49,8 @@ def quantise_step(path: Path) -> Path:
         raise InputError(f"{path}: int8 is for a language model's step, and this is a {card.part}")
     onnx = onnx_library()
     target = int8_path(path)
-    with tempfile.TemporaryDirectory() as folder, checked_draft(target) as draft:
-        untied, written = Path(folder) / "untied.onnx", Path(folder) / "int8.onnx"
+    with scratch() as folder, replacing(target) as draft:
+        untied, written = folder / "untied.onnx", folder / "int8.onnx"
         model = onnx.load(path)
         _untie(model.graph)
         onnx.save(model, untied)

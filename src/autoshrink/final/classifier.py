@@ -21,6 +21,7 @@ from autoshrink.config import ClassifierSettings, Occasion, Overrides, TaskName,
 from autoshrink.cost import count
 from autoshrink.data import Preprocessing
 from autoshrink.errors import DataError, InputError
+from autoshrink.files import write_text
 from autoshrink.final.beginning import Source, brought, fitted, give_weights, trained_start
 from autoshrink.final.folder import CURVE_FILE, STATE_FILE, Facts
 from autoshrink.final.job import Job, State, Terms
@@ -28,7 +29,7 @@ from autoshrink.final.logs import GoingOn, Logs, opened
 from autoshrink.final.watching import TrainingResult, TrainingWatcher
 from autoshrink.networks import build, set_normalisation
 from autoshrink.report.curves import EpochFigures, curve_svg
-from autoshrink.results import pretty, write_text
+from autoshrink.results import pretty
 from autoshrink.training import checkpoint
 from autoshrink.training.classifier import MODEL_FILE, TrainedClassifier, save_classifier
 from autoshrink.training.classifier_learner import ClassifierLearner, autocast_type, classifier_stops
@@ -249,8 +250,8 @@ def write_curve(folder: Path, course: Course, figures: list[EpochFigures], image
         "training_loss": [round(one.training_loss, 6) for one in figures],
         "learning_rate": [one.learning_rate for one in figures],
     }
-    write_text(folder / CURVE_FILE, pretty(columns | {"ended": course.ended}))
-    write_text(folder / PICTURE_FILE, curve_svg(figures, kept=kept_epoch(course.curve, images)))
+    write_text(folder / CURVE_FILE, pretty(columns | {"ended": course.ended}), own=True)
+    write_text(folder / PICTURE_FILE, curve_svg(figures, kept=kept_epoch(course.curve, images)), own=True)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict
 
 from autoshrink.errors import RunError
+from autoshrink.files import remove_drafts
 from autoshrink.training.language_model import MODEL_FILE
 from autoshrink.training.loop import Course, Validation
 
@@ -54,8 +55,7 @@ def locked(folder: Path, *, mine: bool = True) -> Iterator[None]:
         raise RunError(f"{folder}: cannot be written ({error.strerror or error})") from error
     try:
         # What a process that was killed in the middle of writing left behind; whoever has the lock writes alone.
-        for draft in folder.glob(".*.safetensors.*"):
-            draft.unlink(missing_ok=True)
+        remove_drafts(folder)
         yield
     finally:
         lock.release()

@@ -17,11 +17,12 @@ from autoshrink.config import Overrides, TaskName, TrainingSettings, training_se
 from autoshrink.cost import count, widest
 from autoshrink.data import EncodedText, Vocabulary, load_text_split, open_text
 from autoshrink.errors import DataError, InputError
+from autoshrink.files import write_text
 from autoshrink.final.folder import CURVE_FILE, STATE_FILE, Facts
 from autoshrink.final.job import Job, State, Terms
 from autoshrink.final.watching import TrainingResult, TrainingWatcher
 from autoshrink.networks import build
-from autoshrink.results import pretty, write_text
+from autoshrink.results import pretty
 from autoshrink.training import checkpoint
 from autoshrink.training.device import choose_device
 from autoshrink.training.distributed import announced
@@ -147,7 +148,7 @@ class LanguageJob(Job):
 def write_curve(folder: Path, course: Course) -> None:
     """Validation perplexity after every epoch, for people and scripts."""
     perplexities = [round(math.exp(min(-value, 700.0)), 4) for value in course.curve]
-    write_text(folder / CURVE_FILE, pretty({"validation_perplexity": perplexities, "ended": course.ended}))
+    write_text(folder / CURVE_FILE, pretty({"validation_perplexity": perplexities, "ended": course.ended}), own=True)
 
 
 @dataclass(frozen=True)

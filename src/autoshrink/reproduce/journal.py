@@ -13,8 +13,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from autoshrink.errors import InputError, RunError
+from autoshrink.files import write_text
 from autoshrink.reproduce.study import Outcome
-from autoshrink.results import pretty, write_text
+from autoshrink.results import pretty
 from autoshrink.untrusted import parse_json, read_json, read_text
 
 PLAN_FILE, OUTCOMES_FILE = "plan.json", "outcomes.jsonl"
@@ -45,7 +46,7 @@ class Journal:
 
     def begin(self, plan: dict[str, Any]) -> None:
         """Write the plan; RunError where that fails."""
-        write_text(self.folder / PLAN_FILE, pretty(plan))
+        write_text(self.folder / PLAN_FILE, pretty(plan), own=True)
 
     def outcomes(self) -> tuple[Outcome, ...]:
         """What has been measured so far; a last line that was cut off by a kill is measured again.
@@ -60,7 +61,7 @@ class Journal:
         whole, _, torn = text.rpartition("\n")
         if torn:
             # What follows the last line's end was being written when the process died.
-            write_text(path, whole + "\n" if whole else "")
+            write_text(path, whole + "\n" if whole else "", own=True)
         found = []
         for number, line in enumerate(whole.splitlines(), start=1):
             try:

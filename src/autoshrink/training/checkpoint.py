@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,8 @@ from safetensors.torch import save as serialise
 from torch import Tensor, nn
 
 from autoshrink.architecture import first_problem
-from autoshrink.errors import InputError, RunError
+from autoshrink.errors import InputError
+from autoshrink.files import write_bytes
 from autoshrink.untrusted import brief, brief_path, inside, parse_json
 
 FORMAT = "autoshrink.checkpoint/1"
@@ -35,22 +35,9 @@ def save(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) ->
     Raises:
         RunError: the file cannot be written; what stood there before is untouched.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
     metadata = {"format": FORMAT} | {name: json.dumps(value) for name, value in facts.items()}
-    try:
-        packed = _sealed(
-            serialise({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, metadata)
-        )
-        with draft.open("wb") as file:
-            file.write(packed)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except (OSError, SafetensorError) as error:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
-        reason = getattr(error, "strerror", None) or str(error)
-        raise RunError(f"{path}: cannot be written ({reason}); what was saved before is still there") from error
+    packed = serialise({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, metadata)
+    write_bytes(path, _sealed(packed), own=True)
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -6,13 +6,8 @@ The folder holds ``model.py`` (the very network: its cell's wiring as plain stat
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from safetensors import SafetensorError
 from safetensors.torch import save as serialise
 
 from autoshrink.architecture import ConvArchitecture, MobileArchitecture
@@ -21,7 +16,8 @@ from autoshrink.deploy.plain_source import conv, language, mobile
 from autoshrink.deploy.plain_source.checking import Samples, check
 from autoshrink.deploy.plain_source.python import PlainSource
 from autoshrink.deploy.plain_source.readme import page
-from autoshrink.errors import InputError, RunError
+from autoshrink.errors import InputError
+from autoshrink.files import new_folder
 from autoshrink.training.classifier import MODEL_FILE, TrainedClassifier
 from autoshrink.training.language_model import TrainedModel
 
@@ -49,7 +45,7 @@ def write(
         RunError: the folder cannot be written.
     """
     source = render(model)
-    with _new_folder(folder) as draft:
+    with new_folder(folder) as draft:
         for name, text in source.texts.items():
             (draft / name).write_text(text, encoding="utf-8")
         (draft / MODEL_FILE).write_bytes(serialise(dict(source.tensors), metadata={"format": "pt"}))
@@ -75,31 +71,6 @@ def render(model: TrainedClassifier | TrainedModel) -> PlainSource:
         raise InputError(f"a {model.architecture.kind} network has no plain source in this version; export it as ONNX")
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in source.tensors.items()}
     return PlainSource(source.texts, tensors)
-
-
-@contextmanager
-def _new_folder(folder: Path) -> Iterator[Path]:
-    """A draft beside `folder` that takes its place when the block ends well, and is removed when it does not."""
-    place = folder.resolve()
-    if place.exists() and (not place.is_dir() or any(place.iterdir())):
-        what = "holds something already" if place.is_dir() else "is a file"
-        raise InputError(f"{folder}: {what}; --source needs a new folder, or an empty one")
-    draft = place.with_name(f".{place.name}.{os.getpid()}")
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        draft.mkdir()
-        yield draft
-        if place.exists():
-            # It may be where a shell stands, so it is filled and not replaced.
-            for file in draft.iterdir():
-                file.rename(place / file.name)
-        else:
-            draft.rename(place)
-    except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise RunError(f"{folder}: cannot be written ({reason})") from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 __all__ = ["TOLERANCE", "PlainSource", "render", "write"]
