@@ -102,12 +102,15 @@ def _evaluate_text(target: Path, *, data: str | None, split: str, streams: int, 
     from autoshrink.final.evaluation import evaluate as measure  # noqa: PLC0415 - torch takes seconds to import
 
     found = measure(target, data=data, split=split, streams=streams, device=device)
+    for note in found["notes"]:
+        stderr.print(f"note: {note}", markup=False, style="yellow")
     if as_json:
         print_json(found)
         return
     stdout.print(
         f"perplexity {found['perplexity']:,.2f} on the {split} split of {found['data']}: {found['tokens']:,} tokens, "
-        f"{found['loss']:.4f} nats ({found['bits_per_token']:.4f} bits) each; {found['unknown']:,} of them <unk>",
+        f"{found['loss']:.4f} nats ({found['bits_per_token']:.4f} bits) each; {found['unknown']:,} of them "
+        f"<unk> ({words.plain(words.percent(found['unknown'] / found['tokens']))})",
         markup=False,
     )
 

@@ -21,7 +21,7 @@ class TextData(DataSettings):
     """Predict words or characters."""
     tokens: Literal["auto", "spaces", "words"] = "auto"
     """How a line is cut into words: at spaces, for corpora that were tokenised before; else by a simple rule for prose.
-    auto: at spaces where the text has `<unk>` in it."""
+    auto: at spaces where the text is tokenised already, which `<unk>` for rare words and signs by themselves show."""
     sentences: PositiveInt = 4000
     """Lines of the training text in the proxy, at most."""
     validation_sentences: PositiveInt = 1000

@@ -8,7 +8,7 @@ from autoshrink.data.preprocessing import Preprocessing
 from autoshrink.data.proxy import Proxy, Split, load_proxy, load_split
 from autoshrink.data.text import TextSource
 from autoshrink.data.text_opening import open_text
-from autoshrink.data.text_proxy import EncodedText, TextProxy, load_text_proxy, load_text_split
+from autoshrink.data.text_proxy import EncodedText, TextProxy, load_text_proxy, load_text_split, repeated_lines
 from autoshrink.data.vocabulary import Vocabulary
 
 __all__ = [
@@ -35,4 +35,5 @@ __all__ = [
     "load_text_split",
     "open_images",
     "open_text",
+    "repeated_lines",
 ]

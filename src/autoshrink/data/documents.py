@@ -1,6 +1,8 @@
 """Texts where they lie: a file, a file inside a zip archive, or text in memory; read as a stream, never as a whole."""
 
+import gzip
 import io
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -18,6 +20,15 @@ _BLOCK = 1 << 20
 
 # What a damaged archive raises; RuntimeError is zipfile's for encryption and for methods that it does not know.
 _UNREADABLE = (OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError)
+
+
+GZIP = ".gz"
+"""The suffix of a compressed text."""
+
+
+def composed(text: str) -> str:
+    """Return the text with its characters composed (Unicode's NFC)."""
+    return unicodedata.normalize("NFC", text)
 
 
 class Document(Protocol):
@@ -52,7 +63,11 @@ class TextInMemory:
 
 @dataclass(frozen=True)
 class TextFile:
-    """A `Document`: the UTF-8 file `path` (a byte order mark is passed over), or `member` of the zip archive `path`."""
+    """A `Document`: the UTF-8 file `path`, as it is or as gzip (`.gz`), or `member` of the zip archive `path`.
+
+    A byte order mark is passed over. Characters are composed (Unicode's NFC), so that one word is one token whatever
+    program wrote it: `é` is also written as `e` with an accent of its own.
+    """
 
     path: Path
     member: str | None = None
@@ -68,7 +83,7 @@ class TextFile:
             for line in text:
                 if "\0" in line:
                     raise DataError(self._binary())
-                yield line.removesuffix("\n")
+                yield composed(line.removesuffix("\n"))
 
     def blocks(self) -> Iterator[str]:
         """Yield blocks that cut no word in two, unless the word is longer than a block."""
@@ -81,15 +96,15 @@ class TextFile:
                 rest = "" if block[-1].isspace() else block.rsplit(maxsplit=1)[-1]
                 if len(rest) >= _BLOCK:
                     rest = ""
-                yield block[: len(block) - len(rest)]
+                yield composed(block[: len(block) - len(rest)])
         if rest:
-            yield rest
+            yield composed(rest)
 
     @contextmanager
     def _opened(self) -> Iterator[BinaryIO]:
         if self.member is None:
-            with self.path.open("rb") as file:
-                yield file
+            with gzip.open(self.path) if self.path.suffix.lower() == GZIP else self.path.open("rb") as file:
+                yield cast("BinaryIO", file)
         else:
             with zipfile.ZipFile(self.path) as archive, archive.open(self.member) as member:
                 yield cast("BinaryIO", member)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from autoshrink.data.documents import Document, TextFile
+from autoshrink.data.documents import GZIP, Document, TextFile
 from autoshrink.data.folder import EXTENSIONS, entries, listed
 from autoshrink.data.images import TEST, TRAIN, VALIDATION, one_line
 from autoshrink.errors import DataError
@@ -21,6 +21,21 @@ _WORDS = {"train": TRAIN, "valid": VALIDATION, "val": VALIDATION, "validation": 
 _SPLIT_OF = {**_WORDS, "test": TEST}
 
 _IMAGE_SUFFIXES = EXTENSIONS | {".parquet"}
+_STRUCTURED = {
+    ".json": "JSON",
+    ".jsonl": "JSON lines",
+    ".ndjson": "JSON lines",
+    ".csv": "a table",
+    ".tsv": "a table",
+    ".html": "HTML",
+    ".htm": "HTML",
+    ".xml": "XML",
+}
+"""What is readable, but whose keys and tags would be learned as words."""
+
+# What tells about a text and is none of it.
+_ABOUT = frozenset(("readme", "license", "licence", "copying", "changelog", "contributing", "notice", "citation"))
+
 _JUNK = frozenset(("__macosx", "@eadir"))
 
 
@@ -44,9 +59,10 @@ class _Listing:
     links: list[str] = field(default_factory=list)
 
     def add(self, name: PurePosixPath, file: TextFile) -> None:
-        suffix = name.suffix.lower()
+        plain = _uncompressed(name)
+        suffix = plain.suffix.lower()
         # A name without a suffix is a text only where it names a split: `train`, `ptb.train`.
-        if suffix in SUFFIXES or (suffix.lstrip(".") in {"", *_SPLIT_OF} and _split_of(name)):
+        if suffix in SUFFIXES or (suffix.lstrip(".") in {"", *_SPLIT_OF} and _split_of(plain)):
             self.texts[name] = file
         else:
             self.others[suffix] += 1
@@ -64,8 +80,12 @@ def find_text(path: Path) -> FoundText:
 
     A file is of the train, validation or test split when a folder on its path is called train, valid (val, validation,
     dev) or test, or when such a word stands in its name between dots, hyphens or underscores: `ptb.train.txt`,
-    `wiki.valid.tokens`, `test.txt`. Raises DataError when there is no text, when a train file is missing beside others,
-    and when two files claim one split.
+    `wiki.valid.tokens`, `test.txt`. Files that differ by numbers alone (`train-00000-of-00003.txt`) are one split.
+    Without splits, all texts are one, in the order of their names; a README or a licence beside others is none of it.
+    A file may be compressed with gzip (`.txt.gz`).
+
+    Raises DataError when there is no text, when a train file is missing beside others, when two files claim one split,
+    and for a file of JSON, HTML or a table.
     """
     if path.is_dir():
         listing = _folder(path)
@@ -79,17 +99,32 @@ def find_text(path: Path) -> FoundText:
         raise DataError(f"{printable(str(path))} holds images, not text; use --task image, or give {ACCEPTED}")
     if path.suffix.lower() == ".zip":
         return _arranged(_archive(path))
+    kind = _STRUCTURED.get(_uncompressed(PurePosixPath(path.name)).suffix.lower())
+    if kind is not None:
+        raise DataError(
+            f"{printable(str(path))} holds {kind}, whose keys or tags would be learned as words; write its text to a "
+            ".txt file (or, where its lines are the text, rename it)"
+        )
     return FoundText({TRAIN: (TextFile(path),)}, divided=False)
 
 
 def is_text(path: Path) -> bool:
     """Tell a text file by its suffix, and a folder by holding such files and no folders, as no image folder does."""
     if not path.is_dir():
-        return path.suffix.lower() in SUFFIXES
+        return _is_named_text(path.name)
     inside = entries(path)
-    return any(Path(entry.name).suffix.lower() in SUFFIXES for entry in inside) and not any(
+    return any(_is_named_text(entry.name) for entry in inside) and not any(
         entry.is_dir() or Path(entry.name).suffix.lower() in EXTENSIONS for entry in inside
     )
+
+
+def _is_named_text(name: str) -> bool:
+    return _uncompressed(PurePosixPath(name)).suffix.lower() in SUFFIXES
+
+
+def _uncompressed(name: PurePosixPath) -> PurePosixPath:
+    """Return the name without gzip's suffix."""
+    return name.with_suffix("") if name.suffix.lower() == GZIP else name
 
 
 def _folder(root: Path) -> _Listing:
@@ -139,18 +174,30 @@ def _arranged(listing: _Listing) -> FoundText:
     if TRAIN in splits and (len(splits) > 1 or not rest):
         _refuse_rivals(splits, listing)
         notes = [f"files beside the splits are ignored: {listed(list(map(str, rest)))}"] if rest else []
+        notes += [
+            f"{len(names)} files are the {split} text: {listed(list(map(str, names)))}"
+            for split, names in splits.items()
+            if len(names) > 1
+        ]
         files = {split: tuple(listing.texts[name] for name in names) for split, names in splits.items()}
         return FoundText(files, divided=True, notes=tuple(map(printable, (*notes, *listing.notes()))))
     named = [str(name) for names in splits.values() for name in names]
     notes = [f"no complete set of split files, so all files are one text, also {listed(named)}"] if named else []
-    whole = {TRAIN: tuple(listing.texts.values())}
+    about = [name for name in listing.texts if _uncompressed(name).stem.lower() in _ABOUT]
+    texts = {name: text for name, text in listing.texts.items() if name not in about} or listing.texts
+    if len(texts) < len(listing.texts):
+        notes.append(f"not part of the text: {listed(list(map(str, about)))}")
+    if len(texts) > 1:
+        notes.append(f"the text is {len(texts)} files, one after the other: {listed(list(map(str, texts)))}")
+    whole = {TRAIN: tuple(texts.values())}
     return FoundText(whole, divided=False, notes=tuple(map(printable, (*notes, *listing.notes()))))
 
 
 def _refuse_rivals(splits: Mapping[str, list[PurePosixPath]], listing: _Listing) -> None:
-    """Raise where a split has two files that no folder of the split's name holds together."""
+    """Raise where a split has two files that are no shards and that no folder of the split's name holds together."""
     for split, names in splits.items():
-        if len(names) > 1 and not all(_split_of_folders(name) for name in names):
+        shards = len({(name.parent, re.sub(r"\d+", "0", name.name)) for name in names}) == 1
+        if not shards and not all(_split_of_folders(name) for name in names):
             raise DataError(
                 printable(f"{listing.place}: {len(names)} {split} files: {listed(list(map(str, names)))}")
                 + "; give a folder that holds one for each split"

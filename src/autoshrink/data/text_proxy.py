@@ -13,12 +13,20 @@ import numpy as np
 from autoshrink.data.images import TRAIN, VALIDATION
 from autoshrink.data.text import TextSource
 from autoshrink.data.text_opening import Tokens, open_text
-from autoshrink.data.tokenising import Level
+from autoshrink.data.tokenising import UNKNOWN, Level
 from autoshrink.data.vocabulary import Ids, Vocabulary
 from autoshrink.errors import DataError, InputError
 
 Sample = Literal["random", "first"]
 SAMPLES: tuple[Sample, ...] = ("random", "first")
+
+MOST_UNKNOWN, MANY_UNKNOWN = 0.5, 0.2
+"""Of the words of a split: above the first share that are `<unk>`, a perplexity says next to nothing about the text,
+and it is refused; above the second there is a note."""
+MANY_REPEATED = 0.1
+"""Of the validation lines: above this share that stand in the training text too, there is a note."""
+_SHORT = 5
+"""Tokens; lines of fewer, such as `the end`, are expected to come again."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,8 +85,8 @@ def load_text_proxy(  # noqa: PLR0913 - one keyword per setting
     The vocabulary is made from the training sentences (see `Vocabulary.from_counts`), or from those of both splits
     where it is `shared_vocabulary`, as in the released code, which adds the test text's words too.
 
-    Raises DataError for anything wrong with the text, and when fewer than two tokens come out for either array;
-    InputError for a setting out of range.
+    Raises DataError for anything wrong with the text, when fewer than two tokens come out for either array, and when
+    most words of either are `<unk>`; InputError for a setting out of range.
     """
     for name, least, number in (
         ("sentences", 1, sentences),
@@ -104,8 +112,10 @@ def load_text_proxy(  # noqa: PLR0913 - one keyword per setting
         min_count=min_count,
     )
     ids = [vocabulary.encode(chain.from_iterable(drawn.sentences)) for drawn in (train, validation)]
+    doubts: list[str] = []
     for split, encoded in zip((TRAIN, VALIDATION), ids, strict=True):
         _check_enough(source, split, encoded)
+        doubts += known_words(source.location, split, encoded, vocabulary)
     return TextProxy(
         name=source.name,
         vocabulary=vocabulary,
@@ -115,7 +125,7 @@ def load_text_proxy(  # noqa: PLR0913 - one keyword per setting
         validation_sentences=len(validation.sentences),
         unknown_share=float(np.mean(ids[1] == vocabulary.unknown)),
         fingerprint=_fingerprint(vocabulary, *ids),
-        notes=(*source.notes, *train.notes, *validation.notes),
+        notes=(*source.notes, *train.notes, *validation.notes, *doubts, *repeated_lines(ids[0], ids[1], vocabulary)),
     )
 
 
@@ -135,8 +145,8 @@ def load_text_split(
     know is `<unk>`. Without one, the vocabulary is made from the split, which must be the training split. The text is
     read as a stream: a split of n tokens takes 16n bytes at most.
 
-    Raises DataError for anything wrong with the text, and when fewer than two tokens come out; InputError for a
-    vocabulary of another level, and for none where one is needed.
+    Raises DataError for anything wrong with the text, when fewer than two tokens come out, and when most of them are
+    `<unk>`; InputError for a vocabulary of another level, and for none where one is needed.
     """
     if vocabulary is None and split != TRAIN:
         raise InputError(f"the {split} split needs the vocabulary that was made from training text; give it")
@@ -154,8 +164,48 @@ def load_text_split(
         tokens=ids,
         unknown=int(np.count_nonzero(ids == vocabulary.unknown)),
         fingerprint=_fingerprint(vocabulary, ids),
-        notes=source.notes,
+        notes=(*source.notes, *known_words(source.location, split, ids, vocabulary)),
     )
+
+
+def unknown_share(ids: Ids, vocabulary: Vocabulary) -> float:
+    """Return the share of words (or characters) that are `<unk>`, line ends not counted; 0 where there are none."""
+    counted = ids[ids != vocabulary.end]
+    return float(np.mean(counted == vocabulary.unknown)) if len(counted) else 0.0
+
+
+def known_words(location: str, split: str, ids: Ids, vocabulary: Vocabulary) -> tuple[str, ...]:
+    """Return a sentence where many words of a split are unknown to the vocabulary.
+
+    A model of nothing but `<unk>` has a perplexity near 1. Raises DataError where more than `MOST_UNKNOWN` are.
+    """
+    share = unknown_share(ids, vocabulary)
+    unit = "words" if vocabulary.level == "word" else "characters"
+    found = f"{share:.0%} of the {split} {unit} are unknown ({UNKNOWN})"
+    ways = "keep rarer words (a larger --vocabulary, --set data.min_count=1)"
+    if vocabulary.level == "word":
+        ways += ", take --level char"
+    ways += ", or give text of the vocabulary's kind"
+    if share > MOST_UNKNOWN:
+        raise DataError(f"{location}: {found}, so a perplexity would say next to nothing about the text\n{ways}")
+    return (f"{found}, which makes a perplexity look low; {ways}",) if share > MANY_UNKNOWN else ()
+
+
+def repeated_lines(train: Ids, validation: Ids, vocabulary: Vocabulary) -> tuple[str, ...]:
+    """Return a sentence where many lines of the validation text stand in the training text too."""
+    known = set(_lines(train, vocabulary.end))
+    lines = _lines(validation, vocabulary.end)
+    share = sum(line in known for line in lines) / max(1, len(lines))
+    if share <= MANY_REPEATED:
+        return ()
+    return (
+        f"{share:.0%} of the validation lines stand in the training text too, so figures look better than they are",
+    )
+
+
+def _lines(ids: Ids, end: int) -> list[bytes]:
+    parts = np.split(ids, np.flatnonzero(ids == end) + 1)
+    return [part.tobytes() for part in parts if len(part) > _SHORT and part[-1] == end]
 
 
 @dataclass(frozen=True)

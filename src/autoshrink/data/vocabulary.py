@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from autoshrink.data.documents import composed
 from autoshrink.data.tokenising import END, LEVELS, UNKNOWN, WORD_RULES, Level, Rule, cut, joined
 from autoshrink.errors import InputError
 from autoshrink.untrusted import brief
@@ -108,6 +109,7 @@ class Vocabulary:
         The last line is left open when it has no line end, so that a model can go on with it. Blank lines are dropped
         except under the rule "spaces". Where the vocabulary's text had no `<eos>`, a line end is white space.
         """
+        text = composed(text)
         if not self.counts[self.end]:
             return cut(" ".join(text.splitlines()), self.rule)
         *ended, last = text.replace("\r\n", "\n").split("\n")

@@ -34,8 +34,8 @@ def evaluate(
 
     Returns:
         Of a language model ``perplexity``, ``loss`` (nats a token), ``bits_per_token``, ``tokens``, ``unknown`` (how
-        many of them are `<unk>`), ``split``, ``data``. Of an image classifier ``accuracy``, ``interval`` (95 %),
-        ``top5`` (null for five classes or fewer), ``loss`` (nats), ``macro``, ``calibration``, ``per_class``,
+        many of them are `<unk>`), ``split``, ``data``, ``notes``. Of an image classifier ``accuracy``, ``interval``
+        (95 %), ``top5`` (null for five classes or fewer), ``loss`` (nats), ``macro``, ``calibration``, ``per_class``,
         ``confusion`` (a row for each true class), ``confusions`` (the most frequent), ``images``, ``skipped``,
         ``model``, ``data``, ``split``, ``params``, ``macs``, ``notes``.
 

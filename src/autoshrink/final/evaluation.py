@@ -38,7 +38,7 @@ def evaluate(
 
     Returns:
         ``perplexity``, ``loss`` (nats a token), ``bits_per_token``, ``tokens``, ``unknown`` (how many of them are
-        `<unk>`), ``split``, ``data``.
+        `<unk>`), ``split``, ``data``, ``notes`` (sentences about the text).
 
     Raises:
         InputError: there is no model, or a number is out of range.
@@ -69,4 +69,5 @@ def evaluate(
         "unknown": text.unknown,
         "split": split,
         "data": spec,
+        "notes": list(text.notes),
     }

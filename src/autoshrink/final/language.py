@@ -15,7 +15,7 @@ from torch import Tensor
 from autoshrink.architecture import LanguageModel, language_model
 from autoshrink.config import Overrides, TaskName, TrainingSettings, training_settings
 from autoshrink.cost import count, widest
-from autoshrink.data import EncodedText, Vocabulary, load_text_split, open_text
+from autoshrink.data import EncodedText, Vocabulary, load_text_split, open_text, repeated_lines
 from autoshrink.errors import DataError, InputError
 from autoshrink.files import write_text
 from autoshrink.final.folder import CURVE_FILE, STATE_FILE, Facts
@@ -271,7 +271,8 @@ def _texts(settings: TrainingSettings, vocabulary: Vocabulary | None, remark: Ca
 
     train_text = split("train", vocabulary)
     validation = split("validation", train_text.vocabulary)
-    for note in dict.fromkeys((*train_text.notes, *validation.notes)):
+    repeated = repeated_lines(train_text.tokens, validation.tokens, train_text.vocabulary)
+    for note in dict.fromkeys((*train_text.notes, *validation.notes, *repeated)):
         remark(note)
     return Texts(train_text, validation)
 
