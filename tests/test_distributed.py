@@ -23,25 +23,49 @@ LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--npro
 
 CHECK = """
 import json, sys
+from pathlib import Path
 import torch
 from autoshrink.networks import build
 from autoshrink.training.distributed import joined
 from classifier_fixtures import SMALL, StillNormalised, learner_of, recipe_of
 
+def steps(processes, pieces):
+    # Other weights in the second process: the first one's are for all.
+    network = StillNormalised(build(SMALL, seed=processes.rank).double())
+    learner = learner_of(
+        recipe_of(accumulation=pieces, ema=0.9), network=network, processes=processes, dtype=torch.float64
+    )
+    losses = [batch.loss for epoch in range(2) for batch in learner.epoch(epoch)]
+    validation = learner.validate()
+    weights = {name: value.tolist() for name, value in learner.network.state_dict().items()}
+    return losses, [validation.performance, validation.loss], weights, learner.seen, learner.validated
+
 with joined(torch.device("cpu")) as processes:
-    found = {}
-    for pieces in (1, 3):
-        # Other weights in the second process: the first one's are for all.
-        network = StillNormalised(build(SMALL, seed=processes.rank).double())
-        learner = learner_of(
-            recipe_of(accumulation=pieces, ema=0.9), network=network, processes=processes, dtype=torch.float64
-        )
-        losses = [batch.loss for epoch in range(2) for batch in learner.epoch(epoch)]
-        validation = learner.validate()
-        weights = {name: value.tolist() for name, value in learner.network.state_dict().items()}
-        found[pieces] = [losses, [validation.performance, validation.loss], weights, learner.seen, learner.validated]
-    with open(f"{sys.argv[1]}/{processes.rank}.json", "w") as file:
-        json.dump(found, file)
+    found = {pieces: steps(processes, pieces) for pieces in (1, 3)}
+
+threads = [task.joinpath("comm").read_text() for task in Path("/proc/self/task").glob("*")]
+assert not [name for name in threads if "gloo" in name], threads
+with open(f"{sys.argv[1]}/{processes.rank}.json", "w") as file:
+    json.dump(found, file)
+"""
+
+INTERRUPTED = """
+import sys
+from pathlib import Path
+from autoshrink import train
+from autoshrink.final import TrainingWatcher
+from classifier_fixtures import SMALL, asked
+
+def interrupt(*told):
+    raise KeyboardInterrupt
+
+try:
+    train(SMALL, asked(epochs=1), out=sys.argv[1], watcher=TrainingWatcher(on_batch=interrupt))
+except BaseException:
+    threads = [task.joinpath("comm").read_text() for task in Path("/proc/self/task").glob("*")]
+    assert not [name for name in threads if "gloo" in name], threads
+    sys.exit(0)
+sys.exit(1)
 """
 
 
@@ -74,6 +98,14 @@ def test_two_processes_take_the_steps_of_one(tmp_path: Path) -> None:
         for name, value in alone.network.state_dict().items():
             other = torch.tensor(weights[name], dtype=value.dtype)
             torch.testing.assert_close(other, value, rtol=1e-8, atol=1e-10, msg=name)
+
+
+@pytest.mark.slow
+def test_a_training_that_was_interrupted_leaves_no_thread(tmp_path: Path) -> None:
+    """One that still runs while Python ends takes the process with it, now and then."""
+    (tmp_path / "check.py").write_text(INTERRUPTED)
+    done = launched(str(tmp_path / "check.py"), str(tmp_path / "model"))
+    assert done.returncode == 0, done.stderr
 
 
 TRAIN = """

@@ -97,9 +97,7 @@ def train(
         if mine:
             refuse_used(folder)
         with joined(device):
-            with enough_memory():
-                job = request.begin(folder, watcher)
-            return run(job, watcher)
+            return _begun(request, folder, watcher)
 
 
 def resume_training(folder: str | os.PathLike[str], *, watcher: TrainingWatcher | None = None) -> TrainingResult:
@@ -123,9 +121,21 @@ def resume_training(folder: str | os.PathLike[str], *, watcher: TrainingWatcher 
                 facts.write_curve(folder)
             return facts.result(folder)
         with joined(facts.device):
-            with enough_memory():
-                job = facts.again(folder, tensors, watcher)
-            return run(job, watcher, course=facts.course)
+            return _resumed(facts, folder, tensors, watcher)
+
+
+def _begun(request: Request, folder: Path, watcher: TrainingWatcher) -> TrainingResult:
+    with enough_memory():
+        job = request.begin(folder, watcher)
+    return run(job, watcher)
+
+
+def _resumed(
+    facts: LanguageFacts | ClassifierFacts, folder: Path, tensors: dict[str, Tensor], watcher: TrainingWatcher
+) -> TrainingResult:
+    with enough_memory():
+        job = facts.again(folder, tensors, watcher)
+    return run(job, watcher, course=facts.course)
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], LanguageFacts | ClassifierFacts]:

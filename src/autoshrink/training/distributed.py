@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 import os
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -89,7 +92,9 @@ def own_device(name: str) -> str:
 def joined(device: torch.device) -> Iterator[Processes]:
     """Inside, the processes that ``torchrun`` started can tell each other figures: NCCL on CUDA, Gloo on CPUs.
 
-    Where the caller has a process group already, it is used and left alone.
+    Where the caller has a process group already, it is used and left alone. Otherwise it ends with the block, and with
+    it Gloo's threads: one that still lets go of a tensor while Python ends takes the process with it ("terminate
+    called without an active exception"). So nothing made inside may be kept outside: a learner holds the group.
     """
     found = announced()
     if found.count == 1:
@@ -97,10 +102,24 @@ def joined(device: torch.device) -> Iterator[Processes]:
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    own = not distributed.is_initialized()
-    if own:
-        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    yield found
-    # Not after an error: the others may wait for this process, and its end is what ends them.
-    if own:
-        distributed.destroy_process_group()
+    if distributed.is_initialized():
+        yield found
+        return
+    # Its functions have the group of the time of their import as a default; imported later, they would keep it alive.
+    importlib.import_module("torch.distributed.nn.functional")
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield found
+    except BaseException as error:
+        # Not with NCCL: the others may wait for this process, and its end is what ends them.
+        if device.type != "cuda":
+            traceback.clear_frames(error.__traceback__)
+            _leave()
+        raise
+    _leave()
+
+
+def _leave() -> None:
+    """End the process group; its threads are joined when nothing holds it any more."""
+    distributed.destroy_process_group()
+    gc.collect()
