@@ -55,8 +55,8 @@ def test_folders_beside_the_splits_are_noted(tmp_path: Path) -> None:
     (tmp_path / "annotations").mkdir()
     picture(tmp_path / "cover.png")
     assert open_images(str(tmp_path)).notes == (
-        f"1 images are ignored because they stand in no class folder of {tmp_path / 'train'}",
-        "folders beside the splits are ignored: annotations",
+        f"1 image is ignored, in no class folder of {tmp_path / 'train'}",
+        "folders beside the splits, without images, are ignored: annotations",
     )
 
 
@@ -98,8 +98,8 @@ def test_what_is_ignored_is_noted(tmp_path: Path) -> None:
     source = open_images(str(root))
     assert source.classes == ("cat", "dog")
     assert source.notes == (
-        "4 files are ignored, not being images by their extension: 1 without extension, 1 .csv, 2 .txt",
-        f"1 images are ignored because they stand in no class folder of {root}",
+        "4 files are ignored by extension, as no images: 1 without extension, 1 .csv, 2 .txt",
+        f"1 image is ignored, in no class folder of {root}",
         "class folders without images are not counted: empty",
     )
 
@@ -136,7 +136,7 @@ def test_a_pipe_with_an_image_name_is_no_image(tmp_path: Path) -> None:
     os.mkfifo(root / "cat" / "pipe.png")
     source = open_images(str(root))
     assert len(source.labels) == 2
-    assert "1 .png" in source.notes[0]
+    assert source.notes == ("pipes, sockets and devices are not read: cat/pipe.png",)
 
 
 def test_a_file_that_vanished_after_the_listing_is_named(tmp_path: Path) -> None:

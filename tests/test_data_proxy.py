@@ -218,7 +218,7 @@ def test_notes_of_the_folder_and_the_size_are_passed_on(tmp_path: Path) -> None:
     proxy = _proxy(root, size=None)
     assert proxy.train.images.shape[2:] == (32, 32)
     assert proxy.notes == (
-        "1 files are ignored, not being images by their extension: 1 .txt",
+        "1 file is ignored by extension, as no images: 1 .txt",
         "no size was given: images are scaled to 32×32 pixels",
     )
 

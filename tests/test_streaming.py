@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from autoshrink.data import open_images, streaming
-from autoshrink.data.parquet import encoded_bytes
+from autoshrink.data.parquet import encoded_image
 from autoshrink.data.split_choice import training_splits
 from autoshrink.errors import DataError
 from data_fixtures import encoded, parquet
@@ -41,9 +41,9 @@ def test_what_waits_in_memory_is_bounded(table: Path, monkeypatch: pytest.Monkey
     def counted(cell: object) -> Any:
         nonlocal read
         read += 1
-        return encoded_bytes(cell)
+        return encoded_image(cell)
 
-    monkeypatch.setattr(streaming, "encoded_bytes", counted)
+    monkeypatch.setattr(streaming, "encoded_image", counted)
     monkeypatch.setattr(streaming, "HELD_BYTES", 10 * row)
     monkeypatch.setattr(streaming, "_READ_BYTES", 1)
     source = open_images(str(table))

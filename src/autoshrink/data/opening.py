@@ -7,8 +7,11 @@ from autoshrink.data import catalogue
 from autoshrink.data.cifar import ARCHIVES, FOLDERS, is_cifar_folder, open_cifar
 from autoshrink.data.digits import open_digits
 from autoshrink.data.folder import FolderImages, open_folder
-from autoshrink.data.images import SPLITS, TRAIN, ArrayImages, ImageSource, one_line
-from autoshrink.data.parquet import ParquetImages, open_parquet, split_files
+from autoshrink.data.folder_layout import Ignored, split_folders
+from autoshrink.data.images import SPLITS, TEST, TRAIN, ArrayImages, ImageSource, one_line
+from autoshrink.data.parquet import ParquetImages, open_parquet
+from autoshrink.data.parquet_columns import ANY_COLUMNS, Columns
+from autoshrink.data.parquet_files import FoundParquet, find_parquet
 from autoshrink.data.text_files import is_text
 from autoshrink.errors import DataError
 from autoshrink.escaping import printable
@@ -18,17 +21,18 @@ _Source = ArrayImages | FolderImages | ParquetImages
 ACCEPTED = "an image folder, a parquet file or folder, or CIFAR-10's archive (.tar.gz) or extracted folder"
 
 
-def open_images(spec: str, *, split: str = TRAIN) -> ImageSource:
+def open_images(spec: str, *, split: str = TRAIN, columns: Columns = ANY_COLUMNS) -> ImageSource:
     """Open one split ("train", "validation" or "test") of the images that `spec` names; nothing is decoded.
 
     `spec` is `digits`, a known name (`cifar10`: looked up in the folder named by AUTOSHRINK_DATA, then in the user's
     data folder), or a path. A name wins over a file of the same name in the working directory (write `./digits` for
-    that). Raises DataError when nothing is there, when it is no image data, or when it has fewer than two classes.
+    that). `columns` are those of parquet files. Raises DataError when nothing is there, when it is no image data, when
+    it has fewer than two classes, or no such columns.
     """
     if split not in SPLITS:
         raise DataError(f"no split is called {split!r}; there are {', '.join(SPLITS)}")
     try:
-        source = _opened(spec, split)
+        source = _opened(spec, split, columns)
     except OSError as error:
         raise DataError(f"{printable(spec)}: cannot be opened: {one_line(error)}") from error
     if len(source.classes) < 2:
@@ -39,25 +43,47 @@ def open_images(spec: str, *, split: str = TRAIN) -> ImageSource:
     return source
 
 
-def _opened(spec: str, split: str) -> _Source:
+def splits_of(spec: str) -> tuple[str, ...]:
+    """Return the splits that a data set has, by what its folders and files are called; no label is read.
+
+    Raises DataError as `open_images` does.
+    """
     if spec == "digits":
+        return (TRAIN, TEST)
+    place = catalogue.located(spec, "image") or Path(spec).expanduser()
+    try:
+        if not place.is_dir():
+            return tuple(find_parquet(place).splits) if _is_parquet(place) else (TRAIN, TEST)
+        if _cifar_in(place) is not None:
+            return (TRAIN, TEST)
+        return tuple(find_parquet(place).splits) or tuple(split_folders(place, Ignored()))
+    except OSError as error:
+        raise DataError(f"{printable(spec)}: cannot be opened: {one_line(error)}") from error
+
+
+def _opened(spec: str, split: str, columns: Columns) -> _Source:
+    if spec == "digits":
+        _refuse_columns(columns, spec)
         return open_digits(split)
     folder = catalogue.located(spec, "image")
     if folder is not None:
-        source = _open_path(folder, split, name=spec)
+        source = _open_path(folder, split, columns, name=spec)
         size = next(data.image_size for data in catalogue.known_data() if data.name == spec)
         return source if size is None else replace(source, natural_size=size)
     path = Path(spec).expanduser()
     if not path.exists():
         raise DataError(catalogue.nothing_there(spec, path, "image", ACCEPTED))
-    return _open_path(path, split, name=printable(path.resolve().name))
+    return _open_path(path, split, columns, name=printable(path.resolve().name))
 
 
-def _open_path(path: Path, split: str, *, name: str) -> _Source:
+def _open_path(path: Path, split: str, columns: Columns, *, name: str) -> _Source:
     if path.is_dir():
-        return _open_folder(path, split, name=name)
-    if path.suffix == ".parquet":
-        return open_parquet(path, split, name=name)
+        return _open_folder(path, split, columns, name=name)
+    if not path.is_file():
+        raise DataError(f"{printable(str(path))} is a pipe, a socket or a device and no file; give {ACCEPTED}")
+    if _is_parquet(path):
+        return open_parquet(path, find_parquet(path), split, name=name, columns=columns)
+    _refuse_columns(columns, str(path))
     if path.name.endswith((".tar.gz", ".tgz", ".tar")):
         return open_cifar(path, split, name=name)
     _refuse_text(path)
@@ -65,17 +91,35 @@ def _open_path(path: Path, split: str, *, name: str) -> _Source:
     raise DataError(f"{printable(str(path))} is not data of a kind that is read here; {hint}")
 
 
-def _open_folder(path: Path, split: str, *, name: str) -> _Source:
-    for cifar in (path, *(path / inside for inside in FOLDERS)):
-        if is_cifar_folder(cifar):
-            return open_cifar(cifar, split, name=name)
-    for archive in ARCHIVES:
-        if (path / archive).is_file():
-            return open_cifar(path / archive, split, name=name)
-    if split_files(path):
-        return open_parquet(path, split, name=name)
+def _open_folder(path: Path, split: str, columns: Columns, *, name: str) -> _Source:
+    cifar = _cifar_in(path)
+    found = FoundParquet({}) if cifar else find_parquet(path)
+    if found.splits:
+        return open_parquet(path, found, split, name=name, columns=columns)
+    _refuse_columns(columns, str(path))
+    if cifar is not None:
+        return open_cifar(cifar, split, name=name)
     _refuse_text(path)
-    return open_folder(path, split, name=name)
+    source = open_folder(path, split, name=name)
+    return replace(source, notes=(*source.notes, *found.notes))
+
+
+def _cifar_in(folder: Path) -> Path | None:
+    """Return the folder of batches or the archive that a folder is or holds, or None."""
+    places = (folder, *(folder / inside for inside in FOLDERS))
+    archives = (folder / archive for archive in ARCHIVES)
+    return next(
+        (place for place in places if is_cifar_folder(place)), next((file for file in archives if file.is_file()), None)
+    )
+
+
+def _is_parquet(path: Path) -> bool:
+    return path.suffix.lower() == ".parquet"
+
+
+def _refuse_columns(columns: Columns, place: str) -> None:
+    if columns != ANY_COLUMNS:
+        raise DataError(f"{printable(place)}: --image-column and --label-column are for parquet files; leave them out")
 
 
 def _refuse_text(path: Path) -> None:

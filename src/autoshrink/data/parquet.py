@@ -1,29 +1,23 @@
 """Images in parquet files in the Hugging Face layout: an image column (struct of bytes and path) and a label column."""
 
+import errno
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from autoshrink.data.images import (
-    SPLITS,
-    TEST,
-    TRAIN,
-    VALIDATION,
-    Indices,
-    Payload,
-    checked_labels,
-    file_state,
-    one_line,
-)
-from autoshrink.errors import DataError, InputError
-from autoshrink.untrusted import parse_json
+from autoshrink.data import class_names
+from autoshrink.data.folder import FolderImages
+from autoshrink.data.images import TRAIN, Indices, Payload, file_state
+from autoshrink.data.parquet_columns import ANY_COLUMNS, ChosenColumns, Columns
+from autoshrink.data.parquet_files import FoundParquet, footer_of, parquet_file
+from autoshrink.data.parquet_labels import FileLabels, classes_of, read_labels
+from autoshrink.errors import DataError
+from autoshrink.escaping import printable
 
-_SPLIT_NAMES = {"train": TRAIN, "test": TEST, "validation": VALIDATION, "valid": VALIDATION, "val": VALIDATION}
+_LOOKED_AT = 20
+"""Paths of a column of paths that are tried at once, so that a file from another machine is told early."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,115 +58,91 @@ class ParquetImages:
         return self.ends[number - 1] if number else 0
 
 
-def split_files(path: Path) -> dict[str, tuple[Path, ...]]:
-    """Return the parquet files of each split at `path`, a parquet file or a folder; empty where there is none.
+def open_parquet(
+    path: Path, found: FoundParquet, split: str, *, name: str, columns: Columns = ANY_COLUMNS
+) -> ParquetImages | FolderImages:
+    """Open one split of a parquet file or of a folder of them, which `find_parquet` found.
 
-    In a folder they stand directly or one folder down (`data/`, a configuration, a split); the file name begins
-    with the split, or the folder is called so; all others are the train split.
-    Raises DataError when two configurations stand side by side.
+    Which columns are read is said in `Footer.choose`. Classes are matched by name: those that the metadata of the train
+    split's files name, else its distinct labels. Rows that hold paths and no images are read as files relative to the
+    parquet file's folder, and never from outside it.
+
+    Raises DataError without the extra `data`, without the split or the columns, for a label of no class of the train
+    split, and for a damaged file.
     """
-    files = [path] if path.is_file() else sorted(path.glob("*.parquet")) or sorted(path.glob("*/*.parquet"))
-    splits: dict[str, tuple[Path, ...]] = {}
-    configurations = set()
-    for file in files:
-        by_folder = _SPLIT_NAMES.get(file.parent.name.lower()) if file.parent.parent == path else None
-        split = _split_named(file.stem) or by_folder or TRAIN
-        configurations.add(None if by_folder else file.parent)
-        splits[split] = (*splits.get(split, ()), file)
-    if len(configurations) > 1:
-        names = ", ".join(sorted(folder.name for folder in configurations if folder))
-        raise DataError(f"{path}: parquet files of several data sets side by side ({names}); give one of these folders")
-    return splits
-
-
-def open_parquet(path: Path, split: str, *, name: str) -> ParquetImages:
-    """Open one split of a parquet file or of a folder of them.
-
-    The image column is the one that the `huggingface` metadata call an Image, else `img` or `image`; the label column
-    is their ClassLabel, else `label`. Where the metadata name no classes, the names are the train split's own labels.
-    Raises DataError without the extra `data`, without the split or the columns, or for a damaged file.
-    """
-    splits = split_files(path)
-    if split not in splits:
-        held = ", ".join(sorted(splits, key=SPLITS.index))
+    if split not in found.splits:
+        held = ", ".join(found.splits)
         hint = "; give the folder that holds all splits" if path.is_file() else ""
-        raise DataError(f"{path}: no {split} split here, only {held}{hint}")
-    files = splits[split]
-    image, label, stated = _columns(files[0])
-    parts = [_labels(file, label) for file in files]
-    classes = stated or _classes(splits.get(TRAIN, files), label)
+        raise DataError(f"{printable(str(path))}: no {split} split here, only {held}{hint}")
+    files = found.splits[split]
+    taught = found.splits.get(TRAIN, files)
+    chosen = footer_of(taught[0]).choose(columns)
+    stated = footer_of(taught[0]).names(chosen.label)
+    of_train = [_labels(file, chosen, stated) for file in taught]
+    classes = classes_of(of_train)
+    parts = of_train if files is taught else [_labels(file, chosen, stated) for file in files]
+    labels = np.concatenate([part.within(classes) for part in parts])
+    notes = (
+        *found.notes,
+        *dict.fromkeys((*chosen.notes, *(note for part in parts for note in part.notes))),
+        *class_names.alike(classes),
+    )
+    notes, classes = tuple(map(printable, notes)), tuple(map(printable, classes))
+    if footer_of(files[0]).holds_paths(chosen.image):
+        root = files[0].parent
+        paths = tuple(place for file in files for place in _paths(file, chosen.image, root))
+        return FolderImages(name, root, classes, labels, paths, notes)
     return ParquetImages(
         name=name,
-        location=str(path),
+        location=printable(str(path)),
         classes=classes,
-        labels=checked_labels(_as_indices(np.concatenate(parts), classes), classes, str(path)),
+        labels=labels,
         files=files,
-        ends=tuple(int(end) for end in np.cumsum([len(part) for part in parts])),
-        column=image,
+        ends=tuple(int(end) for end in np.cumsum([len(part.codes) for part in parts])),
+        column=chosen.image,
+        notes=notes,
     )
 
 
-def _split_named(text: str) -> str | None:
-    """Return the split that a file name begins with ("train-00000-of-00001", "valid", …)."""
-    word = text.lower().replace("_", "-").replace(".", "-").split("-")[0]
-    return _SPLIT_NAMES.get(word)
+def _labels(file: Path, chosen: ChosenColumns, names: tuple[str, ...] | None) -> FileLabels:
+    available = footer_of(file).schema.names
+    for column in (chosen.image, chosen.label):
+        if column not in available:
+            raise DataError(
+                f"{printable(str(file))}: no column {column}, which the other files have; "
+                f"columns {', '.join(map(printable, available))}"
+            )
+    return read_labels(file, chosen.label, names=names)
 
 
-def _columns(path: Path) -> tuple[str, str, tuple[str, ...] | None]:
-    """Return the names of the image and label columns, and the class names if the file states them."""
-    with parquet_file(path) as file:
-        schema = file.schema_arrow
-    features = _features(schema.metadata or {}, path)
-    kinds = {column: feature.get("_type") for column, feature in features.items() if isinstance(feature, dict)}
-    image = _first(schema.names, [column for column, kind in kinds.items() if kind == "Image"] + ["img", "image"])
-    label = _first(schema.names, [column for column, kind in kinds.items() if kind == "ClassLabel"] + ["label"])
-    if image is None or label is None:
+def _paths(file: Path, column: str, root: Path) -> list[str]:
+    """Return the paths that the rows of a file hold, relative to `root`.
+
+    Raises DataError where a row holds none or one that leads out of `root`, and where none of the first few is there.
+    """
+    with parquet_file(file) as opened:
+        cells = opened.read(columns=[column]).column(0).to_pylist()
+    held = [cell.get("path") if isinstance(cell, dict) else cell for cell in cells]
+    inside = [_inside(place, file, row, root) for row, place in enumerate(held)]
+    some = inside[:_LOOKED_AT]
+    if some and not any((root / place).is_file() for place in some):
         raise DataError(
-            f"{path}: columns {', '.join(schema.names)}; needed are an image column (img or image: bytes, or a struct "
-            "with bytes) and label"
+            f"{printable(str(file))}: column {column} holds paths, not images: {printable(str(held[0]))} is not in "
+            f"{printable(str(root))}"
         )
-    names = features[label].get("names") if isinstance(features.get(label), dict) else None
-    return image, label, tuple(map(str, names)) if names else None
+    return inside
 
 
-def _features(metadata: dict[bytes, bytes], path: Path) -> dict[str, Any]:
-    try:
-        stated = parse_json(metadata.get(b"huggingface", b"{}"))
-        features = stated.get("info", {}).get("features", {})
-        return dict(features)
-    except (InputError, ValueError, AttributeError, TypeError) as error:
-        raise DataError(f"{path}: the schema's huggingface metadata are not as expected: {one_line(error)}") from error
-
-
-def _first(available: list[str], wanted: list[str]) -> str | None:
-    return next((column for column in wanted if column in available), None)
-
-
-def _labels(path: Path, column: str) -> npt.NDArray[Any]:
-    """Return the label column of one file: an array of integers or of text."""
-    with parquet_file(path) as file:
-        values = file.read(columns=[column]).column(0)
-        if values.null_count:
-            raise DataError(f"{path}: {values.null_count} of {len(values)} rows have no label")
-        labels = np.array(values.to_pylist())
-    if len(labels) and labels.dtype.kind not in "iuU":
-        raise DataError(f"{path}: column {column} holds {values.type}; labels must be integers or text")
-    return labels
-
-
-def _classes(files: tuple[Path, ...], column: str) -> tuple[str, ...]:
-    """Return the class names of a data set that states none: its distinct texts, or the integers up to the highest."""
-    labels = np.concatenate([_labels(file, column) for file in files])
-    if labels.dtype.kind == "U":
-        return tuple(np.unique(labels).tolist())
-    return tuple(str(number) for number in range(int(labels.max(initial=-1)) + 1))
-
-
-def _as_indices(labels: npt.NDArray[Any], classes: tuple[str, ...]) -> Indices:
-    if labels.dtype.kind != "U":
-        return labels.astype(np.int64)
-    position = {name: index for index, name in enumerate(classes)}
-    return np.array([position.get(label, -1) for label in labels.tolist()], dtype=np.int64)
+def _inside(place: object, file: Path, row: int, root: Path) -> str:
+    if not isinstance(place, str) or not place or "\0" in place:
+        raise DataError(f"{printable(str(file))}: row {row} holds neither an image nor the path of one")
+    full = (root / place).resolve()
+    if not full.is_relative_to(root.resolve()):
+        raise DataError(
+            f"{printable(str(file))}: row {row} holds a path, not an image: {printable(place)} is not in "
+            f"{printable(str(root))}, the only folder from which it would be read"
+        )
+    return full.relative_to(root.resolve()).as_posix()
 
 
 def _encoded(path: Path, column: str, rows: Indices) -> Iterator[tuple[int, Payload]]:
@@ -185,27 +155,14 @@ def _encoded(path: Path, column: str, rows: Indices) -> Iterator[tuple[int, Payl
             if len(inside):
                 images = file.read_row_group(group, columns=[column]).column(0).take(inside - start)
                 for row, image in zip(inside.tolist(), images, strict=True):
-                    yield row, encoded_bytes(image.as_py())
+                    yield row, encoded_image(image.as_py())
             start = end
 
 
-def encoded_bytes(cell: object) -> bytes:
-    """Return the encoded image in a cell, empty where it holds none (only a path to somebody's disk, or nothing)."""
+def encoded_image(cell: object) -> Payload:
+    """Return the encoded image in a cell, empty where it holds nothing, an OSError where it holds a path only."""
     data = cell.get("bytes") if isinstance(cell, dict) else cell
-    return data if isinstance(data, bytes) else b""
-
-
-@contextmanager
-def parquet_file(path: Path) -> Iterator[Any]:
-    """Open a file as a `pyarrow.parquet.ParquetFile`, every failure in use being a DataError that names the file."""
-    try:
-        # Imported here: pyarrow is an extra.
-        import pyarrow as pa  # noqa: PLC0415
-        import pyarrow.parquet as pq  # noqa: PLC0415
-    except ImportError as error:
-        raise DataError(f"{path}: reading parquet needs pyarrow: pip install 'autoshrink[data]'") from error
-    try:
-        with pq.ParquetFile(path) as file:
-            yield file
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path}: not a readable parquet file ({one_line(error)})") from error
+    if isinstance(data, bytes):
+        return data
+    place = cell.get("path") if isinstance(cell, dict) else None
+    return OSError(errno.ENOENT, f"holds a path, not an image: {place}") if place else b""

@@ -1,14 +1,11 @@
 """Which images a final training learns from and which it is watched on: the validation split, or a share."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from autoshrink.data.folder import SPLIT_FOLDERS, FolderImages, entries
 from autoshrink.data.images import TRAIN, VALIDATION, ImageSource, Indices
-from autoshrink.data.opening import open_images
-from autoshrink.data.parquet import ParquetImages, split_files
+from autoshrink.data.opening import open_images, splits_of
 from autoshrink.errors import DataError, InputError
 from autoshrink.seeding import derive_seed
 
@@ -62,7 +59,7 @@ def training_splits(spec: str, *, validation_share: float, seed: int) -> Trainin
     if not 0 < validation_share < 1:
         raise InputError(f"validation_share is {validation_share}; it must be above 0 and below 1")
     source = open_images(spec, split=TRAIN)
-    if _has_validation(source, spec):
+    if VALIDATION in splits_of(spec):
         own = open_images(spec, split=VALIDATION)
         training, validation = (Part(one, np.arange(len(one.labels))) for one in (source, own))
         notes = (*source.notes, *own.notes)
@@ -77,16 +74,6 @@ def training_splits(spec: str, *, validation_share: float, seed: int) -> Trainin
             "for validation; needed are two classes with images, one of them with two images"
         )
     return TrainingSplits(training, validation, (*notes, *_class_notes(training, validation)))
-
-
-def _has_validation(source: ImageSource, spec: str) -> bool:
-    if isinstance(source, ParquetImages):
-        return VALIDATION in split_files(Path(source.location))
-    # The images of a folder without splits stand in the very folder that was given.
-    if isinstance(source, FolderImages) and source.root != Path(spec).expanduser():
-        names = [entry.name.lower() for entry in entries(source.root.parent) if entry.is_dir()]
-        return any(name in SPLIT_FOLDERS[VALIDATION] for name in names)
-    return False
 
 
 def _carved(source: ImageSource, share: float, seed: int) -> tuple[Part, Part]:

@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from autoshrink.data.folder import FolderImages
 from autoshrink.data.images import ImageSource, Indices, Payload
-from autoshrink.data.parquet import ParquetImages, encoded_bytes, parquet_file
+from autoshrink.data.parquet import ParquetImages, encoded_image
+from autoshrink.data.parquet_files import parquet_file
 from autoshrink.errors import DataError
 
 HELD_BYTES = 256 * 2**20
@@ -152,5 +153,5 @@ class _RowGroups:
                 for batch in file.iter_batches(self._read, row_groups=[number], columns=columns, use_threads=False):
                     images = batch.column(0)
                     chosen = np.flatnonzero(waited[start : start + len(images)])
-                    yield {start + row: encoded_bytes(images[row].as_py()) for row in chosen.tolist()}
+                    yield {start + row: encoded_image(images[row].as_py()) for row in chosen.tolist()}
                     start += len(images)

@@ -9,16 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from autoshrink.data.documents import GZIP, Document, TextFile
-from autoshrink.data.folder import EXTENSIONS, entries, listed
-from autoshrink.data.images import TEST, TRAIN, VALIDATION, one_line
+from autoshrink.data.folder_layout import EXTENSIONS, entries, listed
+from autoshrink.data.images import TRAIN, one_line
+from autoshrink.data.split_names import SPLIT_OF, frame_of, splits_named
 from autoshrink.errors import DataError
 from autoshrink.escaping import printable
 
 SUFFIXES = frozenset((".txt", ".text", ".md", ".rst", ".tokens", ".raw"))
 ACCEPTED = "a UTF-8 text file, a folder with train.txt, valid.txt and test.txt, or a folder of text files"
-
-_WORDS = {"train": TRAIN, "valid": VALIDATION, "val": VALIDATION, "validation": VALIDATION, "dev": VALIDATION}
-_SPLIT_OF = {**_WORDS, "test": TEST}
 
 _IMAGE_SUFFIXES = EXTENSIONS | {".parquet"}
 _STRUCTURED = {
@@ -62,7 +60,7 @@ class _Listing:
         plain = _uncompressed(name)
         suffix = plain.suffix.lower()
         # A name without a suffix is a text only where it names a split: `train`, `ptb.train`.
-        if suffix in SUFFIXES or (suffix.lstrip(".") in {"", *_SPLIT_OF} and _split_of(plain)):
+        if suffix in SUFFIXES or (suffix.lstrip(".") in {"", *SPLIT_OF} and _split_of(plain)):
             self.texts[name] = file
         else:
             self.others[suffix] += 1
@@ -78,14 +76,14 @@ class _Listing:
 def find_text(path: Path) -> FoundText:
     """Return the text files of a path that exists; nothing is read but a zip archive's table of contents.
 
-    A file is of the train, validation or test split when a folder on its path is called train, valid (val, validation,
-    dev) or test, or when such a word stands in its name between dots, hyphens or underscores: `ptb.train.txt`,
-    `wiki.valid.tokens`, `test.txt`. Files that differ by numbers alone (`train-00000-of-00003.txt`) are one split.
-    Without splits, all texts are one, in the order of their names; a README or a licence beside others is none of it.
-    A file may be compressed with gzip (`.txt.gz`).
+    A file is of the train, validation or test split when a folder on its path is called so, or when such a word stands
+    in its name (see `split_names`): `ptb.train.txt`, `wiki.valid.tokens`, `test.txt`. Files that differ by numbers
+    alone (`train-00000-of-00003.txt`) are one split. Without splits, all texts are one, in the order of their names; a
+    README or a licence beside others is none of it. A file may be compressed with gzip (`.txt.gz`).
 
-    Raises DataError when there is no text, when a train file is missing beside others, when two files claim one split,
-    and for a file of JSON, HTML or a table.
+    Raises DataError when there is no text, when a train file is missing beside others, when two files claim one split
+    or one file two, when files beside the splits make it doubtful that they are splits, and for a file of JSON, HTML or
+    a table.
     """
     if path.is_dir():
         listing = _folder(path)
@@ -173,6 +171,7 @@ def _arranged(listing: _Listing) -> FoundText:
         raise DataError(f"{listing.place}: a {next(iter(splits))} file but no train file; call it train.txt")
     if TRAIN in splits and (len(splits) > 1 or not rest):
         _refuse_rivals(splits, listing)
+        _refuse_chance(splits, rest, listing)
         notes = [f"files beside the splits are ignored: {listed(list(map(str, rest)))}"] if rest else []
         notes += [
             f"{len(names)} files are the {split} text: {listed(list(map(str, names)))}"
@@ -204,11 +203,32 @@ def _refuse_rivals(splits: Mapping[str, list[PurePosixPath]], listing: _Listing)
             )
 
 
+def _refuse_chance(splits: Mapping[str, list[PurePosixPath]], rest: list[PurePosixPath], listing: _Listing) -> None:
+    """Raise where texts stand beside files that are called like splits but not like one another (`how-to-test.md`)."""
+    named = [name for names in splits.values() for name in names if not _split_of_folders(name)]
+    if rest and len({frame_of(name.name) for name in named}) > 1:
+        raise DataError(
+            printable(
+                f"{listing.place}: {listed(list(map(str, named)))} are called like splits, others ("
+                f"{listed(list(map(str, rest)))}) are not"
+            )
+            + "; give a folder with train.txt, valid.txt and test.txt, or rename the files if they are one text"
+        )
+
+
 def _split_of(name: PurePosixPath) -> str:
-    """Return the split that the folders or the name say, or nothing."""
-    words = re.split(r"[._\s-]+", name.name.lower())
-    return _split_of_folders(name) or next((_SPLIT_OF[word] for word in words if word in _SPLIT_OF), "")
+    """Return the split that the folders or the name say, or nothing.
+
+    Raises DataError where the name says two.
+    """
+    by_folder = _split_of_folders(name)
+    if by_folder:
+        return by_folder
+    said = splits_named(name.name)
+    if len(said) > 1:
+        raise DataError(f"{printable(str(name))}: the name says {' and '.join(said)}; rename it so that it says one")
+    return said[0] if said else ""
 
 
 def _split_of_folders(name: PurePosixPath) -> str:
-    return next((_SPLIT_OF[part.lower()] for part in name.parent.parts if part.lower() in _SPLIT_OF), "")
+    return next((SPLIT_OF[part.lower()] for part in name.parent.parts if part.lower() in SPLIT_OF), "")

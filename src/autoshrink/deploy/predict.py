@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from autoshrink.data import Preprocessing, Vocabulary
 from autoshrink.data.decoding import CORRUPT, bombs_only
-from autoshrink.data.folder import EXTENSIONS
+from autoshrink.data.folder_layout import EXTENSIONS
 from autoshrink.data.images import Payload, Pixels, one_line, reason
 from autoshrink.deploy.onnx_file import Card, open_session, read_card
 from autoshrink.errors import DataError, InputError

@@ -1,0 +1,250 @@
+"""Which folders of an image folder are splits, which are classes, and what is neither."""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path, PurePath
+
+from autoshrink.data.images import SPLITS, TRAIN, one_line
+from autoshrink.data.split_names import SPLIT_OF, splits_named, words_for
+from autoshrink.errors import DataError
+from autoshrink.escaping import printable
+
+EXTENSIONS = frozenset(
+    (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
+)
+
+# What operating systems and annotation tools leave behind; it is not worth a note. So are all hidden files.
+JUNK_FILES = frozenset(("thumbs.db", "desktop.ini"))
+JUNK_FOLDERS = frozenset(("__macosx", "@eadir"))
+
+# A day, month or year: folders called so part a class, and are none.
+_DATE = re.compile(r"(19|20)\d\d([-_.]?\d\d){0,2}")
+
+
+@dataclass
+class Ignored:
+    """What a listing left out or took in a way that is not the only one, gathered for the notes."""
+
+    extensions: Counter[str] = field(default_factory=Counter)
+    misplaced: int = 0
+    empty_classes: list[str] = field(default_factory=list)
+    links: list[str] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
+    irregular: list[str] = field(default_factory=list)
+    taken: list[str] = field(default_factory=list)
+
+    def notes(self, root: Path) -> tuple[str, ...]:
+        """Return one sentence per kind of thing ignored."""
+        kinds = ", ".join(f"{count} {kind or 'without extension'}" for kind, count in sorted(self.extensions.items()))
+        others, misplaced = self.extensions.total(), self.misplaced
+        sentences = (
+            (kinds, f"{_counted(others, 'file is', 'files are')} ignored by extension, as no images: {kinds}"),
+            (
+                misplaced,
+                f"{_counted(misplaced, 'image is', 'images are')} ignored, in no class folder of {root}",
+            ),
+            (self.empty_classes, f"class folders without images are not counted: {listed(self.empty_classes)}"),
+            (self.links, f"links to folders are not followed: {listed(self.links)}"),
+            (self.irregular, f"pipes, sockets and devices are not read: {listed(self.irregular)}"),
+            (self.folders, f"folders beside the splits, without images, are ignored: {listed(self.folders)}"),
+            *((sentence, sentence) for sentence in self.taken),
+        )
+        return tuple(printable(sentence) for there, sentence in sentences if there)
+
+
+class _Shape(Enum):
+    CLASS = "images stand in it"
+    PARENT = "images stand in folders in it only"
+    BARE = "no images"
+
+
+def split_folders(root: Path, ignored: Ignored) -> dict[str, Path]:
+    """Return the folder of each split of an image folder: `root` itself where classes stand directly in it.
+
+    A folder is a split when a split's word stands in its name (see `split_names`) and its images stand in folders of
+    their own; where they stand directly in it, it is a class like its neighbours (`train` beside `bus` and `car`).
+
+    Raises DataError, naming the folders, where a folder with images that is no split stands beside splits, a name says
+    two splits, two folders are one split, there is no train split, or splits are one folder by a link.
+    """
+    folders = {entry.name: Path(entry.path) for entry in entries(root) if is_class_folder(entry, root, ignored)}
+    said = {name: named for name in folders if (named := splits_named(name))}
+    shapes = {name: _shape(folders[name]) for name in said}
+    filled = {name for name in folders if shapes.get(name, _Shape.CLASS) is not _Shape.BARE}
+    others = [name for name in folders if name not in said and _shape(folders[name]) is not _Shape.BARE] if said else []
+    if not said or (others and _Shape.PARENT not in shapes.values()):
+        classes = [name for name in said if name in filled]
+        if classes:
+            ignored.taken.append(
+                f"{listed(classes)} counts as a class, not as a split: its images stand directly in it"
+            )
+        return {TRAIN: root}
+    claims = {name: named for name, named in said.items() if name in filled} or said
+    place = printable(str(root))
+    _refuse_doubtful(place, claims, others)
+    splits = {split: folders[name] for name, (split,) in claims.items()}
+    # An empty folder of a split's name is that split, so that using it says that it is empty.
+    empty = {name: said[name] for name in said if name not in claims and len(said[name]) == 1}
+    splits |= {split: folders[name] for name, (split,) in empty.items() if split not in splits}
+    if TRAIN not in splits:
+        name = next(path.name for path in splits.values())
+        raise DataError(f"{place}: a {printable(name)} folder but no train folder (called {words_for(TRAIN)})")
+    _refuse_one_place(place, splits)
+    ignored.folders.extend(folders.keys() - {path.name for path in splits.values()})
+    ignored.misplaced += sum(is_image(entry) for entry in entries(root))
+    return {split: splits[split] for split in SPLITS if split in splits}
+
+
+def _refuse_doubtful(place: str, found: Mapping[str, tuple[str, ...]], others: Sequence[str]) -> None:
+    two = next((name for name in found if len(found[name]) > 1), None)
+    if two is not None:
+        raise DataError(f"{place}: the name {printable(two)} says {' and '.join(found[two])}; rename it or move it out")
+    if others:
+        raise DataError(
+            f"{place}: {printable(listed(others))} beside {printable(listed(list(found)))}: the name says no split "
+            "(train, validation, test), and images stand there\nmove it out; or, if all of these are classes, put the "
+            "images of each directly into its folder"
+        )
+    for split in SPLITS:
+        names = [name for name, (one,) in found.items() if one == split]
+        if len(names) > 1:
+            raise DataError(
+                f"{place}: {' and '.join(map(printable, names))} are both the {split} split by their names; "
+                "leave one, or rename or move the others"
+            )
+
+
+def _refuse_one_place(place: str, splits: Mapping[str, Path]) -> None:
+    """Raise where the folder of one split is that of another or stands in it, by a link or by a mount."""
+    for split, folder in splits.items():
+        for other, around in splits.items():
+            if split != other and (folder.resolve().is_relative_to(around.resolve()) or folder.samefile(around)):
+                first, second = sorted((folder, around), key=lambda path: path.is_symlink(), reverse=True)
+                raise DataError(
+                    f"{place}: {printable(first.name)} and {printable(second.name)} are one folder or one inside the "
+                    "other (a link?), so what is learnt and what is measured would be the same images; "
+                    "give each split images of its own"
+                )
+
+
+def refuse_deeper_classes(root: Path, files: Mapping[str, Sequence[str]], ignored: Ignored) -> None:
+    """Raise where the classes seem to stand one level deeper than the folders that would be classes.
+
+    `files` are each such folder's images, as POSIX paths relative to `root`. A folder may hold its images in folders
+    (dates, sources), and a note says so; but where most hold none directly and several such folders, the inner ones
+    are as likely the classes.
+    """
+    forks = {name: _forks([file.split("/") for file in held]) for name, held in files.items()}
+    forked = [name for name, inner in forks.items() if inner and not all(map(_is_date, inner))]
+    inner = [fork for name in forked for fork in forks[name]]
+    if 2 * len(forked) > len(files):
+        example = printable(str(root / PurePath(forks[forked[0]][0]).parent))
+        says = next((fork for fork in inner if PurePath(fork).name.lower() in SPLIT_OF), None)
+        raise DataError(
+            f"{printable(str(root))}: {printable(listed(forked))} hold no images but folders of them "
+            f"({printable(listed(inner))}): which are the classes?\n"
+            + (
+                f"give the folder that holds the splits: {example}"
+                if says
+                else f"give the folder that holds the classes ({example}), or put the images of each class directly "
+                "into one folder"
+            )
+        )
+    deep = [file.rpartition("/")[0] for held in files.values() for file in held if file.count("/") > 1]
+    if deep:
+        ignored.taken.append(f"images in folders inside a class are the class's: {listed(deep)}")
+
+
+def _forks(files: Sequence[Sequence[str]]) -> list[str]:
+    """Return the folders into which a class first parts, none where images stand before it does."""
+    for depth in range(2, max(map(len, files)) + 1):
+        if any(len(parts) == depth for parts in files):
+            return []
+        inner = sorted({"/".join(parts[:depth]) for parts in files})
+        if len(inner) > 1:
+            return inner
+    return []
+
+
+def _is_date(folder: str) -> bool:
+    return _DATE.fullmatch(PurePath(folder).name) is not None
+
+
+def images_below(folder: Path, relative: PurePath, ignored: Ignored) -> Iterator[str]:
+    """Yield the images in and below a folder, as POSIX paths that begin with `relative`."""
+    for entry in entries(folder):
+        path = relative / entry.name
+        if entry.is_dir(follow_symlinks=False):
+            if entry.name.lower() not in JUNK_FOLDERS:
+                yield from images_below(Path(entry.path), path, ignored)
+        elif entry.is_dir():
+            # A link may lead back up, and its images would get a second label.
+            ignored.links.append(path.as_posix())
+        elif is_image(entry):
+            yield path.as_posix()
+        elif entry.is_file() or entry.is_symlink():
+            if entry.name.lower() not in JUNK_FILES:
+                ignored.extensions[path.suffix.lower()] += 1
+        else:
+            ignored.irregular.append(path.as_posix())
+
+
+def is_class_folder(entry: os.DirEntry[str], root: Path, ignored: Ignored) -> bool:
+    """Tell a folder that may be a class or a split; one linked to is, unless the link leads back to `root`."""
+    if not entry.is_dir() or entry.name.lower() in JUNK_FOLDERS:
+        return False
+    if entry.is_symlink() and root.resolve().is_relative_to(Path(entry.path).resolve()):
+        ignored.links.append(entry.name)
+        return False
+    return True
+
+
+def is_image(entry: os.DirEntry[str]) -> bool:
+    """Tell an image by its extension; a dangling link counts, so that it is reported and not passed over."""
+    named = PurePath(entry.name).suffix.lower() in EXTENSIONS
+    return named and (entry.is_file() or (entry.is_symlink() and not Path(entry.path).exists()))
+
+
+def holds_class_folders(root: Path) -> bool:
+    """Tell whether images stand in folders of a folder, however deep."""
+    return any(
+        _shape(Path(entry.path)) is not _Shape.BARE
+        for entry in entries(root)
+        if is_class_folder(entry, root, Ignored())
+    )
+
+
+def _shape(folder: Path) -> _Shape:
+    inside = entries(folder)
+    if any(map(is_image, inside)):
+        return _Shape.CLASS
+    below = (entry for entry in inside if is_class_folder(entry, folder, Ignored()))
+    return _Shape.PARENT if any(_holds_images(Path(entry.path)) for entry in below) else _Shape.BARE
+
+
+def _holds_images(folder: Path) -> bool:
+    return next(images_below(folder, PurePath(), Ignored()), None) is not None
+
+
+def entries(folder: Path) -> list[os.DirEntry[str]]:
+    """Return the visible entries of a folder, sorted by name."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
+    except OSError as error:
+        raise DataError(f"{printable(str(folder))}: cannot be listed: {error.strerror or one_line(error)}") from error
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return the distinct names, sorted, for a person: the first five and how many more."""
+    distinct = sorted(set(names))
+    more = f" and {len(distinct) - 5} more" if len(distinct) > 5 else ""
+    return ", ".join(distinct[:5]) + more
+
+
+def _counted(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"

@@ -1,0 +1,188 @@
+"""Parquet files on disk: which of a folder's files are which split, and what a file's footer says of its columns."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autoshrink.data.folder_layout import Ignored, entries, holds_class_folders, is_class_folder, listed
+from autoshrink.data.images import SPLITS, TRAIN, one_line
+from autoshrink.data.parquet_columns import Footer
+from autoshrink.data.split_names import SPLIT_OF, splits_named
+from autoshrink.errors import DataError, InputError
+from autoshrink.escaping import printable
+from autoshrink.untrusted import parse_json
+
+_SUFFIX = ".parquet"
+_DEPTH = 2
+"""Folders between the one that is given and a file: a configuration and a split (`default/train/0000.parquet`)."""
+_ROWS_PER_BYTE = 100
+"""No file of images has more rows than this for each of its bytes, and a damaged or hostile footer may say so."""
+
+
+@dataclass(frozen=True)
+class FoundParquet:
+    """The files of each split, in the order of their paths; and sentences about what is ignored."""
+
+    splits: dict[str, tuple[Path, ...]]
+    notes: tuple[str, ...] = ()
+
+
+def find_parquet(path: Path) -> FoundParquet:
+    """Return the parquet files of each split at `path`, a file or a folder; none where there is none with images.
+
+    A file is of the split that its name says, else of the one that a folder on its way says (see `split_names`); where
+    no name says any, all are the train split. Files without columns for images and labels are ignored with a note.
+
+    Raises DataError, naming the files, where a file with images says no split beside others that do, a name says two,
+    files stand there as several data sets side by side, or one file is there twice.
+    """
+    if not path.is_dir():
+        return FoundParquet({_split_of(path.parent, path) or _folder_of_numbered(path) or TRAIN: (path,)})
+    files = list(_below(path, _DEPTH))
+    said = {file: _split_of(path, file) for file in files}
+    silent = [file for file in files if said[file] is None]
+    strays = [file for file in silent if not footer_of(file).holds_images]
+    kept = {file: split for file, split in said.items() if file not in strays}
+    if _none_of_images(kept) and holds_class_folders(path):
+        strays, kept = files, {}
+    _refuse_several(path, list(kept))
+    known = {file: split for file, split in kept.items() if split is not None}
+    if known and len(known) < len(kept):
+        names = _names(path, [file for file in kept if kept[file] is None])
+        raise DataError(
+            f"{printable(str(path))}: {names} beside {_names(path, list(known))}: the name says no split "
+            "(train, validation, test); rename it or move it out"
+        )
+    _refuse_twice(path, list(kept))
+    splits = {split: tuple(file for file in kept if (kept[file] or TRAIN) == split) for split in SPLITS}
+    notes = [f"parquet files without images and labels are ignored: {_names(path, strays)}"] if strays else []
+    if kept and holds_class_folders(path):
+        notes.append("the parquet files are read, and the folders of image files beside them are not")
+    return FoundParquet({split: found for split, found in splits.items() if found}, tuple(notes))
+
+
+def _none_of_images(kept: dict[Path, str | None]) -> bool:
+    first = next((file for file, split in kept.items() if split in (TRAIN, None)), None)
+    return first is not None and not footer_of(first).holds_images
+
+
+def _below(folder: Path, depth: int) -> Iterator[Path]:
+    for entry in entries(folder):
+        if entry.name.lower().endswith(_SUFFIX) and not entry.is_dir():
+            if not entry.is_file():
+                raise DataError(f"{printable(entry.path)}: a pipe, socket, device or broken link, and no file")
+            yield Path(entry.path)
+        elif depth and is_class_folder(entry, folder, Ignored()):
+            yield from _below(Path(entry.path), depth - 1)
+
+
+def _split_of(root: Path, file: Path) -> str | None:
+    """Return the split that a file's name says, else the one that the folders below `root` say."""
+    folders = file.relative_to(root).parent.parts
+    exact = {SPLIT_OF[folder.lower()] for folder in folders if folder.lower() in SPLIT_OF}
+    own = set(splits_named(file.stem))
+    said = (own | exact) if own else (exact or {split for folder in folders for split in splits_named(folder)})
+    if len(said) > 1:
+        words = " and ".join(split for split in SPLITS if split in said)
+        raise DataError(
+            f"{printable(str(file))}: the name says {words}; rename it so that it says one split, or move it out"
+        )
+    return next(iter(said), None)
+
+
+def _folder_of_numbered(file: Path) -> str | None:
+    """Return the split whose folder holds a file that has a number for a name, as the Hub writes them."""
+    numbered = not any(letter.isalpha() for letter in file.stem)
+    return SPLIT_OF.get(file.resolve().parent.name.lower()) if numbered else None
+
+
+def _configuration(root: Path, file: Path) -> tuple[str, ...]:
+    """Return the folders on the way to a file that do not say its split."""
+    folders = file.relative_to(root).parent.parts
+    if splits_named(file.stem):
+        return tuple(folder for folder in folders if folder.lower() not in SPLIT_OF)
+    return tuple(folder for folder in folders if not splits_named(folder))
+
+
+def _refuse_several(root: Path, files: list[Path]) -> None:
+    sets = {_configuration(root, file) for file in files}
+    if len(sets) > 1:
+        names = listed([printable("/".join(folders) or "the folder itself") for folders in sets])
+        raise DataError(
+            f"{printable(str(root))}: parquet files of several data sets side by side ({names}); give one of these "
+            "folders"
+        )
+
+
+def _refuse_twice(root: Path, files: list[Path]) -> None:
+    seen: dict[tuple[int, int], Path] = {}
+    for file in files:
+        try:
+            status = file.stat()
+        except OSError as error:
+            raise DataError(f"{printable(str(file))}: cannot be read: {error.strerror}") from error
+        first = seen.setdefault((status.st_dev, status.st_ino), file)
+        if status.st_ino and first is not file:
+            raise DataError(
+                f"{printable(str(root))}: {_names(root, [first, file])} are one file (a link?), so its rows would "
+                "count twice; delete one"
+            )
+
+
+def _names(root: Path, files: list[Path]) -> str:
+    return printable(listed([file.relative_to(root).as_posix() for file in files]))
+
+
+def footer_of(path: Path) -> Footer:
+    """Return what a file's footer says of its columns; no column is read."""
+    with parquet_file(path) as file:
+        schema, rows = file.schema_arrow, file.metadata.num_rows
+        size = os.stat(path).st_size  # noqa: PTH116 - the path is that of an open file
+        if rows > _ROWS_PER_BYTE * size:
+            raise DataError(f"{printable(str(path))}: the footer declares {rows:,} rows in a file of {size:,} bytes")
+        return Footer(path, schema, _features(schema.metadata or {}, path), _without_bytes(file.metadata))
+
+
+def _features(metadata: dict[bytes, bytes], path: Path) -> dict[str, Any]:
+    try:
+        stated = parse_json(metadata.get(b"huggingface", b"{}"))
+        features = stated.get("info", {}).get("features", {})
+        return {str(column): feature for column, feature in features.items() if isinstance(feature, dict)}
+    except (InputError, AttributeError) as error:
+        raise DataError(
+            f"{printable(str(path))}: the schema's huggingface metadata are not as expected: {one_line(error)}"
+        ) from error
+
+
+def _without_bytes(metadata: Any) -> frozenset[str]:
+    """Return the image columns whose `bytes` are null in every row, by the row groups' own statistics."""
+    nulls: dict[str, bool] = {}
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        for place in range(group.num_columns):
+            chunk = group.column(place)
+            column, _, leaf = chunk.path_in_schema.rpartition(".")
+            if leaf == "bytes":
+                counted = chunk.statistics.null_count if chunk.is_stats_set and chunk.statistics else None
+                nulls[column] = nulls.get(column, True) and counted == group.num_rows
+    return frozenset(column for column, all_null in nulls.items() if all_null)
+
+
+@contextmanager
+def parquet_file(path: Path) -> Iterator[Any]:
+    """Open a file as a `pyarrow.parquet.ParquetFile`, every failure in use being a DataError that names the file."""
+    place = printable(str(path))
+    try:
+        # Imported here: pyarrow is an extra.
+        import pyarrow as pa  # noqa: PLC0415
+        import pyarrow.parquet as pq  # noqa: PLC0415
+    except ImportError as error:
+        raise DataError(f"{place}: reading parquet needs pyarrow: pip install 'autoshrink[data]'") from error
+    try:
+        with pq.ParquetFile(path) as file:
+            yield file
+    except (pa.ArrowException, OSError, MemoryError) as error:
+        raise DataError(f"{place}: not a readable parquet file ({one_line(error)})") from error

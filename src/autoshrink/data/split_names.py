@@ -1,0 +1,36 @@
+"""What splits are called: in the names of folders and of files, of images, parquet and text.
+
+The words are those that the Hugging Face Hub knows
+(https://huggingface.co/docs/hub/datasets-file-names-and-splits), in upper or lower case, anywhere in a name between
+signs that are no letters: `train2017`, `my-dev.parquet`, `test_set`, `ptb.valid.txt`.
+"""
+
+import re
+
+from autoshrink.data.images import SPLITS, TEST, TRAIN, VALIDATION
+
+_WORDS = {
+    TRAIN: ("train", "training"),
+    VALIDATION: ("validation", "valid", "val", "dev"),
+    TEST: ("test", "testing", "eval", "evaluation"),
+}
+SPLIT_OF = {word: split for split in SPLITS for word in _WORDS[split]}
+"""The split that a word means."""
+
+_NO_LETTERS = re.compile(r"[\W\d_]+")
+
+
+def splits_named(name: str) -> tuple[str, ...]:
+    """Return the splits whose words stand in a name, each once: none, one, or, in `train-dev`, two."""
+    words = _NO_LETTERS.split(name.lower())
+    return tuple(split for split in SPLITS if any(SPLIT_OF.get(word) == split for word in words))
+
+
+def words_for(split: str) -> str:
+    """Return the words for a split, for a message."""
+    return " or ".join(_WORDS[split])
+
+
+def frame_of(name: str) -> str:
+    """Return the letters of a name without its split words: equal for the files of one set, as `ptb.train.txt`'s."""
+    return ".".join(word for word in _NO_LETTERS.split(name.lower()) if word and word not in SPLIT_OF)
