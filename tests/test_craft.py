@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoshrink import zoo
-from autoshrink.architecture import ConvArchitecture, ImageArchitecture, Stage, Stem, proxy_architecture
+from autoshrink.architecture import ConvArchitecture, Stage, Stem, proxy_architecture
 from autoshrink.cell import Cell
 from autoshrink.cost import count
 from autoshrink.crafting import craft, deepened, default_skeleton, divisible, scaled
@@ -238,12 +237,3 @@ def test_a_run_without_a_cell_and_a_folder_without_a_run_are_refused(tmp_path: P
         craft(tmp_path / "begun")
     with pytest.raises(RunError, match="no run"):
         craft(tmp_path)
-
-
-def test_an_architecture_without_a_cell_of_ours_is_refused() -> None:
-    images = [name for name in zoo.names() if isinstance(zoo.get(name), ImageArchitecture)]
-    others = [name for name in images if zoo.get(name).kind != "conv"]
-    assert others
-    for name in others:
-        with pytest.raises(InputError, match="has no cell to craft with"):
-            craft(name)

@@ -6,9 +6,9 @@ import random
 
 import pytest
 
-from autoshrink.architecture import ConvArchitecture, proxy_architecture
+from autoshrink.architecture import proxy_architecture
 from autoshrink.cost import count
-from autoshrink.crafting import craft
+from autoshrink.crafting import Scalable, craft
 from autoshrink.errors import InputError
 from craft_fixtures import CELLS, SMALL, conv
 
@@ -17,19 +17,19 @@ class Machine:
     """Seconds from MACs and layers, with a noise that only ever adds; it keeps what it measured."""
 
     def __init__(self, *, noise: float = 0.0, seed: int = 0) -> None:
-        self.measured: list[tuple[ConvArchitecture, float]] = []
+        self.measured: list[tuple[Scalable, float]] = []
         self._noise, self._rng = noise, random.Random(seed)
 
-    def truth(self, architecture: ConvArchitecture) -> float:
+    def truth(self, architecture: Scalable) -> float:
         cost = count(architecture)
         return 1e-9 * cost.macs + 2e-6 * len(cost.layers)
 
-    def __call__(self, architecture: ConvArchitecture) -> float:
+    def __call__(self, architecture: Scalable) -> float:
         seconds = self.truth(architecture) * (1 + self._noise * self._rng.expovariate(1))
         self.measured.append((architecture, seconds))
         return seconds
 
-    def of(self, architecture: ConvArchitecture) -> list[float]:
+    def of(self, architecture: Scalable) -> list[float]:
         return [seconds for one, seconds in self.measured if one == architecture]
 
 
@@ -61,7 +61,7 @@ def test_one_slow_moment_decides_nothing() -> None:
     expected = craft(SMALL, latency=0.02, measure=calm)
     seen: set[str] = set()
 
-    def jammed(architecture: ConvArchitecture) -> float:
+    def jammed(architecture: Scalable) -> float:
         """Every network's first measurement is ten times too slow."""
         key = architecture.model_dump_json()
         slow = 1 if key in seen else 10

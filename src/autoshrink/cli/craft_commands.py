@@ -12,10 +12,18 @@ import typer
 from rich.table import Table
 
 from autoshrink import words
-from autoshrink.architecture import ActivationName, Architecture, ConvArchitecture, LanguageModel, Stage, Stem
+from autoshrink.architecture import (
+    ActivationName,
+    Architecture,
+    ConvArchitecture,
+    LanguageModel,
+    MobileArchitecture,
+    Stage,
+    Stem,
+)
 from autoshrink.cli import quantities
 from autoshrink.cli.console import JsonOption, print_json, stderr, stdout
-from autoshrink.crafting import Crafted, craft
+from autoshrink.crafting import Crafted, Scalable, Sizes, craft
 from autoshrink.errors import InputError
 from autoshrink.files import write_text
 from autoshrink.results import pretty
@@ -167,11 +175,11 @@ def _depth(text: str) -> Literal["auto", "fixed"]:
     raise typer.BadParameter(f"{text!r} is neither auto nor fixed")
 
 
-def _measure(threads: int) -> Callable[[ConvArchitecture], float]:
+def _measure(threads: int) -> Callable[[Scalable], float]:
     """Latency in ONNX Runtime here, with a line on standard error for every measurement."""
     from autoshrink.deploy.latency import architecture_latency  # noqa: PLC0415 - torch takes seconds to import
 
-    def measure(architecture: ConvArchitecture) -> float:
+    def measure(architecture: Scalable) -> float:
         seconds = architecture_latency(architecture, threads=threads)
         stderr.print(f"measured {_sizes(architecture)}: {1000 * seconds:.3g} ms", markup=False)
         return seconds
@@ -184,7 +192,8 @@ def _measure(threads: int) -> Callable[[ConvArchitecture], float]:
 
 def _print_parts(found: Crafted) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("", "cells", "width", "size", "out", "params", "MACs", "share", ""):
+    cells = "blocks" if isinstance(found.architecture, MobileArchitecture) else "cells"
+    for column in ("", cells, "width", "size", "out", "params", "MACs", "share", ""):
         table.add_column(column, justify="right" if column else "left")
     for part in found.parts:
         numbers = (part.cells, part.width, part.size and "×".join(map(str, part.size)), part.channels)
@@ -226,10 +235,12 @@ def _sizes(architecture: Architecture) -> str:
     """What crafting turns, as the options have it: ``--stem 44/2 --stages 1x12,3x24``."""
     if isinstance(architecture, LanguageModel):
         return f"--width {architecture.width}"
-    assert isinstance(architecture, ConvArchitecture), "nothing else is crafted"
-    stem, stages, head = architecture.stem, architecture.stages, architecture.head
+    assert isinstance(architecture, ConvArchitecture | MobileArchitecture), "nothing else is crafted"
+    stem, head, sizes = architecture.stem, architecture.head, Sizes.of(architecture)
     stride = f"/{stem.stride}" if stem.stride > 1 else ""
-    parts = [f"--stem {stem.channels}{stride}", "--stages " + ",".join(f"{one.cells}x{one.width}" for one in stages)]
+    stages = ",".join(f"{cells}x{width}" for cells, width in zip(sizes.cells, sizes.widths, strict=True))
+    option = "--stages" if isinstance(architecture, ConvArchitecture) else "blocks"
+    parts = [f"--stem {stem.channels}{stride}", f"{option} {stages}"]
     return " ".join(parts + ([f"--head {head.channels}"] if head else []))
 
 

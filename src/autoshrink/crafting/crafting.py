@@ -6,7 +6,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
-from autoshrink.architecture import ActivationName, ConvArchitecture, LanguageModel, Stage, Stem, recurrent_proxy
+from autoshrink.architecture import (
+    ActivationName,
+    ConvArchitecture,
+    LanguageModel,
+    MobileArchitecture,
+    Stage,
+    Stem,
+    recurrent_proxy,
+)
 from autoshrink.architecture import language_model as with_sizes
 from autoshrink.cell import Cell
 from autoshrink.cost import count
@@ -14,6 +22,7 @@ from autoshrink.crafting.budget import NEAR, Budget, Use, binding
 from autoshrink.crafting.fitting import Fitting, Freedom, smallest
 from autoshrink.crafting.language import fit_language, larger_language
 from autoshrink.crafting.result import Crafted
+from autoshrink.crafting.sizes import Scalable
 from autoshrink.crafting.skeleton import CLASSES, INPUT, Surroundings, default_skeleton
 from autoshrink.crafting.sources import Source, Target, source_of
 from autoshrink.crafting.timing import Measure, fit_latency
@@ -43,6 +52,9 @@ def craft(  # noqa: PLR0913 - the parts of four values, as a person says them
     divisor: int = 4,
 ) -> Crafted:
     """Stack a cell into a network and scale it to budgets: never above one, close below the one that binds.
+
+    A network of inverted residual blocks (MobileNetV2 and its kin) is scaled alike, blocks in place of cells, so that a
+    found cell can be put beside a hand-made network of the same cost.
 
     Without a budget the network is the skeleton as it is: the architecture's own, the one a run compared cells in, or
     one made for the input's size (`default_skeleton`). With budgets, widths and depths are scaled until a budget is
@@ -84,10 +96,10 @@ def craft(  # noqa: PLR0913 - the parts of four values, as a person says them
     if vocabulary is not None:
         raise InputError("vocabulary: a number for language models; this cell is for images")
     freedom = Freedom(depth == "auto" or (depth is None and stages is None), divisor)
-    return _conv(begin, said, budget, freedom, measure)
+    return _image(begin, said, budget, freedom, measure)
 
 
-def _conv(begin: Source, said: Surroundings, budget: Budget, freedom: Freedom, measure: Measure | None) -> Crafted:
+def _image(begin: Source, said: Surroundings, budget: Budget, freedom: Freedom, measure: Measure | None) -> Crafted:
     skeleton = said.around(_skeleton(begin, said))
     uses: tuple[Use, ...] = ()
     architecture = skeleton
@@ -107,27 +119,24 @@ def _conv(begin: Source, said: Surroundings, budget: Budget, freedom: Freedom, m
     return Crafted(architecture, cost, uses, larger, skeleton, begin.data)
 
 
-def _skeleton(begin: Source, said: Surroundings) -> ConvArchitecture:
+def _skeleton(begin: Source, said: Surroundings) -> Scalable:
     """The network to begin with. That of a search is made for the size of its images, so another size has another."""
     found = begin.found
     if isinstance(found, Cell):
         return default_skeleton(found, said.shape or INPUT, said.classes or CLASSES)
-    if not isinstance(found, ConvArchitecture):
-        raise InputError(
-            f"an architecture of kind {found.kind!r} has no cell to craft with; give a cell or another one"
-        )
+    if isinstance(found, MobileArchitecture):
+        return found
+    assert isinstance(found, ConvArchitecture), "the other image network"
     if begin.proxy and said.shape and said.shape[1:] != found.input[1:]:
         return default_skeleton(found.cell, said.shape, said.classes or found.classes)
     return found
 
 
-def _timed(
-    skeleton: ConvArchitecture, budget: Budget, freedom: Freedom, measure: Measure
-) -> tuple[ConvArchitecture, float]:
+def _timed(skeleton: Scalable, budget: Budget, freedom: Freedom, measure: Measure) -> tuple[Scalable, float]:
     """The architecture and its seconds."""
     assert budget.latency is not None, "asked for"
 
-    def fit(macs: int | None) -> ConvArchitecture:
+    def fit(macs: int | None) -> Scalable:
         limits = [limit for limit in (macs, budget.macs) if limit is not None]
         return Fitting(skeleton, replace(budget, macs=min(limits, default=None)), freedom).fit()
 

@@ -1,4 +1,4 @@
-"""A convolutional skeleton scaled to what can be counted: MACs, parameters, peak memory.
+"""A skeleton of an image network scaled to what can be counted: MACs, parameters, peak memory.
 
 A skeleton that uses 99 % of a budget already stays as it is. Else there are four passes, each under every budget:
 
@@ -16,10 +16,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import inf
 
-from autoshrink.architecture import ConvArchitecture
 from autoshrink.cost import Cost, count
 from autoshrink.crafting.budget import NEAR, Budget, Use, binding, shown
-from autoshrink.crafting.sizes import Sizes, deepened
+from autoshrink.crafting.sizes import Scalable, Sizes, deepened
 from autoshrink.errors import InputError
 
 CLOSE = 0.99
@@ -57,14 +56,14 @@ class Larger:
 class Fitting:
     """A skeleton, what may be scaled in it, and the budgets that can be counted, one at least."""
 
-    def __init__(self, skeleton: ConvArchitecture, budget: Budget, freedom: Freedom) -> None:
+    def __init__(self, skeleton: Scalable, budget: Budget, freedom: Freedom) -> None:
         self._skeleton, self._budget, self._divisor = skeleton, budget, freedom.divisor
         self._start = Sizes.of(skeleton)
         self._smallest = Sizes.of(smallest(skeleton, freedom))
         self._deepens = freedom.depth and (budget.macs is not None or budget.params is not None)
         self._counted: dict[Sizes, Cost] = {}
 
-    def fit(self) -> ConvArchitecture:
+    def fit(self) -> Scalable:
         """The largest network found that keeps all budgets; the module says how.
 
         Raises:
@@ -79,7 +78,7 @@ class Fitting:
         wide = self._widened(largest(lambda t: self._fits(self._widened(t, cells))), cells)
         return self._put(self._swapped(self._filled(wide)))
 
-    def larger(self, architecture: ConvArchitecture) -> Larger | None:
+    def larger(self, architecture: Scalable) -> Larger | None:
         """The cheapest single step up from a network that breaks a budget; None where none does."""
         steps = [(change, self._use(sizes)) for change, sizes in Sizes.of(architecture).wider_by_one(self._divisor)]
         above = [Larger(change, use) for change, use in steps if use.share > 1]
@@ -124,7 +123,7 @@ class Fitting:
     def _widened(self, multiplier: float, cells: tuple[int, ...]) -> Sizes:
         return replace(self._start.wider(multiplier, self._divisor), cells=cells)
 
-    def _put(self, sizes: Sizes) -> ConvArchitecture:
+    def _put(self, sizes: Sizes) -> Scalable:
         return sizes.put_into(self._skeleton)
 
     def _fits(self, sizes: Sizes, budget: Budget | None = None) -> bool:
@@ -139,18 +138,19 @@ class Fitting:
         return found
 
     def _too_small(self, use: Use) -> str:
-        cells = "+".join(map(str, self._smallest.cells))
+        cells, unit = "+".join(map(str, self._smallest.cells)), "cells" if self._skeleton.kind == "conv" else "blocks"
         ways = ["fewer stages", "a smaller input"]
+        ways += ["a stem of stride 2"] if self._skeleton.stem.stride == 1 else []
         ways += [f"a divisor below {self._divisor}"] if self._divisor > 1 else []
-        ways += ["fewer cells"] if max(self._smallest.cells) > 1 else []
+        ways += [f"fewer {unit}"] if max(self._smallest.cells) > 1 else []
         return (
-            f"{use.name}: {shown(use.limit, use.name)} are too few: the smallest network ({cells} cells of width "
+            f"{use.name}: {shown(use.limit, use.name)} are too few: the smallest network ({cells} {unit} of width "
             f"{self._divisor}) has {shown(use.used, use.name)}; "
             f"allow more, or take {', '.join(ways[:-1])} or {ways[-1]}"
         )
 
 
-def smallest(skeleton: ConvArchitecture, freedom: Freedom) -> ConvArchitecture:
+def smallest(skeleton: Scalable, freedom: Freedom) -> Scalable:
     """The skeleton with every width one divisor, and one cell a stage where depth may be scaled."""
     sizes = Sizes.of(skeleton).wider(0, freedom.divisor)
     return (sizes.deeper(0) if freedom.depth else sizes).put_into(skeleton)

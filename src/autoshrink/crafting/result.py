@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from autoshrink.architecture import Architecture, ConvArchitecture, LanguageModel
+from autoshrink.architecture import Architecture, ConvArchitecture, LanguageModel, MobileArchitecture, NetworkPlan
 from autoshrink.cost import Cost
 from autoshrink.crafting.budget import NEAR, Use, binding, shown
 from autoshrink.crafting.fitting import Larger
+from autoshrink.crafting.sizes import Sizes
 from autoshrink.crafting.timing import NETWORKS
 
 
@@ -21,8 +22,8 @@ class Part:
     Attributes:
         name: ``stem``, ``stage1``, …, ``head``, ``classifier``; of a language model ``embedding``, ``cell`` and
             ``decoder``.
-        cells: how many.
-        width: channels of every node.
+        cells: how many, or how many blocks.
+        width: channels of every node, or of every block's output.
         size: height and width of the output, pixels.
         channels: of the output.
         params: without BN's.
@@ -114,13 +115,13 @@ def _shapes(architecture: Architecture) -> dict[str, _Shape]:
     """By a part's name."""
     if isinstance(architecture, LanguageModel):
         return dict.fromkeys(("embedding", "cell", "decoder"), (None, architecture.width, None, None))
-    assert isinstance(architecture, ConvArchitecture), "nothing else is crafted"
-    plan = architecture.plan()
+    assert isinstance(architecture, ConvArchitecture | MobileArchitecture), "nothing else is crafted"
+    plan, sizes = architecture.plan(), Sizes.of(architecture)
     shapes: dict[str, _Shape] = {"stem": (None, None, plan.stem_size, plan.stem.channels)}
-    # A stage's last cell comes last, and is the one to stay.
-    last = {cell.name.partition(".")[0]: cell for cell in plan.cells}
-    for (name, cell), stage in zip(last.items(), architecture.stages, strict=True):
-        shapes[name] = (stage.cells, stage.width, cell.size, cell.out_channels)
+    # A stage's last cell or block comes last, and is the one to stay.
+    last = {one.name.partition(".")[0]: one for one in (plan.cells if isinstance(plan, NetworkPlan) else plan.blocks)}
+    for (name, one), cells, width in zip(last.items(), sizes.cells, sizes.widths, strict=True):
+        shapes[name] = (cells, width, one.size, one.out_channels)
     shapes["head"] = (None, None, plan.final_size, plan.features)
     shapes["classifier"] = (None, None, (1, 1), plan.classes)
     return shapes

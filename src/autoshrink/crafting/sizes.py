@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
-from autoshrink.architecture import ConvArchitecture, Head, Stage, Stem
+from autoshrink.architecture import ConvArchitecture, Head, MobileArchitecture, MobileStage, Stage, Stem
+
+Scalable = ConvArchitecture | MobileArchitecture
+"""An image network of stages, each with a width and a number of cells, or of inverted residual blocks."""
 
 MOST_CELLS = 100
 """Cells beyond which a network grows in width alone, unless its skeleton has more."""
@@ -39,7 +42,7 @@ def deepened(cells: tuple[int, ...], total: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Sizes:
-    """Widths, in channels, and cells a stage of a convolutional network; `head` is None where it has none."""
+    """Widths, in channels, and cells (or blocks) a stage of an image network; `head` is None where it has none."""
 
     stem: int
     widths: tuple[int, ...]
@@ -47,22 +50,23 @@ class Sizes:
     head: int | None
 
     @classmethod
-    def of(cls, architecture: ConvArchitecture) -> Sizes:
+    def of(cls, architecture: Scalable) -> Sizes:
         """The sizes that an architecture has."""
         return cls(
             stem=architecture.stem.channels,
             widths=tuple(stage.width for stage in architecture.stages),
-            cells=tuple(stage.cells for stage in architecture.stages),
+            cells=tuple(map(_cells, architecture.stages)),
             head=architecture.head.channels if architecture.head else None,
         )
 
-    def put_into(self, skeleton: ConvArchitecture) -> ConvArchitecture:
+    def put_into(self, skeleton: Scalable) -> Scalable:
         """The skeleton with these sizes; strides, pooling and everything else stay."""
-        stages = zip(skeleton.stages, self.cells, self.widths, strict=True)
+        before: tuple[Stage | MobileStage, ...] = skeleton.stages
+        stages = zip(before, self.cells, self.widths, strict=True)
         return skeleton.model_copy(
             update={
                 "stem": Stem(channels=self.stem, stride=skeleton.stem.stride),
-                "stages": tuple(Stage(cells=cells, width=width, pool=old.pool) for old, cells, width in stages),
+                "stages": tuple(_with(old, cells, width) for old, cells, width in stages),
                 "head": self.head and Head(channels=self.head),
             }
         )
@@ -99,3 +103,12 @@ class Sizes:
             yield f"stage {stage + 1}", width, replace(self, widths=widths)
         if self.head is not None:
             yield "head", self.head, replace(self, head=self.head + step)
+
+
+def _cells(stage: Stage | MobileStage) -> int:
+    """How often a stage repeats its cell or block."""
+    return stage.cells if isinstance(stage, Stage) else stage.blocks
+
+
+def _with(stage: Stage | MobileStage, cells: int, width: int) -> Stage | MobileStage:
+    return stage.model_copy(update={"cells" if isinstance(stage, Stage) else "blocks": cells, "width": width})

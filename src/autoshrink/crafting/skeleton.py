@@ -1,18 +1,28 @@
-"""What stands around a convolutional cell before it is scaled: given, or made for the size of the input."""
+"""What stands around a cell, or around blocks, before it is scaled: given, or made for the size of the input."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from autoshrink.architecture import ARCHITECTURE_FORMAT, ActivationName, ConvArchitecture, Stage, Stem
+from autoshrink.architecture import (
+    ARCHITECTURE_FORMAT,
+    ActivationName,
+    ConvArchitecture,
+    MobileArchitecture,
+    Stage,
+    Stem,
+)
 from autoshrink.cell import Cell
+from autoshrink.crafting.sizes import Scalable
 from autoshrink.errors import InputError
 
 INPUT, CLASSES = (3, 32, 32), 10
 """Of a cell whose file names neither: the paper's proxy (Table 1)."""
 SMALLEST_MAP = 4
 """Height and width, in pixels, below which a default skeleton does not pool."""
+FEWEST_PIXELS = 3
+"""Height and width, in pixels, below which no network of inverted residual blocks is strided for another input."""
 FEW_PIXELS = 64
 """Largest height or width for which it has the paper's proxy network rather than ShrinkCNN's."""
 SHRINKCNN = ((1, 12), (3, 24), (4, 44), (6, 88), (4, 180))
@@ -39,12 +49,17 @@ class Surroundings:
     head: int | Literal["none"] | None = None
     activation: ActivationName | None = None
 
-    def around(self, skeleton: ConvArchitecture) -> ConvArchitecture:
-        """The skeleton with what was said.
+    def around(self, skeleton: Scalable) -> Scalable:
+        """The skeleton with what was said; strides that are too many for another input are taken out.
 
         Raises:
-            InputError: a value is out of range; the message names it.
+            InputError: a value is out of range, or stages are given to a network without cells; the message names it.
         """
+        if self.stages and isinstance(skeleton, MobileArchitecture):
+            raise InputError(
+                "stages: cells and widths for a network of cells; one of inverted residual blocks has its own, "
+                "which budgets scale"
+            )
         said: dict[str, Any] = {
             "input": self.shape and list(self.shape),
             "classes": self.classes,
@@ -55,7 +70,33 @@ class Surroundings:
         value = skeleton.to_json() | {name: entry for name, entry in said.items() if entry is not None}
         if self.head is not None:
             value["head"] = None if self.head == "none" else {"channels": self.head}
-        return ConvArchitecture.from_json(value)
+        found = type(skeleton).from_json(value)
+        assert isinstance(found, ConvArchitecture | MobileArchitecture), "as the skeleton is"
+        if isinstance(found, MobileArchitecture) and found.input[1:] != skeleton.input[1:]:
+            return strided(found, stem=self.stem is not None)
+        return found
+
+
+def strided(network: MobileArchitecture, *, stem: bool = False) -> MobileArchitecture:
+    """A network of inverted residual blocks without the strides that leave fewer than 3 pixels at its end.
+
+    MobileNetV2 has five, for 224 pixels. At 32 the first two go, the stem's and the second stage's, as in the versions
+    for CIFAR that people use; at 48 and 64 the stem's goes, and at 96 none.
+
+    Args:
+        network: with its input.
+        stem: keep the stem's stride whatever follows.
+    """
+    first, stages = network.stem, list(network.stages)
+    place = 0 if stem else -1
+    while min(network.plan().final_size) < FEWEST_PIXELS and place < len(stages):
+        if place < 0:
+            first = Stem(channels=first.channels, stride=1)
+        else:
+            stages[place] = stages[place].model_copy(update={"stride": 1})
+        network = network.model_copy(update={"stem": first, "stages": tuple(stages)})
+        place += 1
+    return network
 
 
 def default_skeleton(cell: Cell, shape: tuple[int, int, int] = INPUT, classes: int = CLASSES) -> ConvArchitecture:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from math import sqrt
 from statistics import median
 
-from autoshrink.architecture import ConvArchitecture
 from autoshrink.cost import count
 from autoshrink.crafting.budget import NEAR, shown
+from autoshrink.crafting.sizes import Scalable
 from autoshrink.errors import InputError
 
-Measure = Callable[[ConvArchitecture], float]
+Measure = Callable[[Scalable], float]
 """An architecture's latency in seconds."""
 
 NETWORKS = 8
@@ -29,7 +29,7 @@ AIM = 0.99
 class Timed:
     """A network and its measured latency in seconds."""
 
-    architecture: ConvArchitecture
+    architecture: Scalable
     seconds: float
 
 
@@ -48,13 +48,13 @@ class _Clock:
         """How many were measured."""
         return len(self._known)
 
-    def __call__(self, architecture: ConvArchitecture) -> Timed:
+    def __call__(self, architecture: Scalable) -> Timed:
         key = architecture.model_dump_json()
         if key not in self._known:
             self._known[key] = self._seconds(architecture)
         return Timed(architecture, self._known[key])
 
-    def _seconds(self, architecture: ConvArchitecture) -> float:
+    def _seconds(self, architecture: Scalable) -> float:
         """The middle figure where the third decides; else the one nearer to the limit."""
         faster, slower = sorted(self._measure(architecture) for _ in range(2))
         if slower <= self._limit:
@@ -65,12 +65,12 @@ class _Clock:
 
 
 def fit_latency(
-    fit: Callable[[int | None], ConvArchitecture],
+    fit: Callable[[int | None], Scalable],
     measure: Measure,
     *,
     limit: float,
     first: int | None,
-    smallest: ConvArchitecture,
+    smallest: Scalable,
 ) -> Timed:
     """The largest network found whose measured latency is at most `limit` seconds.
 
@@ -115,7 +115,7 @@ def _next(guess: float, low: float, high: float | None) -> float:
     return guess if low / NEAR**0.5 < guess < high * NEAR**0.5 else sqrt(low * high)
 
 
-def _smallest(clock: _Clock, smallest: ConvArchitecture, limit: float) -> Timed:
+def _smallest(clock: _Clock, smallest: Scalable, limit: float) -> Timed:
     timed = clock(smallest)
     if timed.seconds > limit:
         raise InputError(
