@@ -8,9 +8,9 @@ direction round, or nothing that is seen at all. Wherever it is shown, an escape
 from __future__ import annotations
 
 import codecs
+import html
 import re
 import shlex
-from html import escape as _escape
 
 _UNSEEN = (
     r"\x00-\x1f\x7f-\x9f"  # C0, DEL and C1: newlines, tabs and ESC among them
@@ -81,14 +81,14 @@ def _shorter_words(line: str) -> str:
     return re.sub(rf"\S{{{LONGEST_WORD + 1},}}", lambda found: cut(found[0], LONGEST_WORD), line)
 
 
-def markup(text: object) -> str:
+def escape(text: object) -> str:
     """A text inside HTML, XML or SVG, in an element or an attribute."""
-    return _escape(shown(text))
+    return html.escape(shown(text))
 
 
-def markup_lines(text: object) -> str:
+def escape_lines(text: object) -> str:
     """Likewise, newlines left as they are."""
-    return _escape(shown_lines(text))
+    return html.escape(shown_lines(text))
 
 
 def code(text: object) -> str:
@@ -107,7 +107,7 @@ def word(text: object) -> str:
     return "$'" + "".join(map(_ansi_c, raw)) + "'"
 
 
-def command(words: list[str]) -> str:
+def command_line(words: list[str]) -> str:
     """A command line of these words."""
     return " ".join(map(word, words))
 

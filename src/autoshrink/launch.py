@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import shlex
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +17,7 @@ from autoshrink.config import Overrides, SearchSettings, resolve
 from autoshrink.data import anchored
 from autoshrink.deploy.latency_table import begin_latencies, resume_latencies
 from autoshrink.errors import DataError, InputError, RunError
+from autoshrink.escaping import command_line
 from autoshrink.evaluation import Evaluator
 from autoshrink.priors import random_cells, start_cell
 from autoshrink.record import RunRecord
@@ -266,7 +266,7 @@ def _default_folder(name: str) -> Path:
 
 def _environment() -> dict[str, str | None]:
     """What beside the device a person needs to repeat the run."""
-    command = shlex.join(["autoshrink", *sys.argv[1:]]) if Path(sys.argv[0]).name == "autoshrink" else None
+    command = command_line(["autoshrink", *sys.argv[1:]]) if Path(sys.argv[0]).name == "autoshrink" else None
     return {"autoshrink": __version__, "command": command}
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -17,6 +16,7 @@ from rich.text import Text
 from autoshrink import words
 from autoshrink.cell import Cell
 from autoshrink.config import SearchSettings
+from autoshrink.escaping import message
 from autoshrink.metrics import metric_of, step_metric
 from autoshrink.record import Candidate
 from autoshrink.score import Comparison
@@ -186,7 +186,7 @@ def observed(
     """An observer that shows a search with these settings on the console, live where that is a terminal."""
 
     def remark(text: str) -> None:
-        console.print(f"note: {escape(text)}", style="yellow", highlight=False)
+        console.print(f"note: {message(text)}", style="yellow", markup=False, highlight=False)
 
     if not console.is_terminal:
 
@@ -194,7 +194,7 @@ def observed(
             console.print(text, markup=False, highlight=False, soft_wrap=True)
 
         def plain_remark(text: str) -> None:
-            say(f"note: {text}")
+            say(f"note: {message(text)}")
 
         yield Observer(watcher=_Plain(say, plain_remark, settings), on_run=on_run, remark=plain_remark)
         return

@@ -1,33 +1,90 @@
-"""The command line: `main` turns errors into one or two lines and an exit status."""
+"""The command line: `main` turns errors into one or two lines and an exit status.
+
+Nothing heavy is imported before `main` runs, so that Ctrl-C ends the command in one line from its first moment on.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from itertools import pairwise
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
-from typer import Abort
-from typer.exceptions import TyperException
+if TYPE_CHECKING:
+    from typer.exceptions import TyperException
 
-from autoshrink.cli.app import app
-from autoshrink.cli.console import DONE, INTERRUPTED, WRONG_INPUT, stderr
-from autoshrink.errors import AutoshrinkError, InputError
-from autoshrink.untrusted import brief, brief_path
-
-_NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP)
-"""What the operating system says of a path that cannot be, wherever it is first asked for it."""
+DONE, WRONG_INPUT, INTERRUPTED, TERMINATED = 0, 2, 130, 143
+"""Exit statuses."""
+_SYSTEM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.EIO, errno.EFBIG)
+"""What the system refuses without anybody having written a wrong line."""
+_NO_MEMORY = ("allocate memory", "failed to map segment", "can't start new thread", "std::bad_alloc", "out of memory")
+"""What errors say, in lower case, that are raised where memory ends and are no `MemoryError`."""
 
 
 def main() -> None:
     """Run a command and exit: 0 done, 2 the input cannot be used, 130 interrupted."""
-    sys.exit(run(sys.argv[1:]))
+    with _signals() as stopped:
+        status = _guarded(sys.argv[1:], stopped)
+        for name in ("stdout", "stderr"):
+            status = _flushed(name) or status
+    # A process that was told to stop has no time to unload libraries, some of which do not expect to be.
+    if status in (INTERRUPTED, TERMINATED):
+        os._exit(status)
+    sys.exit(status)
+
+
+def _guarded(arguments: list[str], stopped: list[int]) -> int:
+    """Run a command; once it was told to stop, whatever error comes of that is no error of its own."""
+    try:
+        _set_streams()
+        return run(arguments)
+    except SystemExit as leaving:
+        if stopped:
+            _say("autoshrink: terminated")
+        return leaving.code if isinstance(leaving.code, int) else WRONG_INPUT
+    except BaseException:
+        if not stopped:
+            raise
+        _say("autoshrink: interrupted")
+        return INTERRUPTED if stopped[0] == signal.SIGINT else TERMINATED
 
 
 def run(arguments: list[str]) -> int:
     """Run a command; the exit status. Anything but an `AutoshrinkError` is a bug and keeps its traceback."""
     try:
-        _refuse_nul(arguments)
+        return _run(arguments)
+    except KeyboardInterrupt:
+        _say("autoshrink: interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader (head, say) went away. Python would complain once more when it flushes standard output at exit.
+        _to_nowhere("stdout")
+        return DONE
+    except MemoryError:
+        return _no_memory("")
+    except (RuntimeError, ImportError, OSError, SystemError) as error:
+        text = " ".join(str(error).split())
+        if any(words in text.lower() for words in _NO_MEMORY) or getattr(error, "errno", None) == errno.ENOMEM:
+            return _no_memory(text)
+        if isinstance(error, OSError) and error.errno in _SYSTEM:
+            _say(f"autoshrink: {error.filename or 'the output'}: cannot be written: {error.strerror}")
+            return WRONG_INPUT
+        raise
+
+
+def _run(arguments: list[str]) -> int:
+    from typer import Abort  # noqa: PLC0415 - under the eyes of `main`
+    from typer.exceptions import TyperException  # noqa: PLC0415
+
+    from autoshrink.cli.app import app  # noqa: PLC0415
+    from autoshrink.errors import AutoshrinkError  # noqa: PLC0415
+
+    try:
         status = app(arguments or ["--help"], prog_name="autoshrink", standalone_mode=False)
     except AutoshrinkError as error:
         _complain(str(error))
@@ -35,30 +92,34 @@ def run(arguments: list[str]) -> int:
     except TyperException as error:
         _complain(_usage(error, arguments))
         return WRONG_INPUT
-    except (KeyboardInterrupt, Abort):
-        _complain("interrupted")
-        return INTERRUPTED
-    except BrokenPipeError:
-        # The reader (head, say) went away. Python would complain once more when it flushes standard output at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
-    except OSError as error:
-        if error.errno not in _NO_PATH:
-            raise
-        _complain(f"{brief_path(error.filename or 'a path')}: {error.strerror}")
-        return WRONG_INPUT
+    except Abort:
+        raise KeyboardInterrupt from None
     return status if isinstance(status, int) else DONE
 
 
-def _refuse_nul(arguments: list[str]) -> None:
-    """No shell can give a NUL byte, a program can; no path, number or name has one."""
-    for argument in arguments:
-        if "\0" in argument:
-            raise InputError(f"{brief(argument)}: a NUL byte stands in nothing that can be meant")
+def _complain(text: str) -> None:
+    from autoshrink.cli.console import stderr  # noqa: PLC0415
+    from autoshrink.escaping import message  # noqa: PLC0415
+
+    stderr.print(f"autoshrink: {message(text)}", markup=False, style="red", soft_wrap=True)
 
 
-def _complain(message: str) -> None:
-    stderr.print(f"autoshrink: {message}", markup=False, style="red", soft_wrap=True)
+def _no_memory(text: str) -> int:
+    limit = _address_space()
+    allowed = f" (this process may use {limit >> 20:,} MiB of address space: `ulimit -v`)" if limit else ""
+    reason = f": {text[:200]}" if text else ""
+    _say(f"autoshrink: not enough memory{allowed}{reason}")
+    return WRONG_INPUT
+
+
+def _address_space() -> int | None:
+    """Bytes that the process may map; None for no limit."""
+    try:
+        import resource  # noqa: PLC0415 - not on Windows
+    except ImportError:
+        return None
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return None if limit == resource.RLIM_INFINITY else limit
 
 
 def _usage(error: TyperException, arguments: list[str]) -> str:
@@ -68,3 +129,78 @@ def _usage(error: TyperException, arguments: list[str]) -> str:
     value = f" (got {given[-1]!r})" if given and given[-1] not in error.format_message() else ""
     command = getattr(getattr(error, "ctx", None), "command_path", "autoshrink")
     return f"{error.format_message().rstrip('.')}{value}; see `{command} --help`"
+
+
+# --- streams and signals -------------------------------------------------------------------------------------------
+
+
+def _set_streams() -> None:
+    """Let both streams write something near it, or an escape, for what their encoding lacks."""
+    from autoshrink.escaping import SUBSTITUTE  # noqa: PLC0415 - under the eyes of `main`
+
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors=SUBSTITUTE)
+
+
+def _say(line: str) -> None:
+    """One line on standard error, where nothing can be relied on any more."""
+    with suppress(Exception):
+        print(line.encode("ascii", "backslashreplace").decode(), file=sys.stderr, flush=True)
+
+
+def _flushed(name: str) -> int | None:
+    """Write what a stream still holds; the status where that fails."""
+    try:
+        stream = getattr(sys, name)
+        if stream is not None:
+            stream.flush()
+    except BrokenPipeError:
+        _to_nowhere(name)
+    except OSError as error:
+        _to_nowhere(name)
+        _say(f"autoshrink: standard {'output' if name == 'stdout' else 'error'}: cannot be written: {error.strerror}")
+        return WRONG_INPUT
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return None
+
+
+def _to_nowhere(name: str) -> None:
+    with suppress(Exception):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), getattr(sys, name).fileno())
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """The signals that told this process to stop: Ctrl-C as ever, and SIGTERM, after which drafts are cleared away."""
+    stopped: list[int] = []
+    process = os.getpid()
+
+    def interrupt(number: int, _: FrameType | None) -> None:
+        stopped.append(number)
+        raise KeyboardInterrupt
+
+    def terminate(number: int, _: FrameType | None) -> None:
+        if os.getpid() != process:  # a loading process, which has nothing to clear away
+            os._exit(TERMINATED)
+        stopped.append(number)
+        raise SystemExit(TERMINATED)
+
+    def unraisable(found: Any) -> None:
+        # Ctrl-C in a destructor or a callback would be reported and forgotten.
+        if isinstance(found.exc_value, KeyboardInterrupt | SystemExit) and stopped:
+            os._exit(INTERRUPTED if stopped[0] == signal.SIGINT else TERMINATED)
+        before(found)
+
+    before: Callable[[Any], object] = sys.unraisablehook
+    handlers = {signal.SIGINT: interrupt, signal.SIGTERM: terminate}
+    for one, handler in handlers.items():
+        # A job in the background of a script, and one under nohup, ignore Ctrl-C, and go on doing so.
+        if signal.getsignal(one) not in (signal.SIG_IGN, None):
+            signal.signal(one, handler)
+    sys.unraisablehook = unraisable
+    try:
+        yield stopped
+    finally:
+        sys.unraisablehook = before

@@ -3,26 +3,47 @@
 from __future__ import annotations
 
 import json
-import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
+from autoshrink.cli import INTERRUPTED
 from autoshrink.config import merge
 from autoshrink.errors import InputError
+from autoshrink.escaping import message, shown_lines, word
 from autoshrink.untrusted import brief, parse_json
-
-DONE, WRONG_INPUT, INTERRUPTED = 0, 2, 130
-"""Exit statuses."""
 
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, nothing else there.")]
 
-stdout = Console(highlight=False, soft_wrap=True)
-stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+
+class Terminal(Console):
+    """A console on which nothing that we print is obeyed by the terminal: control characters are shown as escapes."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """The segments of what is printed."""
+        for segment in super().render(renderable, options):
+            if segment.control or segment.text.isprintable() or segment.text == "\n":
+                yield segment
+            else:
+                yield Segment(shown_lines(segment.text), segment.style)
+
+    def on_broken_pipe(self) -> None:
+        """Hand on what `main` knows how to end; rich would exit with 1."""
+        raise BrokenPipeError
+
+
+stdout = Terminal(highlight=False, soft_wrap=True, markup=False, emoji=False)
+stderr = Terminal(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
+
+
+def note(text: object) -> None:
+    """A remark on standard error."""
+    stderr.print(f"note: {message(text)}", markup=False, style="yellow")
 
 
 def print_json(value: dict[str, Any]) -> None:
@@ -37,7 +58,7 @@ def resumable(folder: Path | Sequence[Path]) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         found = [folder] if isinstance(folder, Path) else list(folder)
-        where = f"; go on with:\n  autoshrink resume {shlex.quote(str(found[0]))}" if found else ""
+        where = f"; go on with:\n  autoshrink resume {word(found[0])}" if found else ""
         stderr.print(f"interrupted{where}", markup=False)
         raise typer.Exit(INTERRUPTED) from None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar, cast
@@ -25,7 +24,8 @@ from autoshrink.cli import quantities
 from autoshrink.cli.console import JsonOption, print_json, stderr, stdout
 from autoshrink.crafting import Crafted, Scalable, Sizes, craft
 from autoshrink.errors import InputError
-from autoshrink.files import write_text
+from autoshrink.escaping import shown, word
+from autoshrink.files import check_output, write_text
 from autoshrink.results import pretty
 
 BAR = 14
@@ -77,6 +77,8 @@ def craft_command(  # noqa: PLR0913 - one parameter an option
 
     Several budgets are all kept; without one the network is as it is. Nothing is trained.
     """
+    if output is not None:
+        check_output(output)
     found = craft(
         _target(target, cell),
         pick=pick,
@@ -249,9 +251,10 @@ def _print_next(found: Crafted, output: Path | None) -> None:
         stdout.print("\nnothing is written yet: -o FILE.arch.json writes it", markup=False)
         return
     name = output.name.removesuffix(".json").removesuffix(".arch")
-    data = shlex.quote(found.data) if found.data else "path/to/data"
-    file, model = shlex.quote(str(output)), shlex.quote(f"models/{name}")
+    data = word(found.data) if found.data else "path/to/data"
+    file, model = word(output), word(f"models/{name}")
     stdout.print(
-        f"\narchitecture: {output}\n\nnext:\n  autoshrink train {file} --data {data} -o {model}   trains it in full",
+        f"\narchitecture: {shown(output)}\n\n"
+        f"next:\n  autoshrink train {file} --data {data} -o {model}   trains it in full",
         markup=False,
     )

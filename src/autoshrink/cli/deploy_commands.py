@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,10 +12,11 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from autoshrink import words
-from autoshrink.cli.console import JsonOption, print_json, stderr, stdout
+from autoshrink.cli.console import JsonOption, note, print_json, stderr, stdout
 from autoshrink.deploy.predict import OnnxClassifier, OnnxLanguageModel, Prediction, images_in, open_exported
 from autoshrink.deploy.quantisation import METHODS, calibration_method
 from autoshrink.errors import DataError, InputError
+from autoshrink.escaping import shown, word
 
 if TYPE_CHECKING:
     from autoshrink.deploy.exporting import Exported, Measured
@@ -70,8 +70,8 @@ def export(  # noqa: PLR0913 - one parameter an option
         wanted = exporting.Int8(images=calibration, method=chosen, evaluate=evaluate) if int8 else None
         with _bar() as progress:
             done = exporting.export(folder, place, check=check, int8=wanted, opset=opset, progress=progress)
-    for note in done.notes:
-        stderr.print(f"note: {note}", markup=False, style="yellow")
+    for text in done.notes:
+        note(text)
     if as_json:
         print_json(done.to_json())
     else:
@@ -97,7 +97,7 @@ def predict(  # noqa: PLR0913 - one parameter an option
             raise InputError(f"{model}: holds a language model, which reads no images; give it a --prompt")
         generated = found.generate(prompt or "", length=length, temperature=temperature, seed=seed)
         if generated.unknown:
-            stderr.print(f"note: the model does not know {', '.join(generated.unknown)}", markup=False, style="yellow")
+            note(f"the model does not know {', '.join(map(shown, generated.unknown))}")
         if as_json:
             print_json(dict(vars(generated)) | {"unknown": list(generated.unknown)})
         else:
@@ -132,13 +132,15 @@ def _predictions(model: OnnxClassifier, images: list[Path], *, top: int) -> Iter
             try:
                 yield from model.predict([path], top=top)
             except DataError as error:
-                stderr.print(f"note: {error}", markup=False, style="yellow")
+                note(error)
 
 
 def _line(prediction: Prediction) -> str:
     (name, chance), *others = prediction.ranked
-    behind = ", ".join(f"{other} {words.plain(words.percent(share))}" for other, share in others)
-    return f"{prediction.source}: {name} {words.plain(words.percent(chance))}" + (f"   ({behind})" if behind else "")
+    behind = ", ".join(f"{shown(other)} {words.plain(words.percent(share))}" for other, share in others)
+    return f"{shown(prediction.source)}: {shown(name)} {words.plain(words.percent(chance))}" + (
+        f"   ({behind})" if behind else ""
+    )
 
 
 def _print_exported(done: Exported) -> None:
@@ -151,7 +153,7 @@ def _print_exported(done: Exported) -> None:
         about["int8"] = f"still runs in float32: {floats}"
     for name, what in about.items():
         path = done.files[name]
-        stdout.print(f"{path}   {words.plain(words.memory(size(path)))}\n  {what}", markup=False)
+        stdout.print(f"{shown(path)}   {words.plain(words.memory(size(path)))}\n  {what}", markup=False)
     if done.measured is not None:
         stdout.print()
         _print_measured(done.measured, {**done.files, "onnx": done.files["model"]}, size)
@@ -177,7 +179,7 @@ def _print_next(done: Exported) -> None:
     if path.suffix != ".onnx":
         return
     given = '--prompt "The"' if "loop" in done.files else "image.jpg"
-    stdout.print(f"\nnext:\n  autoshrink predict {shlex.quote(str(path))} {given}", markup=False)
+    stdout.print(f"\nnext:\n  autoshrink predict {word(path)} {given}", markup=False)
 
 
 @contextmanager

@@ -15,12 +15,13 @@ from rich.text import Text
 
 from autoshrink import words
 from autoshrink.classification import TOP, ClassFigures, ClassifierEvaluation, ClassifierFigures
-from autoshrink.cli.console import JsonOption, print_json, stderr, stdout
+from autoshrink.cli.console import JsonOption, note, print_json, stderr, stdout
 from autoshrink.errors import InputError
+from autoshrink.escaping import shown
 from autoshrink.evaluating import ImageModel, evaluate_images, open_image_model
 from autoshrink.evaluating.images import DEFAULT_BATCH
 from autoshrink.evaluating.targets import refuse_given
-from autoshrink.files import write_text
+from autoshrink.files import check_output, write_text
 from autoshrink.report.evaluation_page import GALLERY, evaluation_page
 
 TABLE_CLASSES = 12
@@ -78,8 +79,8 @@ def evaluate(
         return
     refuse_given(target, "an image classifier", {"--streams": streams})
     found = _measured(model, data=data, split=split, batch=batch or DEFAULT_BATCH, mistakes=GALLERY if report else 0)
-    for note in found.notes:
-        stderr.print(f"note: {note}", markup=False, style="yellow")
+    for text in found.notes:
+        note(text)
     if report is not None:
         write_text(report, evaluation_page(found))
     if as_json:
@@ -87,15 +88,14 @@ def evaluate(
         return
     print_evaluation(found)
     if report is not None:
-        stdout.print(f"\nreport: {report}", markup=False)
+        stdout.print(f"\nreport: {shown(report)}", markup=False)
 
 
 def _refuse_report(report: Path) -> None:
     """What would be found out only after the measuring."""
     if report.suffix not in (".html", ".htm"):
         raise InputError(f"--report {report}: the page is one .html file; give it such a name")
-    if not report.parent.is_dir():
-        raise InputError(f"--report {report}: there is no folder {report.parent}; make it first")
+    check_output(report)
 
 
 def _evaluate_text(target: Path, *, data: str | None, split: str, streams: int, device: str, as_json: bool) -> None:
@@ -108,7 +108,8 @@ def _evaluate_text(target: Path, *, data: str | None, split: str, streams: int, 
         print_json(found)
         return
     stdout.print(
-        f"perplexity {found['perplexity']:,.2f} on the {split} split of {found['data']}: {found['tokens']:,} tokens, "
+        f"perplexity {found['perplexity']:,.2f} on the {split} split of {shown(found['data'])}: "
+        f"{found['tokens']:,} tokens, "
         f"{found['loss']:.4f} nats ({found['bits_per_token']:.4f} bits) each; {found['unknown']:,} of them "
         f"<unk> ({words.plain(words.percent(found['unknown'] / found['tokens']))})",
         markup=False,
@@ -170,7 +171,7 @@ def headlines(evaluation: ClassifierEvaluation) -> tuple[str, ...]:
         cost = f"{evaluation.params:,} parameters, {words.quantity(evaluation.macs)} MACs an image"
     lines = (
         f"accuracy {words.percent(figures.accuracy.value or 0.0, 2)} on the {evaluation.split} split of "
-        f"{evaluation.data}: {words.count(figures.images, 'image')}{skipped}, {len(figures.classes):,} classes; "
+        f"{shown(evaluation.data)}: {words.count(figures.images, 'image')}{skipped}, {len(figures.classes):,} classes; "
         f"95 % interval {100 * low:.2f} to {words.percent(high, 2)}",
         f"loss {figures.loss:.4f} nats{top}   macro accuracy {words.percent(figures.macro.accuracy, 2)}   "
         f"macro F1 {words.percent(figures.macro.f1, 2)}",
@@ -246,4 +247,5 @@ def _share(value: float | None) -> str:
 
 
 def _short(name: str, most: int) -> str:
+    name = shown(name)
     return name if len(name) <= most else name[: most - 1] + "…"

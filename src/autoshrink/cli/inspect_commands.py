@@ -28,6 +28,7 @@ from autoshrink.cli.result import print_front, print_result
 from autoshrink.cost import Cost, count
 from autoshrink.drawing import cell_svg, cell_text
 from autoshrink.errors import InputError
+from autoshrink.escaping import shown
 from autoshrink.files import write_text
 from autoshrink.loading import load
 from autoshrink.results import summary
@@ -165,7 +166,7 @@ def report(
     if as_json:
         print_json({"report": str(output)})
     else:
-        stdout.print(str(output), markup=False)
+        stdout.print(shown(output), markup=False)
 
 
 def _architecture(

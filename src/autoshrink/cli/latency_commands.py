@@ -22,7 +22,8 @@ from autoshrink.cost.latency import LatencyTable, every_operation
 from autoshrink.deploy.latency import NodeTime, Raced, Session, by_type, profile, race
 from autoshrink.deploy.latency_table import OperationTimer, device_facts
 from autoshrink.errors import InputError
-from autoshrink.files import scratch, write_text
+from autoshrink.escaping import shown
+from autoshrink.files import check_output, scratch, write_text
 from autoshrink.loading import load
 from autoshrink.results import pretty
 
@@ -80,6 +81,7 @@ def latency(  # noqa: PLR0913 - one parameter an option
     if make_table is not None:
         if targets:
             raise InputError(f"--make-table measures operations, not {targets[0]}; leave one of the two out")
+        check_output(make_table)
         around = _around(image, classes, stem, widths, activation)
         _make_table(make_table, around, cell_nodes, threads, as_json=as_json)
         return
@@ -158,13 +160,13 @@ def _around(image: str, classes: int, stem: int, widths: str, activation: str) -
 def _make_table(path: Path, around: ConvArchitecture, nodes: int, threads: int, *, as_json: bool) -> None:
     timer, facts = OperationTimer(threads), device_facts(threads)
     wanted = every_operation(around, nodes)
-    shown = track(wanted, description="operations", console=stderr, disable=not stderr.is_terminal)
-    table = LatencyTable(facts, {one.key: timer(one) for one in shown})
+    told = track(wanted, description="operations", console=stderr, disable=not stderr.is_terminal)
+    table = LatencyTable(facts, {one.key: timer(one) for one in told})
     write_text(path, pretty(table.to_json()))
     if as_json:
         print_json({"table": str(path), "operations": len(wanted), "device": facts})
     else:
-        stdout.print(f"{path}: {len(wanted)} operations on {facts['cpu']}", markup=False)
+        stdout.print(f"{shown(path)}: {len(wanted)} operations on {facts['cpu']}", markup=False)
 
 
 def _to_json(names: Sequence[str], raced: Sequence[Raced], profiles: Sequence[Sequence[NodeTime]]) -> dict[str, Any]:
@@ -196,7 +198,7 @@ def _print_raced(names: Sequence[str], raced: Sequence[Raced]) -> None:
         core = (_time(found.core),) if found.core is not None else ()
         middle, least, most = one.ratio(raced[0])
         table.add_row(
-            name,
+            shown(name),
             _time(found.median),
             f"{_time(found.low)} to {_time(found.high)}",
             *core,
@@ -212,7 +214,7 @@ def _print_raced(names: Sequence[str], raced: Sequence[Raced]) -> None:
 
 
 def _print_profile(name: str, nodes: Sequence[NodeTime]) -> None:
-    stdout.print(f"\n{name}, by type (the profiler adds a µs or two to each node)", markup=False)
+    stdout.print(f"\n{shown(name)}, by type (the profiler adds a µs or two to each node)", markup=False)
     table = Table("type", "nodes", "time", "share", "", box=None, pad_edge=False, header_style="bold")
     for one in by_type(nodes):
         row = (one.op, str(one.count), _time(one.seconds), f"{100 * one.share:.1f} %", _EXPLAINED.get(one.op, ""))

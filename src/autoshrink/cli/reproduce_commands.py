@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,10 +13,11 @@ from rich.table import Table
 
 from autoshrink import words
 from autoshrink.cell import Cell
-from autoshrink.cli import quantities
-from autoshrink.cli.console import INTERRUPTED, JsonOption, print_json, stderr, stdout
+from autoshrink.cli import INTERRUPTED, quantities
+from autoshrink.cli.console import JsonOption, print_json, stderr, stdout
 from autoshrink.errors import InputError
-from autoshrink.files import write_text
+from autoshrink.escaping import word
+from autoshrink.files import check_output, write_text
 from autoshrink.loading import load
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ def reproduce(  # noqa: PLR0913 - one parameter an option
 
     The same command goes on with what its folder holds.
     """
+    if output is not None:
+        check_output(output)
     if output is not None and output.suffix not in (".md", ".svg"):
         raise InputError(f"{output}: a table ends in .md, its picture in .svg")
     seconds, cells = quantities.seconds(budget), _cells(cell or [])
@@ -86,9 +88,7 @@ def reproduce(  # noqa: PLR0913 - one parameter an option
 
             found = rebuild(asked, folder, on_begin=on_begin, on_progress=on_progress)
     except KeyboardInterrupt:
-        stderr.print(
-            f"interrupted; {shlex.quote(str(folder))} keeps what was measured: the same command goes on", markup=False
-        )
+        stderr.print(f"interrupted; {word(folder)} keeps what was measured: the same command goes on", markup=False)
         raise typer.Exit(INTERRUPTED) from None
     _write(found, output)
     if as_json:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from rich.table import Table
 from autoshrink import words
 from autoshrink.cli.console import stdout
 from autoshrink.drawing import cell_text
+from autoshrink.escaping import shown, word
 from autoshrink.metrics import METRICS, shown_resources
 from autoshrink.record import Figures, RunRecord
 from autoshrink.report import evidence
@@ -59,11 +59,13 @@ def _tried(record: RunRecord) -> str:
 
 def _print_next(record: RunRecord, folder: Path) -> None:
     """Where the evidence lies, and the commands that a person is likely to want now."""
-    quoted = shlex.quote(str(folder))
+    quoted = word(folder)
     if not record.finished:
         stdout.print(f"\nnext:\n  autoshrink resume {quoted}   goes on with it", markup=False)
         return
-    stdout.print(f"\nreport:  {folder / 'report.html'}\ncell:    {folder / 'best.cell.json'}", markup=False)
+    stdout.print(
+        f"\nreport:  {shown(folder / 'report.html')}\ncell:    {shown(folder / 'best.cell.json')}", markup=False
+    )
     commands = [
         (f"autoshrink show {quoted}", "this again, with the Pareto front"),
         *_NEXT[record.settings.task](record, folder),
@@ -89,12 +91,12 @@ _OWN_DATA: dict[str, _Command] = {
 
 
 def _cell_file(folder: Path) -> str:
-    return shlex.quote(str(folder / "best.cell.json"))
+    return word(folder / "best.cell.json")
 
 
 def _next_for_images(record: RunRecord, folder: Path) -> list[_Command]:
-    run, architecture = shlex.quote(str(folder)), shlex.quote(str(folder / "best.arch.json"))
-    spec, trained = shlex.quote(record.settings.data.spec), shlex.quote(str(folder / "trained"))
+    run, architecture = word(folder), word(folder / "best.arch.json")
+    spec, trained = word(record.settings.data.spec), word(folder / "trained")
     complete = evidence.complete(record)
     size = "1M" if complete is None else words.quantity(complete.recorded.resources.macs)
     return [
@@ -106,7 +108,7 @@ def _next_for_images(record: RunRecord, folder: Path) -> list[_Command]:
 def _next_for_text(record: RunRecord, folder: Path) -> list[_Command]:
     cell, width = _cell_file(folder), record.settings.to_json()["network"]["width"]
     sizes = f"--vocabulary {record.data['vocabulary']} --width {width}" if "vocabulary" in record.data else ""
-    spec, trained = shlex.quote(record.settings.data.spec), shlex.quote(str(folder / "trained"))
+    spec, trained = word(record.settings.data.spec), word(folder / "trained")
     level = " --level char" if record.data.get("level") == "char" else ""
     return [
         (f"autoshrink cost {cell} {sizes}".rstrip(), "what it costs, part by part"),

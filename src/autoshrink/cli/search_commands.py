@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +14,7 @@ from autoshrink.cli.result import print_result
 from autoshrink.cli.train_commands import print_training, training_watched
 from autoshrink.config import SearchSettings, merge, resolve
 from autoshrink.errors import RunError
+from autoshrink.escaping import shown, word
 from autoshrink.progress import observed
 from autoshrink.record import RunRecord
 from autoshrink.results import summary
@@ -181,7 +181,7 @@ def resume(
 def _nothing_here(folder: Path) -> str:
     if (folder / TRAINING_LOCK).exists():
         return f"{folder}: the training was stopped before its first step; give the same `autoshrink train` again"
-    name = shlex.quote(str(folder))
+    name = word(folder)
     return (
         f"{folder}: neither a search nor a training to go on with; "
         f"`autoshrink search --run {name}` or `autoshrink train -o {name}` starts one"
@@ -201,7 +201,7 @@ def _run(do: Callable[[Observer], RunRecord], settings: SearchSettings, *, as_js
 
     def on_run(folder: Path) -> None:
         folders.append(folder)
-        stderr.print(f"run: {folder}", markup=False)
+        stderr.print(f"run: {shown(folder)}", markup=False)
 
     with resumable(folders), observed(stderr, on_run, settings) as observer:
         record = do(observer)

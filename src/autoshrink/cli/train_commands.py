@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,10 +14,11 @@ from autoshrink import words
 from autoshrink.architecture import Architecture, LanguageModel, recurrent_proxy
 from autoshrink.cell import Cell
 from autoshrink.cli import quantities
-from autoshrink.cli.console import JsonOption, assigned, given, print_json, resumable, stderr, stdout
+from autoshrink.cli.console import JsonOption, assigned, given, note, print_json, resumable, stderr, stdout
 from autoshrink.config import TaskName, merge
 from autoshrink.cost import count
 from autoshrink.errors import InputError
+from autoshrink.escaping import shown, word
 from autoshrink.loading import load
 from autoshrink.metrics import METRICS
 
@@ -133,7 +133,7 @@ def generate(
 
     found = write(folder, prompt, length=length, temperature=temperature, top_k=top_k, seed=seed)
     if found.unknown:
-        stderr.print(f"note: the model does not know {', '.join(found.unknown)}", markup=False, style="yellow")
+        note(f"the model does not know {', '.join(map(shown, found.unknown))}")
     if as_json:
         print_json({"text": found.text, "continuation": found.continuation, "unknown": list(found.unknown)})
     else:
@@ -179,12 +179,12 @@ def print_training(result: TrainingResult, *, as_json: bool) -> None:
     if as_json:
         print_json(result.to_json())
         return
-    metric, folder = METRICS[result.task], shlex.quote(str(result.folder))
+    metric, folder = METRICS[result.task], word(result.folder)
     lines = "\n".join(line.format(folder=folder) for line in NEXT[result.task])
     stdout.print(
         f"validation {metric.name} {words.plain(metric.write(result.performance))} after epoch {result.epoch} of "
         f"{len(result.course.curve)}; {count(result.architecture).params:,} parameters\n"
-        f"model: {result.folder}/model.safetensors\n\nnext:\n{lines}",
+        f"model: {shown(result.folder)}/model.safetensors\n\nnext:\n{lines}",
         markup=False,
     )
 
@@ -232,14 +232,11 @@ def training_watched(on_begun: Callable[[], None] = lambda: None) -> Iterator[Tr
         def on_epoch(epoch: Epoch) -> None:
             stderr.print(epoch_line(epoch), markup=False)
 
-        def remark(text: str) -> None:
-            stderr.print(f"note: {text}", markup=False, style="yellow")
-
         yield TrainingWatcher(
             on_start,
             lambda epoch, done, total: shown(f"epoch {epoch}", done, total),
             on_epoch,
-            remark,
+            note,
             lambda done, total: shown("reading the images", done, total),
         )
 

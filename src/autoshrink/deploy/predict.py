@@ -5,6 +5,7 @@ Shape letters: n images, C channels, H height, W width; B streams, V vocabulary,
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from autoshrink.data.images import Payload, Pixels, one_line, reason
 from autoshrink.deploy.onnx_file import Card, open_session, read_card
 from autoshrink.errors import DataError, InputError
 from autoshrink.escaping import printable
+from autoshrink.files import irregular
 from autoshrink.seeding import derive_seed
 
 Floats = npt.NDArray[np.float32]
@@ -268,6 +270,9 @@ def _draw(logits: Floats, temperature: float, top_k: int | None, generator: np.r
 
 def _payload(image: str | os.PathLike[str] | bytes | Pixels) -> Payload:
     if isinstance(image, str | os.PathLike):
+        what = irregular(Path(image))
+        if what is not None:
+            return OSError(errno.EINVAL, f"it is {what}")
         try:
             return Path(image).read_bytes()
         except OSError as error:

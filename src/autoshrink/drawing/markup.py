@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from html import escape
+from autoshrink.escaping import escape
 
 
 def tag(name: str, *content: str, **attributes: object) -> str:

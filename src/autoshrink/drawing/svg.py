@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from html import escape
 
 from autoshrink.cell import Cell, Edge
 from autoshrink.drawing.layout import BOX_HEIGHT, BOX_WIDTH, PLUS_RADIUS, Layout, arrange
 from autoshrink.drawing.markup import plain, tag
 from autoshrink.drawing.text import count, node_word
+from autoshrink.escaping import escape
 
 CELL_STYLE = """
 .as-cell{--as-paper:#fff;--as-ink:#1c2126;--as-soft:#5b6570;--as-line:#6b7680;--as-cut:#b3261e;--as-mark:#0b6b6b;

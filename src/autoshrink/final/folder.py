@@ -10,7 +10,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict
 
 from autoshrink.errors import RunError
-from autoshrink.files import remove_drafts
+from autoshrink.files import check_folder, remove_drafts
 from autoshrink.training.language_model import MODEL_FILE
 from autoshrink.training.loop import Course, Validation
 
@@ -45,6 +45,7 @@ def locked(folder: Path, *, mine: bool = True) -> Iterator[None]:
     if not mine:
         yield
         return
+    check_folder(folder)
     lock = FileLock(folder / LOCK_FILE)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from html import escape
 
 from autoshrink.drawing import tag
+from autoshrink.escaping import escape
 from autoshrink.metrics import log_values, round_values
 
 

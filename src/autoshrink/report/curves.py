@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from html import escape
 
 from autoshrink import words
 from autoshrink.drawing import tag
+from autoshrink.escaping import escape
 from autoshrink.metrics import METRICS
 from autoshrink.report import charts
 from autoshrink.report.charts import Panel, Scale

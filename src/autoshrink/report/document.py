@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from html import escape
 from importlib import resources
+
+from autoshrink.escaping import escape
 
 
 def asset(name: str) -> str:

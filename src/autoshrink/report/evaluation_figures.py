@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from html import escape
 
 import numpy as np
 
 from autoshrink import words
 from autoshrink.classification import Bin, Calibration, ClassFigures, ClassifierFigures
 from autoshrink.drawing import tag
+from autoshrink.escaping import escape
 from autoshrink.report.charts import Panel, Scale, label, line
 
 NUMBERED = 20

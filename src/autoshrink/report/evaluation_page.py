@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import io
-from html import escape
 
 from PIL import Image
 
 from autoshrink import words
 from autoshrink.classification import TOP, ClassFigures, ClassifierEvaluation, Mistake, Pixels
+from autoshrink.escaping import escape
 from autoshrink.report import evaluation_figures as charts
 from autoshrink.report.document import asset, document, section
 from autoshrink.report.markup import definitions, table

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from html import escape
 from typing import Any
 
 from autoshrink import words
 from autoshrink.config import SearchSettings, resolve
+from autoshrink.escaping import escape, escape_lines
 from autoshrink.metrics import METRICS, step_metric
 from autoshrink.record import RunRecord
 from autoshrink.report import evidence, proof, story
@@ -184,7 +184,7 @@ def _repeat(record: RunRecord) -> str:
     shown = json.dumps(record.settings.to_json(), indent=1)
     return (
         '<p class="note">The command line is not recorded; these settings decide what the search does.</p>'
-        f"<details><summary>Settings as JSON</summary><pre>{escape(shown)}</pre></details>"
+        f"<details><summary>Settings as JSON</summary><pre>{escape_lines(shown)}</pre></details>"
     )
 
 

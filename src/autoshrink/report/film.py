@@ -6,11 +6,10 @@ print the frames stand beside each other.
 
 from __future__ import annotations
 
-from html import escape
-
 from autoshrink import drawing, words
 from autoshrink.cell import Cell
 from autoshrink.drawing import Layout, tag
+from autoshrink.escaping import escape
 from autoshrink.record import RunRecord
 from autoshrink.report import story
 from autoshrink.report.story import Step

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from html import escape
+
+from autoshrink.escaping import escape
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]], *, numeric: frozenset[int] = frozenset()) -> str:

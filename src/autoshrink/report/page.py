@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from html import escape
 
 from autoshrink import drawing, words
 from autoshrink.cell import Cell
+from autoshrink.escaping import escape, escape_lines
 from autoshrink.metrics import METRICS
 from autoshrink.record import RunRecord
 from autoshrink.report import evidence, facts, figures, film, gains, proof, story
@@ -106,7 +106,7 @@ def _cells(record: RunRecord) -> str:
     shown = _cell_figure(best.cell, "best cell", story.cost_words(record, best))
     file = (
         f'<div class="file"><figure><figcaption><b>Cell file</b>, save it as <code>best.cell.json</code></figcaption>'
-        f'<pre id="cell-file">{escape(cell_file(best.cell))}</pre></figure>'
+        f'<pre id="cell-file">{escape_lines(cell_file(best.cell))}</pre></figure>'
         '<button type="button" class="copy" data-copy="cell-file">Copy</button></div>'
     )
     body = f'<div class="cells">{shown}<div class="small">{start}</div>{file}</div>'

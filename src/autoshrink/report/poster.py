@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from html import escape
 
 from autoshrink import drawing, words
 from autoshrink.cell import Cell
 from autoshrink.drawing import tag
+from autoshrink.escaping import escape
 from autoshrink.metrics import METRICS
 from autoshrink.record import RunRecord
 from autoshrink.report import charts, evidence, figures, gains, story

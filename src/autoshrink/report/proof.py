@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from html import escape
 
 from autoshrink import words
+from autoshrink.escaping import escape
 from autoshrink.metrics import METRICS, step_metric
 from autoshrink.record import Retrained, RunRecord
 from autoshrink.report import evidence

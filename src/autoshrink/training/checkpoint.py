@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from autoshrink.architecture import first_problem
 from autoshrink.errors import InputError
-from autoshrink.files import write_bytes
+from autoshrink.files import refuse_irregular, write_bytes
 from autoshrink.untrusted import brief, brief_path, inside, parse_json
 
 FORMAT = "autoshrink.checkpoint/1"
@@ -46,6 +46,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         InputError: the file is missing, cut short, damaged, or of another format; the message names it.
     """
+    refuse_irregular(path)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

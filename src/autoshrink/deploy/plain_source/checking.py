@@ -6,14 +6,13 @@ import copy
 import json
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save
 from torch import Tensor
 
 from autoshrink.cost import count
@@ -62,18 +61,15 @@ def _inputs(samples: Samples) -> dict[str, Tensor]:
 
 
 def _outputs(folder: Path, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-    with tempfile.TemporaryDirectory(prefix="autoshrink-") as place:
-        job = Path(place, "job.json")
-        files = {name: str(Path(place, f"{name}.safetensors")) for name in ("inputs", "outputs")}
-        asked = {"path": sys.path, "threads": torch.get_num_threads(), "folder": str(folder), **files}
-        job.write_text(json.dumps(asked), encoding="utf-8")
-        save_file(inputs, files["inputs"])
-        command = [sys.executable, "-I", "-B", isolated.__file__, str(job)]
-        answer = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own file
-        if answer.returncode:
-            reason = (answer.stderr.strip().splitlines() or [f"exit status {answer.returncode}"])[-1]
-            raise RunError(f"{folder}: model.py does not run by itself ({reason}); this is a bug of autoshrink")
-        return load_file(files["outputs"])
+    # Training images are among the inputs: they go through a pipe, and never lie on a disk where a kill leaves them.
+    job = {"path": sys.path, "threads": torch.get_num_threads(), "folder": str(folder)}
+    command = [sys.executable, "-I", "-B", isolated.__file__, json.dumps(job)]
+    answer = subprocess.run(command, input=save(inputs), capture_output=True, check=False)  # noqa: S603 - our own file
+    if answer.returncode:
+        said = answer.stderr.decode("utf-8", "replace").strip().splitlines()
+        reason = (said or [f"exit status {answer.returncode}"])[-1]
+        raise RunError(f"{folder}: model.py does not run by itself ({reason}); this is a bug of autoshrink")
+    return load(answer.stdout)
 
 
 def _pairs(

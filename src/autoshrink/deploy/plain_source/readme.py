@@ -10,6 +10,7 @@ from autoshrink.data import Preprocessing, Vocabulary
 from autoshrink.deploy.parity import Parity
 from autoshrink.deploy.plain_source import image, text
 from autoshrink.deploy.plain_source.python import fill
+from autoshrink.escaping import code
 from autoshrink.training.classifier import TrainedClassifier
 from autoshrink.training.language_model import TrainedModel
 from autoshrink.version import __version__
@@ -129,12 +130,12 @@ def _language(model: TrainedModel) -> dict[str, str]:
 
 
 def _trained(model: TrainedClassifier | TrainedModel, worth: str) -> str:
-    spec = str(model.facts.get("data", {}).get("spec", "data unknown")).replace("`", "'")
-    return f"Trained on `{' '.join(spec.split())}` (epoch {model.facts['epoch']}, {worth})."
+    spec = model.facts.get("data", {}).get("spec", "data unknown")
+    return f"Trained on {code(spec)} (epoch {model.facts['epoch']}, {worth})."
 
 
 def _listed(names: Iterable[str]) -> str:
-    return ", ".join(f"`{' '.join(name.split())}`" for name in names)
+    return ", ".join(map(code, names))
 
 
 def _preprocessing(preprocessing: Preprocessing) -> str:
@@ -151,5 +152,6 @@ def _cutting(vocabulary: Vocabulary) -> str:
     how = {"spaces": "words at white space", "words": "words, numbers and signs", "characters": "characters"}
     return (
         f"`encode` cuts a text into {how[vocabulary.rule]}; what is not among the {len(vocabulary):,} tokens is "
-        f"`{vocabulary.tokens[vocabulary.unknown]}`, and a line ends with `{vocabulary.tokens[vocabulary.end]}`."
+        f"{code(vocabulary.tokens[vocabulary.unknown])}, and a line ends with "
+        f"{code(vocabulary.tokens[vocabulary.end])}."
     )
