@@ -102,8 +102,8 @@ def _evaluate_text(target: Path, *, data: str | None, split: str, streams: int, 
     from autoshrink.final.evaluation import evaluate as measure  # noqa: PLC0415 - torch takes seconds to import
 
     found = measure(target, data=data, split=split, streams=streams, device=device)
-    for note in found["notes"]:
-        stderr.print(f"note: {note}", markup=False, style="yellow")
+    for text in found["notes"]:
+        note(text)
     if as_json:
         print_json(found)
         return
