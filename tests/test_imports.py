@@ -21,6 +21,7 @@ LAYERS = [
     {"priors", "architecture"},
     {"cost", "zoo", "score"},
     {"config", "loading", "networks", "evaluation"},
+    {"events"},
     {"record", "strategies", "drawing", "data"},
     {"store", "watching", "words"},
     {"metrics", "classification"},

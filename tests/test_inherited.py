@@ -19,8 +19,9 @@ from autoshrink.cell import Cell
 from autoshrink.config import resolve
 from autoshrink.errors import InputError, RunError, SearchError
 from autoshrink.evaluation import Job
+from autoshrink.events import Event
 from autoshrink.launch import WEIGHTS
-from autoshrink.record import Event, RunRecord
+from autoshrink.record import RunRecord
 from autoshrink.score import Evaluation
 from autoshrink.store import Store, read_record
 from autoshrink.tasks import TASKS

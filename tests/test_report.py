@@ -18,8 +18,9 @@ import pytest
 from autoshrink import words
 from autoshrink.cell import OPS, Cell, Edge
 from autoshrink.config import resolve
+from autoshrink.events import Event
 from autoshrink.metrics import METRICS, Metric
-from autoshrink.record import Event, RunRecord, replay
+from autoshrink.record import RunRecord, replay
 from autoshrink.report import gains, render, story, summary_svg
 from autoshrink.report.page import ARXIV
 from autoshrink.results import front, summary

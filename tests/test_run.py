@@ -11,7 +11,8 @@ import pytest
 from autoshrink.cell import Cell
 from autoshrink.errors import RunError, SearchError
 from autoshrink.evaluation import Job
-from autoshrink.record import Event, RunRecord
+from autoshrink.events import Event
+from autoshrink.record import RunRecord
 from autoshrink.run import Loop
 from autoshrink.score import Evaluation
 from autoshrink.store import Store, opening, read_record

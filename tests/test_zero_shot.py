@@ -17,8 +17,9 @@ import autoshrink
 from autoshrink.cell import Cell
 from autoshrink.config import resolve
 from autoshrink.evaluation import Job
+from autoshrink.events import Event
 from autoshrink.priors import random_cells
-from autoshrink.record import Event, RunRecord
+from autoshrink.record import RunRecord
 from autoshrink.run import Loop
 from autoshrink.score import Spent
 from autoshrink.seeding import derive_seed

@@ -21,23 +21,17 @@ finished       best (its key)
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from autoshrink.cell import Cell, Edge
 from autoshrink.config import SearchSettings, settings_from_json
+from autoshrink.errors import AutoshrinkError, InputError
+from autoshrink.events import Event, check_body
 from autoshrink.score import Comparison, Evaluation, Spent, mean_and_deviation, pareto_front
-
-
-@dataclass(frozen=True)
-class Event:
-    """One line of the log. `at` is Unix time in seconds; it decides nothing."""
-
-    number: int
-    at: float
-    kind: str
-    body: dict[str, Any]
+from autoshrink.untrusted import brief
 
 
 @dataclass(frozen=True)
@@ -264,23 +258,35 @@ def replay(events: Iterable[Event]) -> RunRecord:
     """Fold a run's events; the same events give the same record.
 
     Raises:
-        ValueError: the log does not begin with `created`, or holds an event of a kind that this version lacks.
+        InputError: the log does not begin with `created`, holds an event of a kind that this version lacks, or one
+            that cannot be: of wrong types, or at odds with those before it. The message names the event.
     """
     stream = iter(events)
     first = next(stream, None)
     if first is None or first.kind != "created":
-        raise ValueError("the log does not begin with a 'created' event")
-    record = RunRecord(
-        settings=settings_from_json(first.body["settings"]),
-        environment=first.body["environment"],
-        start=Cell.from_json(first.body["start"]),
-        created_at=first.at,
-        updated_at=first.at,
-    )
+        raise InputError("the log does not begin with a 'created' event")
+    with _named(first):
+        check_body(first)
+        record = RunRecord(
+            settings=settings_from_json(first.body["settings"]),
+            environment=first.body["environment"],
+            start=Cell.from_json(first.body["start"]),
+            created_at=first.at,
+            updated_at=first.at,
+        )
     fold = _Fold(record)
     for event in stream:
         fold.apply(event)
     return fold.record()
+
+
+@contextmanager
+def _named(event: Event) -> Iterator[None]:
+    """Say which event cannot be understood."""
+    try:
+        yield
+    except (AutoshrinkError, ValueError) as error:
+        raise InputError(f"event {event.number} ({brief(event.kind)}): {error}") from error
 
 
 class _Fold:
@@ -290,14 +296,15 @@ class _Fold:
         self._record = record
         self._candidates: list[Candidate] = []
         self._decisions: list[Decision] = []
+        self._places: set[tuple[int, int]] = set()
         self._remeasured: dict[str, tuple[Evaluation, ...]] = {}
         self._retrained: list[Retrained] = []
         self._ranks: dict[str, float] = {}
         self._handlers: dict[str, Callable[[dict[str, Any]], None]] = {
             "opened": lambda _: self._set(sessions=self._record.sessions + 1),
             "data": lambda body: self._set(data=body),
-            "evaluated": lambda body: self._candidates.append(_candidate(body)),
-            "decided": lambda body: self._decisions.append(_decision(body)),
+            "evaluated": self._evaluate,
+            "decided": self._decide,
             "stopped": lambda body: self._set(stopped=body["reason"]),
             "remeasured": self._remeasure,
             "retrained": lambda body: self._retrained.append(_retrained(body)),
@@ -308,8 +315,10 @@ class _Fold:
     def apply(self, event: Event) -> None:
         handler = self._handlers.get(event.kind)
         if handler is None:
-            raise ValueError(f"event {event.number} is of kind {event.kind!r}, which this version does not know")
-        handler(event.body)
+            raise InputError(f"event {event.number} is of kind {brief(event.kind)}, which this version does not know")
+        with _named(event):
+            check_body(event)
+            handler(event.body)
         # The time before an `opened` event is time in which no process had the run.
         passed = 0.0 if event.kind == "opened" else max(0.0, event.at - self._record.updated_at)
         self._set(updated_at=event.at, active_seconds=self._record.active_seconds + passed)
@@ -327,13 +336,35 @@ class _Fold:
     def _set(self, **changes: Any) -> None:
         self._record = replace(self._record, **changes)
 
+    def _evaluate(self, body: dict[str, Any]) -> None:
+        candidate = _candidate(body)
+        place = (candidate.step, candidate.index)
+        if place in self._places:
+            raise InputError(f"candidate {candidate.index} of step {candidate.step} is there already")
+        if candidate.same_as is not None and candidate.same_as not in self._places:
+            raise InputError(f"same_as: there is no candidate {candidate.same_as[1]} of step {candidate.same_as[0]}")
+        self._places.add(place)
+        self._candidates.append(candidate)
+
+    def _decide(self, body: dict[str, Any]) -> None:
+        decision = _decision(body)
+        for name, index in (("index", decision.index), ("runner_up", decision.runner_up)):
+            if index is not None and (decision.step, index) not in self._places:
+                raise InputError(f"{name}: there is no candidate {index} of step {decision.step}")
+        self._decisions.append(decision)
+
     def _screen(self, body: dict[str, Any]) -> None:
-        self._ranks |= {key: math.nan if rank is None else rank for key, rank in body["ranks"]}
+        for key, rank in body["ranks"]:
+            if not isinstance(key, str) or isinstance(rank, str):
+                raise InputError(f"ranks: {brief([key, rank])} is no cell's key with its rank")
+            self._ranks[key] = math.nan if rank is None else rank
         self._set(screening=self._record.screening + Spent.from_json(body["spent"]))
 
     def _remeasure(self, body: dict[str, Any]) -> None:
-        key = body["finalist"]
-        self._remeasured[key] = (*self._remeasured.get(key, ()), Evaluation.from_json(body["evaluation"]))
+        key, evaluation = body["finalist"], Evaluation.from_json(body["evaluation"])
+        if evaluation.cell.key != key:
+            raise InputError(f"finalist {brief(key)} is not the cell that was measured")
+        self._remeasured[key] = (*self._remeasured.get(key, ()), evaluation)
 
 
 def _retrained(body: dict[str, Any]) -> Retrained:

@@ -6,6 +6,7 @@ One direction everywhere: higher is better. A failed candidate has no performanc
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
@@ -15,6 +16,7 @@ import numpy.typing as npt
 
 from autoshrink.cell import Cell
 from autoshrink.errors import InputError
+from autoshrink.untrusted import brief
 
 OVERFLOW_NATS = 700.0
 """exp of more than this is no float64."""
@@ -139,14 +141,9 @@ class Evaluation:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
         """The evaluation that `to_json` wrote."""
-        correct = value["correct"]
-        if correct is not None:
-            count, _, packed = correct.partition(":")
-            bits = np.unpackbits(np.frombuffer(bytes.fromhex(packed), dtype=np.uint8), count=int(count))
-            correct = tuple(bool(bit) for bit in bits)
-        parts = value.get("parts")
-        if parts is not None:
-            parts = tuple(np.frombuffer(bytes.fromhex(parts), dtype="<f8").tolist())
+        correct, parts = value["correct"], value.get("parts")
+        correct = None if correct is None else _unpacked(correct)
+        parts = None if parts is None else _numbers(parts)
         return cls(
             **value
             | {
@@ -158,6 +155,25 @@ class Evaluation:
                 "spent": Spent.from_json(value["spent"]),
             }
         )
+
+
+def _unpacked(text: str) -> tuple[bool, ...]:
+    """What `to_json` packed of `correct`, for example ``12:fdf0``."""
+    match = re.fullmatch(r"(\d{1,9}):((?:[0-9a-f]{2})*)", text, re.ASCII)
+    if match is None or -(-int(match[1]) // 8) != len(match[2]) // 2:
+        raise InputError(f"correct: {brief(text)} is not a number of samples and as many bits in hexadecimal")
+    bits = np.unpackbits(np.frombuffer(bytes.fromhex(match[2]), dtype=np.uint8), count=int(match[1]))
+    return tuple(map(bool, bits))
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    """What `to_json` packed of `parts`."""
+    if re.fullmatch(r"(?:[0-9a-f]{16})*", text, re.ASCII) is None:
+        raise InputError(f"parts: {brief(text)} are not float64 in hexadecimal")
+    found = np.frombuffer(bytes.fromhex(text), dtype="<f8")
+    if not np.isfinite(found).all():
+        raise InputError("parts: one of them is not a finite number")
+    return tuple(found.tolist())
 
 
 @dataclass(frozen=True)

@@ -3,46 +3,67 @@
 The log is one SQLite table. It uses SQLite's rollback journal and not WAL: a run folder that was copied, or that lies
 on a read-only or network file system, then reads without side files. An event is durable against the death of the
 process as soon as `Store.append` returns.
+
+Every event carries a digest over itself and the digest before it, and a row of its own says how many events there are
+and the last digest. So an event that was changed, swapped, put in, taken out or cut off at the end is noticed by its
+number when the log is read. A kill is none of these: event, digest and row are one transaction. Logs of versions 1 to
+3 have no digests; what they hold when this version first goes on with one is taken as it is and chained from then on.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import socket
 import sqlite3
+import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
 from autoshrink.errors import InputError, RunError
+from autoshrink.events import Event, check_body
 from autoshrink.files import scratch
-from autoshrink.record import Event, RunRecord, replay
-from autoshrink.untrusted import parse_json
+from autoshrink.record import RunRecord, replay
+from autoshrink.untrusted import MOST_BYTES, brief, parse_json
 
 FILE_NAME = "run.sqlite"
 LOCK_NAME = "run.lock"
 JOURNAL_NAME = f"{FILE_NAME}-journal"
 APPLICATION_ID = 0x41534852
 """Marks the file as ours ("ASHR"); SQLite keeps it in the header."""
-STORE_VERSION = 3
+STORE_VERSION = 4
 """Version of the log's meaning. Readers refuse later ones; older ones are opened if `READABLE` names them."""
-READABLE = (1, 2, 3)
+READABLE = (1, 2, 3, 4)
+CHAINED = 4
+"""From this version on events carry digests."""
 BUSY_SECONDS = 10.0
+_RESTORE = "restore it from a copy or start a new run"
+_STEPS_AT_ONCE = 10**5
+MOST_STEPS = 10**8
+"""Of SQLite's machine in one reading, which takes some seconds; a hundred thousand events take two million."""
+LATEST = 10**11
+"""Of Unix times in seconds: some thousand years from now; what is later is no time of an event."""
 
-_SCHEMA = (
-    "CREATE TABLE events (number INTEGER PRIMARY KEY, at REAL NOT NULL, kind TEXT NOT NULL, body TEXT NOT NULL)",
+_COLUMNS = "number INTEGER PRIMARY KEY, at REAL NOT NULL, kind TEXT NOT NULL, body TEXT NOT NULL"
+_PLAIN_TABLE = f"CREATE TABLE events ({_COLUMNS})"
+_TABLE = f"CREATE TABLE events ({_COLUMNS}, digest BLOB NOT NULL)"
+_HEAD = "CREATE TABLE head (events INTEGER NOT NULL, digest BLOB NOT NULL)"
+_TRIGGERS = (
     "CREATE TRIGGER events_are_never_changed BEFORE UPDATE ON events"
     " BEGIN SELECT RAISE(ABORT, 'events are never changed'); END",
     "CREATE TRIGGER events_are_never_deleted BEFORE DELETE ON events"
     " BEGIN SELECT RAISE(ABORT, 'events are never deleted'); END",
-    f"PRAGMA application_id = {APPLICATION_ID}",
-    f"PRAGMA user_version = {STORE_VERSION}",
 )
+_SCHEMA = (_TABLE, _HEAD, *_TRIGGERS)
+_MARKS = (f"PRAGMA application_id = {APPLICATION_ID}", f"PRAGMA user_version = {STORE_VERSION}")
+_CHAIN_START = hashlib.sha256(b"autoshrink run log").digest()
 
 
 class Store:
@@ -118,20 +139,21 @@ class Store:
             RunError: the disk is full or went read-only; everything appended before stays readable.
         """
         assert self._connection is not None, "the store is closed"
-        at = self._clock()
-        with _explained(self.folder):
-            cursor = self._connection.execute(
-                "INSERT INTO events (at, kind, body) VALUES (?, ?, ?)",
-                (at, kind, json.dumps(body, separators=(",", ":"), allow_nan=False)),
-            )
-        number = cursor.lastrowid
-        assert number is not None
+        at, text = float(self._clock()), json.dumps(body, separators=(",", ":"), allow_nan=False)
+        with _explained(self.folder), _together(self._connection):
+            number, before = self._connection.execute("SELECT events + 1, digest FROM head").fetchone()
+            _insert(self._connection, before, (number, at, kind, text.encode()))
         return Event(number, at, kind, body)
 
     def events(self) -> Iterator[Event]:
-        """All events so far, oldest first."""
+        """All events so far, oldest first.
+
+        Raises:
+            RunError: they are not what was written.
+        """
         assert self._connection is not None, "the store is closed"
-        yield from _select(self._connection)
+        with _explained(self.folder):
+            yield from _select(self._connection, self.folder)
 
     def _acquire(self) -> None:
         try:
@@ -144,24 +166,38 @@ class Store:
     def _connect(self) -> None:
         with _explained(self.folder):
             self._connection = sqlite3.connect(self.folder / FILE_NAME, timeout=BUSY_SECONDS, isolation_level=None)
+            self._connection.execute("PRAGMA trusted_schema = OFF")
             self._connection.execute("PRAGMA synchronous = FULL")
 
     def _claim(self) -> None:
-        """Mark an older log as one of this version, since what is appended from now on is."""
+        """Make an older log one of this version, since what is appended from now on is: all of it or nothing."""
         assert self._connection is not None, "the store is closed"
-        with _explained(self.folder):
-            (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-            if version != STORE_VERSION:
-                self._connection.execute(f"PRAGMA user_version = {STORE_VERSION}")
+        with _explained(self.folder), _together(self._connection):
+            if _version(self._connection) >= CHAINED:
+                return
+            for _ in _select(self._connection, self.folder):
+                pass  # each is refused here if it cannot be read
+            rows = list(_rows(self._connection, self.folder, _Chain(False)))
+            for statement in ("DROP TABLE events", *_SCHEMA):
+                self._connection.execute(statement)
+            self._fill(rows)
+
+    def _fill(self, rows: list[_Row]) -> None:
+        assert self._connection is not None, "the store is closed"
+        digest = _CHAIN_START
+        self._connection.execute("INSERT INTO head VALUES (0, ?)", (digest,))
+        for row in rows:
+            digest = _insert(self._connection, digest, row)
+        for mark in _MARKS:
+            self._connection.execute(mark)
 
     def _initialise(self, body: dict[str, Any]) -> None:
         assert self._connection is not None, "the store is closed"
-        with _explained(self.folder):
-            self._connection.execute("BEGIN")
+        with _explained(self.folder), _together(self._connection):
             for statement in _SCHEMA:
                 self._connection.execute(statement)
+            self._fill([])
             self.append("created", body)
-            self._connection.execute("COMMIT")
 
 
 def opening() -> dict[str, Any]:
@@ -177,7 +213,7 @@ def read_events(folder: Path) -> Iterator[Event]:
     """
     check_readable(folder)
     with _explained(folder), _reading(folder) as connection:
-        yield from _select(connection)
+        yield from _select(connection, folder)
 
 
 def read_record(folder: str | os.PathLike[str]) -> RunRecord:
@@ -189,7 +225,7 @@ def read_record(folder: str | os.PathLike[str]) -> RunRecord:
     folder = Path(folder)
     try:
         return replay(read_events(folder))
-    except (ValueError, KeyError, InputError) as error:
+    except InputError as error:
         raise RunError(
             f"{folder}: its log cannot be understood ({error}); was it written by another version?"
         ) from error
@@ -210,7 +246,8 @@ def check_readable(folder: Path) -> None:
         )
     with _explained(folder), _reading(folder) as connection:
         (application,) = connection.execute("PRAGMA application_id").fetchone()
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        version = _version(connection)
+        schema = connection.execute("SELECT sql FROM sqlite_master LIMIT 10").fetchall()
     if application != APPLICATION_ID:
         raise RunError(f"{path}: not an autoshrink run; choose another folder")
     if version not in READABLE:
@@ -218,6 +255,9 @@ def check_readable(folder: Path) -> None:
         raise RunError(
             f"{path}: store version {version}, and this autoshrink reads {', '.join(map(str, READABLE))}: {way_out}"
         )
+    expected = _SCHEMA if version >= CHAINED else (_PLAIN_TABLE, *_TRIGGERS)
+    if sorted(str(sql) for (sql,) in schema) != sorted(expected):
+        raise RunError(f"{path}: damaged (its tables are not those of a run); {_RESTORE}")
 
 
 @contextmanager
@@ -250,6 +290,7 @@ def _connection(path: Path, mode: str) -> sqlite3.Connection:
     uri = f"{path.absolute().as_uri()}?mode={mode}"
     connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
     try:
+        _distrust(connection)
         # The first look at the file is where a left-over journal or a foreign file shows.
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     except BaseException:
@@ -258,18 +299,123 @@ def _connection(path: Path, mode: str) -> sqlite3.Connection:
     return connection
 
 
-def _select(connection: sqlite3.Connection) -> Iterator[Event]:
-    for number, at, kind, body in connection.execute("SELECT number, at, kind, body FROM events ORDER BY number"):
-        yield Event(number, at, kind, parse_json(body))
+def _distrust(connection: sqlite3.Connection) -> None:
+    """A file from somewhere may hold views and triggers that never end: nothing in it may call, and all has an end."""
+    connection.execute("PRAGMA trusted_schema = OFF")
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 2 * MOST_BYTES)
+    steps = iter(range(MOST_STEPS // _STEPS_AT_ONCE))
+    connection.set_progress_handler(lambda: next(steps, -1) < 0, _STEPS_AT_ONCE)
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return int(version)
+
+
+def _select(connection: sqlite3.Connection, folder: Path) -> Iterator[Event]:
+    chain = _Chain(_version(connection) >= CHAINED)
+    for number, at, kind, body in _rows(connection, folder, chain):
+        try:
+            value = parse_json(body)
+        except InputError as error:
+            raise _not_as_written(folder, number, str(error)) from error
+        if not isinstance(value, dict):
+            raise _not_as_written(folder, number, f"its body is {brief(value)}")
+        yield Event(number, at, kind, value)
+
+
+_Row = tuple[int, float, str, bytes]
+"""An event as it is stored: number, time, kind, and the body's JSON."""
+
+
+@dataclass
+class _Chain:
+    """How far a log has been read: whether it has digests, the number and the digest of the last event."""
+
+    digests: bool
+    number: int = 0
+    digest: bytes = _CHAIN_START
+
+    def follow(self, row: _Row, digest: object) -> str | None:
+        """Go on to the next event; what is wrong with it, or None."""
+        number, at, kind, body = row
+        self.number += 1
+        if number != self.number:
+            return f"it has the number {number}"
+        if self.digests:
+            self.digest = _digest(self.digest, (number, at, kind, body))
+            if digest != self.digest:
+                return "it, or one before it, was changed, swapped or taken out"
+        return None
+
+
+def _rows(connection: sqlite3.Connection, folder: Path, chain: _Chain) -> Iterator[_Row]:
+    """The stored events, in order, held against their digests and their number.
+
+    Number, event and digest come from one statement, so that what another process appends meanwhile does no harm.
+    """
+    head = "(SELECT events FROM head), events.digest" if chain.digests else "NULL, NULL"
+    columns = f"number, at, CAST(kind AS BLOB), CAST(body AS BLOB), {head}"
+    total: object = None
+    statement = f"SELECT {columns} FROM events ORDER BY number"  # noqa: S608 - of two texts
+    found: tuple[Any, ...]
+    for found in connection.execute(statement):
+        number, at, kind, body, total, digest = found
+        if not (isinstance(at, float) and 0 <= at < LATEST and isinstance(kind, bytes) and isinstance(body, bytes)):
+            raise _not_as_written(folder, number, "its time, kind or body cannot be one")
+        row = (number, at, kind.decode("utf-8", "replace"), body)
+        wrong = chain.follow(row, digest)
+        if wrong is not None:
+            raise _not_as_written(folder, chain.number, wrong)
+        yield row
+    if chain.digests and total != chain.number:
+        raise _not_as_written(folder, chain.number + 1, f"the log holds {chain.number} events and says {brief(total)}")
+
+
+def _insert(connection: sqlite3.Connection, before: bytes, row: _Row) -> bytes:
+    """Write an event, its digest, and both as the log's last."""
+    number, at, kind, body = row
+    digest = _digest(before, row)
+    connection.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?)", (number, at, kind, body.decode(), digest))
+    connection.execute("UPDATE head SET events = ?, digest = ?", (number, digest))
+    return digest
+
+
+def _digest(before: bytes, row: _Row) -> bytes:
+    """SHA-256 over the digest before, number, time, kind and body, each with its length."""
+    number, at, kind, body = row
+    name = kind.encode()
+    return hashlib.sha256(before + struct.pack(">qdqq", number, at, len(name), len(body)) + name + body).digest()
+
+
+def _not_as_written(folder: Path, number: int, what: str) -> RunError:
+    return RunError(f"{folder / FILE_NAME}: damaged: event {number} is not as it was written ({what}); {_RESTORE}")
+
+
+@contextmanager
+def _together(connection: sqlite3.Connection) -> Iterator[None]:
+    """Everything inside or nothing; inside another such block, that decides."""
+    outermost = not connection.in_transaction
+    if outermost:
+        connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        if outermost:
+            connection.execute("COMMIT")
+    except BaseException:
+        if outermost:
+            connection.rollback()
+        raise
 
 
 def _holder(folder: Path) -> str:
     """Who has the run, from its last `opened` event, as far as that can be read."""
     try:
-        opened = [event.body for event in read_events(folder) if event.kind == "opened"]
-    except RunError:
+        opened = [event for event in read_events(folder) if event.kind == "opened"]
+        check_body(opened[-1])
+    except (RunError, InputError, IndexError):
         return ""
-    return f" (process {opened[-1]['pid']} on {opened[-1]['host']})" if opened else ""
+    return f" (process {opened[-1].body['pid']} on {opened[-1].body['host']})"
 
 
 def _unwritable(folder: Path, reason: str) -> str:
@@ -290,4 +436,4 @@ def _explained(folder: Path) -> Iterator[None]:
             ) from error
         raise RunError(_unwritable(folder, text)) from error
     except sqlite3.DatabaseError as error:
-        raise RunError(f"{folder / FILE_NAME}: damaged ({error}); restore it from a copy or start a new run") from error
+        raise RunError(f"{folder / FILE_NAME}: damaged ({error}); {_RESTORE}") from error

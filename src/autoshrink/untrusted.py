@@ -136,7 +136,7 @@ def _read_bytes(path: Path, most: int) -> bytes:
 
 def _decoded(content: bytes) -> str:
     try:
-        return content.decode("utf-8-sig")
+        return content.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         found = f"byte 0x{content[error.start]:02x} at {error.start}"
         raise InputError(f"cannot be read as text: not UTF-8 ({found}); save it as UTF-8") from error
