@@ -253,10 +253,12 @@ def test_a_log_that_decided_otherwise_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     new_store(folder).close()
     with pytest.raises(KilledError):
-        die_after(folder, 7)
+        die_after(folder, 5)
     record = read_record(folder)
     step = len(record.decisions)
-    worse = {"step": step, "index": 99, "runner_up": None, "difference": None, "standard_error": None}
+    others = [one for one in record.of_step(step) if not one.evaluation.failed]
+    index = min(others, key=lambda one: record.settings.score(one.evaluation)).index
+    worse = {"step": step, "index": index, "runner_up": None, "difference": None, "standard_error": None}
     with Store.open(folder) as store:
         store.append("decided", worse)
     with pytest.raises(RunError, match="resume it with the version that began it"):

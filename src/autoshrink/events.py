@@ -131,7 +131,7 @@ class _Remeasured(_Body):
 
 
 class _Finished(_Body):
-    best: str
+    best: str | None
 
 
 _BODIES: dict[str, type[_Body]] = {
