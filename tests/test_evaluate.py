@@ -181,9 +181,9 @@ def test_what_a_training_kept_back_is_found_again(model: Path, trained: TrainedC
 
 def test_a_missing_split_names_those_there_are(model: Path, trained: TrainedClassifier, tmp_path: Path) -> None:
     folder = str(pictures(tmp_path / "flat", {0: 3, 1: 3}))
-    with pytest.raises(DataError, match=r"no test split(?s:.*)what it has: --split train$"):
-        evaluate(model, data=folder)
-    with pytest.raises(DataError, match=r"no validation folder(?s:.*)--split test or --split train"):
+    with pytest.raises(DataError, match=r"no validation split(?s:.*)what it has: --split train$"):
+        evaluate(model, data=folder, split="validation")
+    with pytest.raises(DataError, match=r"no validation split(?s:.*)--split test or --split train"):
         evaluate(model, data=str(splits(tmp_path / "two", {0: 3, 1: 3})), split="validation")
     own = saved(tmp_path / "own", trained, facts=FACTS | {"data": {"spec": folder, "validation_share": 0.4}})
     with pytest.raises(DataError, match="--split validation or --split train"):

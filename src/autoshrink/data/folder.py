@@ -55,8 +55,10 @@ class FolderImages:
                 yield index, error
 
 
-def open_folder(root: Path, split: str, *, name: str) -> FolderImages:
+def open_folder(root: Path, split: str, *, name: str, alone: bool = False) -> FolderImages:
     """Open one split of an image folder; classes are the sorted names of the train split's class folders.
+
+    With `alone` they are those of this split's, and no train split is needed.
 
     Hidden files and what operating systems leave behind are passed over; other files that are no images by extension,
     images outside any class, empty class folders and links to folders inside a class are ignored with a note. Raises
@@ -64,14 +66,15 @@ def open_folder(root: Path, split: str, *, name: str) -> FolderImages:
     folders that can be understood in two ways.
     """
     ignored = Ignored()
-    folders = split_folders(root, ignored)
+    folders = split_folders(root, ignored, alone=alone)
     if split not in folders:
         raise DataError(_no_split(root, split, folders))
-    at_train = ignored if split == TRAIN else Ignored()
-    held = _class_files(folders[TRAIN], at_train)
-    refuse_deeper_classes(folders[TRAIN], held, at_train)
+    home = split if alone else TRAIN
+    at_home = ignored if split == home else Ignored()
+    held = _class_files(folders[home], at_home)
+    refuse_deeper_classes(folders[home], held, at_home)
     classes = tuple(sorted(held))
-    if split != TRAIN:
+    if split != home:
         held = _class_files(folders[split], ignored)
         unknown = sorted(held.keys() - set(classes))
         if unknown:

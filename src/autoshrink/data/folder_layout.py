@@ -62,14 +62,15 @@ class _Shape(Enum):
     BARE = "no images"
 
 
-def split_folders(root: Path, ignored: Ignored) -> dict[str, Path]:
+def split_folders(root: Path, ignored: Ignored, *, alone: bool = False) -> dict[str, Path]:
     """Return the folder of each split of an image folder: `root` itself where classes stand directly in it.
 
     A folder is a split when a split's word stands in its name (see `split_names`) and its images stand in folders of
     their own; where they stand directly in it, it is a class like its neighbours (`train` beside `bus` and `car`).
 
     Raises DataError, naming the folders, where a folder with images that is no split stands beside splits, a name says
-    two splits, two folders are one split, there is no train split, or splits are one folder by a link.
+    two splits, two folders are one split, there is no train split (but with `alone` none is needed), or splits are one
+    folder by a link.
     """
     folders = {entry.name: Path(entry.path) for entry in entries(root) if is_class_folder(entry, root, ignored)}
     said = {name: named for name in folders if (named := splits_named(name))}
@@ -90,7 +91,7 @@ def split_folders(root: Path, ignored: Ignored) -> dict[str, Path]:
     # An empty folder of a split's name is that split, so that using it says that it is empty.
     empty = {name: said[name] for name in said if name not in claims and len(said[name]) == 1}
     splits |= {split: folders[name] for name, (split,) in empty.items() if split not in splits}
-    if TRAIN not in splits:
+    if TRAIN not in splits and not alone:
         name = next(path.name for path in splits.values())
         raise DataError(f"{place}: a {printable(name)} folder but no train folder (called {words_for(TRAIN)})")
     _refuse_one_place(place, splits)

@@ -59,13 +59,13 @@ class ParquetImages:
 
 
 def open_parquet(
-    path: Path, found: FoundParquet, split: str, *, name: str, columns: Columns = ANY_COLUMNS
+    path: Path, found: FoundParquet, split: str, *, name: str, columns: Columns = ANY_COLUMNS, alone: bool = False
 ) -> ParquetImages | FolderImages:
     """Open one split of a parquet file or of a folder of them, which `find_parquet` found.
 
     Which columns are read is said in `Footer.choose`. Classes are matched by name: those that the metadata of the train
-    split's files name, else its distinct labels. Rows that hold paths and no images are read as files relative to the
-    parquet file's folder, and never from outside it.
+    split's files name, else its distinct labels; with `alone`, those of this split's files. Rows that hold paths and no
+    images are read as files relative to the parquet file's folder, and never from outside it.
 
     Raises DataError without the extra `data`, without the split or the columns, for a label of no class of the train
     split, and for a damaged file.
@@ -75,7 +75,7 @@ def open_parquet(
         hint = "; give the folder that holds all splits" if path.is_file() else ""
         raise DataError(f"{printable(str(path))}: no {split} split here, only {held}{hint}")
     files = found.splits[split]
-    taught = found.splits.get(TRAIN, files)
+    taught = files if alone else found.splits.get(TRAIN, files)
     chosen = footer_of(taught[0]).choose(columns)
     stated = footer_of(taught[0]).names(chosen.label)
     of_train = [_labels(file, chosen, stated) for file in taught]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
 from autoshrink.classification import ClassifierEvaluation, ClassifierFigures, Mistake, Outcomes
 from autoshrink.data import ImageSource, SkippedFile
+from autoshrink.data.carving import Digests, Ledger
 from autoshrink.data.decoding import Progress
 from autoshrink.data.images import TRAIN, VALIDATION, Indices, Pixels
+from autoshrink.data.opening import same_data
 from autoshrink.errors import InputError
 from autoshrink.evaluating.models import ImageModel
 from autoshrink.evaluating.reading import Batches, labels_for, lacking, open_split
@@ -49,8 +50,8 @@ def evaluate_images(
     spec = data or model.trained_on
     if spec is None:
         raise InputError(f"{model.name}: does not say what it was trained on; name a data set with --data")
-    own = _same(spec, model.trained_on)
-    part, notes = open_split(spec, split, model.carving if own else None)
+    own = same_data(spec, model.trained_on)
+    part, notes = open_split(spec, split, model.carving, own=own)
     source, labels = part.source, labels_for(part, model.classes, model.name)
     batches = Batches(part, model.preprocessing, batch, progress)
     kept = _Mistakes(mistakes, source)
@@ -67,6 +68,7 @@ def evaluate_images(
             *notes,
             *lacking(outcomes.labels, model.classes),
             *_skipped(batches.skipped),
+            *_known(model, split, batches.digests),
             *_cautions(model, source, split if own else None),
         ),
         mistakes=kept.found(),
@@ -119,18 +121,33 @@ def _skipped(skipped: tuple[SkippedFile, ...]) -> tuple[str, ...]:
     return (f"{len(skipped)} images cannot be decoded and are in no figure ({named}{'; …' if skipped[3:] else ''})",)
 
 
-def _same(spec: str, other: str | None) -> bool:
-    """Whether both are the same data: one name, or one place however it is written."""
-    if other is None or spec == other:
-        return spec == other
-    return Path(spec).expanduser().resolve() == Path(other).expanduser().resolve()
+def _ledger(model: ImageModel) -> Ledger | None:
+    return model.carving.ledger if model.carving else None
+
+
+def _known(model: ImageModel, split: str, digests: Digests) -> tuple[str, ...]:
+    """How many images the model's list of what it was trained on has, unless it should have all of them."""
+    ledger = _ledger(model)
+    learned = 0 if ledger is None else int(ledger.learned(digests).sum())
+    if not learned:
+        return ()
+    those = f"{learned:,} of {len(digests):,} {split} images"
+    if split == TRAIN:
+        return (f"the model was trained on {those}",)
+    return (
+        f"{those} {'is' if learned == 1 else 'are'} byte-identical with images that the model was trained on: the "
+        "figures flatter",
+    )
 
 
 def _cautions(model: ImageModel, source: ImageSource, own: str | None) -> tuple[str, ...]:
     """What the figures are not; `own` is the split, if it is of the data that the model was trained on."""
     scaled = model.preprocessing.scaled
     sentences = (
-        (own == TRAIN, "the model was trained on these images: what it is worth on others is less"),
+        (
+            own == TRAIN and _ledger(model) is None,
+            "the model was trained on these images: what it is worth on others is less",
+        ),
         (
             own == VALIDATION,
             "the model's best epoch was chosen by the validation images: the figures flatter it a little",

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from autoshrink.cost import count
 from autoshrink.data import Preprocessing
+from autoshrink.data.carving import NOTHING_KEPT, Draw, Keeping, Ledger, keeping_of
 from autoshrink.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,12 +30,16 @@ class Carving:
     """How a training kept validation images back from data without a validation split.
 
     Attributes:
-        share: of each class's training images.
-        seed: of the training, which decides which.
+        draw: of each class's training images.
+        keeping: what it kept back as test images before.
+        seal: see `Ledger.seal`; None in files of earlier versions.
+        ledger: its list of images; None where the file has none.
     """
 
-    share: float
-    seed: int
+    draw: Draw
+    keeping: Keeping = NOTHING_KEPT
+    seal: str | None = None
+    ledger: Ledger | None = None
 
 
 @dataclass(frozen=True)
@@ -105,7 +110,7 @@ def _trained(target: Path, model: TrainedClassifier, device: torch.device) -> Im
         preprocessing=model.preprocessing,
         logits=logits,
         trained_on=_spec(model.facts),
-        carving=_carving(model.facts),
+        carving=_carving(model.facts, model.ledger),
         params=cost.params,
         macs=cost.macs,
     )
@@ -138,7 +143,11 @@ def _spec(facts: Mapping[str, Any]) -> str | None:
     return spec if isinstance(spec, str) else None
 
 
-def _carving(facts: Mapping[str, Any]) -> Carving | None:
-    data, seed = facts.get("data"), facts.get("seed")
-    share = data.get("validation_share") if isinstance(data, Mapping) else None
-    return Carving(share, seed) if isinstance(share, float) and isinstance(seed, int) else None
+def _carving(facts: Mapping[str, Any], ledger: Ledger | None = None) -> Carving | None:
+    data, seed, seal = facts.get("data"), facts.get("seed"), facts.get("kept_back")
+    if not isinstance(data, Mapping) or not isinstance(data.get("validation_share"), float):
+        return None
+    if not isinstance(seed, int):
+        return None
+    draw = Draw(data["validation_share"], seed)
+    return Carving(draw, keeping_of(data), seal if isinstance(seal, str) else None, ledger)

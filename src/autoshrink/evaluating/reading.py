@@ -8,51 +8,113 @@ from itertools import islice
 import numpy as np
 
 from autoshrink.data import Preprocessing, SkippedFile, open_images
+from autoshrink.data.carving import NOTHING_KEPT, Digests, Marks, content_digest, content_digests
 from autoshrink.data.decoding import CORRUPT, Progress, bombs_only
-from autoshrink.data.images import SPLITS, TRAIN, VALIDATION, Indices, Payload, Pixels, reason
-from autoshrink.data.split_choice import Part, training_splits
+from autoshrink.data.images import SPLITS, TEST, TRAIN, VALIDATION, Indices, Payload, Pixels, reason
+from autoshrink.data.opening import names_its_split, splits_of
+from autoshrink.data.split_choice import Part, Past, held_part, train_part, training_splits
 from autoshrink.errors import DataError, InputError
 from autoshrink.evaluating.models import Carving
 
 MAX_CORRUPT = 0.05
 """Share of images that may be undecodable. More are no accident, and the figures would be those of another set."""
+RECOGNISED = 0.5
+"""Share of images in a training's list above which a data set is the one that it was trained on, wherever it lies."""
 
 
-def open_split(spec: str, split: str, carving: Carving | None = None) -> tuple[Part, tuple[str, ...]]:
+def open_split(
+    spec: str, split: str, carving: Carving | None = None, *, own: bool = False
+) -> tuple[Part, tuple[str, ...]]:
     """One split of a data set, and sentences about it; nothing is decoded.
 
     Args:
         spec: name or path of the data set.
         split: ``test``, ``validation`` or ``train``.
-        carving: how validation images were kept back, if the data have no such split; None where nothing says.
+        carving: how the training kept images back; None where nothing says.
+        own: whether these are the data that it was trained on; they are also where its list knows half of them.
 
     Raises:
         DataError: there is no such data or split; where the data has another split, the message says so.
+        InputError: what was kept back as test images cannot be found again.
     """
-    try:
-        source = open_images(spec, split=split)
-    except DataError as error:
-        if split == VALIDATION and carving is not None and _there(spec, TRAIN, None):
-            return _carved(spec, carving)
-        others = [other for other in reversed(SPLITS) if other != split and _there(spec, other, carving)]
-        if split not in SPLITS or not others:
-            raise
-        raise DataError(f"{error}\nwhat it has: {' or '.join(f'--split {other}' for other in others)}") from error
-    return Part(source, np.arange(len(source.labels), dtype=np.int64)), source.notes
+    there = splits_of(spec)
+    if split in there or split not in SPLITS:
+        source = open_images(spec, split=split, alone=True)
+        return Part(source, np.arange(len(source.labels), dtype=np.int64)), source.notes
+    keeping = NOTHING_KEPT if carving is None else carving.keeping
+    if there == (TRAIN,):
+        source = open_images(spec, alone=True)
+        everything = Part(source, np.arange(len(source.labels), dtype=np.int64))
+        known = _known(everything, carving)
+        own = own or known.mean() >= RECOGNISED
+        if split == VALIDATION and carving is not None and own:
+            return _kept_back(spec, carving)
+        if split == TEST and own and keeping.share is not None:
+            said = f"no test split: these are the images that the training kept back for it ({keeping.share:.0%})"
+            return held_part(spec, keeping), (said,)
+        if split == TEST and not own and not names_its_split(source, spec):
+            said = f"no folders of splits in {source.location}: all of its images are measured, as new test images"
+            return everything, (*source.notes, said)
+    elif split == VALIDATION and carving is not None and own and TRAIN in there:
+        return _kept_back(spec, carving)
+    raise DataError(_no_such(spec, split, there, carving, own=own))
 
 
-def _carved(spec: str, carving: Carving) -> tuple[Part, tuple[str, ...]]:
-    """The images that a training kept back, drawn again as it drew them."""
-    part = training_splits(spec, validation_share=carving.share, seed=carving.seed).validation
-    return part, ("no validation split: these are the training images that the training kept back for validation",)
+def _known(part: Part, carving: Carving | None) -> Marks:
+    """Which images a training's list knows, bool (n,)."""
+    if carving is None or carving.ledger is None:
+        return np.zeros(len(part), dtype=np.bool_)
+    digests = content_digests(part.source, part.indices)
+    return carving.ledger.learned(digests) | carving.ledger.kept_back(digests)
 
 
-def _there(spec: str, split: str, carving: Carving | None) -> bool:
-    try:
-        open_images(spec, split=split)
-    except DataError:
-        return split == VALIDATION and carving is not None and _there(spec, TRAIN, None)
-    return True
+def _kept_back(spec: str, carving: Carving) -> tuple[Part, tuple[str, ...]]:
+    """The training images that a training kept back for validation, by its list, or drawn again as it drew them.
+
+    Raises:
+        DataError: none of them is there, or it cannot be known which they are.
+    """
+    said = "no validation split: these are the training images that the training kept back for validation"
+    if carving.ledger is not None:
+        learning = train_part(spec, NOTHING_KEPT)
+        kept = carving.ledger.kept_back(learning.digests)
+        new = int((~kept & ~carving.ledger.learned(learning.digests)).sum())
+        if not kept.any():
+            raise DataError(
+                f"{spec}: none of the {len(kept):,} images is one of those that the training kept back for validation"
+            )
+        more = (f"{new:,} of the {len(kept):,} images are in neither list of the training, and not measured",)
+        return Part(learning.part.source, learning.part.indices[kept]), (said, *(more if new else ()))
+    past = Past(by_position=carving.seal is None)
+    again = training_splits(
+        spec, validation_share=carving.draw.share, seed=carving.draw.seed, keeping=carving.keeping, past=past
+    )
+    if carving.seal is None:
+        return again.validation, (
+            said,
+            "an earlier version trained the model and left no list of them: they are right if no image was added, "
+            "removed or renamed since",
+        )
+    if again.ledger is None or again.ledger.seal != carving.seal:
+        raise DataError(
+            f"{spec}: which images the training kept back cannot be told from this file, for the images have changed "
+            "since, or the weights began as those of another training; evaluate the folder that `autoshrink train` "
+            "left, which has the list"
+        )
+    return again.validation, (said,)
+
+
+def _no_such(spec: str, split: str, there: tuple[str, ...], carving: Carving | None, *, own: bool) -> str:
+    """Why a split cannot be measured, and which can."""
+    found = {*there} | ({VALIDATION} if own and carving is not None and TRAIN in there else set())
+    ways = " or ".join(f"--split {other}" for other in reversed(SPLITS) if other in found)
+    kept = ""
+    if split == TEST and own:
+        kept = (
+            "\na test split is a test/ folder beside train/, or, from the next training on, a share that it keeps back:"
+            " `autoshrink train … --test-share .2`; new images in class folders of their own can be given with --data"
+        )
+    return f"{spec}: no {split} split here\nwhat it has: {ways}{kept}"
 
 
 def labels_for(part: Part, classes: tuple[str, ...], model: str) -> Indices:
@@ -118,6 +180,12 @@ class Batches:
         self._size = size
         self._progress = progress
         self._failures: dict[int, str] = {}
+        self._digests: list[int] = []
+
+    @property
+    def digests(self) -> Digests:
+        """Of the images that could be decoded so far, uint64 (n,)."""
+        return np.array(self._digests, dtype=np.uint64)
 
     @property
     def skipped(self) -> tuple[SkippedFile, ...]:
@@ -150,6 +218,8 @@ class Batches:
                     pictures[index] = self._preprocessing.pixels(payload)
                 except CORRUPT as error:
                     self._failures[index] = reason(error)
+                else:
+                    self._digests.append(content_digest(payload, ""))
         return pictures
 
     def _refuse_too_many(self, total: int) -> None:

@@ -13,6 +13,8 @@ from autoshrink.architecture import ImageArchitecture, proxy_architecture
 from autoshrink.cell import Cell
 from autoshrink.config import Overrides
 from autoshrink.data import open_images
+from autoshrink.data.opening import same_data
+from autoshrink.data.split_choice import NO_PAST, Past, drawn_ledger
 from autoshrink.errors import InputError
 from autoshrink.networks import build
 from autoshrink.training.classifier import TrainedClassifier, load_classifier
@@ -59,6 +61,31 @@ def brought(start: TrainedClassifier | None) -> dict[str, Any] | None:
     if start is None:
         return None
     return {"data": {"crop": start.preprocessing.crop}, "recipe": {"bn_epsilon": start.bn_epsilon}}
+
+
+def past_of(start: TrainedClassifier | None, spec: str, remark: Callable[[str], None]) -> Past:
+    """What the weights at the start know of images.
+
+    Files of earlier versions have no list: what they kept back of the same data is drawn again, as they drew it; of
+    other data nothing is known. Both are said.
+    """
+    if start is None:
+        return NO_PAST
+    if start.ledger is not None:
+        return Past(start.ledger)
+    data, seed = start.facts.get("data"), start.facts.get("seed")
+    share = data.get("validation_share") if isinstance(data, Mapping) else None
+    if isinstance(data, Mapping) and same_data(spec, data.get("spec")) and isinstance(share, float):
+        remark(
+            "the weights to start from have no list of their images (an earlier version trained them): what they kept "
+            "back is drawn again, which is right if no image was added, removed or renamed since"
+        )
+        return Past(drawn_ledger(spec, validation_share=share, seed=seed if isinstance(seed, int) else 0))
+    remark(
+        "the weights to start from have no list of their images (an earlier version trained them): if some of these "
+        "are among them, validation accuracy flatters"
+    )
+    return NO_PAST
 
 
 def fitted(

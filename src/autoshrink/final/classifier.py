@@ -20,9 +20,10 @@ from autoshrink.cell import Cell
 from autoshrink.config import ClassifierSettings, Occasion, Overrides, TaskName, classifier_settings
 from autoshrink.cost import count
 from autoshrink.data import Preprocessing
+from autoshrink.data.split_choice import Past
 from autoshrink.errors import DataError, InputError
 from autoshrink.files import write_text
-from autoshrink.final.beginning import Source, brought, fitted, give_weights, trained_start
+from autoshrink.final.beginning import Source, brought, fitted, give_weights, past_of, trained_start
 from autoshrink.final.folder import CURVE_FILE, STATE_FILE, Facts
 from autoshrink.final.job import Job, State, Terms
 from autoshrink.final.logs import GoingOn, Logs, opened
@@ -37,6 +38,7 @@ from autoshrink.training.device import choose_device
 from autoshrink.training.distributed import Processes, announced, own_device
 from autoshrink.training.feeds import ImageData, Loading, Pictures, Share, open_training_data
 from autoshrink.training.images import Normalisation
+from autoshrink.training.ledger_file import ledger_tensors, parted
 from autoshrink.training.loop import Course, Position, UnderWay
 
 PICTURE_FILE = "curve.svg"
@@ -161,7 +163,7 @@ class ClassifierJob(Job):
     def state(self, course: Course, position: Position | None) -> State:
         """Everything: weights, average, optimiser, counters, figures, and the place in the epoch."""
         tensors, facts = self.learner.state()
-        return tensors, facts | {
+        return tensors | ledger_tensors(self.data.ledger), facts | {
             "architecture": self.architecture.to_json(),
             "classes": list(self.data.classes),
             "preprocessing": self.data.preprocessing.to_json(),
@@ -188,8 +190,12 @@ class ClassifierJob(Job):
             "seed": self.settings.seed,
             "bn_epsilon": self.settings.recipe.bn_epsilon,
         }
-        network = self.learner.evaluated
-        model = TrainedClassifier(self.architecture, network, self.data.classes, self.data.preprocessing, facts)
+        if self.data.ledger is not None:
+            facts["kept_back"] = self.data.ledger.seal
+        network, data = self.learner.evaluated, self.data
+        model = TrainedClassifier(
+            self.architecture, network, data.classes, data.preprocessing, facts, ledger=data.ledger
+        )
         save_classifier(self.folder / MODEL_FILE, model)
 
     def write_curve(self, course: Course) -> None:
@@ -291,7 +297,7 @@ class ClassifierRequest:
         )
         settings = settings.model_copy(update={"threads": settings.threads or torch.get_num_threads()})
         norm = None if start is None else _norm(start.preprocessing)
-        data = _open(settings, architecture, norm, watcher)
+        data = _open(settings, architecture, norm, past_of(start, source.spec, watcher.remark), watcher)
         network = build(architecture, seed=settings.seed)
         if start is not None:
             give_weights(network, architecture, start, anew=start.classes != data.classes)
@@ -356,7 +362,9 @@ class ClassifierFacts(Facts):
             DataError: the images are gone or have changed.
             InputError: the tensors do not fit; the message names the file.
         """
-        data = _open(self.settings, self.architecture, _norm(self.preprocessing), watcher)
+        tensors, ledger = parted(tensors, folder / STATE_FILE)
+        past = Past(ledger, by_position=ledger is None)
+        data = _open(self.settings, self.architecture, _norm(self.preprocessing), past, watcher)
         if data.fingerprint not in self.fingerprint or data.classes != self.classes:
             raise DataError(
                 f"{self.settings.data.spec}: the images are not those that {folder} began with; restore them, or train "
@@ -392,9 +400,12 @@ def _norm(preprocessing: Preprocessing) -> Normalisation:
 
 
 def _open(
-    settings: ClassifierSettings, architecture: ImageArchitecture, norm: Normalisation | None, watcher: TrainingWatcher
+    settings: ClassifierSettings,
+    architecture: ImageArchitecture,
+    norm: Normalisation | None,
+    past: Past,
+    watcher: TrainingWatcher,
 ) -> ImageData:
-
     wanted, processes, channels = settings.data, announced(), architecture.input[0]
     if norm is None and wanted.pixels == "symmetric":
         norm = Normalisation((0.5,) * channels, (0.5,) * channels)
@@ -424,6 +435,7 @@ def _open(
         loading,
         augment=settings.recipe.augment,
         seed=settings.seed,
+        past=past,
         progress=watcher.on_reading,
     )
     for note in data.notes:

@@ -12,10 +12,12 @@ from torch import Tensor, nn
 
 from autoshrink.architecture import Architecture, ImageArchitecture
 from autoshrink.data import Preprocessing
+from autoshrink.data.carving import Ledger
 from autoshrink.errors import InputError
 from autoshrink.networks import BN_EPSILON, build, set_normalisation
 from autoshrink.training import checkpoint
 from autoshrink.training.language_model import MODEL_FILE, TrainedModel, model_path, trained_model
+from autoshrink.training.ledger_file import ledger_tensors, parted
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class TrainedClassifier:
         preprocessing: from an image file to the network's input.
         facts: `epoch` (from 1) and `performance` (validation accuracy) of the weights, `data` (what it was trained
             on: `spec` at least), `bn_epsilon`.
+        ledger: the images that it was trained on and those that were kept back; None in files of earlier versions.
     """
 
     architecture: ImageArchitecture
@@ -36,6 +39,7 @@ class TrainedClassifier:
     classes: tuple[str, ...]
     preprocessing: Preprocessing
     facts: Mapping[str, Any]
+    ledger: Ledger | None = None
 
     @property
     def bn_epsilon(self) -> float:
@@ -55,7 +59,7 @@ def save_classifier(path: Path, model: TrainedClassifier) -> None:
         "preprocessing": model.preprocessing.to_json(),
         "bn_epsilon": model.bn_epsilon,
     }
-    checkpoint.save(path, model.network.state_dict(), facts)
+    checkpoint.save(path, model.network.state_dict() | ledger_tensors(model.ledger), facts)
 
 
 def load_trained(folder: Path, *, device: torch.device | None = None) -> TrainedClassifier | TrainedModel:
@@ -100,9 +104,10 @@ def _classifier(
             raise InputError(f"{len(classes)} class names for {architecture.classes} classes")
         if (preprocessing.channels, preprocessing.size, preprocessing.size) != architecture.input:
             raise InputError(f"preprocessing for {preprocessing.size} pixels, the network reads {architecture.sizes}")
+    tensors, ledger = parted(tensors, path)
     network = build(architecture, seed=0)
     checkpoint.fill(network, tensors, path)
-    model = TrainedClassifier(architecture, network.to(device).eval(), classes, preprocessing, facts)
+    model = TrainedClassifier(architecture, network.to(device).eval(), classes, preprocessing, facts, ledger)
     set_normalisation(network, epsilon=model.bn_epsilon)
     return model
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from autoshrink.data import Preprocessing, SkippedFile
+from autoshrink.data.carving import NOTHING_KEPT, Keeping, Ledger
 from autoshrink.data.images import ImageSource, Indices
 from autoshrink.errors import DataError, InputError
 from autoshrink.training.draws import BatchDraws
@@ -50,6 +51,7 @@ class Pictures:
         norm: how pixels are normalised; None to measure it on the training images.
         validation_share: of the training images, where the data have no validation split of their own.
         max_corrupt: share of undecodable images above which the data are refused.
+        keeping: what is kept back as test images, and what belongs together.
     """
 
     size: int
@@ -58,6 +60,7 @@ class Pictures:
     norm: Normalisation | None = None
     validation_share: float = 0.1
     max_corrupt: float = 0.05
+    keeping: Keeping = NOTHING_KEPT
 
     def __post_init__(self) -> None:
         """Refuse what cannot be.
@@ -172,6 +175,7 @@ class ImageData:
             their names, sizes and modification times.
         notes: sentences for a person.
         streamed: whether images are read anew in every epoch.
+        ledger: what a training on these knows of images afterwards; None for one that began before there were ledgers.
     """
 
     classes: tuple[str, ...]
@@ -181,6 +185,7 @@ class ImageData:
     fingerprint: str
     notes: tuple[str, ...]
     streamed: bool
+    ledger: Ledger | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from autoshrink.config.augmentation import AugmentSettings
 from autoshrink.data import Preprocessing, open_images
 from autoshrink.data.decoding import CORRUPT, Progress, bombs_only, decode
 from autoshrink.data.images import TRAIN, ArrayImages, ImageSource, Indices
-from autoshrink.data.split_choice import Part, TrainingSplits, training_splits
+from autoshrink.data.split_choice import NO_PAST, Part, Past, TrainingSplits, training_splits
 from autoshrink.data.streaming import Reader, payload_of, reader_of, sample
 from autoshrink.errors import DataError
 from autoshrink.seeding import derive_seed
@@ -40,18 +40,27 @@ def open_training_data(
     *,
     augment: AugmentSettings,
     seed: int,
+    past: Past = NO_PAST,
     progress: Progress | None = None,
 ) -> ImageData:
     """Open what a classifier is trained on: the training split of `spec`, and its validation split or a share.
 
     In memory, all images are decoded here; streamed, a seeded sample of them (on which mean, deviation and channels
-    are measured). `progress` is told (images done, images to do) meanwhile. The test split is never opened.
+    are measured), after every image was read once to know it by its content. `progress` is told (images done, images
+    to do) meanwhile. `past` is what was learned before. The test split is never opened.
 
     Raises:
         InputError: a setting cannot be used, or needs a package that is not installed.
         DataError: the data cannot be used.
     """
-    splits = training_splits(spec, validation_share=pictures.validation_share, seed=seed)
+    splits = training_splits(
+        spec,
+        validation_share=pictures.validation_share,
+        seed=seed,
+        keeping=pictures.keeping,
+        past=past,
+        progress=progress,
+    )
     plan = _Plan(splits, pictures, loading, augment, seed, progress)
     if augment.recolours:
         # Asked for here as well, so that a missing package is not found out after minutes of decoding.
@@ -137,6 +146,7 @@ def _in_memory(plan: _Plan, stored: int) -> ImageData:
         fingerprint=_fingerprint(splits.classes, training.digest(), validation.digest()),
         notes=(*splits.notes, *_notes(training, validation)),
         streamed=False,
+        ledger=splits.ledger,
     )
 
 
@@ -166,6 +176,7 @@ def _streamed(plan: _Plan) -> ImageData:
         ),
         notes=(*splits.notes, *([note] if (note := training.tally.note()) else [])),
         streamed=True,
+        ledger=splits.ledger,
     )
 
 
