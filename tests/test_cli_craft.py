@@ -196,7 +196,7 @@ def test_a_latency_in_onnx_runtime(capsys: pytest.CaptureFixture[str], cell_file
         ("shrinkcnn-a --latency 5", "'5' is not a latency such as 5ms"),
         ("shrinkcnn-a --latency 0ms", "'0ms' is not a latency"),
         ("shrinkcnn-a --input 224", "'224' is not channels, height and width such as 3x224x224"),
-        ("shrinkcnn-a --input 3x0x8", "input.1: Input should be greater than 0"),
+        ("shrinkcnn-a --input 3x0x8", "'3x0x8' is not a shape such as 3x224x224"),
         ("shrinkcnn-a --stages 1x12,24", "--stages 1x12,24: write cells x width"),
         ("shrinkcnn-a --stages 0x12", "--stages 0x12: write cells x width, all above zero"),
         ("shrinkcnn-a --stages 1x12 --pool 1,2", "--pool 1,2: 2 numbers for the 1 stages of --stages 1x12"),

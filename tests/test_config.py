@@ -146,7 +146,9 @@ def test_the_score_is_that_of_the_settings() -> None:
             "threads": st.none() | st.integers(1, 64),
             "network": st.fixed_dictionaries({"widths": st.lists(st.integers(1, 99), min_size=1, max_size=5)}),
             "limits": st.fixed_dictionaries({"max_macs": st.none() | st.integers(1, 10**12)}),
-            "data": st.fixed_dictionaries({"spec": st.text(max_size=9), "max_corrupt": st.floats(0, 1)}),
+            "data": st.fixed_dictionaries(
+                {"spec": st.text(max_size=9).filter(str.strip), "max_corrupt": st.floats(0, 1)}
+            ),
             "stop": st.fixed_dictionaries({"seconds": st.none() | st.floats(1e-3, 1e6)}),
         },
     )

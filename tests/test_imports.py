@@ -14,7 +14,7 @@ import autoshrink
 ROOT = Path(autoshrink.__file__).parent
 
 LAYERS = [
-    {"errors", "escaping", "seeding", "version", "ranking"},
+    {"errors", "escaping", "quantity", "seeding", "version", "ranking"},
     {"files"},
     {"untrusted"},
     {"cell"},

@@ -124,9 +124,12 @@ def _address_space() -> int | None:
 
 def _usage(error: TyperException, arguments: list[str]) -> str:
     """The parser's message, with the value that it leaves out, and where to read on."""
+    from autoshrink.untrusted import brief  # noqa: PLC0415 - under the eyes of `main`
+
     names = getattr(getattr(error, "param", None), "opts", [])
     given = [value for name, value in pairwise(arguments) if name in names]
-    value = f" (got {given[-1]!r})" if given and given[-1] not in error.format_message() else ""
+    unsaid = given and not any(shown in error.format_message() for shown in (given[-1], brief(given[-1])))
+    value = f" (got {brief(given[-1])})" if unsaid else ""
     command = getattr(getattr(error, "ctx", None), "command_path", "autoshrink")
     return f"{error.format_message().rstrip('.')}{value}; see `{command} --help`"
 

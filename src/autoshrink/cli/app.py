@@ -17,6 +17,7 @@ from autoshrink.cli import (
     search_commands,
     train_commands,
 )
+from autoshrink.cli.command import Command
 from autoshrink.version import __version__
 
 app = typer.Typer(
@@ -52,3 +53,5 @@ inspect_commands.register(app)
 latency_commands.register(app)
 reproduce_commands.register(app)
 app.add_typer(data_commands.app, name="data")
+for command in (*app.registered_commands, *data_commands.app.registered_commands):
+    command.cls = Command

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,10 +13,11 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
 from autoshrink.cli import INTERRUPTED
-from autoshrink.config import merge
+from autoshrink.config import Overrides, leaves, merge
 from autoshrink.errors import InputError
 from autoshrink.escaping import message, shown_lines, word
-from autoshrink.untrusted import brief, parse_json
+from autoshrink.quantity import Quantity
+from autoshrink.untrusted import MOST_DEPTH, brief, brief_path, parse_json
 
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, nothing else there.")]
 
@@ -63,26 +64,69 @@ def resumable(folder: Path | Sequence[Path]) -> Iterator[None]:
         raise typer.Exit(INTERRUPTED) from None
 
 
-def given(value: dict[str, Any]) -> dict[str, Any]:
+def asked(options: Mapping[str, Any], assignments: Sequence[str], names: Mapping[str, str]) -> Overrides:
+    """What a person asked for, by options and by ``--set``, as nested settings.
+
+    Args:
+        options: nested settings with the options' values; None for what was not given.
+        assignments: every ``section.name=value``; the value is JSON where it can be read as such, else text.
+        names: an option's name by the full name of its setting, where it is another than the setting's last part.
+
+    Raises:
+        InputError: an assignment cannot be read, or one setting is given two values; the message has both.
+    """
+    nested: dict[str, Any] = {}
+    found: dict[str, tuple[str, Any]] = {}
+    chosen = given(options)
+    for place, value in leaves(chosen):
+        found[place] = (_said(names.get(place) or option_name(place), value), value)
+    for assignment in assignments:
+        laid = _assigned(assignment)
+        for place, value in leaves(laid):
+            _refuse_second(found, place, value, f"--set {assignment}")
+            found[place] = (f"--set {assignment}", value)
+        nested = merge(nested, laid)
+    return merge(chosen, nested)
+
+
+def option_name(place: str) -> str:
+    """Of a setting, where nothing else is said: ``recipe.weight_decay`` → ``--weight-decay``."""
+    return "--" + place.rpartition(".")[2].replace("_", "-")
+
+
+def _said(option: str, value: object) -> str:
+    """An option as it was typed."""
+    if isinstance(value, bool):
+        return option if value else f"--no-{option[2:]}"
+    if isinstance(value, tuple):
+        value = ",".join(map(str, value))
+    return f"{option} {value.text if isinstance(value, Quantity) else value}"
+
+
+def given(value: Mapping[str, Any]) -> dict[str, Any]:
     """Without the options that were not given."""
     inner = {key: given(entry) if isinstance(entry, dict) else entry for key, entry in value.items()}
     return {key: entry for key, entry in inner.items() if entry is not None and entry != {}}
 
 
-def assigned(assignments: list[str]) -> dict[str, Any]:
-    """``a.b=c`` as nested settings; the value is JSON where it can be read as such, else text."""
-    nested: dict[str, Any] = {}
-    for assignment in assignments:
-        name, equals, text = assignment.partition("=")
-        if not equals:
-            raise InputError(
-                f"--set {brief(assignment)}: write it as section.name=value, for example recipe.patience=3"
-            )
-        try:
-            value = parse_json(text)
-        except InputError:
-            value = text
-        for part in reversed(name.split(".")):
-            value = {part: value}
-        nested = merge(nested, value)
-    return nested
+def _refuse_second(found: Mapping[str, tuple[str, Any]], place: str, value: object, said: str) -> None:
+    """Refuse another value for the same setting, or for a section that it lies in."""
+    for other, (first, before) in found.items():
+        inside = place.startswith(f"{other}.") or other.startswith(f"{place}.")
+        if inside or (other == place and before != value):
+            raise InputError(f"{brief_path(first)} and {brief_path(said)}: two values for one setting; leave one out")
+
+
+def _assigned(assignment: str) -> dict[str, Any]:
+    name, equals, text = assignment.partition("=")
+    parts = name.split(".")
+    if not equals or not all(parts) or len(parts) > MOST_DEPTH:
+        raise InputError(f"--set {brief(assignment)}: write it as section.name=value, for example recipe.patience=3")
+    try:
+        value = parse_json(text)
+    except InputError:
+        value = text
+    for part in reversed(parts):
+        value = {part: value}
+    assert isinstance(value, dict), "there is one part at least"
+    return value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar, cast
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 import typer
 from rich.table import Table
@@ -27,6 +27,7 @@ from autoshrink.errors import InputError
 from autoshrink.escaping import shown, word
 from autoshrink.files import check_output, write_text
 from autoshrink.results import pretty
+from autoshrink.untrusted import brief
 
 BAR = 14
 """Characters of a bar that stands for all MACs."""
@@ -51,12 +52,22 @@ def craft_command(  # noqa: PLR0913 - one parameter an option
     *,
     cell: Annotated[str | None, typer.Option(help="The same, as an option.")] = None,
     pick: Annotated[int | None, typer.Option(help="Of a run: the N-th cell of the front that `show` lists.")] = None,
-    macs: Annotated[str | None, typer.Option(help="At most these multiply-adds, e.g. 384M.")] = None,
-    params: Annotated[str | None, typer.Option(help="At most these parameters, e.g. 3.6M.")] = None,
-    memory: Annotated[str | None, typer.Option(help="At most this peak activation memory, e.g. 256KiB.")] = None,
-    latency: Annotated[str | None, typer.Option(help="At most this latency, measured here, e.g. 5ms.")] = None,
+    macs: Annotated[
+        int | None, typer.Option(parser=quantities.count, help="At most these multiply-adds, e.g. 384M.")
+    ] = None,
+    params: Annotated[
+        int | None, typer.Option(parser=quantities.count, help="At most these parameters, e.g. 3.6M.")
+    ] = None,
+    memory: Annotated[
+        int | None, typer.Option(parser=quantities.memory, help="At most this peak activation memory, e.g. 256KiB.")
+    ] = None,
+    latency: Annotated[
+        int | None, typer.Option(parser=quantities.nanoseconds, help="At most this latency, measured here, e.g. 5ms.")
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads that the latency is measured with.")] = 1,
-    shape: Annotated[str | None, typer.Option("--input", help="Channels, height, width, e.g. 3x224x224.")] = None,
+    shape: Annotated[
+        Any, typer.Option("--input", parser=quantities.shape, help="Channels, height, width, e.g. 3x224x224.")
+    ] = None,
     classes: Annotated[int | None, typer.Option(help="Classes to tell apart.")] = None,
     stages: Annotated[str | None, typer.Option(help="Cells x width of every stage, e.g. 1x12,3x24,4x44.")] = None,
     pool: Annotated[str | None, typer.Option(help="With --stages: pooling before each. Default: 1,2,2,…")] = None,
@@ -82,12 +93,12 @@ def craft_command(  # noqa: PLR0913 - one parameter an option
     found = craft(
         _target(target, cell),
         pick=pick,
-        macs=_read(quantities.count, macs),
-        params=_read(quantities.count, params),
-        memory=_read(quantities.count, memory),
-        latency=_read(_latency, latency),
+        macs=macs,
+        params=params,
+        memory=memory,
+        latency=latency and latency / 1e9,
         measure=_measure(threads) if latency else None,
-        shape=_read(_shape, shape),
+        shape=shape,
         classes=classes,
         stages=_stages(stages, pool),
         stem=_read(_stem, stem),
@@ -122,24 +133,12 @@ def _read(parse: Callable[[str], Value], text: str | None) -> Value | None:
     return None if text is None else parse(text)
 
 
-def _latency(text: str) -> float:
-    """Seconds."""
-    return quantities.nanoseconds(text) / 1e9
-
-
-def _shape(text: str) -> tuple[int, int, int]:
-    match = re.fullmatch(r"(\d+)[x×](\d+)[x×](\d+)", text.strip().lower())
-    if match is None:
-        raise typer.BadParameter(f"{text!r} is not channels, height and width such as 3x224x224")
-    return int(match[1]), int(match[2]), int(match[3])
-
-
 def _stages(text: str | None, pool: str | None) -> tuple[Stage, ...] | None:
     if text is None:
         if pool is not None:
             raise InputError(f"--pool {pool}: it goes with --stages, which says how many there are")
         return None
-    parts = [re.fullmatch(r"(\d+)[x×](\d+)", part.strip().lower()) for part in text.split(",")]
+    parts = [re.fullmatch(r"(\d{1,9})[x×](\d{1,9})", part.strip().lower(), re.ASCII) for part in text.split(",")]
     pools = quantities.numbers(pool) if pool else [1, *[2] * (len(parts) - 1)]
     if len(pools) != len(parts):
         raise InputError(f"--pool {pool}: {len(pools)} numbers for the {len(parts)} stages of --stages {text}")
@@ -155,17 +154,17 @@ def _stages(text: str | None, pool: str | None) -> tuple[Stage, ...] | None:
 
 
 def _stem(text: str) -> Stem:
-    match = re.fullmatch(r"([1-9]\d*)(?:/([1-9]\d*))?", text.strip())
+    match = re.fullmatch(r"([1-9]\d{0,8})(?:/([1-9]\d{0,8}))?", text.strip(), re.ASCII)
     if match is None:
-        raise typer.BadParameter(f"{text!r} is not a stem such as 32 or 44/2, channels and stride")
+        raise typer.BadParameter(f"{brief(text)} is not a stem such as 32 or 44/2, channels and stride")
     return Stem(channels=int(match[1]), stride=int(match[2] or 1))
 
 
 def _head(text: str) -> int | Literal["none"]:
     if text == "none":
         return "none"
-    if not text.isdecimal():
-        raise typer.BadParameter(f"{text!r} is neither a number of channels nor none")
+    if not re.fullmatch(r"[1-9]\d{0,8}", text, re.ASCII):
+        raise typer.BadParameter(f"{brief(text)} is neither a number of channels nor none")
     return int(text)
 
 

@@ -126,33 +126,23 @@ def _shapes(given: Sequence[str]) -> dict[str, list[int]]:
     found = {}
     for one in given:
         name, _, text = one.rpartition("=")
-        found[name] = _sizes(text)
+        found[name] = list(quantities.sizes(text))
         if not name:
             raise typer.BadParameter(f"{one!r} is not an input and its shape, such as images=1x3x224x224")
     return found
 
 
-def _sizes(text: str) -> list[int]:
-    parts = text.lower().replace("×", "x").split("x")
-    if not all(part.isdigit() and int(part) > 0 for part in parts):
-        raise typer.BadParameter(f"{text!r} is not a shape such as 3x224x224")
-    return [int(part) for part in parts]
-
-
 def _around(image: str, classes: int, stem: int, widths: str, activation: str) -> ConvArchitecture:
     """The proxy network of a search."""
-    shape = _sizes(image)
-    if len(shape) != 3:
-        raise typer.BadParameter(f"{image!r} is not channels, height and width, such as 3x32x32")
     name = next((name for name in get_args(ActivationName) if name == activation), None)
     if name is None:
         raise typer.BadParameter(f"{activation!r} is not one of {', '.join(get_args(ActivationName))}")
     return proxy_architecture(
         Cell("conv", (INPUT,), ()),
-        shape=(shape[0], shape[1], shape[2]),
+        shape=quantities.shape(image),
         classes=classes,
         stem=stem,
-        widths=tuple(quantities.numbers(widths)),
+        widths=quantities.numbers(widths),
         activation=name,
     )
 

@@ -1,57 +1,144 @@
-"""Numbers as people type them: ``384M``, ``256KiB``, ``20m``, ``16,32,64``."""
+"""Numbers as people type them: ``384M``, ``256KiB``, ``20m``, ``16,32,64``.
+
+One grammar for all: ASCII digits, a decimal point, a power of ten (``1e6``), underscores or commas between groups of
+three digits, then a unit. A comma that may be a decimal one is refused with both readings. A limit with a fraction of
+a byte or a parameter is rounded down, which allows the same networks.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from fractions import Fraction
 
 import typer
 
-_COUNT_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
-_NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 10**3, "µs": 10**3, "ns": 1}
-_SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+from autoshrink.quantity import Quantity
+from autoshrink.untrusted import LONGEST_NUMBER, brief
+
+_DECIMAL = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_BYTES = {"": 1, "b": 1} | {
+    f"{letter}{b}": 1000**power for power, letter in enumerate("kmgt", start=1) for b in ("", "b")
+}
+_BYTES |= {f"{letter}i{b}": 1024**power for power, letter in enumerate("kmgt", start=1) for b in ("", "b")}
+_NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 10**3, "µs": 10**3, "μs": 10**3, "ns": 1}
+_SECONDS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+
+MOST = 10**18
+"""Larger numbers are slips of the finger."""
+
+_NUMBER = re.compile(r"(\d+(?:[_,.]\d+)*|\.\d+)(e\d{1,2})?", re.ASCII)
+_PLAIN = re.compile(r"(?:\d+|\d{1,3}(?:,\d{3})+|\d{1,3}(?:_\d{3})+)(?:\.\d+)?|\.\d+", re.ASCII)
+_WHOLE = re.compile(r"\d{1,18}", re.ASCII)
 
 
-def count(text: str) -> int:
-    """A positive count: ``384M``, ``3.6M``, ``250k``, ``256KiB``, ``1_000_000``."""
-    match = re.fullmatch(r"([\d._,]+)\s*([kmg]i?)?b?", text.strip().lower())
-    try:
-        value = float(match[1].replace(",", "").replace("_", "")) * _COUNT_UNITS[match[2] or ""] if match else 0.0
-    except ValueError:
-        value = 0.0
-    if value < 1:
-        raise typer.BadParameter(f"{text!r} is not a count such as 384M, 250k or 256KiB")
-    return round(value)
+def count(text: str) -> Quantity:
+    """A positive count, thousands by k, M, G, T: ``384M``, ``3.6M``, ``250k``, ``1_000_000``, ``5e6``."""
+    about = "a count such as 384M, 250k or 1,000,000"
+    if text.strip().lower().endswith("b"):
+        raise typer.BadParameter(f"{brief(text)} is not {about}: B is for bytes; a billion is 1G")
+    return _limit(text, _DECIMAL, about)
+
+
+def memory(text: str) -> Quantity:
+    """A positive number of bytes: ``256KiB`` (1,024 each), ``256kB`` or ``256k`` (1,000 each), ``262144``."""
+    return _limit(text, _BYTES, "a number of bytes such as 256KiB, 1.5MiB or 300kB")
 
 
 def seconds(text: str) -> float:
-    """A positive time: ``90``, ``90s``, ``20m``, ``1.5h``."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d)?", text.strip().lower())
-    if match is None or float(match[1]) <= 0:
-        raise typer.BadParameter(f"{text!r} is not a time such as 90s, 20m or 1.5h")
-    return float(match[1]) * _SECONDS[match[2] or ""]
-
-
-def nanoseconds(text: str) -> int:
-    """A short time with its unit: ``5ms``, ``350us``, ``.2s``."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?|\.\d+)\s*(s|ms|us|µs|ns)", text.strip().lower())
-    value = round(float(match[1]) * _NANOSECONDS[match[2]]) if match else 0
-    if value < 1:
-        raise typer.BadParameter(f"{text!r} is not a latency such as 5ms or 350us")
+    """A positive time: ``90``, ``90s``, ``20m`` (minutes), ``1.5h``, ``2d``."""
+    about = "a time such as 90s, 20m (minutes) or 1.5h"
+    value = float(_value(text, _SECONDS, about, whole=False))
+    if value > MOST / 10**9:
+        raise typer.BadParameter(f"{brief(text)} is not {about}: it is more than thirty years")
     return value
 
 
-def numbers(text: str) -> list[int]:
-    """Whole numbers with commas: ``16,32,64``."""
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is not a list of whole numbers such as 16,32,64") from None
+def nanoseconds(text: str) -> Quantity:
+    """A short time with its unit: ``5ms``, ``350us``, ``.2s``."""
+    return _limit(text, _NANOSECONDS, "a latency such as 5ms or 350us")
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """Whole numbers above zero with commas between them: ``16,32,64``."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(_WHOLE.fullmatch(part) and not part.startswith("0") for part in parts):
+        raise typer.BadParameter(f"{brief(text)} is not a list of whole numbers above zero such as 16,32,64")
+    return tuple(int(part) for part in parts)
+
+
+def sizes(text: str) -> tuple[int, ...]:
+    """Whole numbers above zero with an x between them: ``3x224x224``."""
+    parts = re.split("[x×]", text.strip().lower())
+    if not all(_WHOLE.fullmatch(part) and int(part) for part in parts):
+        raise typer.BadParameter(f"{brief(text)} is not a shape such as 3x224x224")
+    return tuple(int(part) for part in parts)
+
+
+def shape(text: str) -> tuple[int, int, int]:
+    """Channels, height and width: ``3x224x224``."""
+    match sizes(text):
+        case (channels, height, width):
+            return channels, height, width
+    raise typer.BadParameter(f"{brief(text)} is not channels, height and width such as 3x224x224")
 
 
 def candidates(text: str) -> int | str:
     """K, or ``all``."""
     if text == "all":
         return text
-    if text.isdigit() and int(text) > 0:
+    if _WHOLE.fullmatch(text) and int(text):
         return int(text)
-    raise typer.BadParameter(f"{text!r} is neither 'all' nor a positive whole number")
+    raise typer.BadParameter(f"{brief(text)} is neither 'all' nor a positive whole number")
+
+
+def _limit(text: str, units: Mapping[str, int], about: str) -> Quantity:
+    value = _value(text, units, about, whole="" in units)
+    if value < 1:
+        raise typer.BadParameter(f"{brief(text)} is not {about}: it is less than one")
+    return Quantity(int(value), text.strip())
+
+
+def _value(text: str, units: Mapping[str, int], about: str, *, whole: bool) -> Fraction:
+    """The exact number, above zero.
+
+    Args:
+        text: as typed.
+        units: what a unit multiplies by; "" is the number without one.
+        about: what was expected, with examples.
+        whole: whether a number without a unit is a whole one, so that ``1,500`` has one meaning only.
+
+    Raises:
+        BadParameter: it is no number, has another unit, two readings, or is out of range.
+    """
+    typed = text.strip()
+    found = _NUMBER.match(typed) if len(typed) <= LONGEST_NUMBER else None
+    if found is None:
+        negative = ": it is not above zero" if re.match(r"[-−]\s*\.?\d", typed, re.ASCII) else ""
+        raise typer.BadParameter(f"{brief(text)} is not {about}{negative}")
+    rest = typed[found.end() :]
+    unit = rest.strip().lower()
+    if unit not in units:
+        known = ", ".join(name for name in units if name)
+        missing = f"the unit is missing: one of {known}" if not unit else f"{unit!r} is none of {known}"
+        raise typer.BadParameter(f"{brief(text)} is not {about}: {missing}")
+    digits, power = found[1], found[2] or ""
+    _refuse_ambiguous(text, digits, power + rest, about, grouped=whole and not unit and not power)
+    value = Fraction(re.sub("[_,]", "", digits) + power) * units[unit]
+    if not 0 < value <= MOST:
+        wrong = "it is not above zero" if value <= 0 else f"it is more than {MOST:.0e}"
+        raise typer.BadParameter(f"{brief(text)} is not {about}: {wrong}")
+    return value
+
+
+def _refuse_ambiguous(text: str, digits: str, rest: str, about: str, *, grouped: bool) -> None:
+    """Commas that may be decimal ones: a single one, unless it can only stand before the last three of whole digits."""
+    whole, comma, last = digits.partition(",")
+    if comma and "." not in digits and "," not in last and "_" not in digits:
+        if grouped and _PLAIN.fullmatch(digits):
+            return
+        point, without = f"{whole}.{last}{rest}", f"{whole}{last}{rest}"
+        raise typer.BadParameter(f"{brief(text)} may be {point} or {without}: write one of them, without a comma")
+    if not _PLAIN.fullmatch(digits):
+        joined = re.sub("[_,.]", "", digits)
+        raise typer.BadParameter(f"{brief(text)} is not {about}: write {joined}{rest} if that is meant")

@@ -32,7 +32,9 @@ def register(app: typer.Typer) -> None:
 def reproduce(  # noqa: PLR0913 - one parameter an option
     name: Annotated[str, typer.Argument(help="table2, table3, table4, table5 or figure6.")],
     *,
-    budget: Annotated[str, typer.Option(help="Time for the trainings, e.g. 30m: decides their size.")] = "10m",
+    budget: Annotated[
+        float, typer.Option(parser=quantities.seconds, help="Time for the trainings, e.g. 30m: decides their size.")
+    ] = "10m",  # type: ignore[assignment] # parsed like what is typed
     data: Annotated[str | None, typer.Option(help="Other data than the published.")] = None,
     cell: Annotated[
         list[str] | None, typer.Option(help="A searched cell as one more row: NAME=FILE, or FILE. Repeatable.")
@@ -54,13 +56,13 @@ def reproduce(  # noqa: PLR0913 - one parameter an option
         check_output(output)
     if output is not None and output.suffix not in (".md", ".svg"):
         raise InputError(f"{output}: a table ends in .md, its picture in .svg")
-    seconds, cells = quantities.seconds(budget), _cells(cell or [])
+    cells = _cells(cell or [])
     folder = run or Path("runs") / name
 
     from autoshrink.reproduce import Asked  # noqa: PLC0415 - torch takes seconds to import
     from autoshrink.reproduce import reproduce as rebuild  # noqa: PLC0415
 
-    asked = Asked(name, data=data, budget=seconds, cells=cells, seed=seed, device=device, threads=threads)
+    asked = Asked(name, data=data, budget=budget, cells=cells, seed=seed, device=device, threads=threads)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[what]}"))
     live = stderr.is_terminal
     try:

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from autoshrink.cli import quantities
-from autoshrink.cli.console import JsonOption, assigned, given, print_json, resumable, stderr
+from autoshrink.cli.console import JsonOption, asked, print_json, resumable, stderr
 from autoshrink.cli.result import print_result
 from autoshrink.cli.train_commands import print_training, training_watched
-from autoshrink.config import SearchSettings, merge, resolve
+from autoshrink.config import SearchSettings, resolve
 from autoshrink.errors import RunError
 from autoshrink.escaping import shown, word
 from autoshrink.progress import observed
@@ -25,6 +25,18 @@ TRAINING_FILE = "training.safetensors"
 TRAINING_LOCK = "training.lock"
 """What makes a folder one of a training."""
 
+OPTIONS = {
+    "data.spec": "--data",
+    "data.max_vocabulary": "--vocabulary",
+    "recipe.learning_rate": "--lr",
+    "stop.edges": "--until-edges",
+    "stop.macs": "--until-macs",
+    "stop.evaluations": "--max-evaluations",
+    "stop.seconds": "--time-limit",
+    "stop.candidate_seconds": "--candidate-time-limit",
+}
+"""Options whose names are not those of their settings."""
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
@@ -34,7 +46,7 @@ def register(app: typer.Typer) -> None:
 
 def search(  # noqa: PLR0913 - one parameter an option
     *,
-    task: Annotated[str, typer.Option(help="image: classify; text: predict the next word.")] = "image",
+    task: Annotated[str | None, typer.Option(help="image (default): classify; text: predict the next word.")] = None,
     data: Annotated[
         str | None,
         typer.Option(help="A name (`data list`) or a path. Default: digits; for text pydocs, Python's own help."),
@@ -52,27 +64,44 @@ def search(  # noqa: PLR0913 - one parameter an option
     vocabulary: Annotated[int | None, typer.Option(help="Text: words, at most; rarer ones are <unk>.")] = None,
     nodes: Annotated[int | None, typer.Option(help="Nodes of the cell, the input included.")] = None,
     start: Annotated[str | None, typer.Option(help="complete, er:P, ba:M, ws:K,P, or a cell file.")] = None,
-    candidates: Annotated[str | None, typer.Option(help="K edges tried in each step, or all.")] = None,
+    candidates: Annotated[
+        Any | None, typer.Option(parser=quantities.candidates, help="K edges tried in each step, or all.")
+    ] = None,
     penalty: Annotated[float | None, typer.Option(help="λ in S = performance − λ·log10(resource / 10⁶).")] = None,
     resource: Annotated[str | None, typer.Option(help="macs, params, memory, cell_params or latency.")] = None,
-    max_macs: Annotated[str | None, typer.Option(help="The reported cell has at most these MACs, e.g. 5M.")] = None,
-    max_params: Annotated[str | None, typer.Option(help="… at most these parameters, e.g. 20k.")] = None,
-    max_memory: Annotated[str | None, typer.Option(help="… at most this peak activation memory, e.g. 256KiB.")] = None,
-    max_latency: Annotated[str | None, typer.Option(help="… at most this latency of a batch of one, e.g. 5ms.")] = None,
+    max_macs: Annotated[
+        int | None, typer.Option(parser=quantities.count, help="The reported cell has at most these MACs, e.g. 5M.")
+    ] = None,
+    max_params: Annotated[
+        int | None, typer.Option(parser=quantities.count, help="… at most these parameters, e.g. 20k.")
+    ] = None,
+    max_memory: Annotated[
+        int | None, typer.Option(parser=quantities.memory, help="… at most this peak activation memory, e.g. 256KiB.")
+    ] = None,
+    max_latency: Annotated[
+        int | None,
+        typer.Option(parser=quantities.nanoseconds, help="… at most this latency of a batch of one, e.g. 5ms."),
+    ] = None,
     latency_table: Annotated[
         Path | None, typer.Option(help="What operations take on a device (`latency --make-table`). Default: this one.")
     ] = None,
     until_edges: Annotated[int | None, typer.Option(help="Stop at this many edges. Default: 0.")] = None,
-    until_macs: Annotated[str | None, typer.Option(help="Stop at this many MACs.")] = None,
+    until_macs: Annotated[int | None, typer.Option(parser=quantities.count, help="Stop at this many MACs.")] = None,
     max_evaluations: Annotated[int | None, typer.Option(help="Train at most so many candidates.")] = None,
-    time_limit: Annotated[str | None, typer.Option(help="For the whole search, e.g. 20m.")] = None,
-    candidate_time_limit: Annotated[str | None, typer.Option(help="For one candidate, e.g. 90s.")] = None,
+    time_limit: Annotated[
+        float | None, typer.Option(parser=quantities.seconds, help="For the whole search, e.g. 20m.")
+    ] = None,
+    candidate_time_limit: Annotated[
+        float | None, typer.Option(parser=quantities.seconds, help="For one candidate, e.g. 90s.")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs a candidate.")] = None,
     batch: Annotated[int | None, typer.Option(help="Images a batch, or streams of text side by side.")] = None,
     learning_rate: Annotated[float | None, typer.Option("--lr", help="Of Adam; for text of SGD.")] = None,
     augment: Annotated[bool | None, typer.Option(help="Random flips and crops. Off by default.")] = None,
     stem: Annotated[int | None, typer.Option(help="Channels of the first convolution.")] = None,
-    widths: Annotated[str | None, typer.Option(help="Channels of every node, by stage, e.g. 16,32,64.")] = None,
+    widths: Annotated[
+        Any | None, typer.Option(parser=quantities.numbers, help="Channels of every node, by stage, e.g. 16,32,64.")
+    ] = None,
     activation: Annotated[str | None, typer.Option(help="relu, swish, hardswish, relu6, gelu, leaky_relu.")] = None,
     width: Annotated[int | None, typer.Option(help="Text: embedding and hidden size.")] = None,
     finalists: Annotated[int | None, typer.Option(help="Cells measured again before one is named.")] = None,
@@ -98,7 +127,7 @@ def search(  # noqa: PLR0913 - one parameter an option
     With no option at all: the built-in handwritten digits, minutes on a laptop's CPU. With --task text: a recurrent
     cell on Python's own documentation.
     """
-    asked: dict[str, Any] = {
+    options: dict[str, Any] = {
         "task": task,
         "mode": mode,
         "data": {
@@ -115,27 +144,27 @@ def search(  # noqa: PLR0913 - one parameter an option
         },
         "nodes": nodes,
         "start": start,
-        "candidates": candidates and quantities.candidates(candidates),
+        "candidates": candidates,
         "penalty": penalty,
         "resource": resource,
         "limits": {
-            "max_macs": max_macs and quantities.count(max_macs),
-            "max_params": max_params and quantities.count(max_params),
-            "max_memory": max_memory and quantities.count(max_memory),
-            "max_latency": max_latency and quantities.nanoseconds(max_latency),
+            "max_macs": max_macs,
+            "max_params": max_params,
+            "max_memory": max_memory,
+            "max_latency": max_latency,
         },
         "latency_table": latency_table and str(latency_table),
         "stop": {
             "edges": until_edges,
-            "macs": until_macs and quantities.count(until_macs),
+            "macs": until_macs,
             "evaluations": max_evaluations,
-            "seconds": time_limit and quantities.seconds(time_limit),
-            "candidate_seconds": candidate_time_limit and quantities.seconds(candidate_time_limit),
+            "seconds": time_limit,
+            "candidate_seconds": candidate_time_limit,
         },
         "recipe": {"epochs": epochs, "batch": batch, "learning_rate": learning_rate, "augment": augment},
         "network": {
             "stem": stem,
-            "widths": widths and quantities.numbers(widths),
+            "widths": widths,
             "activation": activation,
             "width": width,
         },
@@ -148,7 +177,7 @@ def search(  # noqa: PLR0913 - one parameter an option
         "device": device,
         "threads": threads,
     }
-    resolved = resolve(merge(given(asked), assigned(settings or [])))
+    resolved = resolve(asked(options, settings or [], OPTIONS))
 
     def do(observer: Observer) -> RunRecord:
         from autoshrink.launch import search as run_search  # noqa: PLC0415 - torch takes seconds to import

@@ -14,8 +14,8 @@ from autoshrink import words
 from autoshrink.architecture import Architecture, LanguageModel, recurrent_proxy
 from autoshrink.cell import Cell
 from autoshrink.cli import quantities
-from autoshrink.cli.console import JsonOption, assigned, given, note, print_json, resumable, stderr, stdout
-from autoshrink.config import TaskName, merge
+from autoshrink.cli.console import JsonOption, asked, given, note, option_name, print_json, resumable, stderr, stdout
+from autoshrink.config import Overrides, TaskName, leaves, merge
 from autoshrink.cost import count
 from autoshrink.errors import InputError
 from autoshrink.escaping import shown, word
@@ -68,7 +68,8 @@ def train(  # noqa: PLR0913 - one parameter an option
     mlflow: Annotated[str | None, typer.Option(help="Images: also log to this MLflow server or database.")] = None,
     width: Annotated[int | None, typer.Option(help="Text: embedding and hidden size.")] = None,
     params: Annotated[
-        str | None, typer.Option(help="Text: the widest with at most so many parameters, e.g. 1M.")
+        int | None,
+        typer.Option(parser=quantities.count, help="Text: the widest with at most so many parameters, e.g. 1M."),
     ] = None,
     level: Annotated[str | None, typer.Option(help="Text: word (default) or char.")] = None,
     vocabulary: Annotated[int | None, typer.Option(help="Text: words, at most. Default: all seen twice.")] = None,
@@ -86,7 +87,7 @@ def train(  # noqa: PLR0913 - one parameter an option
     """
     found = _target(target, width)
     language = isinstance(found, LanguageModel)
-    asked: dict[str, Any] = {
+    options: dict[str, Any] = {
         "data": {"spec": data},
         "recipe": {"epochs": epochs, "batch": batch, "learning_rate": learning_rate},
         "seed": seed,
@@ -102,13 +103,14 @@ def train(  # noqa: PLR0913 - one parameter an option
         "mlflow": mlflow,
     }
     texts: dict[str, Any] = {"data": {"level": level, "max_vocabulary": vocabulary}}
-    sized = {"width": width, "params": quantities.count(params) if params else None}
+    sized = {"width": width, "params": params}
     _refuse(given(images) if language else given(texts | sized), target, language=language)
-    overrides = merge(given(asked), given(texts if language else images))
-    if ema == 0:
+    overrides = asked(merge(options, texts if language else images), settings or [], OPTIONS)
+    said = dict(leaves(overrides))
+    if said.get("recipe.ema") == 0:
         overrides = merge(overrides, {"recipe": {"ema": None}})
-    overrides = merge({"data": {"spec": "pydocs"}} if language else {}, merge(overrides, assigned(settings or [])))
-    if not language and "spec" not in overrides.get("data", {}):
+    overrides = merge({"data": {"spec": "pydocs"}} if language else {}, overrides)
+    if not language and "data.spec" not in said:
         raise InputError("which images? give --data a folder, a parquet file or a name (`autoshrink data list`)")
     begun: list[Path] = []
     with resumable(begun), training_watched(lambda: begun.append(output)) as watcher:
@@ -153,19 +155,18 @@ def _target(target: str | None, width: int | None) -> Architecture | Cell | None
 OPTIONS = {
     "preset": "--recipe",
     "start": "--from",
-    "accumulation": "--accumulate",
-    "max_vocabulary": "--vocabulary",
+    "data.spec": "--data",
+    "data.max_vocabulary": "--vocabulary",
+    "recipe.learning_rate": "--lr",
+    "recipe.accumulation": "--accumulate",
 }
-"""Names of options that differ from their settings'."""
+"""Options whose names are not those of their settings."""
 
 
-def _refuse(foreign: dict[str, Any], target: str | None, *, language: bool) -> None:
+def _refuse(foreign: Overrides, target: str | None, *, language: bool) -> None:
     """Refuse the first option of the other task, if there is one."""
-    for name, value in foreign.items():
-        if isinstance(value, dict):
-            _refuse(value, target, language=language)
-            continue
-        option = OPTIONS.get(name, "--" + name.replace("_", "-"))
+    for place, _ in leaves(foreign):
+        option = OPTIONS.get(place) or option_name(place)
         other, this = ("image classifiers", "a language model") if language else ("language models", "a classifier")
         raise InputError(f"{option} is for {other}, and {target or 'this'} is {this}")
 

@@ -9,6 +9,7 @@ from autoshrink.config.base import (
     SearchSettings,
     StopSettings,
     TaskName,
+    leaves,
     merge,
 )
 from autoshrink.config.classifier import (
@@ -49,6 +50,7 @@ __all__ = [
     "TextSettings",
     "TrainingSettings",
     "classifier_settings",
+    "leaves",
     "merge",
     "resolve",
     "settings_from_json",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -14,6 +14,7 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    field_validator,
 )
 
 from autoshrink.score import FormulaName, ResourceName, Resources, Score
@@ -37,6 +38,14 @@ class DataSettings(Section):
 
     spec: str
     """A built-in or known name, or a path."""
+
+    @field_validator("spec")
+    @classmethod
+    def _names_something(cls, spec: str) -> str:
+        # An empty path would be the current folder.
+        if not spec.strip():
+            raise ValueError("a name or a path is needed")
+        return spec
 
 
 class Recipe(Section):
@@ -212,3 +221,12 @@ def merge(base: Overrides, over: Overrides) -> dict[str, Any]:
         inner = merged.get(key)
         merged[key] = merge(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
     return merged
+
+
+def leaves(settings: Mapping[str, Any], inside: str = "") -> Iterator[tuple[str, Any]]:
+    """Every setting's full name and value: ``recipe.epochs``, 8."""
+    for key, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            yield from leaves(value, f"{inside}{key}.")
+        else:
+            yield f"{inside}{key}", value

@@ -1,0 +1,187 @@
+"""What holds for the options of every command: quantities have one meaning, nothing is empty, nothing is said twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+import typer.main
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autoshrink.cli import quantities, run
+from autoshrink.cli.app import app
+from autoshrink.cli.command import MAY_BE_EMPTY
+
+COMMANDS = typer.main.get_command(app)
+
+
+def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """The message of a command that must end with 2 and a line or two."""
+    capsys.readouterr()
+    assert run(arguments) == 2, arguments
+    output, errors = capsys.readouterr()
+    assert output == ""
+    assert errors.count("\n") <= 2, errors
+    return errors
+
+
+# Quantities
+
+
+UNITS = {"": 1, "k": 10**3, "M": 10**6, "g": 10**9}
+BINARY = {"KiB": 2**10, "mib": 2**20, "kB": 1000, "B": 1, "MB": 10**6}
+
+
+@given(st.integers(1, 10**9), st.integers(0, 999), st.sampled_from(sorted(UNITS)))
+def test_a_count_is_exact_and_rounded_down(whole: int, thousandths: int, unit: str) -> None:
+    expected = int((whole + Fraction(thousandths, 1000)) * UNITS[unit])
+    for text in (f"{whole}.{thousandths:03}{unit}", f" {whole}.{thousandths:03} {unit.upper()} "):
+        found = quantities.count(text)
+        assert found == expected
+        assert json.dumps(found) == str(expected)
+        assert found.text == text.strip()
+
+
+@given(st.integers(10**6, 10**9), st.sampled_from(sorted(BINARY)))
+def test_groups_of_three_digits_are_read(number: int, unit: str) -> None:
+    for text in (f"{number:,}{unit}", f"{number:_}{unit}", f"{number}{unit}"):
+        assert quantities.memory(text) == number * BINARY[unit]
+
+
+@given(st.integers(0, 99), st.integers(0, 10**4), st.sampled_from(["k", "M", "h", "ms", "KiB"]))
+def test_a_comma_with_two_readings_is_refused_with_both(whole: int, part: int, unit: str) -> None:
+    read = {"h": quantities.seconds, "ms": quantities.nanoseconds, "KiB": quantities.memory}.get(unit, quantities.count)
+    with pytest.raises(typer.BadParameter) as told:
+        read(f"{whole},{part}{unit}")
+    assert f"may be {whole}.{part}{unit} or {whole}{part}{unit}" in str(told.value)
+
+
+@given(st.text(alphabet="0123456789.,_eE+-−kKMmgibB s²٣５xnaf", max_size=12))
+def test_whatever_is_typed_is_a_number_or_refused(text: str) -> None:
+    for read in (quantities.count, quantities.memory, quantities.seconds, quantities.nanoseconds):
+        try:
+            found: Any = read(text)
+        except typer.BadParameter as error:
+            assert len(str(error)) < 300  # noqa: PT017 - any number of refusals
+        else:
+            assert 0 < found <= quantities.MOST
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1,000", 1000), ("1,234,567", 1_234_567), ("5e6", 5_000_000), (".5k", 500), ("1,234.5k", 1_234_500)],
+)
+def test_counts_that_have_one_reading(text: str, value: int) -> None:
+    assert quantities.count(text) == value
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "message"),
+    [
+        ("--params", "3,6M", "may be 3.6M or 36M"),
+        ("--params", "3,600M", "may be 3.600M or 3600M"),
+        ("--params", "1B", "B is for bytes; a billion is 1G"),
+        ("--params", "1.000.000", "write 1000000 if that is meant"),
+        ("--params", "-5M", "it is not above zero"),
+        ("--params", "0", "it is not above zero"),
+        ("--params", ".5", "it is less than one"),
+        ("--params", "1e30", "it is more than 1e+18"),
+        ("--params", "0x10", "'x10' is none of k, m, g, t"),
+        ("--params", "5 parsecs", "'parsecs' is none of"),
+        ("--params", "inf", "is not a count such as"),
+        ("--params", "²", "is not a number in plain digits"),
+        ("--params", "５M", "is not a number in plain digits"),
+        ("--params", "1" * 5000, "is not a number in plain digits"),
+        ("--memory", "5 foo", "'foo' is none of"),
+        ("--latency", "5", "the unit is missing"),
+        ("--input", "3x0x9", "is not a shape such as 3x224x224"),
+        ("--input", "9x9", "is not channels, height and width"),
+        ("--stages", "1x²", "write cells x width"),
+        ("--head", "²", "neither a number of channels nor none"),
+        ("--stem", "²", "is not a stem such as"),
+        ("--classes", "１０", "is not a number in plain digits"),
+        ("--classes", "10,0", "valid integer"),
+    ],
+)
+def test_numbers_that_are_none_are_refused(
+    option: str, text: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = refused(["craft", "shrinkcnn-a", option, text], capsys)
+    assert message in told
+    assert len(told) < 400
+
+
+# Nothing is empty
+
+
+def parameters() -> Iterator[tuple[Any, Any]]:
+    """Every command with each of its options and arguments that takes a value."""
+    groups: Any = COMMANDS
+    commands = groups.commands | groups.commands["data"].commands
+    for name, command in commands.items():
+        for parameter in command.params if name != "data" else ():
+            if not getattr(parameter, "is_flag", False):
+                yield command, parameter
+
+
+def test_no_value_may_be_empty(capsys: pytest.CaptureFixture[str]) -> None:
+    found = list(parameters())
+    assert len(found) > 100
+    for command, parameter in found:
+        if parameter.name in MAY_BE_EMPTY:
+            continue
+        for empty in ("", " ", "\t\n"):
+            option = [] if parameter.param_type_name == "argument" else [parameter.opts[0]]
+            before = ["x.onnx"] if parameter.name == "images" else []
+            with pytest.raises(typer.BadParameter, match="is empty; give a value, or leave it out"):
+                command.make_context(command.name, [*before, *option, empty])
+    for arguments in (["search", "--run", ""], ["search", "--data", " "], ["predict", "x.onnx", ""]):
+        assert "is empty; give a value, or leave it out" in refused(arguments, capsys)
+
+
+def test_a_setting_without_data_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "setting data.spec: " in refused(["search", "--set", "data.spec="], capsys)
+
+
+# Nothing is said twice
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--seed", "1", "--seed", "2"], "'--seed': it is given twice; leave all but one out"),
+        (["--seed=1", "--seed", "1", "--seed=3"], "'--seed': it is given 3 times; leave all but one out"),
+        (["--augment", "--no-augment"], "'--augment': it is given twice"),
+        (["--epochs", "3", "--set", "recipe.epochs=4"], "--epochs 3 and --set recipe.epochs=4: two values for one"),
+        (["--epochs", "3", "--set", 'recipe={"epochs":4}'], "--epochs 3 and --set recipe={"),
+        (["--set", "recipe.epochs=3", "--set", "recipe.epochs=4"], "--set recipe.epochs=3 and --set recipe.epochs=4:"),
+        (["--set", "recipe=3", "--set", "recipe.epochs=4"], "--set recipe=3 and --set recipe.epochs=4: "),
+        (["--no-augment", "--set", "recipe.augment=true"], "--no-augment and --set recipe.augment=true: two values"),
+        (["--widths", "8,16", "--set", "network.widths=[8]"], "--widths 8,16 and --set network.widths=[8]: two values"),
+        (["--max-memory", "9KiB", "--set", "limits.max_memory=9"], "--max-memory 9KiB and --set limits.max_memory=9:"),
+        (["--time-limit", "9s", "--set", "stop.seconds=8"], "--time-limit 9.0 and --set stop.seconds=8: two values"),
+        (["--vocabulary", "9", "--set", "data.max_vocabulary=8"], "--vocabulary 9 and --set data.max_vocabulary=8:"),
+    ],
+)
+def test_two_values_for_one_setting_are_refused(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert told in refused(["search", *arguments], capsys)
+
+
+def test_a_training_refuses_two_values_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    training = ["train", "shrinkcnn-a", "--data", "digits", "-o", str(tmp_path / "model")]
+    told = refused([*training, "--lr", ".1", "--set", "recipe.learning_rate=.2"], capsys)
+    assert "--lr 0.1 and --set recipe.learning_rate=.2: two values for one setting; leave one out" in told
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_same_said_twice_is_no_contradiction(capsys: pytest.CaptureFixture[str]) -> None:
+    told = refused(["search", "--epochs", "3", "--set", "recipe.epochs=3", "--start", "ring"], capsys)
+    assert "start 'ring' is unknown" in told
