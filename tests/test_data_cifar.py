@@ -4,6 +4,8 @@ import io
 import os
 import pickle
 import struct
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -123,7 +125,7 @@ def test_nothing_but_arrays_is_admitted(tmp_path: Path, harmless: object) -> Non
 @pytest.mark.parametrize(
     ("batch", "message"),
     [
-        (b"", "Ran out of input"),
+        (b"", "cut off"),
         (b"junk", "not a CIFAR-10 batch"),
         (pickle.dumps([1, 2]), "not a CIFAR-10 batch"),
         (pickle.dumps({b"data": b"x" * 3072, b"labels": [1]}), "b'data' is not an array of bytes"),
@@ -137,6 +139,52 @@ def test_foreign_python_batches_are_refused(tmp_path: Path, batch: bytes, messag
     with pytest.raises(DataError, match=message) as caught:
         open_images(str(path))
     assert str(path) in str(caught.value)
+
+
+class _Asks:
+    """Pickled as a call of a function with arguments."""
+
+    def __init__(self, function: Any, *arguments: Any) -> None:
+        self._call = (function, arguments)
+
+    def __reduce__(self) -> Any:
+        return self._call
+
+
+def _doubled(times: int) -> list[Any]:
+    found: list[Any] = [1]
+    for _ in range(times):
+        found = [found, found]
+    return found
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        pickle.dumps({b"data": _Asks(np.ndarray, (10**12, 3072), np.dtype("u1")), b"labels": [1]}),
+        pickle.dumps({b"data": _Asks(np.empty(0).__reduce__()[0], np.ndarray, (10**12,), b"b"), b"labels": [1]}),
+        pickle.dumps({b"data": np.zeros((1, 3072), np.uint8), b"labels": _doubled(60)}),
+        pickle.dumps({b"data": np.array([None] * 9), b"labels": [1]}),
+        # A text of 2⁴⁰ bytes, and a place 4 billion in the table of what is shared, each in a few bytes.
+        b"\x80\x04\x8e" + (2**40).to_bytes(8, "little") + b"abc",
+        b"\x80\x04Nr\xff\xff\xff\xff.",
+    ],
+)
+def test_batches_that_ask_for_more_memory_than_they_are_large(tmp_path: Path, batch: bytes) -> None:
+    path = written(tmp_path / "cifar-10-batches-py", cifar_python() | {"data_batch_1": batch})
+    code = (
+        "import resource, sys; from autoshrink.data import open_images; from autoshrink.errors import DataError\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "try: open_images(sys.argv[1])\n"
+        "except DataError as error: print(error)\n"
+        "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, check=False, text=True, timeout=60
+    )
+    message, megabytes = said.stdout.splitlines()
+    assert "data_batch_1: not a CIFAR-10 batch" in message
+    assert int(megabytes) < 100
 
 
 def test_a_cut_binary_batch_is_refused(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from autoshrink import words
+from autoshrink.cli.columns import ImageColumnOption, LabelColumnOption, named_data
 from autoshrink.cli.console import JsonOption, note, print_json, stderr, stdout
 from autoshrink.deploy.predict import OnnxClassifier, OnnxLanguageModel, Prediction, images_in, open_exported
 from autoshrink.deploy.quantisation import METHODS, calibration_method
@@ -45,6 +46,8 @@ def export(  # noqa: PLR0913 - one parameter an option
         bool, typer.Option("--evaluate/--no-evaluate", help="Measure what int8 costs on the test split.")
     ] = True,
     data: Annotated[str | None, typer.Option(help="The training data. Default: what it was trained on.")] = None,
+    image_column: ImageColumnOption = None,
+    label_column: LabelColumnOption = None,
     random_inputs: Annotated[
         bool, typer.Option("--random-inputs", help="Compare with PyTorch on noise, without data.")
     ] = False,
@@ -61,6 +64,7 @@ def export(  # noqa: PLR0913 - one parameter an option
     chosen = calibration_method(method)
     from autoshrink.deploy import exporting  # noqa: PLC0415 - torch takes seconds to import
 
+    data = named_data(data, image_column, label_column)
     check = exporting.Check(data=data, random_inputs=random_inputs, tolerance=tolerance)
     if source is not None:
         if int8:

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from autoshrink import words
 from autoshrink.classification import TOP, ClassFigures, ClassifierEvaluation, ClassifierFigures
+from autoshrink.cli.columns import ImageColumnOption, LabelColumnOption, named_data
 from autoshrink.cli.console import JsonOption, note, print_json, stderr, stdout
 from autoshrink.errors import InputError
 from autoshrink.escaping import shown
@@ -44,12 +45,14 @@ def register(app: typer.Typer) -> None:
     app.command("evaluate")(evaluate)
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913 - one parameter an option
     target: Annotated[Path, typer.Argument(help="What `train` left, or an exported .onnx image classifier.")],
     *,
     data: Annotated[
         str | None, typer.Option(help="Images or a text, by name or path. Default: what it was trained on.")
     ] = None,
+    image_column: ImageColumnOption = None,
+    label_column: LabelColumnOption = None,
     split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
     streams: Annotated[
         int | None,
@@ -70,6 +73,7 @@ def evaluate(
     """Accuracy, confusions and calibration of an image classifier; perplexity of a language model."""
     if report is not None:
         _refuse_report(report)
+    data = named_data(data, image_column, label_column)
     model = open_image_model(target, device=device)
     if model is None:
         refuse_given(target, "a language model", {"--batch": batch, "--report": report})

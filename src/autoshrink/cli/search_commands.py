@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from autoshrink.cli import quantities
+from autoshrink.cli.columns import ImageColumnOption, LabelColumnOption, named_data
 from autoshrink.cli.console import JsonOption, asked, print_json, resumable, stderr
 from autoshrink.cli.result import print_result
 from autoshrink.cli.train_commands import print_training, training_watched
@@ -51,6 +52,8 @@ def search(  # noqa: PLR0913 - one parameter an option
         str | None,
         typer.Option(help="A name (`data list`) or a path. Default: digits; for text pydocs, Python's own help."),
     ] = None,
+    image_column: ImageColumnOption = None,
+    label_column: LabelColumnOption = None,
     run: Annotated[Path | None, typer.Option(help="Run folder. Default: runs/<data>-<date>-<time>.")] = None,
     mode: Annotated[str | None, typer.Option(help="sound (default) or paper: as published, warts named.")] = None,
     size: Annotated[int | None, typer.Option(help="Height and width of the images, pixels.")] = None,
@@ -131,7 +134,7 @@ def search(  # noqa: PLR0913 - one parameter an option
         "task": task,
         "mode": mode,
         "data": {
-            "spec": data,
+            "spec": named_data(data, image_column, label_column),
             "size": size,
             "channels": channels,
             "train_per_class": train_per_class,

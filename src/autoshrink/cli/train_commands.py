@@ -14,6 +14,7 @@ from autoshrink import words
 from autoshrink.architecture import Architecture, LanguageModel, recurrent_proxy
 from autoshrink.cell import Cell
 from autoshrink.cli import quantities
+from autoshrink.cli.columns import ImageColumnOption, LabelColumnOption, named_data
 from autoshrink.cli.console import JsonOption, asked, given, note, option_name, print_json, resumable, stderr, stdout
 from autoshrink.config import Overrides, TaskName, leaves, merge
 from autoshrink.cost import count
@@ -44,6 +45,8 @@ def train(  # noqa: PLR0913 - one parameter an option
         str | None, typer.Option(help="Images or a text, by name or path. Default for texts: pydocs.")
     ] = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="The folder for the model.")],
+    image_column: ImageColumnOption = None,
+    label_column: LabelColumnOption = None,
     epochs: Annotated[int | None, typer.Option(help="Default: by the recipe; texts 40.")] = None,
     batch: Annotated[int | None, typer.Option(help="Images a step, or streams of text side by side.")] = None,
     learning_rate: Annotated[float | None, typer.Option("--lr", help="At its peak. Default: by the recipe.")] = None,
@@ -88,7 +91,7 @@ def train(  # noqa: PLR0913 - one parameter an option
     found = _target(target, width)
     language = isinstance(found, LanguageModel)
     options: dict[str, Any] = {
-        "data": {"spec": data},
+        "data": {"spec": named_data(data, image_column, label_column)},
         "recipe": {"epochs": epochs, "batch": batch, "learning_rate": learning_rate},
         "seed": seed,
         "device": device,

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import platformdirs
 
 from autoshrink.data.cifar import HOMEPAGE
+from autoshrink.data.spec import parted, with_columns
 from autoshrink.errors import DataError
 from autoshrink.escaping import printable
 
@@ -134,10 +135,11 @@ def names(task: Task) -> list[str]:
 
 def anchored(spec: str) -> str:
     """A data SPEC that means the same from any folder: a path in full, a name as it is."""
-    path = Path(spec).expanduser()
-    if spec in (*names("image"), *names("text")) or not path.exists():
+    place, columns = parted(spec)
+    path = Path(place).expanduser()
+    if place in (*names("image"), *names("text")) or not path.exists():
         return spec
-    return str(path.resolve())
+    return with_columns(str(path.resolve()), columns)
 
 
 def own_folder() -> Path:

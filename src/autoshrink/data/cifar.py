@@ -5,12 +5,14 @@ Source of both layouts: A. Krizhevsky, the page named in `HOMEPAGE`.
 
 import io
 import pickle
+import struct
 import tarfile
 import zlib
 from pathlib import Path, PurePosixPath
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from autoshrink.data.images import TEST, TRAIN, ArrayImages, Indices, Pixels, checked_labels, file_state, one_line
 from autoshrink.errors import DataError
@@ -25,6 +27,9 @@ _BINARY_SUFFIX = ".bin"
 
 # Bytes; the published batches have 31 MB. Whatever unpacks to more is no CIFAR batch but an attack on our memory.
 _LARGEST_BATCH = 64_000_000
+
+_LARGEST_ARCHIVE = 1_000_000_000
+"""Bytes, unpacked."""
 
 _PIXEL_COUNT = 3 * 32 * 32
 
@@ -65,7 +70,7 @@ def open_cifar(path: Path, split: str, *, name: str) -> ArrayImages:
 
 def _from_folder(folder: Path, wanted: set[str]) -> dict[str, bytes]:
     try:
-        return {name: (folder / name).read_bytes() for name in wanted if (folder / name).exists()}
+        return {name: (folder / name).read_bytes() for name in wanted if (folder / name).is_file()}
     except OSError as error:
         raise DataError(f"{folder}: cannot be read: {one_line(error)}") from error
 
@@ -76,6 +81,8 @@ def _from_archive(path: Path, wanted: set[str]) -> dict[str, bytes]:
         with tarfile.open(path, "r:*") as archive:
             for member in archive:
                 # Only the last part of a member's path is looked at, and nothing is written: "../" can do no harm.
+                if member.size > _LARGEST_ARCHIVE:
+                    raise DataError(f"{path}: a file in it declares {member.size:,} bytes; CIFAR-10 has 186 million")
                 name = PurePosixPath(member.name).name
                 if name not in wanted or not member.isfile():
                     continue
@@ -87,8 +94,11 @@ def _from_archive(path: Path, wanted: set[str]) -> dict[str, bytes]:
             assert archive.fileobj is not None, "the archive is open"
             # Damage can look like the end of the archive; gzip's checksum, at the very end of the file, tells.
             while archive.fileobj.read(1 << 20):
-                pass
-    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+                if archive.fileobj.tell() > _LARGEST_ARCHIVE:
+                    raise DataError(
+                        f"{path}: unpacks to more than {_LARGEST_ARCHIVE:,} bytes; CIFAR-10 has 186 million"
+                    )
+    except (tarfile.TarError, OSError, EOFError, zlib.error, MemoryError, ValueError) as error:
         raise DataError(f"{path}: damaged or truncated archive ({one_line(error)}); fetch it again") from error
     return found
 
@@ -106,9 +116,13 @@ def _parse_python(data: bytes, place: str) -> tuple[Pixels, Indices]:
     """Unpack one pickled dictionary: b"data" uint8 (n, 3072) and b"labels", a list of n integers."""
     try:
         batch = _ArrayUnpickler(io.BytesIO(data), encoding="bytes").load()
-        pixels, labels = batch[b"data"], np.array(batch[b"labels"], dtype=np.int64)
+        pixels, listed = batch[b"data"], batch[b"labels"]
         if not (isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8):
             raise TypeError("b'data' is not an array of bytes")
+        # Checked before they are an array: lists in lists, each twice the same, would fill the memory.
+        if not isinstance(listed, list | np.ndarray) or not all(isinstance(one, int | np.integer) for one in listed):
+            raise TypeError("b'labels' is not a list of whole numbers")
+        labels = np.array(listed, dtype=np.int64)
         if pixels.shape != (*labels.shape, _PIXEL_COUNT):
             raise ValueError(f"b'data' has shape {pixels.shape} for {labels.size} labels")
     except (
@@ -119,12 +133,35 @@ def _parse_python(data: bytes, place: str) -> tuple[Pixels, Indices]:
         ValueError,
         AttributeError,
         OverflowError,
+        MemoryError,
+        RecursionError,
+        AssertionError,
+        struct.error,
     ) as error:
-        raise DataError(f"{place}: not a CIFAR-10 batch ({one_line(error)})") from error
+        why = "cut off" if isinstance(error, EOFError) else one_line(error)
+        raise DataError(f"{place}: not a CIFAR-10 batch ({why})") from error
     return pixels.reshape(-1, 3, 32, 32), labels
 
 
-class _ArrayUnpickler(pickle.Unpickler):
+def _empty_array(*_: object) -> npt.NDArray[np.uint8]:
+    """Return the array that a pickle then gives its content: of no size, whatever size the pickle asks for.
+
+    numpy's own function takes the memory first; content of another size than the shape that goes with it is refused.
+    """
+    return np.empty(0, dtype=np.uint8)
+
+
+def _number_type(name: object, *_: object) -> np.dtype[Any]:
+    """Return a type of numbers. Arrays of objects take memory for as many as they say, before there are any."""
+    said = name.decode("latin-1") if isinstance(name, bytes) else name
+    kind = np.dtype(said if isinstance(said, str) else "O")
+    if kind.kind not in "iu":
+        raise pickle.UnpicklingError(f"refused: an array of {kind}, not of whole numbers")
+    return kind
+
+
+# The one in Python: the one in C takes memory for as much as a few bytes may claim.
+class _ArrayUnpickler(pickle._Unpickler):
     """Unpickles plain values and numpy arrays; anything else is refused before it is even imported.
 
     A pickle can run any code when it is read. It is read here all the same because it is the form in which most people
@@ -132,13 +169,12 @@ class _ArrayUnpickler(pickle.Unpickler):
     """
 
     # Taken from live arrays because their modules' names differ between numpy 1 and 2, and both stand in old pickles.
-    _RECONSTRUCT = np.empty(0).__reduce__()[0]
     _FROM_BUFFER = np.empty(0).__reduce_ex__(5)[0]
     _ALLOWED: ClassVar[dict[tuple[str, str], object]] = {
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-        ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
-        ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
+        ("numpy", "ndarray"): "numpy.ndarray",
+        ("numpy", "dtype"): _number_type,
+        ("numpy.core.multiarray", "_reconstruct"): _empty_array,
+        ("numpy._core.multiarray", "_reconstruct"): _empty_array,
         ("numpy.core.numeric", "_frombuffer"): _FROM_BUFFER,
         ("numpy._core.numeric", "_frombuffer"): _FROM_BUFFER,
     }

@@ -10,8 +10,8 @@ from autoshrink.data.folder import FolderImages, open_folder
 from autoshrink.data.folder_layout import Ignored, split_folders
 from autoshrink.data.images import SPLITS, TEST, TRAIN, ArrayImages, ImageSource, one_line
 from autoshrink.data.parquet import ParquetImages, open_parquet
-from autoshrink.data.parquet_columns import ANY_COLUMNS, Columns
 from autoshrink.data.parquet_files import FoundParquet, find_parquet
+from autoshrink.data.spec import ANY_COLUMNS, Columns, parted
 from autoshrink.data.split_names import SPLIT_OF, splits_named
 from autoshrink.data.text_files import is_text
 from autoshrink.errors import DataError
@@ -22,19 +22,19 @@ _Source = ArrayImages | FolderImages | ParquetImages
 ACCEPTED = "an image folder, a parquet file or folder, or CIFAR-10's archive (.tar.gz) or extracted folder"
 
 
-def open_images(spec: str, *, split: str = TRAIN, columns: Columns = ANY_COLUMNS, alone: bool = False) -> ImageSource:
+def open_images(spec: str, *, split: str = TRAIN, alone: bool = False) -> ImageSource:
     """Open one split ("train", "validation" or "test") of the images that `spec` names; nothing is decoded.
 
     `spec` is `digits`, a known name (`cifar10`: looked up in the folder named by AUTOSHRINK_DATA, then in the user's
     data folder), or a path. A name wins over a file of the same name in the working directory (write `./digits` for
-    that). `columns` are those of parquet files. With `alone`, the classes are those of this split, one or more, and no
-    training split is needed: a model knows them already. Raises DataError when nothing is there, when it is no image
-    data, when it has fewer than two classes, or no such columns.
+    that). It may say which columns of parquet files are read (see `data/spec.py`). With `alone`, the classes are those
+    of this split, one or more, and no training split is needed: a model knows them already. Raises DataError when
+    nothing is there, when it is no image data, when it has fewer than two classes, or no such columns.
     """
     if split not in SPLITS:
         raise DataError(f"no split is called {split!r}; there are {', '.join(SPLITS)}")
     try:
-        source = _opened(spec, split, columns, alone=alone)
+        source = _opened(*parted(spec), split, alone=alone)
     except OSError as error:
         raise DataError(f"{printable(spec)}: cannot be opened: {one_line(error)}") from error
     if len(source.classes) < 2 and not alone:
@@ -50,6 +50,7 @@ def splits_of(spec: str) -> tuple[str, ...]:
 
     Raises DataError as `open_images` does.
     """
+    spec, _ = parted(spec)
     if spec == "digits":
         return (TRAIN, TEST)
     place = catalogue.located(spec, "image") or Path(spec).expanduser()
@@ -67,7 +68,7 @@ def names_its_split(source: ImageSource, spec: str) -> bool:
     """Whether folders or files say that these are training images, or whether they are just images in classes."""
     if isinstance(source, ParquetImages):
         return any(splits_named(path.stem) or path.parent.name.lower() in SPLIT_OF for path in source.files)
-    return not isinstance(source, FolderImages) or source.root != Path(spec).expanduser()
+    return not isinstance(source, FolderImages) or source.root != Path(parted(spec)[0]).expanduser()
 
 
 def same_data(spec: str, other: object) -> bool:
@@ -77,7 +78,7 @@ def same_data(spec: str, other: object) -> bool:
     return Path(spec).expanduser().resolve() == Path(other).expanduser().resolve()
 
 
-def _opened(spec: str, split: str, columns: Columns, *, alone: bool) -> _Source:
+def _opened(spec: str, columns: Columns, split: str, *, alone: bool) -> _Source:
     if spec == "digits":
         _refuse_columns(columns, spec)
         return open_digits(split)

@@ -10,9 +10,10 @@ import numpy as np
 from autoshrink.data import class_names
 from autoshrink.data.folder import FolderImages
 from autoshrink.data.images import TRAIN, Indices, Payload, file_state
-from autoshrink.data.parquet_columns import ANY_COLUMNS, ChosenColumns, Columns
+from autoshrink.data.parquet_columns import ChosenColumns
 from autoshrink.data.parquet_files import FoundParquet, footer_of, parquet_file
 from autoshrink.data.parquet_labels import FileLabels, classes_of, read_labels
+from autoshrink.data.spec import ANY_COLUMNS, Columns
 from autoshrink.errors import DataError
 from autoshrink.escaping import printable
 
@@ -92,6 +93,8 @@ def open_parquet(
         root = files[0].parent
         paths = tuple(place for file in files for place in _paths(file, chosen.image, root))
         return FolderImages(name, root, classes, labels, paths, notes)
+    if found.beside_images:
+        notes = (*notes, "the parquet files are read, and the folders of image files beside them are not")
     return ParquetImages(
         name=name,
         location=printable(str(path)),

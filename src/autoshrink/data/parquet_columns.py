@@ -8,23 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from autoshrink.data.class_names import composed
+from autoshrink.data.spec import Columns
 from autoshrink.errors import DataError
 from autoshrink.escaping import printable
 
 _IMAGE_NAMES = ("img", "image")
 _LABEL_NAMES = ("label",)
 _LABEL_WORDS = frozenset(("label", "labels", "class", "classes", "category", "target"))
-
-
-@dataclass(frozen=True)
-class Columns:
-    """The columns that the images and the labels stand in, by name; None where the file decides."""
-
-    image: str | None = None
-    label: str | None = None
-
-
-ANY_COLUMNS = Columns()
 
 
 @dataclass(frozen=True)

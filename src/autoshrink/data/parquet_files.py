@@ -24,10 +24,12 @@ _ROWS_PER_BYTE = 100
 
 @dataclass(frozen=True)
 class FoundParquet:
-    """The files of each split, in the order of their paths; and sentences about what is ignored."""
+    """The files of each split, in the order of their paths; sentences about what is ignored; and whether folders of
+    image files stand beside them."""
 
     splits: dict[str, tuple[Path, ...]]
     notes: tuple[str, ...] = ()
+    beside_images: bool = False
 
 
 def find_parquet(path: Path) -> FoundParquet:
@@ -59,9 +61,11 @@ def find_parquet(path: Path) -> FoundParquet:
     _refuse_twice(path, list(kept))
     splits = {split: tuple(file for file in kept if (kept[file] or TRAIN) == split) for split in SPLITS}
     notes = [f"parquet files without images and labels are ignored: {_names(path, strays)}"] if strays else []
-    if kept and holds_class_folders(path):
-        notes.append("the parquet files are read, and the folders of image files beside them are not")
-    return FoundParquet({split: found for split, found in splits.items() if found}, tuple(notes))
+    return FoundParquet(
+        {split: found for split, found in splits.items() if found},
+        tuple(notes),
+        beside_images=bool(kept) and holds_class_folders(path),
+    )
 
 
 def _none_of_images(kept: dict[Path, str | None]) -> bool:
@@ -148,13 +152,16 @@ def footer_of(path: Path) -> Footer:
 
 def _features(metadata: dict[bytes, bytes], path: Path) -> dict[str, Any]:
     try:
-        stated = parse_json(metadata.get(b"huggingface", b"{}"))
-        features = stated.get("info", {}).get("features", {})
-        return {str(column): feature for column, feature in features.items() if isinstance(feature, dict)}
-    except (InputError, AttributeError) as error:
+        found = parse_json(metadata.get(b"huggingface", b"{}"))
+        for key in ("info", "features"):
+            found = found.get(key, {}) if isinstance(found, dict) else None
+        if not isinstance(found, dict):
+            raise InputError("no info.features that are an object")
+    except InputError as error:
         raise DataError(
             f"{printable(str(path))}: the schema's huggingface metadata are not as expected: {one_line(error)}"
         ) from error
+    return {column: feature for column, feature in found.items() if isinstance(feature, dict)}
 
 
 def _without_bytes(metadata: Any) -> frozenset[str]:

@@ -80,6 +80,8 @@ def read_labels(path: Path, column: str, *, names: tuple[str, ...] | None = None
         codes = _checked(path, whole, given)
         return FileLabels(path, given, codes, stated=own is not None, numbers=False, notes=taken)
     distinct, codes = np.unique(whole, return_inverse=True)
+    if len(distinct) and distinct[0] < 0:
+        notes = (*notes, f"labels below 0 are classes like the others: {distinct[0]}")
     said = ("false", "true") if kind == "bool" else None
     found = tuple(said[int(number)] if said else str(number) for number in distinct.tolist())
     return FileLabels(path, found, codes.astype(np.int64), stated=False, numbers=True, notes=notes)
