@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from autoshrink.cli import main
+from autoshrink.cli import run
 from autoshrink.data import load_split, open_images
 from autoshrink.errors import DataError
+from autoshrink.store import read_record
 from data_fixtures import away_from_home, encoded, photos
 
 pa = pytest.importorskip("pyarrow", reason="the extra `data` is not installed")
@@ -40,7 +41,7 @@ def _write(path: Path, columns: Mapping[str, Any], features: Mapping[str, Any] |
 
 
 def _labelled(path: Path, labels: Any, names: Sequence[str] | None = None) -> Path:
-    features = names and {"image": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": list(names)}}
+    features = {"image": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": list(names)}} if names else None
     return _write(path, {"image": GREY[: len(labels)], "label": labels}, features)
 
 
@@ -261,9 +262,12 @@ def test_the_command_line_names_columns_and_the_run_keeps_them(
     coarse, fine = ({"_type": "ClassLabel", "names": names} for names in (["a", "b"], ["k", "l", "m", "n"]))
     path = _write(tmp_path / "train.parquet", columns, {"image": {"_type": "Image"}, "coarse": coarse, "fine": fine})
     asked = ["search", "--data", str(path), "--run", str(tmp_path / "run"), "--threads", "1", *FEW]
-    assert main(asked) == 2
+    assert run(asked) == 2
     assert "columns coarse and fine can hold the label; choose with --label-column" in capsys.readouterr().err
-    assert main([*asked, "--label-column", "fine", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["data"]["classes"] == ["k", "l", "m", "n"]
-    assert main(["search", "--label-column", "fine"]) == 2
+    assert run([*asked, "--label-column", "fine"]) == 0
+    record = read_record(tmp_path / "run")
+    assert record.data["classes"] == ["k", "l", "m", "n"]
+    assert record.settings.data.spec == f"{path}#label=fine"
+    assert f"'{path}#label=fine'" in capsys.readouterr().out
+    assert run(["search", "--label-column", "fine"]) == 2
     assert "name the data with --data, too" in capsys.readouterr().err
