@@ -112,7 +112,8 @@ def test_a_search_ends_with_what_a_person_wants_to_know(tmp_path: Path, capsys: 
         ("search --start ring", "start 'ring' is unknown; choose complete, er:0.3, ba:2 or ws:4,0.75"),
         ("search --start gone.cell.json", "gone.cell.json: no such file"),
         ("search --max-macs 1k", "--max-macs 1,000: even the smallest cell costs"),
-        ("search --device abacus", "device 'abacus' cannot be used"),
+        ("search --device abacus", "device 'abacus' is unknown; there are auto, cpu, cuda, cuda:1 .* and mps"),
+        ("search --set threads=100000", "100,000 threads are too many: at most "),
         (
             "resume gone",
             "gone: neither a search nor a training .*; `autoshrink search --run gone` or `autoshrink train -o gone`",

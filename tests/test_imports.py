@@ -15,7 +15,7 @@ ROOT = Path(autoshrink.__file__).parent
 
 LAYERS = [
     {"errors", "escaping", "quantity", "seeding", "version", "ranking"},
-    {"files"},
+    {"files", "machine"},
     {"untrusted"},
     {"cell"},
     {"priors", "architecture"},

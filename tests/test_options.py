@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import typer
 import typer.main
 from hypothesis import given
@@ -17,6 +18,8 @@ from hypothesis import strategies as st
 from autoshrink.cli import quantities, run
 from autoshrink.cli.app import app
 from autoshrink.cli.command import MAY_BE_EMPTY
+from autoshrink.errors import InputError
+from autoshrink.training.device import choose_device
 
 COMMANDS = typer.main.get_command(app)
 
@@ -185,3 +188,45 @@ def test_a_training_refuses_two_values_too(tmp_path: Path, capsys: pytest.Captur
 def test_the_same_said_twice_is_no_contradiction(capsys: pytest.CaptureFixture[str]) -> None:
     told = refused(["search", "--epochs", "3", "--set", "recipe.epochs=3", "--start", "ring"], capsys)
     assert "start 'ring' is unknown" in told
+
+
+# Threads, processes, devices
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("search --threads 100000", "'--threads': 100,000 threads are too many: at most "),
+        ("search --threads 0", "'--threads': '0' is not a number of threads: 1, or more"),
+        ("train lstm -o m --threads -1", "'--threads': '-1' is not a number of threads: 1, or more"),
+        ("train lstm -o m --threads 9999", "'--threads': 9,999 threads are too many"),
+        ("train shrinkcnn-a -o m --workers 9999", "'--workers': 9,999 processes are too many"),
+        ("train shrinkcnn-a -o m --workers -1", "'--workers': '-1' is not a number of processes: 0, or more"),
+        ("latency shrinkcnn-a --threads 9999", "'--threads': 9,999 threads are too many"),
+        ("predict x.onnx x.png --threads 9999", "'--threads': 9,999 threads are too many"),
+        ("craft shrinkcnn-a --latency 5ms --threads 9999", "'--threads': 9,999 threads are too many"),
+        ("reproduce table4 --threads 9999", "'--threads': 9,999 threads are too many"),
+    ],
+)
+def test_too_many_threads_are_refused(arguments: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert told in refused(arguments.split(), capsys)
+
+
+def test_a_device_that_is_not_there_is_refused_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    def told(name: str) -> str:
+        with pytest.raises(InputError) as error:
+            choose_device(name)
+        return str(error.value)
+
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+    assert "device 'mps': only Macs with an Apple GPU have it" in told("mps")
+    monkeypatch.setattr("torch.backends.cuda.is_built", lambda: False)
+    for name in ("cuda", "cuda:7"):
+        assert f"device '{name}': the installed torch {torch.__version__} is built without CUDA; install " in told(name)
+    monkeypatch.setattr("torch.backends.cuda.is_built", lambda: True)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert "finds no CUDA GPU here" in told("cuda")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    assert told("cuda:7") == "device 'cuda:7': there is one CUDA GPU here, cuda:0"
+    assert "device 'tpu' is unknown; there are auto, cpu, cuda" in told("tpu")

@@ -19,6 +19,7 @@ from autoshrink.deploy.latency_table import begin_latencies, resume_latencies
 from autoshrink.errors import DataError, InputError, RunError
 from autoshrink.escaping import command_line
 from autoshrink.evaluation import Evaluator
+from autoshrink.machine import refuse_too_many
 from autoshrink.priors import random_cells, start_cell
 from autoshrink.record import RunRecord
 from autoshrink.results import write_results
@@ -172,8 +173,9 @@ def _anchored(settings: SearchSettings) -> SearchSettings:
     """Settings that mean the same from any folder and after a change of torch's defaults.
 
     Raises:
-        InputError: a latency table is given and nothing reads it.
+        InputError: a latency table is given and nothing reads it, or there are too many threads.
     """
+    refuse_too_many(settings.threads or 1, "threads")
     if settings.latency_table is not None and not settings.times:
         raise InputError(f"--latency-table {settings.latency_table}: add --resource latency or --max-latency")
     changes: dict[str, Any] = {

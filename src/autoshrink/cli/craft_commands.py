@@ -64,7 +64,9 @@ def craft_command(  # noqa: PLR0913 - one parameter an option
     latency: Annotated[
         int | None, typer.Option(parser=quantities.nanoseconds, help="At most this latency, measured here, e.g. 5ms.")
     ] = None,
-    threads: Annotated[int, typer.Option(min=1, help="CPU threads that the latency is measured with.")] = 1,
+    threads: Annotated[
+        int, typer.Option(parser=quantities.threads, help="CPU threads that the latency is measured with.")
+    ] = 1,
     shape: Annotated[
         Any, typer.Option("--input", parser=quantities.shape, help="Channels, height, width, e.g. 3x224x224.")
     ] = None,

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from autoshrink import words
+from autoshrink.cli import quantities
 from autoshrink.cli.columns import ImageColumnOption, LabelColumnOption, named_data
 from autoshrink.cli.console import JsonOption, note, print_json, stderr, stdout
 from autoshrink.deploy.predict import OnnxClassifier, OnnxLanguageModel, Prediction, images_in, open_exported
@@ -87,7 +88,7 @@ def predict(  # noqa: PLR0913 - one parameter an option
     images: Annotated[list[Path] | None, typer.Argument(help="Image files, and folders of them.")] = None,
     *,
     top: Annotated[int, typer.Option(min=1, help="Classes named for each image, at most.")] = 5,
-    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+    threads: Annotated[int, typer.Option(parser=quantities.threads, help="CPU threads.")] = 1,
     prompt: Annotated[str | None, typer.Option(help="Language models: what to go on with.")] = None,
     length: Annotated[int, typer.Option(help="Language models: words (or characters) to write.")] = 80,
     temperature: Annotated[float, typer.Option(help="Below 1 safer, above 1 wilder; 0 is the likeliest word.")] = 0.8,

@@ -54,7 +54,7 @@ def latency(  # noqa: PLR0913 - one parameter an option
         list[str] | None, typer.Argument(help="ONNX files, cell or architecture files, or names in the zoo.")
     ] = None,
     *,
-    threads: Annotated[int, typer.Option(min=1, help="CPU threads inside an operator.")] = 1,
+    threads: Annotated[int, typer.Option(parser=quantities.threads, help="CPU threads inside an operator.")] = 1,
     batch: Annotated[int, typer.Option(min=1, help="Samples a run.")] = 1,
     rounds: Annotated[int, typer.Option(min=1, help="How often the targets take turns, half a second each.")] = 5,
     against: Annotated[str | None, typer.Option(help="What the others are compared with. Default: the first.")] = None,

@@ -13,6 +13,8 @@ from fractions import Fraction
 
 import typer
 
+from autoshrink.errors import InputError
+from autoshrink.machine import refuse_too_many
 from autoshrink.quantity import Quantity
 from autoshrink.untrusted import LONGEST_NUMBER, brief
 
@@ -65,6 +67,27 @@ def numbers(text: str) -> tuple[int, ...]:
     if not all(_WHOLE.fullmatch(part) and not part.startswith("0") for part in parts):
         raise typer.BadParameter(f"{brief(text)} is not a list of whole numbers above zero such as 16,32,64")
     return tuple(int(part) for part in parts)
+
+
+def threads(text: str) -> int:
+    """CPU threads: at least one, and not more than make sense here."""
+    return _workforce(text, "threads", least=1)
+
+
+def workers(text: str) -> int:
+    """Processes: none or more, and not more than make sense here."""
+    return _workforce(text, "processes", least=0)
+
+
+def _workforce(text: str, what: str, *, least: int) -> int:
+    # Defaults come here as numbers.
+    if not _WHOLE.fullmatch(str(text)) or int(text) < least:
+        raise typer.BadParameter(f"{brief(text)} is not a number of {what}: {least}, or more")
+    try:
+        refuse_too_many(int(text), what)
+    except InputError as error:
+        raise typer.BadParameter(str(error)) from None
+    return int(text)
 
 
 def sizes(text: str) -> tuple[int, ...]:

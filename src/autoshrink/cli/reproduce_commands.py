@@ -42,7 +42,7 @@ def reproduce(  # noqa: PLR0913 - one parameter an option
     run: Annotated[Path | None, typer.Option(help="Folder of the outcomes. Default: runs/<name>.")] = None,
     seed: Annotated[int, typer.Option(help="Decides everything random.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    threads: Annotated[int | None, typer.Option(parser=quantities.threads, help="CPU threads.")] = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Also write the table (.md) or the picture (.svg).")
     ] = None,

@@ -121,7 +121,7 @@ def search(  # noqa: PLR0913 - one parameter an option
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Decides everything random.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads of a training.")] = None,
+    threads: Annotated[int | None, typer.Option(parser=quantities.threads, help="CPU threads of a training.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="Any other setting: recipe.patience=3.")] = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -66,7 +66,9 @@ def train(  # noqa: PLR0913 - one parameter an option
         float | None, typer.Option(help="Images: of the training images, where no validation split is given.")
     ] = None,
     stream: Annotated[bool | None, typer.Option(help="Images: read from disk in every epoch.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Images: processes that decode streamed images.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(parser=quantities.workers, help="Images: processes that decode streamed images.")
+    ] = None,
     tensorboard: Annotated[bool, typer.Option(help="Images: also log for TensorBoard, into the folder.")] = False,
     mlflow: Annotated[str | None, typer.Option(help="Images: also log to this MLflow server or database.")] = None,
     width: Annotated[int | None, typer.Option(help="Text: embedding and hidden size.")] = None,
@@ -78,7 +80,7 @@ def train(  # noqa: PLR0913 - one parameter an option
     vocabulary: Annotated[int | None, typer.Option(help="Text: words, at most. Default: all seen twice.")] = None,
     seed: Annotated[int | None, typer.Option(help="Decides everything random.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    threads: Annotated[int | None, typer.Option(parser=quantities.threads, help="CPU threads.")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Any other setting: recipe.clip=1, recipe.dropout.hidden=.3.")
     ] = None,

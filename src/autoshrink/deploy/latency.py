@@ -27,6 +27,7 @@ from autoshrink.architecture import Architecture
 from autoshrink.deploy.onnx_file import onnxruntime
 from autoshrink.errors import InputError
 from autoshrink.files import scratch
+from autoshrink.machine import refuse_too_many
 
 PROVIDER = "CPUExecutionProvider"
 
@@ -289,8 +290,9 @@ def session_options(threads: int, *, profile: str | None = None) -> Any:
     """ONNX Runtime's options for a repeatable time: `threads` inside an operator, one operator at a time, no spinning.
 
     Raises:
-        InputError: ONNX Runtime is not installed.
+        InputError: ONNX Runtime is not installed, or there are too many threads.
     """
+    refuse_too_many(threads, "threads")
     runtime = onnxruntime()
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads

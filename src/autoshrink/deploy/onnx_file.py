@@ -12,6 +12,7 @@ from autoshrink.architecture import Architecture
 from autoshrink.data import Preprocessing, Vocabulary
 from autoshrink.errors import AutoshrinkError, InputError
 from autoshrink.files import refuse_irregular
+from autoshrink.machine import refuse_too_many
 from autoshrink.untrusted import brief, parse_json
 from autoshrink.version import __version__
 
@@ -126,6 +127,7 @@ def open_session(path: Path, *, threads: int = 1) -> Any:
     runtime = onnxruntime()
     if threads < 1:
         raise InputError(f"threads {threads}: at least one works")
+    refuse_too_many(threads, "threads")
     if not path.is_file():
         refuse_irregular(path, folders=True)
         what = "a folder; `autoshrink export` makes an ONNX file of a model" if path.is_dir() else "no such file"

@@ -11,23 +11,57 @@ from typing import Any
 import torch
 
 from autoshrink.errors import InputError
+from autoshrink.machine import refuse_too_many
+from autoshrink.untrusted import brief
+
+DEVICES = "auto, cpu, cuda, cuda:1 (the second GPU) and mps (Apple's)"
 
 
 def choose_device(name: str) -> torch.device:
     """The device for a name; ``auto`` is CUDA, then Apple's MPS, then the CPU.
 
     Raises:
-        InputError: torch does not know the device, or it is not there.
+        InputError: torch does not know the device, or it is not there; the message says why.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         device = torch.device(name)
+    except RuntimeError:
+        raise InputError(f"device {brief(name)} is unknown; there are {DEVICES}") from None
+    missing = _missing(device)
+    if missing is not None:
+        raise InputError(f"device {name!r}: {missing}")
+    try:
         torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"device {name!r} cannot be used ({reason}); try auto, cpu or cuda") from error
+        raise InputError(f"device {name!r} cannot be used ({reason}); there are {DEVICES}") from error
     return device
+
+
+def _missing(device: torch.device) -> str | None:
+    """Why a GPU is not there, and the way out; None where it is, or it is none."""
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        return "only Macs with an Apple GPU have it; leave --device out to have what there is"
+    if device.type != "cuda":
+        return None
+    if not torch.backends.cuda.is_built():  # type: ignore[no-untyped-call]
+        return (
+            f"the installed torch {torch.__version__} is built without CUDA; install one with it "
+            "(https://pytorch.org/get-started/locally), or leave --device out to have what there is"
+        )
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if count == 0:
+        return (
+            f"torch {torch.__version__} finds no CUDA GPU here (`nvidia-smi` lists those that the driver knows); "
+            "leave --device out to have what there is"
+        )
+    if (device.index or 0) >= count:
+        return (
+            "there is one CUDA GPU here, cuda:0" if count == 1 else f"CUDA's GPUs here are cuda:0 to cuda:{count - 1}"
+        )
+    return None
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
@@ -51,7 +85,12 @@ def describe(device: torch.device) -> dict[str, str | int | None]:
 
 @contextmanager
 def repeatable(threads: int | None) -> Iterator[None]:
-    """Deterministic algorithms and a fixed number of CPU threads inside, what was set before afterwards."""
+    """Deterministic algorithms and a fixed number of CPU threads inside, what was set before afterwards.
+
+    Raises:
+        InputError: the threads are more than make sense.
+    """
+    refuse_too_many(threads or 1, "threads")
     # cuBLAS reads this when CUDA starts; without it its sums may differ from run to run.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     before = torch.get_num_threads()

@@ -17,6 +17,7 @@ from autoshrink.data import Preprocessing, SkippedFile
 from autoshrink.data.carving import NOTHING_KEPT, Keeping, Ledger
 from autoshrink.data.images import ImageSource, Indices
 from autoshrink.errors import DataError, InputError
+from autoshrink.machine import refuse_too_many
 from autoshrink.training.draws import BatchDraws
 from autoshrink.training.images import Normalisation
 
@@ -114,6 +115,7 @@ class Loading:
         Raises:
             InputError: a value is out of range; the message names it.
         """
+        refuse_too_many(self.workers, "processes that decode")
         if self.batch < 1 or self.workers < 0:
             raise InputError(f"batch {self.batch} and workers {self.workers}: at least 1, and not negative")
 
