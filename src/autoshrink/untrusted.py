@@ -12,7 +12,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -115,6 +115,17 @@ def brief_path(path: str | os.PathLike[str]) -> str:
     return text if len(text) <= 4 * LONGEST_SHOWN and text.isprintable() else brief(text, 4 * LONGEST_SHOWN)
 
 
+def refuse_nul(arguments: Iterable[str]) -> None:
+    """No shell can give a NUL byte, a program can; no path, number or name has one.
+
+    Raises:
+        InputError: one has.
+    """
+    for argument in arguments:
+        if "\0" in argument:
+            raise InputError(f"{brief(argument)}: a NUL byte stands in nothing that can be meant")
+
+
 class _TwiceError(InputError):
     """A name stands twice in an object; where, takes a closer look."""
 
@@ -163,33 +174,35 @@ def _check_closely(text: str) -> None:
             del names[-1:]
         elif found[0] == '"':
             if expecting_name and names and (known := names[-1]) is not None:
-                _check_name(found, known, _place(text, match.start()))
+                _check_name(match, known)
         elif found != ",":
-            _check_number(found, _place(text, match.start()))
+            _check_number(match)
         expecting_name = found in "{,"
 
 
-def _check_name(literal: str, known: set[str], place: str) -> None:
+def _check_name(match: re.Match[str], known: set[str]) -> None:
     try:
-        name = json.loads(literal)
+        name = json.loads(match[0])
     except json.JSONDecodeError:  # said by the parser, in its own words
         return
     if name in known:
-        raise InputError(f"the name {brief(name)} stands twice in one object{place}")
+        raise InputError(f"the name {brief(name)} stands twice in one object{_place(match.string, match.start())}")
     known.add(name)
 
 
-def _check_number(literal: str, place: str) -> None:
+def _check_number(match: re.Match[str]) -> None:
+    literal = match[0]
     if literal.lstrip("-") in ("NaN", "Infinity"):
-        raise InputError(f"{literal} is no number{place}")
+        raise InputError(f"{literal} is no number{_place(match.string, match.start())}")
     if len(literal) > LONGEST_NUMBER:
+        place = _place(match.string, match.start())
         raise InputError(f"a number of {len(literal):,} characters, {literal[:12]}…{place}; ours have {LONGEST_NUMBER}")
     try:
         finite = abs(float(literal)) < float("inf")
     except ValueError:  # said by the parser, in its own words
         return
     if not finite:
-        raise InputError(f"{literal} is beyond every float64{place}")
+        raise InputError(f"{literal} is beyond every float64{_place(match.string, match.start())}")
 
 
 def _check_characters(text: str, value: Any) -> None:

@@ -1,6 +1,6 @@
 """The architecture: a cell plus everything around it, as a frozen value that can be written to a file."""
 
-from autoshrink.architecture.base import ARCHITECTURE_FORMAT, Architecture, first_problem
+from autoshrink.architecture.base import ARCHITECTURE_FORMAT, Architecture, checked, first_problem
 from autoshrink.architecture.conv import (
     ActivationName,
     CellPlan,
@@ -45,6 +45,7 @@ __all__ = [
     "RecurrentPlan",
     "Stage",
     "Stem",
+    "checked",
     "first_problem",
     "language_model",
     "proxy_architecture",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Field,
     PlainSerializer,
     PlainValidator,
     ValidationError,
@@ -19,6 +20,8 @@ from pydantic import (
 from autoshrink.cell import Cell
 from autoshrink.errors import InputError
 from autoshrink.untrusted import LONGEST_SHOWN, brief, brief_path, inside, read_json
+
+Value = TypeVar("Value", bound=BaseModel)
 
 ARCHITECTURE_FORMAT = "autoshrink.architecture/1"
 
@@ -33,6 +36,34 @@ def _cell(value: object) -> Cell:
 CellField = Annotated[
     Cell, PlainValidator(_cell), PlainSerializer(lambda cell: cell.to_json(), return_type=dict[str, Any])
 ]
+
+
+MOST_PARTS = 1000
+"""Cells, blocks or layers of a network; the deepest that were ever trained have about so many."""
+Size = Annotated[int, Field(ge=1, le=10**6)]
+"""Channels, pixels, a stride: beyond a million nothing could be built, and counting alone would take the machine."""
+Names = Annotated[int, Field(ge=2, le=10**7)]
+"""Classes, or words: of which there are at least two."""
+Depth = Annotated[int, Field(ge=1, le=MOST_PARTS)]
+
+
+def stages_of(value: object) -> object:
+    """A list as a tuple, unless it is too long for even one part a stage."""
+    if isinstance(value, list | tuple):
+        if len(value) > MOST_PARTS:
+            raise ValueError(f"{len(value):,} stages; at most {MOST_PARTS:,} can be built")
+        return tuple(value)
+    return value
+
+
+def checked_depth(parts: int, name: str) -> None:
+    """Refuse a network that is too deep, before anything is made of every part.
+
+    Raises:
+        ValueError: as pydantic takes it.
+    """
+    if parts > MOST_PARTS:
+        raise ValueError(f"{parts:,} {name} in all stages; at most {MOST_PARTS:,} can be built")
 
 
 class Frozen(BaseModel):
@@ -105,6 +136,18 @@ class Architecture(Frozen, ABC):
         value = read_json(path)
         with inside(brief_path(path)):
             return cls.from_json(value)
+
+
+def checked(model: type[Value], place: str, **fields: object) -> Value:
+    """A value of a model from what a person gave.
+
+    Raises:
+        InputError: a field is out of range; the message names the place and it.
+    """
+    try:
+        return model(**fields)
+    except ValidationError as error:
+        raise InputError(f"{place}: {first_problem(error)}") from error
 
 
 _CLASSES: dict[str, type[Architecture]] = {}

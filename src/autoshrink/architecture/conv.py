@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, PositiveInt
+from pydantic import BeforeValidator, Field, field_validator
 
-from autoshrink.architecture.base import ARCHITECTURE_FORMAT, CellField, Frozen
+from autoshrink.architecture.base import ARCHITECTURE_FORMAT, CellField, Depth, Frozen, Size, checked_depth, stages_of
 from autoshrink.architecture.image import ImageArchitecture
 from autoshrink.cell import Cell
 
@@ -21,22 +21,22 @@ ActivationName = Literal["relu", "swish", "hardswish", "relu6", "gelu", "leaky_r
 class Stem(Frozen):
     """The first convolution: 3×3, BN, activation."""
 
-    channels: PositiveInt = 32
-    stride: PositiveInt = 1
+    channels: Size = 32
+    stride: Size = 1
 
 
 class Stage(Frozen):
     """Equal cells in a row. Every node has `width` channels; the first cell's input is max-pooled by `pool`."""
 
-    cells: PositiveInt = 1
-    width: PositiveInt
-    pool: PositiveInt = 1
+    cells: Depth = 1
+    width: Size
+    pool: Size = 1
 
 
 class Head(Frozen):
     """A 1×1 convolution, BN, activation before the global pooling."""
 
-    channels: PositiveInt
+    channels: Size
 
 
 @dataclass(frozen=True)
@@ -120,11 +120,17 @@ class ConvArchitecture(ImageArchitecture):
     stem: Stem = Stem()
     stages: Annotated[
         tuple[Stage, ...],
-        BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value),
+        BeforeValidator(stages_of),
         Field(min_length=1),
     ]
     head: Head | None = None
     activation: ActivationName = "relu"
+
+    @field_validator("stages")
+    @classmethod
+    def _can_be_built(cls, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+        checked_depth(sum(stage.cells for stage in stages), "cells")
+        return stages
 
     def plan(self) -> NetworkPlan:
         """Every shape of the network, worked out once."""

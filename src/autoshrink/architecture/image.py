@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, PositiveInt
+from pydantic import BeforeValidator
 
-from autoshrink.architecture.base import Architecture
+from autoshrink.architecture.base import Architecture, Names, Size
 
 Shape = Annotated[
-    tuple[PositiveInt, PositiveInt, PositiveInt],
+    tuple[Size, Size, Size],
     BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value),
 ]
 
@@ -18,7 +18,7 @@ class ImageArchitecture(Architecture):
     """What every image classifier has: `input` is (channels, height, width), `classes` how many it tells apart."""
 
     input: Shape
-    classes: Annotated[int, Field(ge=2)]
+    classes: Names
 
     @property
     def sizes(self) -> str:

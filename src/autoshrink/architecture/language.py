@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeVar
+from typing import Literal, TypeVar
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
-from autoshrink.architecture.base import Architecture
+from autoshrink.architecture.base import Architecture, Depth, Names, Size
 from autoshrink.errors import InputError
 
 Model = TypeVar("Model", bound=Architecture)
@@ -19,8 +19,8 @@ class LanguageModel(Architecture):
     hidden state has the embedding's width; the decoder has a bias of its own.
     """
 
-    vocabulary: Annotated[int, Field(ge=2)]
-    width: PositiveInt
+    vocabulary: Names
+    width: Size
 
     @property
     def sizes(self) -> str:
@@ -33,7 +33,7 @@ class LibraryArchitecture(LanguageModel):
 
     kind: Literal["lstm", "gru"]
     cell: None = Field(default=None, exclude=True)
-    layers: PositiveInt = 1
+    layers: Depth = 1
 
 
 def language_model(architecture: Model, *, vocabulary: int | None = None, width: int | None = None) -> Model:

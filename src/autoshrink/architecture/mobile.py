@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, PositiveInt
+from pydantic import BeforeValidator, Field, field_validator
 
-from autoshrink.architecture.base import Frozen
+from autoshrink.architecture.base import Depth, Frozen, Size, checked_depth, stages_of
 from autoshrink.architecture.conv import ActivationName, Head, Stem
 from autoshrink.architecture.image import ImageArchitecture
 
@@ -37,11 +37,11 @@ class MobileStage(Frozen):
         squeeze_of: ``"input"``, or ``"expanded"`` for a share of the depthwise convolution's channels instead.
     """
 
-    blocks: PositiveInt = 1
-    width: PositiveInt
-    expansion: PositiveInt = 6
+    blocks: Depth = 1
+    width: Size
+    expansion: Size = 6
     kernel: Literal[3, 5, 7] = 3
-    stride: PositiveInt = 1
+    stride: Size = 1
     squeeze: Annotated[float, Field(gt=0, le=1)] | None = None
     squeeze_of: Literal["input", "expanded"] = "input"
 
@@ -110,11 +110,17 @@ class MobileArchitecture(ImageArchitecture):
     stem: Stem = Stem(stride=2)
     stages: Annotated[
         tuple[MobileStage, ...],
-        BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value),
+        BeforeValidator(stages_of),
         Field(min_length=1),
     ]
     head: Head | None = None
     activation: ActivationName = "relu6"
+
+    @field_validator("stages")
+    @classmethod
+    def _can_be_built(cls, stages: tuple[MobileStage, ...]) -> tuple[MobileStage, ...]:
+        checked_depth(sum(stage.blocks for stage in stages), "blocks")
+        return stages
 
     def plan(self) -> MobilePlan:
         """Every shape of the network, worked out once."""

@@ -22,6 +22,8 @@ DONE, WRONG_INPUT, INTERRUPTED, TERMINATED = 0, 2, 130, 143
 """Exit statuses."""
 _SYSTEM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.EIO, errno.EFBIG)
 """What the system refuses without anybody having written a wrong line."""
+_NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP)
+"""What it says of a path that cannot be, wherever it is first asked for it."""
 _NO_MEMORY = ("allocate memory", "failed to map segment", "can't start new thread", "std::bad_alloc", "out of memory")
 """What errors say, in lower case, that are raised where memory ends and are no `MemoryError`."""
 
@@ -83,18 +85,36 @@ def _run(arguments: list[str]) -> int:
 
     from autoshrink.cli.app import app  # noqa: PLC0415
     from autoshrink.errors import AutoshrinkError  # noqa: PLC0415
+    from autoshrink.untrusted import brief_path, refuse_nul  # noqa: PLC0415
 
     try:
+        refuse_nul(arguments)
         status = app(arguments or ["--help"], prog_name="autoshrink", standalone_mode=False)
     except AutoshrinkError as error:
-        _complain(str(error))
+        _complain(_cut(str(error), arguments))
         return WRONG_INPUT
     except TyperException as error:
-        _complain(_usage(error, arguments))
+        _complain(_cut(_usage(error, arguments), arguments))
+        return WRONG_INPUT
+    except OSError as error:
+        if error.errno not in _NO_PATH:
+            raise
+        _complain(f"{brief_path(error.filename or 'a path')}: {error.strerror}")
         return WRONG_INPUT
     except Abort:
         raise KeyboardInterrupt from None
     return status if isinstance(status, int) else DONE
+
+
+def _cut(text: str, arguments: list[str]) -> str:
+    """A message in which what was typed is quoted to a length that can be read."""
+    from autoshrink.untrusted import LONGEST_SHOWN  # noqa: PLC0415
+
+    typed = {part for argument in arguments for part in (argument, argument.partition("=")[2])}
+    for value in sorted(typed, key=len, reverse=True):
+        if len(value) > 4 * LONGEST_SHOWN:
+            text = text.replace(value, f"{value[:LONGEST_SHOWN]}…")
+    return text
 
 
 def _complain(text: str) -> None:

@@ -19,6 +19,7 @@ from autoshrink.architecture import (
     MobileArchitecture,
     Stage,
     Stem,
+    checked,
 )
 from autoshrink.cli import quantities
 from autoshrink.cli.console import JsonOption, print_json, stderr, stdout
@@ -143,15 +144,17 @@ def _stages(text: str | None, pool: str | None) -> tuple[Stage, ...] | None:
     parts = [re.fullmatch(r"(\d{1,9})[x×](\d{1,9})", part.strip().lower(), re.ASCII) for part in text.split(",")]
     pools = quantities.numbers(pool) if pool else [1, *[2] * (len(parts) - 1)]
     if len(pools) != len(parts):
-        raise InputError(f"--pool {pool}: {len(pools)} numbers for the {len(parts)} stages of --stages {text}")
+        raise InputError(
+            f"--pool {brief(pool)}: {len(pools)} numbers for the {len(parts)} stages of --stages {brief(text)}"
+        )
     stages = []
     for part, before in zip(parts, pools, strict=True):
         if part is None or min(int(part[1]), int(part[2]), before) < 1:
             raise InputError(
-                f"--stages {text}{f' --pool {pool}' if pool else ''}: write cells x width, all above zero, "
-                "such as 1x12,3x24,4x44"
+                f"--stages {brief(text)}{f' --pool {brief(pool)}' if pool else ''}: write cells x width, all above "
+                "zero, such as 1x12,3x24,4x44"
             )
-        stages.append(Stage(cells=int(part[1]), width=int(part[2]), pool=before))
+        stages.append(checked(Stage, "--stages", cells=int(part[1]), width=int(part[2]), pool=before))
     return tuple(stages)
 
 
@@ -159,7 +162,7 @@ def _stem(text: str) -> Stem:
     match = re.fullmatch(r"([1-9]\d{0,8})(?:/([1-9]\d{0,8}))?", text.strip(), re.ASCII)
     if match is None:
         raise typer.BadParameter(f"{brief(text)} is not a stem such as 32 or 44/2, channels and stride")
-    return Stem(channels=int(match[1]), stride=int(match[2] or 1))
+    return checked(Stem, "--stem", channels=int(match[1]), stride=int(match[2] or 1))
 
 
 def _head(text: str) -> int | Literal["none"]:
