@@ -267,7 +267,7 @@ def test_tensorboard_shows_every_epoch_once(tmp_path: Path) -> None:
 
 def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "mlflow", None)
-    with pytest.raises(InputError, match=r"MLflow is not installed; pip install 'autoshrink\[mlflow\]'"):
+    with pytest.raises(InputError, match=r"mlflow, which is not installed: pip install 'autoshrink\[mlflow\]'"):
         train(SMALL, asked() | {"mlflow": str(tmp_path / "runs")}, out=tmp_path / "model")
     assert not (tmp_path / "model" / STATE_FILE).exists()
 

@@ -152,7 +152,7 @@ def test_damage_inside_a_column_is_named_when_it_is_read(tmp_path: Path) -> None
 def test_without_the_extra_the_way_out_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = parquet(tmp_path / "train.parquet", REDS, LABELS)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(DataError, match=r"reading parquet needs pyarrow: pip install 'autoshrink\[data\]'"):
+    with pytest.raises(DataError, match=r"reading parquet needs pyarrow, which is not installed: pip"):
         open_images(str(path))
 
 

@@ -16,7 +16,7 @@ ROOT = Path(autoshrink.__file__).parent
 LAYERS = [
     {"errors", "escaping", "quantity", "seeding", "version", "ranking"},
     {"files", "machine"},
-    {"untrusted"},
+    {"untrusted", "optional"},
     {"cell"},
     {"priors", "architecture"},
     {"cost", "zoo", "score"},

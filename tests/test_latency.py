@@ -193,7 +193,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none.onnx: no such file"):
         measure(tmp_path / "none.onnx")
     (tmp_path / "bad.onnx").write_bytes(b"not a model")
-    with pytest.raises(InputError, match=r"bad.onnx: ONNX Runtime cannot load it \(.*Protobuf"):
+    with pytest.raises(InputError, match=r"bad.onnx: not an ONNX file, or cut off or damaged"):
         measure(tmp_path / "bad.onnx")
 
 

@@ -8,7 +8,11 @@ from pathlib import Path
 from autoshrink import zoo
 from autoshrink.architecture import Architecture
 from autoshrink.cell import CELL_FORMAT, Cell
+from autoshrink.errors import InputError
 from autoshrink.untrusted import brief_path, inside, read_json
+
+_NETWORKS = (".onnx", ".safetensors", ".pte", ".tflite", ".pt", ".pth")
+"""Endings of what a person may take for an architecture."""
 
 
 def load(target: str | os.PathLike[str]) -> Cell | Architecture:
@@ -20,6 +24,11 @@ def load(target: str | os.PathLike[str]) -> Cell | Architecture:
     path = Path(target)
     if not path.exists() and path.suffix != ".json":
         return zoo.get(str(target))
+    if path.suffix.lower() in _NETWORKS and path.is_file():
+        raise InputError(
+            f"{brief_path(path)}: a network, and this reads the file of a cell or architecture (.json); `autoshrink "
+            "latency` measures .onnx files, `autoshrink evaluate` says what a trained network is worth"
+        )
     value = read_json(path)
     form = value.get("format") if isinstance(value, dict) else None
     with inside(brief_path(path)):

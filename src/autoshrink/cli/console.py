@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,9 @@ from autoshrink.quantity import Quantity
 from autoshrink.untrusted import MOST_DEPTH, brief, brief_path, parse_json
 
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, nothing else there.")]
+UncheckedOption = Annotated[
+    bool, typer.Option("--unchecked", help="Use an .onnx file that another tool rewrote, against its checksum.")
+]
 
 
 class Terminal(Console):
@@ -48,8 +52,21 @@ def note(text: object) -> None:
 
 
 def print_json(value: dict[str, Any]) -> None:
-    """One JSON object, on standard output, and nothing else there."""
-    print(json.dumps(value, indent=1))
+    """One JSON object, on standard output, and nothing else there. What is not finite is null: JSON has no NaN."""
+    print(json.dumps(_finite(value), indent=1, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: _finite(one) for name, one in value.items()}
+    return [_finite(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def note_unchecked(model: Path) -> None:
+    """Say that a file has no checksum."""
+    note(f"{model} has no checksum, as older exports: damage to it would not be seen")
 
 
 @contextmanager

@@ -14,7 +14,8 @@ from rich.table import Table
 from autoshrink import words
 from autoshrink.cli import quantities
 from autoshrink.cli.columns import ImageColumnOption, LabelColumnOption, named_data
-from autoshrink.cli.console import JsonOption, note, print_json, stderr, stdout
+from autoshrink.cli.console import JsonOption, UncheckedOption, note, note_unchecked, print_json, stderr, stdout
+from autoshrink.deploy.onnx_file import checksum_of
 from autoshrink.deploy.predict import OnnxClassifier, OnnxLanguageModel, Prediction, images_in, open_exported
 from autoshrink.deploy.quantisation import METHODS, calibration_method
 from autoshrink.errors import DataError, InputError
@@ -93,10 +94,13 @@ def predict(  # noqa: PLR0913 - one parameter an option
     length: Annotated[int, typer.Option(help="Language models: words (or characters) to write.")] = 80,
     temperature: Annotated[float, typer.Option(help="Below 1 safer, above 1 wilder; 0 is the likeliest word.")] = 0.8,
     seed: Annotated[int, typer.Option(help="Language models: decides the draws.")] = 0,
+    unchecked: UncheckedOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """What an exported model says of images, or how it goes on with a text; from the ONNX file alone."""
-    found = open_exported(model, threads=threads)
+    found = open_exported(model, threads=threads, unchecked=unchecked)
+    if not unchecked and checksum_of(model) is None:
+        note_unchecked(model)
     if isinstance(found, OnnxLanguageModel):
         if images:
             raise InputError(f"{model}: holds a language model, which reads no images; give it a --prompt")

@@ -16,11 +16,13 @@ from rich.text import Text
 from autoshrink import words
 from autoshrink.classification import TOP, ClassFigures, ClassifierEvaluation, ClassifierFigures
 from autoshrink.cli.columns import ImageColumnOption, LabelColumnOption, named_data
-from autoshrink.cli.console import JsonOption, note, print_json, stderr, stdout
+from autoshrink.cli.console import JsonOption, UncheckedOption, note, note_unchecked, print_json, stderr, stdout
+from autoshrink.deploy.onnx_file import checksum_of
 from autoshrink.errors import InputError
 from autoshrink.escaping import shown
 from autoshrink.evaluating import ImageModel, evaluate_images, open_image_model
 from autoshrink.evaluating.images import DEFAULT_BATCH
+from autoshrink.evaluating.models import ONNX_SUFFIX
 from autoshrink.evaluating.targets import refuse_given
 from autoshrink.files import check_output, write_text
 from autoshrink.report.evaluation_page import GALLERY, evaluation_page
@@ -68,13 +70,16 @@ def evaluate(  # noqa: PLR0913 - one parameter an option
     report: Annotated[
         Path | None, typer.Option(help="Image classifiers: write a page with charts and mistakes to this .html file.")
     ] = None,
+    unchecked: UncheckedOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Accuracy, confusions and calibration of an image classifier; perplexity of a language model."""
     if report is not None:
         _refuse_report(report)
     data = named_data(data, image_column, label_column)
-    model = open_image_model(target, device=device)
+    model = open_image_model(target, device=device, unchecked=unchecked)
+    if not unchecked and target.suffix.lower() == ONNX_SUFFIX and checksum_of(target) is None:
+        note_unchecked(target)
     if model is None:
         refuse_given(target, "a language model", {"--batch": batch, "--report": report})
         _evaluate_text(

@@ -21,6 +21,7 @@ from autoshrink.cli.inspect_commands import PROXY_VOCABULARY, PROXY_WIDTH
 from autoshrink.cost.latency import LatencyTable, every_operation
 from autoshrink.deploy.latency import NodeTime, Raced, Session, by_type, profile, race
 from autoshrink.deploy.latency_table import OperationTimer, device_facts
+from autoshrink.deploy.onnx_file import checksum_of
 from autoshrink.errors import InputError
 from autoshrink.escaping import shown
 from autoshrink.files import check_output, scratch, write_text
@@ -105,7 +106,13 @@ def latency(  # noqa: PLR0913 - one parameter an option
 
 def _file(target: str, draft: Path) -> Path:
     """The ONNX file of a target, written to `draft` if need be."""
-    if Path(target).suffix == ".onnx":
+    if Path(target).suffix.lower() == ".onnx":
+        if checksum_of(Path(target)) is False:
+            stderr.print(
+                f"note: {target} is not what was exported (checksum): another tool rewrote it, or it is damaged; it is "
+                "measured as it is",
+                markup=False,
+            )
         return Path(target)
     if Path(target).is_dir() or Path(target).suffix in _OTHER_MODELS:
         raise InputError(f"{target}: ONNX files are measured; `autoshrink export FOLDER -o model.onnx` makes one")

@@ -13,6 +13,7 @@ from autoshrink.data.parquet_columns import Footer
 from autoshrink.data.split_names import SPLIT_OF, splits_named
 from autoshrink.errors import DataError, InputError
 from autoshrink.escaping import printable
+from autoshrink.optional import optional
 from autoshrink.untrusted import parse_json
 
 _SUFFIX = ".parquet"
@@ -182,12 +183,10 @@ def _without_bytes(metadata: Any) -> frozenset[str]:
 def parquet_file(path: Path) -> Iterator[Any]:
     """Open a file as a `pyarrow.parquet.ParquetFile`, every failure in use being a DataError that names the file."""
     place = printable(str(path))
-    try:
-        # Imported here: pyarrow is an extra.
-        import pyarrow as pa  # noqa: PLC0415
+    install = "pip install 'autoshrink[data]'"
+    with optional("pyarrow", purpose=f"{place}: reading parquet", install=install, kind=DataError):
+        import pyarrow as pa  # noqa: PLC0415 - an extra
         import pyarrow.parquet as pq  # noqa: PLC0415
-    except ImportError as error:
-        raise DataError(f"{place}: reading parquet needs pyarrow: pip install 'autoshrink[data]'") from error
     try:
         with pq.ParquetFile(path) as file:
             yield file

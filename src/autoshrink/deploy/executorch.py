@@ -14,7 +14,7 @@ import torch
 from autoshrink.deploy import edge
 from autoshrink.deploy.edge import TOLERANCE, Array, Call, Prepared, Samples, quiet
 from autoshrink.deploy.parity import Parity
-from autoshrink.errors import InputError
+from autoshrink.optional import optional
 from autoshrink.training.classifier import TrainedClassifier
 from autoshrink.training.language_model import TrainedModel
 
@@ -64,12 +64,9 @@ def export(
 
 
 def _version() -> str:
-    try:
-        with quiet(*NOISY):
-            from executorch.exir import to_edge_transform_and_lower  # noqa: F401, PLC0415 - an optional package
-            from executorch.version import __version__  # noqa: PLC0415
-    except ImportError as error:
-        raise InputError(f"writing .pte files needs ExecuTorch: {INSTALL} ({error})") from error
+    with optional("executorch", purpose="writing .pte files", install=INSTALL), quiet(*NOISY):
+        from executorch.exir import to_edge_transform_and_lower  # noqa: F401, PLC0415 - an optional package
+        from executorch.version import __version__  # noqa: PLC0415
     return str(__version__)
 
 

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autoshrink.architecture import Architecture
-from autoshrink.deploy.onnx_file import onnxruntime
+from autoshrink.deploy.onnx_file import onnxruntime, refuse_no_file, unloadable
 from autoshrink.errors import InputError
 from autoshrink.files import scratch
 from autoshrink.machine import refuse_too_many
@@ -43,10 +43,7 @@ _KINDS: dict[str, str] = {
     "tensor(float)": "float32",
     "tensor(float16)": "float16",
     "tensor(double)": "float64",
-    "tensor(int64)": "int64",
-    "tensor(int32)": "int32",
-    "tensor(int8)": "int8",
-    "tensor(uint8)": "uint8",
+    **{f"tensor({kind})": kind for kind in ("int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8")},
     "tensor(bool)": "bool",
 }
 
@@ -195,15 +192,15 @@ class Session:
         runtime = onnxruntime()
         options = session_options(threads, profile=profile)
         source = model if isinstance(model, bytes) else os.fspath(model)
-        if isinstance(source, str) and not Path(source).is_file():
-            raise InputError(f"{source}: no such file")
+        if isinstance(source, str):
+            refuse_no_file(Path(source))
         try:
             self._session = runtime.InferenceSession(
                 source, options, providers=[PROVIDER], disabled_optimizers=list(disabled) or None
             )
         except Exception as error:
             # ONNX Runtime's exceptions share no base class but Exception; all of them speak of the file.
-            raise InputError(f"{self._name}: ONNX Runtime cannot load it ({_first_line(error)})") from error
+            raise InputError(f"{self._name}: {unloadable(error)}") from error
         self.conditions = conditions(threads, batch)
         self._feed = self._random_inputs(batch, dict(shapes or {}))
 

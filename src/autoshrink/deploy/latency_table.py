@@ -24,6 +24,7 @@ from autoshrink.deploy.latency import Session, conditions
 from autoshrink.deploy.onnx_file import INSTALL
 from autoshrink.errors import InputError, RunError
 from autoshrink.files import write_text
+from autoshrink.optional import optional
 from autoshrink.results import pretty
 
 COPIES = 9
@@ -413,10 +414,8 @@ def _activated(graph: _Graph, tensor: str, activation: str | None) -> str:
 
 
 def _onnx() -> Any:
-    try:
+    with optional("onnx", purpose="measuring latency", install=INSTALL):
         import onnx  # noqa: PLC0415 - optional, and not needed to search by other costs
         import onnx.helper  # noqa: PLC0415 - as above
         import onnx.numpy_helper  # noqa: PLC0415 - as above
-    except ImportError as error:
-        raise InputError(f"measuring latency needs onnx: {INSTALL}") from error
     return onnx

@@ -13,7 +13,7 @@ import torch
 from autoshrink.deploy import edge
 from autoshrink.deploy.edge import TOLERANCE, Array, Call, Prepared, Samples, quiet
 from autoshrink.deploy.parity import Parity
-from autoshrink.errors import InputError
+from autoshrink.optional import optional
 from autoshrink.training.classifier import TrainedClassifier
 from autoshrink.training.language_model import TrainedModel
 
@@ -59,11 +59,9 @@ def export(
 
 
 def _require() -> None:
-    try:
+    with optional("litert_torch", "ai_edge_litert", purpose="writing .tflite files", install=INSTALL):
         import ai_edge_litert.interpreter  # noqa: F401, PLC0415 - an optional package
         import litert_torch  # noqa: F401, PLC0415
-    except ImportError as error:
-        raise InputError(f"writing .tflite files needs litert-torch: {INSTALL} ({error})") from error
 
 
 def _program(network: Prepared) -> bytes:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -13,11 +15,36 @@ from autoshrink.data import Preprocessing, Vocabulary
 from autoshrink.errors import AutoshrinkError, InputError
 from autoshrink.files import refuse_irregular
 from autoshrink.machine import refuse_too_many
+from autoshrink.optional import optional
 from autoshrink.untrusted import brief, parse_json
 from autoshrink.version import __version__
 
 FORMAT = "autoshrink.onnx/1"
 INSTALL = "pip install 'autoshrink[onnx]'"
+
+_MARK, _BLANK = b"checksum-sha256:", b"0" * 64
+"""Before a file's checksum, and what stands in its place while it is taken."""
+_INTERFACES = {
+    "network": ({"images"}, {"logits"}),
+    "step": ({"tokens", "state"}, {"logits", "next_state"}),
+    "loop": ({"tokens", "state"}, {"logits", "next_state"}),
+}
+"""Names of inputs and outputs by part."""
+_PLACES = re.compile(
+    r"\[ONNXRuntimeError\]|: \d+ : [A-Z_]+ :|Load model from .*? failed:?"
+    r"|\S+\.(?:cc|h):\d+ (?:[^()]* )?[\w:~]+(?:\([^()]*\)(?: const)?)?(?: \[[^]]*\])?(?:.* was false\.)?"
+)
+"""What of onnxruntime's words is about itself."""
+_REASONS = {
+    "Protobuf parsing failed": "not an ONNX file, or cut off or damaged: it cannot be read",
+    "opset": "an ONNX file of a version that this onnxruntime does not know",
+    "IR version": "an ONNX file of a version that this onnxruntime does not know",
+    "No Op registered": "an ONNX file with an operator that this onnxruntime does not have",
+    "is not a registered function/op": "an ONNX file with an operator that this onnxruntime does not have",
+    "xternal data": "an ONNX file whose weights lie in another file, which cannot be used",
+    "bad_alloc": "too little memory to load it",
+}
+"""What is meant by what onnxruntime says, by a part of that."""
 
 Task = Literal["image", "text"]
 Part = Literal["network", "step", "loop"]
@@ -90,10 +117,11 @@ class Card:
         if properties.get("format") != FORMAT:
             raise InputError(
                 f"{path}: an ONNX file, but without autoshrink's metadata (its format is "
-                f"{brief(properties.get('format'))}, not {FORMAT!r}); `autoshrink export` writes such files"
+                f"{brief(properties.get('format'))}, not {FORMAT!r}), which say what it takes and tells apart; "
+                "`autoshrink export` writes such files, `autoshrink latency` measures any"
             )
         try:
-            values = {name: parse_json(text) for name, text in properties.items() if name != "format"}
+            values = {name: parse_json(text) for name, text in properties.items() if name not in ("format", "checksum")}
             return cls._from_values(values)
         except KeyError as error:
             raise InputError(f"{path}: its metadata says nothing of its {error.args[0]}; export it again") from error
@@ -128,10 +156,7 @@ def open_session(path: Path, *, threads: int = 1) -> Any:
     if threads < 1:
         raise InputError(f"threads {threads}: at least one works")
     refuse_too_many(threads, "threads")
-    if not path.is_file():
-        refuse_irregular(path, folders=True)
-        what = "a folder; `autoshrink export` makes an ONNX file of a model" if path.is_dir() else "no such file"
-        raise InputError(f"{path}: {what}")
+    refuse_no_file(path)
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -139,17 +164,108 @@ def open_session(path: Path, *, threads: int = 1) -> Any:
     try:
         return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors have no other class in common
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path}: not an ONNX file that onnxruntime can run ({reason[:200]})") from error
+        raise InputError(f"{path}: {unloadable(error)}") from error
 
 
 def read_card(session: Any, path: Path) -> Card:
     """What an opened file says of itself.
 
     Raises:
-        InputError: nothing, or not enough.
+        InputError: nothing, not enough, or something else than the network in it takes and gives.
     """
-    return Card.from_properties(session.get_modelmeta().custom_metadata_map, path)
+    card = Card.from_properties(session.get_modelmeta().custom_metadata_map, path)
+    _refuse_other_network(card, session, path)
+    return card
+
+
+def open_card(path: Path, *, threads: int = 1, unchecked: bool = False) -> tuple[Any, Card]:
+    """A session of a file that `autoshrink export` wrote, and what the file says of itself.
+
+    Args:
+        path: the file.
+        threads: of the CPU.
+        unchecked: also where its content is not what its checksum was taken of: another tool wrote it anew.
+
+    Raises:
+        InputError: as `open_session` and `read_card`, or its content is not what was exported.
+    """
+    if not unchecked and checksum_of(path) is False:
+        raise InputError(
+            f"{path}: its content is not what was exported (checksum): the file is damaged, or another tool rewrote "
+            "it; export it again, or trust it as it is with --unchecked"
+        )
+    session = open_session(path, threads=threads)
+    return session, read_card(session, path)
+
+
+def checksum_of(path: Path) -> bool | None:
+    """Whether a file is, to the bit, what `write_model` wrote with a card; None where it has no checksum.
+
+    Raises:
+        InputError: it is no file, or cannot be read.
+    """
+    refuse_no_file(path)
+    try:
+        content = path.read_bytes()
+    except (OSError, MemoryError) as error:
+        raise InputError(
+            f"{path}: cannot be read ({getattr(error, 'strerror', None) or 'too little memory'})"
+        ) from None
+    place = content.rfind(_MARK)
+    if place < 0:
+        return None
+    start = place + len(_MARK)
+    return content[start : start + len(_BLANK)] == _digest(content, start)
+
+
+def _digest(content: bytes, start: int) -> bytes:
+    """SHA-256 in hexadecimal digits of a file in which those digits, at `start`, are noughts."""
+    found = hashlib.sha256(content[:start])
+    found.update(_BLANK)
+    found.update(memoryview(content)[start + len(_BLANK) :])
+    return found.hexdigest().encode()
+
+
+def _refuse_other_network(card: Card, session: Any, path: Path) -> None:
+    """Metadata and network are of one model, or the names that it prints mean nothing."""
+    inputs = {one.name: one for one in session.get_inputs()}
+    outputs = {one.name: one for one in session.get_outputs()}
+    expected = _INTERFACES[card.part]
+    if (set(inputs), set(outputs)) != expected:
+        found = f"takes {_listed(inputs)} and gives {_listed(outputs)}"
+        raise InputError(
+            f"{path}: its network {found}, and its metadata tells of one that takes {_listed(expected[0])} and gives "
+            f"{_listed(expected[1])}; export it again"
+        )
+    width = outputs["logits"].shape[-1] if outputs["logits"].shape else None
+    if card.vocabulary is not None:
+        words = len(card.vocabulary.tokens)
+        _refuse_other_count(path, f"{words} words", (words, getattr(card.architecture, "vocabulary", None), width))
+    if card.preprocessing is not None:
+        names = len(card.classes)
+        _refuse_other_count(path, f"{names} class names", (names, getattr(card.architecture, "classes", None), width))
+        sides = (card.preprocessing.channels, card.preprocessing.size, card.preprocessing.size)
+        images = inputs["images"].shape
+        if inputs["images"].type != "tensor(float)" or tuple(images[1:]) != sides:
+            wanted, taken = "×".join(map(str, sides)), "×".join(map(str, images[1:]))
+            raise InputError(
+                f"{path}: its network takes {taken} {inputs['images'].type}, and its metadata's preprocessing makes "
+                f"{wanted} tensor(float); export it again"
+            )
+
+
+def _refuse_other_count(path: Path, named: str, counts: tuple[int, int | None, object]) -> None:
+    """Refuse where names, architecture and network are not of one number; an open axis of the network says nothing."""
+    names, told, width = counts
+    if told != names or (isinstance(width, int) and width != names):
+        raise InputError(
+            f"{path}: its metadata has {named} for an architecture with {told} outputs and a network with {width}; "
+            "export it again"
+        )
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "nothing"
 
 
 def write_model(model: Any, path: Path, card: Card | None = None) -> None:
@@ -163,14 +279,47 @@ def write_model(model: Any, path: Path, card: Card | None = None) -> None:
     onnx = onnx_library()
     strip(model.graph)
     if card is not None:
-        onnx.helper.set_model_props(model, card.to_properties())
+        onnx.helper.set_model_props(model, card.to_properties() | {"checksum": (_MARK + _BLANK).decode()})
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise InputError(f"{path}: the exported model is not valid ONNX ({error})") from error
     except ValueError as error:  # protobuf's word for a model above 2 GiB
         raise InputError(f"{path}: the model does not fit into one ONNX file ({error})") from error
-    path.write_bytes(model.SerializeToString())
+    content = model.SerializeToString()
+    if card is not None:
+        start = content.rfind(_MARK) + len(_MARK)
+        content = content[:start] + _digest(content, start) + content[start + len(_BLANK) :]
+    path.write_bytes(content)
+
+
+def refuse_no_file(path: Path) -> None:
+    """Refuse what is no ordinary file that somebody wrote something into.
+
+    Raises:
+        InputError: it is none; the message says what it is instead.
+    """
+    if path.is_dir():
+        raise InputError(f"{path}: a folder; `autoshrink export` makes an ONNX file of a model")
+    if not path.exists():
+        raise InputError(f"{path}: no such file")
+    refuse_irregular(path)
+    if path.stat().st_size == 0:
+        raise InputError(f"{path}: an empty file, not an ONNX file")
+
+
+def unloadable(error: Exception) -> str:
+    """Why onnxruntime does not load a file, in one line without its codes and places in its source."""
+    text = " ".join(str(error).split())
+    for sign, meaning in _REASONS.items():
+        if sign in text:
+            return f"{meaning} ({_quoted(text)})"
+    return f"not an ONNX file that onnxruntime can run ({_quoted(text)})"
+
+
+def _quoted(text: str) -> str:
+    """onnxruntime's own words, without the beginning that says only that there is an error."""
+    return brief(_PLACES.sub("", text).strip(" :"), 160).strip("'\"") or "it gives no reason"
 
 
 def strip(graph: Any) -> None:
@@ -191,10 +340,8 @@ def onnxruntime() -> Any:
     Raises:
         InputError: it is not installed.
     """
-    try:
+    with optional("onnxruntime", purpose="running ONNX files", install=INSTALL):
         import onnxruntime as module  # noqa: PLC0415 - an optional package
-    except ImportError as error:
-        raise InputError(f"ONNX files are run by onnxruntime, which is not installed: {INSTALL}") from error
     return module
 
 
@@ -204,10 +351,8 @@ def onnx_library() -> Any:
     Raises:
         InputError: it, or onnxscript, with which torch exports, is not installed.
     """
-    try:
+    with optional("onnx", "onnxscript", purpose="writing ONNX files", install=INSTALL):
         import onnx  # noqa: PLC0415 - an optional package
         import onnx.checker  # noqa: PLC0415
         import onnxscript  # noqa: F401, PLC0415
-    except ImportError as error:
-        raise InputError(f"writing ONNX files needs onnx and onnxscript, which are not installed: {INSTALL}") from error
     return onnx

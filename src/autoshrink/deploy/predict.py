@@ -20,7 +20,7 @@ from autoshrink.data import Preprocessing, Vocabulary
 from autoshrink.data.decoding import CORRUPT, bombs_only
 from autoshrink.data.folder_layout import EXTENSIONS
 from autoshrink.data.images import Payload, Pixels, one_line, reason
-from autoshrink.deploy.onnx_file import Card, open_session, read_card
+from autoshrink.deploy.onnx_file import Card, open_card
 from autoshrink.errors import DataError, InputError
 from autoshrink.escaping import printable
 from autoshrink.files import irregular
@@ -87,15 +87,14 @@ class OnnxClassifier:
         self.params, self.macs = card.params, card.macs
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], *, threads: int = 1) -> Self:
-        """The classifier in a file, run by so many CPU threads.
+    def open(cls, path: str | os.PathLike[str], *, threads: int = 1, unchecked: bool = False) -> Self:
+        """The classifier in a file, run by so many CPU threads; `unchecked` where another tool rewrote it.
 
         Raises:
             InputError: onnxruntime is missing, or the file is missing, no ONNX file, not exported by autoshrink, or a
                 language model.
         """
-        session = open_session(Path(path), threads=threads)
-        card = read_card(session, Path(path))
+        session, card = open_card(Path(path), threads=threads, unchecked=unchecked)
         if card.task != "image":
             raise InputError(f"{path}: holds a language model, not an image classifier; give it a --prompt")
         return cls(session, card)
@@ -115,7 +114,7 @@ class OnnxClassifier:
             top: how many classes, at most.
 
         Raises:
-            InputError: `top` is below 1.
+            InputError: `top` is below 1, or the network's output for an image is not finite; the message names it.
             DataError: a file cannot be read, or is no image; the message names it.
         """
         if top < 1:
@@ -125,6 +124,7 @@ class OnnxClassifier:
             named = [(_name(image, number), self._pixels(image, number)) for number, image in some]
             logits = self.logits(self.preprocessing.normalised(np.stack([pixels for _, pixels in named])))
             for (name, _), row in zip(named, logits, strict=True):
+                _refuse_infinite(row, name)
                 yield Prediction(name, self._ranked(row, top))
 
     def _pixels(self, image: str | os.PathLike[str] | bytes | Pixels, number: int) -> Pixels:
@@ -159,15 +159,14 @@ class OnnxLanguageModel:
         self._memory: tuple[int, int] = (shape[0], shape[2])
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], *, threads: int = 1) -> Self:
-        """The language model in a file, run by so many CPU threads.
+    def open(cls, path: str | os.PathLike[str], *, threads: int = 1, unchecked: bool = False) -> Self:
+        """The language model in a file, run by so many CPU threads; `unchecked` where another tool rewrote it.
 
         Raises:
             InputError: onnxruntime is missing, or the file is missing, no ONNX file, not exported by autoshrink, or an
                 image classifier.
         """
-        session = open_session(Path(path), threads=threads)
-        card = read_card(session, Path(path))
+        session, card = open_card(Path(path), threads=threads, unchecked=unchecked)
         if card.task != "text":
             raise InputError(f"{path}: holds an image classifier, not a language model; give it images")
         return cls(session, card)
@@ -197,7 +196,7 @@ class OnnxLanguageModel:
             seed: decides the draws.
 
         Raises:
-            InputError: a number is out of range.
+            InputError: a number is out of range, or the network's output is not finite.
         """
         if length < 1 or (top_k is not None and top_k < 1):
             raise InputError(f"length {length}, top_k {top_k}: at least 1 each")
@@ -212,6 +211,7 @@ class OnnxLanguageModel:
         for token in (vocabulary.end, *ids):
             logits, state = self.step(np.array([token], dtype=np.int64), state)
         while True:
+            _refuse_infinite(logits[0], "the text")
             logits[0, vocabulary.unknown] = -np.inf
             written.append(_draw(logits[0], temperature, top_k, draw))
             if len(written) == length:
@@ -223,14 +223,21 @@ class OnnxLanguageModel:
         return Generated(text, continuation, tuple(dict.fromkeys(unknown)))
 
 
-def open_exported(path: str | os.PathLike[str], *, threads: int = 1) -> OnnxClassifier | OnnxLanguageModel:
+def open_exported(
+    path: str | os.PathLike[str], *, threads: int = 1, unchecked: bool = False
+) -> OnnxClassifier | OnnxLanguageModel:
     """Whatever network a file that `autoshrink export` wrote holds.
 
+    Args:
+        path: the file.
+        threads: of the CPU.
+        unchecked: also where its content is not what its checksum was taken of: another tool wrote it anew.
+
     Raises:
-        InputError: onnxruntime is missing, or the file is missing, no ONNX file, or not exported by autoshrink.
+        InputError: onnxruntime is missing, or the file is missing, no ONNX file, not exported by autoshrink, or not
+            what was exported.
     """
-    session = open_session(Path(path), threads=threads)
-    card = read_card(session, Path(path))
+    session, card = open_card(Path(path), threads=threads, unchecked=unchecked)
     return OnnxClassifier(session, card) if card.task == "image" else OnnxLanguageModel(session, card)
 
 
@@ -248,6 +255,13 @@ def images_in(folder: Path) -> list[Path]:
     if not found:
         raise DataError(f"{printable(str(folder))}: no image files in it ({', '.join(sorted(EXTENSIONS))})")
     return found
+
+
+def _refuse_infinite(logits: Floats, name: str) -> None:
+    if not np.isfinite(logits).all():
+        raise InputError(
+            f"the model's output for {name} is not finite: its weights are damaged, or its training diverged"
+        )
 
 
 def softmax(logits: npt.ArrayLike) -> npt.NDArray[np.float64]:

@@ -67,12 +67,13 @@ class ImageModel:
     macs: int | None = None
 
 
-def open_image_model(target: Path, *, device: str = "auto") -> ImageModel | None:
+def open_image_model(target: Path, *, device: str = "auto", unchecked: bool = False) -> ImageModel | None:
     """The image classifier in a training's folder, its `model.safetensors`, or an exported `.onnx` file.
 
     Args:
         target: the folder or file.
         device: where a network of torch computes; an ONNX file computes on the CPU.
+        unchecked: an ONNX file also where another tool rewrote it, against its checksum.
 
     Returns:
         None where it is a language model.
@@ -81,7 +82,7 @@ def open_image_model(target: Path, *, device: str = "auto") -> ImageModel | None
         InputError: there is no model, it is damaged, or the device cannot be used.
     """
     if target.suffix.lower() == ONNX_SUFFIX:
-        return _exported(target, device)
+        return _exported(target, device, unchecked=unchecked)
     from autoshrink.training.classifier import TrainedClassifier, load_trained  # noqa: PLC0415 - needs torch
     from autoshrink.training.device import choose_device  # noqa: PLC0415 - needs torch
 
@@ -116,12 +117,12 @@ def _trained(target: Path, model: TrainedClassifier, device: torch.device) -> Im
     )
 
 
-def _exported(target: Path, device: str) -> ImageModel:
+def _exported(target: Path, device: str, *, unchecked: bool) -> ImageModel:
     from autoshrink.deploy.predict import OnnxClassifier, open_exported  # noqa: PLC0415 - needs the extra `onnx`
 
     if device not in ("auto", "cpu"):
         raise InputError(f"{target}: an ONNX file computes on the CPU here; leave out --device {device}")
-    model = open_exported(target)
+    model = open_exported(target, unchecked=unchecked)
     if not isinstance(model, OnnxClassifier):
         raise InputError(f"{target}: an exported language model; evaluate the folder that `autoshrink train` left")
     return ImageModel(

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from autoshrink.config import ClassifierSettings
 from autoshrink.errors import InputError
+from autoshrink.optional import optional
 
 TENSORBOARD_FOLDER = "tensorboard"
 FROM_ENVIRONMENT = "env"
@@ -95,12 +96,10 @@ class _TensorBoard:
 
 @contextmanager
 def _tensorboard(folder: Path, done: int) -> Iterator[_TensorBoard]:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of what tensorboard itself imports
-            from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - an extra
-    except ImportError:
-        raise InputError("TensorBoard is not installed; pip install 'autoshrink[tensorboard]'") from None
+    install = "pip install 'autoshrink[tensorboard]'"
+    with optional("tensorboard", purpose="--tensorboard", install=install), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of what tensorboard itself imports
+        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - an extra
     # Epochs that a killed process logged and did not save are done again, and shown once.
     writer = SummaryWriter(str(folder), purge_step=done + 1)
     try:
@@ -139,11 +138,9 @@ class _MLflow:
 def _mlflow(
     settings: ClassifierSettings, folder: Path, facts: Mapping[str, Any], going_on: GoingOn
 ) -> Iterator[_MLflow]:
-    try:
+    with optional("mlflow", purpose="--mlflow", install="pip install 'autoshrink[mlflow]'"):
         from mlflow import MlflowClient  # noqa: PLC0415 - an extra
         from mlflow.exceptions import MlflowException  # noqa: PLC0415
-    except ImportError:
-        raise InputError("MLflow is not installed; pip install 'autoshrink[mlflow]'") from None
     uri = settings.mlflow if settings.mlflow != FROM_ENVIRONMENT else os.environ.get("MLFLOW_TRACKING_URI")
     try:
         client = MlflowClient(tracking_uri=uri)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from autoshrink.config.augmentation import MAX_MAGNITUDE, AugmentSettings
 from autoshrink.data.crops import Draws
-from autoshrink.errors import InputError
+from autoshrink.optional import optional
 from autoshrink.training.draws import BatchDraws
 from autoshrink.training.images import resampled
 
@@ -149,13 +149,11 @@ def warped(images: Tensor, fill: Tensor, **by: Tensor) -> Tensor:
 
 
 def _kornia_enhance() -> Any:
-    try:
+    without = "or train without (augment.jitter and augment.randaugment null)"
+    with optional(
+        "kornia", purpose="colour jitter or RandAugment", install="pip install 'autoshrink[train]'", instead=without
+    ):
         from kornia import enhance  # noqa: PLC0415 - an extra, and slow to import
-    except ImportError as error:
-        raise InputError(
-            "colour jitter and RandAugment need kornia: pip install 'autoshrink[train]'\n"
-            "or train without them (augment.jitter and augment.randaugment null)"
-        ) from error
     return enhance
 
 
