@@ -15,22 +15,24 @@ import typer.main
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autoshrink.cell import Cell
 from autoshrink.cli import quantities, run
 from autoshrink.cli.app import app
 from autoshrink.cli.command import MAY_BE_EMPTY
+from autoshrink.config import resolve
 from autoshrink.errors import InputError
 from autoshrink.training.device import choose_device
 
 COMMANDS = typer.main.get_command(app)
 
 
-def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+def refused(arguments: list[str], capsys: pytest.CaptureFixture[str], *, lines: int = 2) -> str:
     """The message of a command that must end with 2 and a line or two."""
     capsys.readouterr()
     assert run(arguments) == 2, arguments
     output, errors = capsys.readouterr()
     assert output == ""
-    assert errors.count("\n") <= 2, errors
+    assert errors.count("\n") <= lines, errors
     return errors
 
 
@@ -188,6 +190,53 @@ def test_a_training_refuses_two_values_too(tmp_path: Path, capsys: pytest.Captur
 def test_the_same_said_twice_is_no_contradiction(capsys: pytest.CaptureFixture[str]) -> None:
     told = refused(["search", "--epochs", "3", "--set", "recipe.epochs=3", "--start", "ring"], capsys)
     assert "start 'ring' is unknown" in told
+
+
+# Contradictions
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("--mode paper --evaluator inherited", "--evaluator inherited and --mode paper, which trains every candidate"),
+        ("--mode paper --filter zico", "--filter zico and --mode paper, which draws its candidates, contradict"),
+        (
+            "--evaluator trained --set playoff.cells=3",
+            "setting playoff.cells: only --evaluator inherited or zico",
+        ),
+        ("--evaluator zico --set inherit.tune=3", "setting inherit.tune: only --evaluator inherited reads it"),
+        ("--evaluator inherited --set population=3", "setting population: only --evaluator trained reads it"),
+        ("--repeats 0 --finalists 4", "setting finalists: only --repeats above 0 reads it"),
+        ("--candidates all --filter zico", "setting filter: only --candidates K reads it"),
+        ("--task text --mode paper --resource params", "setting resource: only formula=paper reads it"),
+        ("--start er:0", "start 'er:0': joins no two nodes"),
+        ("--start mine.cell.json --nodes 5", "--nodes 5 and --start mine.cell.json, a cell of 3 nodes, contradict"),
+        ("--start mine.cell.json --set draw=independent", "setting draw: only a start that is drawn"),
+        ("--start complete --set start=er:.5", "--start complete and --set start=er:.5: two values for one setting"),
+        ("--task image --set task=text", "--task image and --set task=text: two values for one setting"),
+    ],
+)
+def test_contradictions_are_refused(
+    arguments: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    cell = Cell("conv", ("input", "sepconv3x3", "conv1x1"), ((0, 1), (0, 2), (1, 2)))
+    Path("mine.cell.json").write_text(json.dumps(cell.to_json()))
+    assert told in refused(["search", *arguments.split()], capsys)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.cell.json"]
+
+
+def test_what_changes_the_papers_procedure_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = "--mode paper --set recipe.overfit_ratio=4 --epochs 3 --start ring"
+    said = refused(["search", *arguments.split()], capsys, lines=3)
+    assert "note: --mode paper has recipe.overfit_ratio 3.0; 4, which you asked for, counts" in said
+    assert "epochs" not in said
+
+
+def test_a_default_said_aloud_contradicts_nothing() -> None:
+    chosen = resolve({"mode": "paper", "evaluator": "trained", "filter": "none", "playoff": {"cells": 5}})
+    assert chosen.evaluator == "trained"
+    assert resolve(chosen.to_json()) == chosen
 
 
 # Threads, processes, devices

@@ -14,6 +14,7 @@ import torch
 from autoshrink import words
 from autoshrink.cell import INPUT, Cell
 from autoshrink.config import Overrides, SearchSettings, resolve
+from autoshrink.config.contradictions import is_file
 from autoshrink.data import anchored
 from autoshrink.deploy.latency_table import begin_latencies, resume_latencies
 from autoshrink.errors import DataError, InputError, RunError
@@ -68,6 +69,7 @@ def search(
     settings = _anchored(settings)
     device = choose_device(settings.device)
     start = _start(settings)
+    settings = _sized(settings, start)
     prepared = TASKS[settings.task].prepare(settings, observer)
     folder = Path(run) if run is not None else _default_folder(prepared.name)
     problem = prepared.problem(device)
@@ -189,13 +191,18 @@ def _anchored(settings: SearchSettings) -> SearchSettings:
 
 def _start(settings: SearchSettings) -> Cell:
     kind = TASKS[settings.task].kind
-    if settings.start.endswith(".json") or Path(settings.start).is_file():
+    if is_file(settings.start):
         cell = Cell.read(Path(settings.start))
         if cell.kind != kind:
             raise InputError(f"{settings.start}: a {cell.kind} cell cannot start a search for {kind} cells")
         return cell
     rng = random.Random(derive_seed(settings.seed, "start"))
     return start_cell(settings.start, kind=kind, nodes=settings.nodes, rng=rng, draw=settings.draw)
+
+
+def _sized(settings: SearchSettings, start: Cell) -> SearchSettings:
+    """With as many nodes as a cell file has that the search starts from."""
+    return settings.changed({"nodes": len(start.ops)}) if is_file(settings.start) else settings
 
 
 def _population(settings: SearchSettings, problem: TaskProblem) -> int:

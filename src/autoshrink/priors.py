@@ -83,6 +83,11 @@ def _count(number: float, spec: str) -> int:
     return int(number)
 
 
+def _joining(probability: float, spec: str) -> float:
+    _require(probability != 0, f"start {spec!r}: joins no two nodes; the probability is above 0, as in {EXAMPLES}")
+    return probability
+
+
 def _numbers(text: str, count: int, spec: str) -> list[float]:
     parts = text.split(",") if text else []
     try:
@@ -110,7 +115,7 @@ def start_cell(spec: str, *, kind: str, nodes: int, rng: random.Random, draw: st
     name, _, rest = spec.partition(":")
     makers: dict[str, Callable[[], tuple[Edge, ...]]] = {
         "complete": lambda: complete_edges(nodes),
-        "er": lambda: erdos_renyi_edges(nodes, _numbers(rest, 1, spec)[0], rng),
+        "er": lambda: erdos_renyi_edges(nodes, _joining(_numbers(rest, 1, spec)[0], spec), rng),
         "ba": lambda: barabasi_albert_edges(nodes, _count(_numbers(rest, 1, spec)[0], spec), rng),
         "ws": lambda: _watts_strogatz(nodes, spec, rng),
     }

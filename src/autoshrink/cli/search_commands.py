@@ -10,10 +10,10 @@ import typer
 
 from autoshrink.cli import quantities
 from autoshrink.cli.columns import ImageColumnOption, LabelColumnOption, named_data
-from autoshrink.cli.console import JsonOption, asked, print_json, resumable, stderr
+from autoshrink.cli.console import JsonOption, asked, note, print_json, resumable, stderr
 from autoshrink.cli.result import print_result
 from autoshrink.cli.train_commands import print_training, training_watched
-from autoshrink.config import SearchSettings, resolve
+from autoshrink.config import SearchSettings, remarks, resolve
 from autoshrink.errors import RunError
 from autoshrink.escaping import shown, word
 from autoshrink.progress import observed
@@ -180,7 +180,10 @@ def search(  # noqa: PLR0913 - one parameter an option
         "device": device,
         "threads": threads,
     }
-    resolved = resolve(asked(options, settings or [], OPTIONS))
+    overrides = asked(options, settings or [], OPTIONS)
+    resolved = resolve(overrides)
+    for text in remarks(overrides):
+        note(text)
 
     def do(observer: Observer) -> RunRecord:
         from autoshrink.launch import search as run_search  # noqa: PLC0415 - torch takes seconds to import

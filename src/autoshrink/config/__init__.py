@@ -20,7 +20,7 @@ from autoshrink.config.classifier import (
     classifier_settings,
 )
 from autoshrink.config.image import ImageData, ImageNetwork, ImageRecipe, ImageSettings
-from autoshrink.config.resolving import resolve, settings_from_json
+from autoshrink.config.resolving import remarks, resolve, settings_from_json
 from autoshrink.config.text import Dropout, Level, TextData, TextNetwork, TextRecipe, TextSettings
 from autoshrink.config.training import CorpusData, TrainingSettings, training_settings
 
@@ -52,6 +52,7 @@ __all__ = [
     "classifier_settings",
     "leaves",
     "merge",
+    "remarks",
     "resolve",
     "settings_from_json",
     "training_settings",

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from autoshrink.architecture import first_problem
 from autoshrink.config import image, text
 from autoshrink.config.base import Overrides, SearchSettings, merge
+from autoshrink.config.contradictions import departures, refuse_contradictions
 from autoshrink.errors import InputError
 
 
@@ -40,7 +41,7 @@ def resolve(overrides: Overrides) -> SearchSettings:
     """Settings from what a person asked for, over the defaults of the task, the mode and the data.
 
     Raises:
-        InputError: a setting is unknown or out of range; the message names it.
+        InputError: a setting is unknown or out of range, or two contradict each other; the message names them.
     """
     task = _task(overrides)
     data = overrides.get("data", {})
@@ -51,7 +52,14 @@ def resolve(overrides: Overrides) -> SearchSettings:
         base = SOUND
     if overrides.get("mode") == "paper":
         base = merge(base, task.paper)
-    return settings_from_json(merge(base, overrides))
+    chosen = settings_from_json(merge(base, overrides))
+    refuse_contradictions(overrides, chosen)
+    return chosen
+
+
+def remarks(overrides: Overrides) -> tuple[str, ...]:
+    """What a person should know of settings that can be used: where ``--mode paper`` is asked for and then changed."""
+    return departures(overrides, _task(overrides).paper) if overrides.get("mode") == "paper" else ()
 
 
 def settings_from_json(value: Mapping[str, Any]) -> SearchSettings:
