@@ -3,6 +3,9 @@
 import datetime
 import decimal
 import json
+import random
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -166,6 +169,37 @@ def test_files_whose_split_is_doubtful_are_refused(tmp_path: Path, files: tuple[
     for name in files:
         _labelled(tmp_path / name, [0, 1])
     assert message in _refused(tmp_path)
+
+
+def test_damaged_footers_are_refused_or_read_and_end_no_process(tmp_path: Path) -> None:
+    whole = _labelled(tmp_path / "whole.parquet", [0, 1, 2], ["ant", "bee", "cow"]).read_bytes()
+    footer = int.from_bytes(whole[-8:-4], "little") + 8
+    draw = random.Random(3)
+    (tmp_path / "files").mkdir()
+    for number in range(150):
+        damaged = bytearray(whole)
+        for _ in range(draw.randint(1, 4)):
+            damaged[draw.randrange(len(whole) - footer, len(whole) - 4)] = draw.randrange(256)
+        (tmp_path / "files" / f"{number}.parquet").write_bytes(damaged)
+    # In a process of its own: what ends it is an abort inside the library.
+    code = """
+import sys
+from pathlib import Path
+import numpy as np
+from autoshrink.data import open_images
+from autoshrink.errors import DataError
+for path in sorted(Path(sys.argv[1]).iterdir()):
+    try:
+        source = open_images(str(path))
+        list(source.payloads(np.arange(len(source.labels))))
+    except DataError as error:
+        assert path.name in str(error)
+print("done")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "files")], capture_output=True, check=False, text=True, timeout=60
+    )
+    assert done.stdout == "done\n", done.stderr[-500:]
 
 
 @pytest.mark.parametrize("stray", ["metadata.parquet", "embeddings/v.parquet", "train.parquet"])

@@ -18,7 +18,7 @@ from autoshrink.data.folder_layout import (
 )
 from autoshrink.data.images import TRAIN, Indices, Payload, file_state
 from autoshrink.errors import DataError
-from autoshrink.escaping import printable
+from autoshrink.escaping import printable, shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +79,7 @@ def open_folder(root: Path, split: str, *, name: str, alone: bool = False) -> Fo
         unknown = sorted(held.keys() - set(classes))
         if unknown:
             raise DataError(
-                printable(
+                shown(
                     f"{folders[split]}: class {unknown[0]} has no folder in {folders[TRAIN]}"
                     f"{class_names.hint(unknown[0], classes)}"
                 )
@@ -95,7 +95,7 @@ def open_folder(root: Path, split: str, *, name: str, alone: bool = False) -> Fo
         classes=tuple(map(printable, classes)),
         labels=np.array([label for _, label in rows], dtype=np.int64),
         files=tuple(file for file, _ in rows),
-        notes=(*ignored.notes(folders[split]), *map(printable, class_names.alike(classes))),
+        notes=(*ignored.notes(folders[split]), *map(shown, class_names.alike(classes))),
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 from autoshrink.data.images import SPLITS, TRAIN, one_line
 from autoshrink.data.split_names import SPLIT_OF, splits_named, words_for
 from autoshrink.errors import DataError
-from autoshrink.escaping import printable
+from autoshrink.escaping import shown
 
 EXTENSIONS = frozenset(
     (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
@@ -53,7 +53,7 @@ class Ignored:
             (self.folders, f"folders beside the splits, without images, are ignored: {listed(self.folders)}"),
             *((sentence, sentence) for sentence in self.taken),
         )
-        return tuple(printable(sentence) for there, sentence in sentences if there)
+        return tuple(shown(sentence) for there, sentence in sentences if there)
 
 
 class _Shape(Enum):
@@ -85,7 +85,7 @@ def split_folders(root: Path, ignored: Ignored, *, alone: bool = False) -> dict[
             )
         return {TRAIN: root}
     claims = {name: named for name, named in said.items() if name in filled} or said
-    place = printable(str(root))
+    place = shown(str(root))
     _refuse_doubtful(place, claims, others)
     splits = {split: folders[name] for name, (split,) in claims.items()}
     # An empty folder of a split's name is that split, so that using it says that it is empty.
@@ -93,7 +93,7 @@ def split_folders(root: Path, ignored: Ignored, *, alone: bool = False) -> dict[
     splits |= {split: folders[name] for name, (split,) in empty.items() if split not in splits}
     if TRAIN not in splits and not alone:
         name = next(path.name for path in splits.values())
-        raise DataError(f"{place}: a {printable(name)} folder but no train folder (called {words_for(TRAIN)})")
+        raise DataError(f"{place}: a {shown(name)} folder but no train folder (called {words_for(TRAIN)})")
     _refuse_one_place(place, splits)
     ignored.folders.extend(folders.keys() - {path.name for path in splits.values()})
     ignored.misplaced += sum(is_image(entry) for entry in entries(root))
@@ -103,10 +103,10 @@ def split_folders(root: Path, ignored: Ignored, *, alone: bool = False) -> dict[
 def _refuse_doubtful(place: str, found: Mapping[str, tuple[str, ...]], others: Sequence[str]) -> None:
     two = next((name for name in found if len(found[name]) > 1), None)
     if two is not None:
-        raise DataError(f"{place}: the name {printable(two)} says {' and '.join(found[two])}; rename it or move it out")
+        raise DataError(f"{place}: the name {shown(two)} says {' and '.join(found[two])}; rename it or move it out")
     if others:
         raise DataError(
-            f"{place}: {printable(listed(others))} beside {printable(listed(list(found)))}: the name says no split "
+            f"{place}: {shown(listed(others))} beside {shown(listed(list(found)))}: the name says no split "
             "(train, validation, test), and images stand there\nmove it out; or, if all of these are classes, put the "
             "images of each directly into its folder"
         )
@@ -114,7 +114,7 @@ def _refuse_doubtful(place: str, found: Mapping[str, tuple[str, ...]], others: S
         names = [name for name, (one,) in found.items() if one == split]
         if len(names) > 1:
             raise DataError(
-                f"{place}: {' and '.join(map(printable, names))} are both the {split} split by their names; "
+                f"{place}: {' and '.join(map(shown, names))} are both the {split} split by their names; "
                 "leave one, or rename or move the others"
             )
 
@@ -126,7 +126,7 @@ def _refuse_one_place(place: str, splits: Mapping[str, Path]) -> None:
             if split != other and (folder.resolve().is_relative_to(around.resolve()) or folder.samefile(around)):
                 first, second = sorted((folder, around), key=lambda path: path.is_symlink(), reverse=True)
                 raise DataError(
-                    f"{place}: {printable(first.name)} and {printable(second.name)} are one folder or one inside the "
+                    f"{place}: {shown(first.name)} and {shown(second.name)} are one folder or one inside the "
                     "other (a link?), so what is learnt and what is measured would be the same images; "
                     "give each split images of its own"
                 )
@@ -143,11 +143,11 @@ def refuse_deeper_classes(root: Path, files: Mapping[str, Sequence[str]], ignore
     forked = [name for name, inner in forks.items() if inner and not all(map(_is_date, inner))]
     inner = [fork for name in forked for fork in forks[name]]
     if 2 * len(forked) > len(files):
-        example = printable(str(root / PurePath(forks[forked[0]][0]).parent))
+        example = shown(str(root / PurePath(forks[forked[0]][0]).parent))
         says = next((fork for fork in inner if PurePath(fork).name.lower() in SPLIT_OF), None)
         raise DataError(
-            f"{printable(str(root))}: {printable(listed(forked))} hold no images but folders of them "
-            f"({printable(listed(inner))}): which are the classes?\n"
+            f"{shown(str(root))}: {shown(listed(forked))} hold no images but folders of them "
+            f"({shown(listed(inner))}): which are the classes?\n"
             + (
                 f"give the folder that holds the splits: {example}"
                 if says
@@ -237,7 +237,7 @@ def entries(folder: Path) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
     except OSError as error:
-        raise DataError(f"{printable(str(folder))}: cannot be listed: {error.strerror or one_line(error)}") from error
+        raise DataError(f"{shown(str(folder))}: cannot be listed: {error.strerror or one_line(error)}") from error
 
 
 def listed(names: Sequence[str]) -> str:

@@ -3,6 +3,7 @@
 import errno
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from autoshrink.data.parquet_files import FoundParquet, footer_of, parquet_file
 from autoshrink.data.parquet_labels import FileLabels, classes_of, read_labels
 from autoshrink.data.spec import ANY_COLUMNS, Columns
 from autoshrink.errors import DataError
-from autoshrink.escaping import printable
+from autoshrink.escaping import printable, shown
 
 _LOOKED_AT = 20
 """Paths of a column of paths that are tried at once, so that a file from another machine is told early."""
@@ -88,11 +89,12 @@ def open_parquet(
         *dict.fromkeys((*chosen.notes, *(note for part in parts for note in part.notes))),
         *class_names.alike(classes),
     )
-    notes, classes = tuple(map(printable, notes)), tuple(map(printable, classes))
-    if footer_of(files[0]).holds_paths(chosen.image):
+    notes, classes = tuple(map(shown, notes)), tuple(map(printable, classes))
+    paths = [_held_paths(file, chosen.image) for file in files]
+    if len(labels) and all(held is not None for held in paths):
         root = files[0].parent
-        paths = tuple(place for file in files for place in _paths(file, chosen.image, root))
-        return FolderImages(name, root, classes, labels, paths, notes)
+        places = (_inside_all(file, chosen.image, held or [], root) for file, held in zip(files, paths, strict=True))
+        return FolderImages(name, root, classes, labels, tuple(chain.from_iterable(places)), notes)
     if found.beside_images:
         notes = (*notes, "the parquet files are read, and the folders of image files beside them are not")
     return ParquetImages(
@@ -118,14 +120,26 @@ def _labels(file: Path, chosen: ChosenColumns, names: tuple[str, ...] | None) ->
     return read_labels(file, chosen.label, names=names)
 
 
-def _paths(file: Path, column: str, root: Path) -> list[str]:
-    """Return the paths that the rows of a file hold, relative to `root`.
-
-    Raises DataError where a row holds none or one that leads out of `root`, and where none of the first few is there.
-    """
+def _held_paths(file: Path, column: str) -> list[object] | None:
+    """Return the paths that the rows of a file hold in place of images; None where a row holds an image or nothing."""
+    held: list[object] = []
     with parquet_file(file) as opened:
-        cells = opened.read(columns=[column]).column(0).to_pylist()
-    held = [cell.get("path") if isinstance(cell, dict) else cell for cell in cells]
+        # A few rows first: where these hold images, no more is read.
+        for batch in opened.iter_batches(_LOOKED_AT, columns=[column]):
+            for cell in batch.column(0).to_pylist():
+                if isinstance(cell, dict) and (cell.get("bytes") is not None or not cell.get("path")):
+                    return None
+                if not isinstance(cell, dict | str):
+                    return None
+                held.append(cell["path"] if isinstance(cell, dict) else cell)
+    return held
+
+
+def _inside_all(file: Path, column: str, held: list[object], root: Path) -> list[str]:
+    """Return paths relative to `root`.
+
+    Raises DataError where one leads out of `root`, and where none of the first few is there.
+    """
     inside = [_inside(place, file, row, root) for row, place in enumerate(held)]
     some = inside[:_LOOKED_AT]
     if some and not any((root / place).is_file() for place in some):

@@ -28,13 +28,11 @@ class ChosenColumns:
 
 @dataclass(frozen=True, eq=False)
 class Footer:
-    """What one file says of its columns: its arrow `schema`, the `datasets` library's `features`, and the names of the
-    columns of images `without_bytes`, which hold paths at most."""
+    """What one file says of its columns: its arrow `schema`, and the `datasets` library's `features`."""
 
     path: Path
     schema: Any
     features: dict[str, Any]
-    without_bytes: frozenset[str]
 
     @property
     def holds_images(self) -> bool:
@@ -52,7 +50,7 @@ class Footer:
         """
         image, image_notes = self._chosen(wanted.image, self._images, _IMAGE_NAMES, "image")
         label, label_notes = self._chosen(wanted.label, [c for c in self._labels if c != image], _LABEL_NAMES, "label")
-        if not (self._has_bytes(image) or self._has_text(image)):
+        if not (self._has_bytes(image) or self.has_text(image)):
             raise self._refused(
                 f"column {image} holds {self._type(image)}; images are encoded bytes, a struct with bytes, or paths"
             )
@@ -67,14 +65,10 @@ class Footer:
             raise self._refused(f"the metadata's names of column {label} are no list of texts")
         return tuple(composed(str(name)) for name in names)
 
-    def holds_paths(self, image: str) -> bool:
-        """Tell whether a column of images holds no image, but the path of one."""
-        return self._has_text(image) or image in self.without_bytes
-
     @cached_property
     def _images(self) -> list[str]:
         stated = [column for column, kind in self._kinds if kind == "Image"]
-        paths = [column for column in _IMAGE_NAMES if column in self.schema.names and self._has_text(column)]
+        paths = [column for column in _IMAGE_NAMES if column in self.schema.names and self.has_text(column)]
         return stated or [column for column in self.schema.names if self._has_bytes(column)] or paths
 
     @cached_property
@@ -124,7 +118,8 @@ class Footer:
             return bool(kind.get_field_index("bytes") >= 0)
         return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind))
 
-    def _has_text(self, column: str) -> bool:
+    def has_text(self, column: str) -> bool:
+        """Tell whether a column holds texts, which are paths where images are wanted."""
         import pyarrow as pa  # noqa: PLC0415 - an extra
 
         kind = self._type(column)

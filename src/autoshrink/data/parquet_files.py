@@ -148,7 +148,7 @@ def footer_of(path: Path) -> Footer:
         size = os.stat(path).st_size  # noqa: PTH116 - the path is that of an open file
         if rows > _ROWS_PER_BYTE * size:
             raise DataError(f"{printable(str(path))}: the footer declares {rows:,} rows in a file of {size:,} bytes")
-        return Footer(path, schema, _features(schema.metadata or {}, path), _without_bytes(file.metadata))
+        return Footer(path, schema, _features(schema.metadata or {}, path))
 
 
 def _features(metadata: dict[bytes, bytes], path: Path) -> dict[str, Any]:
@@ -165,20 +165,6 @@ def _features(metadata: dict[bytes, bytes], path: Path) -> dict[str, Any]:
     return {column: feature for column, feature in found.items() if isinstance(feature, dict)}
 
 
-def _without_bytes(metadata: Any) -> frozenset[str]:
-    """Return the image columns whose `bytes` are null in every row, by the row groups' own statistics."""
-    nulls: dict[str, bool] = {}
-    for number in range(metadata.num_row_groups):
-        group = metadata.row_group(number)
-        for place in range(group.num_columns):
-            chunk = group.column(place)
-            column, _, leaf = chunk.path_in_schema.rpartition(".")
-            if leaf == "bytes":
-                counted = chunk.statistics.null_count if chunk.is_stats_set and chunk.statistics else None
-                nulls[column] = nulls.get(column, True) and counted == group.num_rows
-    return frozenset(column for column, all_null in nulls.items() if all_null)
-
-
 @contextmanager
 def parquet_file(path: Path) -> Iterator[Any]:
     """Open a file as a `pyarrow.parquet.ParquetFile`, every failure in use being a DataError that names the file."""
@@ -190,5 +176,5 @@ def parquet_file(path: Path) -> Iterator[Any]:
     try:
         with pq.ParquetFile(path) as file:
             yield file
-    except (pa.ArrowException, OSError, MemoryError) as error:
+    except (pa.ArrowException, OSError, MemoryError, ValueError, OverflowError) as error:
         raise DataError(f"{place}: not a readable parquet file ({one_line(error)})") from error

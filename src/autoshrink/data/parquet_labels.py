@@ -11,7 +11,7 @@ from autoshrink.data import class_names
 from autoshrink.data.images import Indices
 from autoshrink.data.parquet_files import footer_of, parquet_file
 from autoshrink.errors import DataError
-from autoshrink.escaping import printable
+from autoshrink.escaping import shown
 
 _EXACT = 2**53
 """Floating-point numbers below this are whole numbers exactly."""
@@ -172,4 +172,4 @@ def _checked(path: Path, labels: Any, classes: tuple[str, ...]) -> Indices:
 
 
 def _refused(path: Path, why: str) -> DataError:
-    return DataError(printable(f"{path}: {why}"))
+    return DataError(shown(f"{path}: {why}"))

@@ -13,6 +13,7 @@ from autoshrink.data.images import TRAIN, ImageSource, Indices, LabelledImages, 
 from autoshrink.data.opening import open_images
 from autoshrink.data.sampling import Wanted, pick, pick_with_replacement
 from autoshrink.errors import DataError, InputError
+from autoshrink.escaping import shown
 
 # Height = width in pixels where neither the caller nor the data set says: CIFAR's, for which the paper's stem is made.
 DEFAULT_SIZE = 32
@@ -267,8 +268,8 @@ def _class_notes(source: ImageSource, request: _Request, drawn: _Drawn) -> tuple
         (len(unchecked), f"only one usable image, so none for validation: {_named(source, unchecked)}"),
         (
             listed[largest] >= 2 * listed[smallest],
-            f"classes are uneven: from {listed[smallest]} images ({source.classes[smallest]}) "
-            f"to {listed[largest]} ({source.classes[largest]})",
+            f"classes are uneven: from {listed[smallest]} images ({shown(source.classes[smallest])}) "
+            f"to {listed[largest]} ({shown(source.classes[largest])})",
         ),
         (
             len(short),
@@ -281,4 +282,6 @@ def _class_notes(source: ImageSource, request: _Request, drawn: _Drawn) -> tuple
 
 def _named(source: ImageSource, labels: Indices) -> str:
     more = f" and {len(labels) - 5} more" if len(labels) > 5 else ""
-    return ("class " if len(labels) == 1 else "classes ") + ", ".join(source.classes[i] for i in labels[:5]) + more
+    return (
+        ("class " if len(labels) == 1 else "classes ") + ", ".join(shown(source.classes[i]) for i in labels[:5]) + more
+    )

@@ -21,6 +21,7 @@ from autoshrink.data.folder import FolderImages
 from autoshrink.data.images import TEST, TRAIN, VALIDATION, ImageSource, Indices
 from autoshrink.data.opening import open_images, splits_of
 from autoshrink.errors import DataError, InputError
+from autoshrink.escaping import shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -293,14 +294,14 @@ def _class_notes(training: Part, validation: Part) -> tuple[str, ...]:
     classes = training.source.classes
     learnt, checked = (np.bincount(part.labels, minlength=len(classes)) for part in (training, validation))
     largest, smallest = int(learnt.argmax()), int(learnt.argmin())
-    unchecked = [classes[label] for label in np.flatnonzero(checked == 0)]
+    unchecked = [shown(classes[label]) for label in np.flatnonzero(checked == 0)]
     more = f" and {len(unchecked) - 5} more" if len(unchecked) > 5 else ""
     sentences = (
         (unchecked, f"classes without an image for validation: {', '.join(unchecked[:5])}{more}"),
         (
             learnt[largest] >= 2 * learnt[smallest],
-            f"classes are uneven: from {learnt[smallest]} training images ({classes[smallest]}) "
-            f"to {learnt[largest]} ({classes[largest]})",
+            f"classes are uneven: from {learnt[smallest]} training images ({shown(classes[smallest])}) "
+            f"to {learnt[largest]} ({shown(classes[largest])})",
         ),
     )
     return tuple(sentence for there, sentence in sentences if there)
