@@ -5,12 +5,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 CODE := src tests benchmarks
 
-.PHONY: help demo test format install clean
+.PHONY: help demo test fuzz format install clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo   search the built-in digits on this machine's CPU, in minutes"
 	@echo "make test   format, lint, types, tests and docs: what CI runs"
+	@echo "make fuzz   5,000 damaged files and strange options; FUZZ=200 SEED=7 for others"
 	@echo "make format rewrite the code in the project's format"
 
 demo: .venv/installed
@@ -21,6 +22,12 @@ test: .venv/installed-dev
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+
+FUZZ ?= 2500
+SEED ?= 1000
+
+fuzz: .venv/installed-dev
+	AUTOSHRINK_FUZZ=$(FUZZ) AUTOSHRINK_FUZZ_SEED=$(SEED) OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 tests/fuzz
 
 format: .venv/installed-dev
 	$(BIN)/ruff format $(CODE)

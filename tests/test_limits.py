@@ -31,7 +31,7 @@ REFUSED = {
     "classes": (CONV | {"classes": 10**9}, "classes: Input should be less than or equal to 10000000"),
     "true": (CONV | {"classes": True}, "classes: Input should be a valid integer (got True)"),
     "fraction": (_with(CONV, width=16.0), "stages.0.width: Input should be a valid integer (got 16.0)"),
-    "negative": (_with(CONV, width=-3), "stages.0.width: Input should be greater than or equal to 1 (got -3)"),
+    "negative": (_with(CONV, width=-3), "stages.0.width: Input should be greater than 0 (got -3)"),
     "text": (_with(CONV, width="3"), "stages.0.width: Input should be a valid integer (got '3')"),
     "pixels": (CONV | {"input": [3, 10**9, 10**9]}, "input.1: Input should be less than or equal to 1000000"),
     "unknown name": (CONV | {"x" * 400: 1}, "'xxxxx"),

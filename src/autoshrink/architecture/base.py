@@ -40,11 +40,11 @@ CellField = Annotated[
 
 MOST_PARTS = 1000
 """Cells, blocks or layers of a network; the deepest that were ever trained have about so many."""
-Size = Annotated[int, Field(ge=1, le=10**6)]
+Size = Annotated[int, Field(gt=0, le=10**6)]
 """Channels, pixels, a stride: beyond a million nothing could be built, and counting alone would take the machine."""
 Names = Annotated[int, Field(ge=2, le=10**7)]
 """Classes, or words: of which there are at least two."""
-Depth = Annotated[int, Field(ge=1, le=MOST_PARTS)]
+Depth = Annotated[int, Field(gt=0, le=MOST_PARTS)]
 
 
 def stages_of(value: object) -> object:

@@ -54,6 +54,13 @@ def source_of(target: Target, *, pick: int | None = None) -> Source:
 def _of_run(folder: Path, pick: int | None) -> Source:
     record = read_record(folder)
     cell, settings = _cell(record, folder, pick), record.settings
+    needed = ("input", "classes") if isinstance(settings, ImageSettings) else ("vocabulary",)
+    missing = [name for name in needed if name not in record.data]
+    if missing:
+        raise RunError(
+            f"{folder}: its log says nothing of its data's {missing[0]}; go on with `autoshrink resume {folder}`, or "
+            f"craft from {folder / 'best.cell.json'}"
+        )
     found: Architecture
     if isinstance(settings, ImageSettings):
         channels, height, width = record.data["input"]
