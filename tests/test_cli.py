@@ -22,8 +22,8 @@ from autoshrink.store import read_record
 from fakes import FakeEvaluator, new_store
 
 QUICK = (
-    "--nodes 3 --candidates 2 --epochs 1 --finalists 1 --repeats 1 "
-    "--train-per-class 8 --validation-per-class 4 --threads 1"
+    "--nodes 3 --candidates 2 --epochs 2 --batch 8 --lr 0.02 --finalists 1 --repeats 1 "
+    "--train-per-class 8 --validation-per-class 8 --threads 1"
 )
 COMMANDS = {"search", "resume", "craft", "train", "evaluate", "export", "predict", "generate", "latency"}
 COMMANDS |= {"show", "cost", "zoo", "report", "reproduce", "data"}
@@ -255,7 +255,7 @@ def test_show_tells_a_run_and_what_to_do_next(found: Path, tmp_path: Path, capsy
     front = read_record(found).front()
     assert "Pareto front" in shown
     for evaluation in front:
-        assert f"{evaluation.resources.macs:,}" in shown
+        assert f"{evaluation.recorded.resources.macs:,}" in shown
     new_store(tmp_path / "begun").close()
     assert run(["show", str(tmp_path / "begun")]) == 0
     assert "nothing usable was measured yet" in capsys.readouterr().out

@@ -38,8 +38,9 @@ DIGITS: dict[str, Any] = {
     "repeats": 1,
     "threads": 1,
     "data": {"train_per_class": 16, "validation_per_class": 12},
-    "recipe": {"epochs": 2, "batch": 16},
-    "network": {"stem": 4, "widths": [2, 4, 4]},
+    "recipe": {"epochs": 2, "batch": 8, "learning_rate": 0.03},
+    "network": {"stem": 8, "widths": [4, 8, 8]},
+    "short_steps": 0,
     "playoff": {"cells": 4, "rounds": [0.5, 1.0]},
 }
 KINDS: dict[str, dict[str, Any]] = {
@@ -66,7 +67,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[RunRecord,
         "task": "text", "evaluator": "zico", "nodes": 3, "candidates": 2, "finalists": 1, "repeats": 1, "threads": 1,
         "data": {"spec": str(corpus(folder / "corpus")), "sentences": 50, "validation_sentences": 15, "min_count": 1},
         "recipe": {"epochs": 1, "batch": 4, "bptt": 15, "learning_rate": 4.0, "drops": []},
-        "network": {"width": 6}, "playoff": {"cells": 3, "rounds": [1.0]},
+        "network": {"width": 6}, "short_steps": 0, "playoff": {"cells": 3, "rounds": [1.0]},
     }  # fmt: skip
     found["text, zico"] = watched(text, folder / "text")
     return found
@@ -213,7 +214,7 @@ def test_no_estimate_is_ever_a_result(
     assert "Estimates only so far: no cell was trained from scratch" in seen(known["steps"])
     assert "Chosen by estimates alone: no cell was trained from scratch." in told(known["no playoff"], capsys)
     assert "chosen by estimates alone: nothing was trained from scratch" in seen(known["no playoff"])
-    best = evidence.best(known["no fresh seeds"])
+    best = known["no fresh seeds"].best()
     assert best is not None
     assert f"one seed, {best.recorded.fidelity}" in told(known["no fresh seeds"], capsys)
 
@@ -222,7 +223,7 @@ def test_a_start_without_fresh_seeds_is_that_of_the_playoff_or_none(runs: dict[s
     for name in ("inherited", "zico"):
         record = states(runs[name][0])["no fresh seeds"]
         again = [one.evaluation for one in record.retrained if one.evaluation.cell.key == record.start.key]
-        found, best = evidence.complete(record), evidence.best(record)
+        found, best = record.complete(), record.best()
         assert best is not None
         trained = again[-1] if again else record.candidates[0].evaluation if name == "inherited" else None
         if trained is not None and trained.fidelity == best.recorded.fidelity:
@@ -387,8 +388,8 @@ def test_a_trained_run_says_nothing_of_estimates(runs: dict[str, tuple[RunRecord
 
 def test_the_options_reach_the_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     quick = (
-        "--nodes 4 --candidates 2 --epochs 1 --finalists 1 --repeats 1 --train-per-class 8 --validation-per-class 4 "
-        "--threads 1 --stem 4 --widths 2,2,2 --json"
+        "--nodes 4 --candidates 2 --epochs 2 --finalists 1 --repeats 1 --train-per-class 8 --validation-per-class 8 "
+        "--threads 1 --stem 8 --widths 8,8 --batch 8 --lr 0.02 --json"
     )
     asked = ["search", "--evaluator", "inherited", "--filter", "zico", "--run", str(tmp_path / "run"), *quick.split()]
     assert run(asked) == 0

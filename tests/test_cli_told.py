@@ -117,8 +117,10 @@ def watch(folder: Path, *, terminal: bool) -> str:
 
 def test_without_a_terminal_there_is_a_line_a_step(tmp_path: Path) -> None:
     lines = watch(tmp_path / "run", terminal=False).splitlines()
-    steps = [line for line in lines if line.startswith("step ")]
-    assert len(steps) == len(lines) - 1
+    assert lines[0].startswith("step 0, 6 of 6 edges: 1 of 1 candidate; about ")
+    assert lines[0].endswith(" left"), "how long it will take is said after the first candidate"
+    steps = [line for line in lines if line.startswith("step  ")]
+    assert len(steps) == len(lines) - 2
     assert steps[0].startswith("step   0  start     6 edges   S ")
     assert lines[-1] == "note: mind the gap"
     assert not any("\x1b" in line for line in lines)

@@ -29,8 +29,8 @@ TINY: dict[str, Any] = {
     "finalists": 2,
     "repeats": 1,
     "data": {"train_per_class": 12, "validation_per_class": 6},
-    "recipe": {"epochs": 2, "batch": 32},
-    "network": {"stem": 4, "widths": [4, 4]},
+    "recipe": {"epochs": 2, "batch": 8, "learning_rate": 0.03},
+    "network": {"stem": 8, "widths": [8, 8]},
     "threads": 1,
 }
 SEARCH = """

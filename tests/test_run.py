@@ -172,7 +172,7 @@ def test_limits_hold_for_the_best_and_spare_training(tmp_path: Path) -> None:
     best = record.best()
     assert best is not None
     assert best.recorded.resources.macs <= limit
-    assert all(one.resources.macs <= limit for one in record.front())
+    assert all(one.recorded.resources.macs <= limit for one in record.front())
     for step in range(1, len(record.decisions)):
         candidates = record.of_step(step)
         above = [one for one in candidates if one.evaluation.resources.macs > limit]

@@ -26,20 +26,21 @@ class Told(Protocol):
         ...
 
 
-def playoff(store: Store, trainer: RoundTrainer, *, epochs: int, deadline: float | None, told: Told) -> None:
+def playoff(store: Store, trainer: RoundTrainer, *, deadline: float | None, told: Told) -> None:
     """Train what the steps recommend from scratch, the better ones further, until one is left or time is up.
+
+    Rounds that `short_steps` makes equally long are one.
 
     Args:
         store: the run's log, with its steps done.
         trainer: trains from scratch.
-        epochs: of a whole training.
         deadline: `time.monotonic` value after which no round goes on; None for none.
         told: told of every evaluation.
     """
     record = replay(store.events())
     settings = record.settings
-    rounds = [share * epochs for share in sorted(settings.playoff.rounds)]
-    cells = entrants(_estimates(record), score=settings.score, count=settings.playoff.cells)
+    rounds = sorted({settings.short_epochs(share, record.data.get("train")) for share in settings.playoff.rounds})
+    cells = entrants(record.estimates(), score=settings.score, count=settings.playoff.cells)
     halving = SuccessiveHalving(cells, score=settings.score, rounds=rounds, reduction=settings.playoff.reduction)
     recorded = {(one.round, one.index): one.evaluation for one in record.retrained}
     seed = derive_seed(settings.seed, "playoff")
@@ -58,14 +59,6 @@ def playoff(store: Store, trainer: RoundTrainer, *, epochs: int, deadline: float
         if any((turn, index) not in recorded for index in range(len(live))):
             return
         halving.tell([recorded[turn, index] for index in range(len(live))])
-
-
-def _estimates(record: RunRecord) -> list[Evaluation]:
-    """What the steps measured within the limits, the chosen of equals first."""
-    limits = record.settings.limits
-    chosen = {(one.step, one.index) for one in record.chosen()}
-    ordered = sorted(record.candidates, key=lambda one: (one.step, one.index) not in chosen)
-    return [one.evaluation for one in ordered if limits.broken_by(one.evaluation.resources) is None]
 
 
 def measure_again(store: Store, evaluator: Evaluator, *, deadline: Callable[[], float | None], told: Told) -> None:
@@ -92,8 +85,8 @@ def measure_again(store: Store, evaluator: Evaluator, *, deadline: Callable[[], 
 
 
 def _to_measure(record: RunRecord) -> dict[str, Cell]:
-    cells = {one.cell.key: one.cell for one in record.finalists()}
-    start = record.complete()
-    if start is not None:
-        cells.setdefault(start.cell.key, start.cell)
-    return cells
+    """The starting cell first, so that where time runs out something was measured as it was."""
+    start, finalists = record.starting(), {one.cell.key: one.cell for one in record.finalists()}
+    if start is None or start.failed:
+        return finalists
+    return {start.cell.key: start.cell} | finalists

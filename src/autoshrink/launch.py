@@ -6,6 +6,7 @@ import os
 import random
 import sys
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,13 @@ from autoshrink.config import Overrides, SearchSettings, resolve
 from autoshrink.config.contradictions import is_file
 from autoshrink.data import anchored
 from autoshrink.deploy.latency_table import begin_latencies, resume_latencies
-from autoshrink.errors import DataError, InputError, RunError
-from autoshrink.escaping import command_line
+from autoshrink.errors import DataError, InputError, RunError, SearchError
+from autoshrink.escaping import command_line, word
 from autoshrink.evaluation import Evaluator
 from autoshrink.machine import refuse_too_many
 from autoshrink.priors import random_cells, start_cell
-from autoshrink.record import RunRecord
+from autoshrink.record import RunRecord, replay
+from autoshrink.report import story
 from autoshrink.results import write_results
 from autoshrink.run import Loop
 from autoshrink.seeding import derive_seed
@@ -62,7 +64,7 @@ def search(
         InputError: a setting cannot be used, or no cell could keep the limits.
         DataError: the images or the text cannot be used.
         RunError: the run folder holds a run, is in use, or cannot be written.
-        SearchError: not one candidate could be measured.
+        SearchError: not one candidate could be measured, or none could be told from chance.
     """
     observer = observer or Observer()
     settings = settings if isinstance(settings, SearchSettings) else resolve(settings or {})
@@ -75,7 +77,7 @@ def search(
     problem = prepared.problem(device)
     problem.latency = latencies = begin_latencies(settings.latency_table) if settings.times else None
     _check_limits(settings, start, problem)
-    environment = describe(device) | _environment()
+    environment = describe(device) | {"threads": settings.threads} | _environment()
     created = {"settings": settings.to_json(), "environment": environment, "start": start.to_json()}
     with Store.create(folder, created) as store:
         observer.on_run(folder)
@@ -94,6 +96,7 @@ def resume(run: str | os.PathLike[str], *, observer: Observer | None = None) -> 
 
     Raises:
         RunError: there is no run in the folder, another process has it, or it cannot be written.
+        SearchError: as for `search`.
         DataError: the data are gone or have changed since the run began.
     """
     observer = observer or Observer()
@@ -103,7 +106,7 @@ def resume(run: str | os.PathLike[str], *, observer: Observer | None = None) -> 
     if record.finished:
         observer.remark(f"{folder} is finished: nothing to do")
         write_results(folder, record)
-        return record
+        return _succeeded(record, folder)
     with Store.open(folder) as store:
         settings = record.settings
         device = choose_device(settings.device)
@@ -135,12 +138,13 @@ def _run(store: Store, settings: SearchSettings, problem: TaskProblem, observer:
     )
     ranking = _ranking(settings, problem, store) if "zico" in (settings.evaluator, settings.filter) else None
     evaluator: Evaluator = trained
+    length = partial(settings.short_epochs, samples=replay(store.events()).data.get("train"))
     if settings.evaluator == "zico" and ranking is not None:
         evaluator = ZicoEvaluator(ranking)
     elif settings.evaluator == "inherited":
         evaluator = InheritedEvaluator(
             problem,
-            settings.inherit,
+            settings.inherit.model_copy(update={"start": length(settings.inherit.start) / settings.recipe.epochs}),
             settings.score,
             weights=store.folder / WEIGHTS,
             batch=settings.sprint_batch,
@@ -154,9 +158,7 @@ def _run(store: Store, settings: SearchSettings, problem: TaskProblem, observer:
     loop = Loop(
         store,
         evaluator,
-        fresh=SprintEvaluator(sprints, settings.playoff.fresh * settings.recipe.epochs)
-        if settings.relative
-        else trained,
+        fresh=SprintEvaluator(sprints, length(settings.playoff.fresh)) if settings.relative else trained,
         rounds=sprints,
         ranking=ranking if settings.filter == "zico" else None,
         watcher=observer.watcher,
@@ -168,6 +170,20 @@ def _run(store: Store, settings: SearchSettings, problem: TaskProblem, observer:
         raise RunError(
             f"{error}; the search is finished and kept: `autoshrink resume {store.folder}` writes what is missing"
         ) from error
+    return _succeeded(record, store.folder)
+
+
+def _succeeded(record: RunRecord, folder: Path) -> RunRecord:
+    """The finished run itself.
+
+    Raises:
+        SearchError: nothing that it measured can be told from chance.
+    """
+    if record.at_chance:
+        raise SearchError(
+            f"{folder}: {story.headline(record)}; no cell is named. Lower --lr, train longer, or give it more "
+            f"samples (autoshrink show {word(folder)} has what was measured)"
+        )
     return record
 
 

@@ -65,8 +65,8 @@ class Metric(ABC):
         """How the first differs from the second: ``+0.4 points``, ``−7.1 (−3 %)``."""
 
     @abstractmethod
-    def gained(self, performance: float, other: float) -> str:
-        """The same in words: ``0.4 points more accuracy``, ``3.0 % lower perplexity``."""
+    def gained(self, performance: float, other: float, error: float | None = None) -> str:
+        """The same in words, perhaps with its standard error: ``0.4 ± 0.2 points more accuracy``, ``3 % lower …``."""
 
     @abstractmethod
     def ticks(self, low: float, high: float, about: int = 4) -> tuple[float, ...]:
@@ -123,9 +123,10 @@ class Accuracy(Metric):
         """Percentage points, and the word."""
         return f"{self.shift(performance, other, error, fine=fine)} {self.difference_unit}"
 
-    def gained(self, performance: float, other: float) -> str:
+    def gained(self, performance: float, other: float, error: float | None = None) -> str:
         """Points more or less."""
-        points = f"{abs(100 * (performance - other)):.1f} {self.difference_unit}"
+        spread = "" if error is None else f" ± {self.error(error, performance)}"
+        points = f"{abs(100 * (performance - other)):.1f}{spread} {self.difference_unit}"
         return f"{points} {'more' if performance >= other else 'less'} {self.name}"
 
     def ticks(self, low: float, high: float, about: int = 4) -> tuple[float, ...]:
@@ -186,11 +187,12 @@ class Perplexity(Metric):
         shown = self.shift(performance, other, error, fine=fine)
         return f"{shown} ({words.change(_exp(other - performance), 1.0)})"
 
-    def gained(self, performance: float, other: float) -> str:
+    def gained(self, performance: float, other: float, error: float | None = None) -> str:
         """Percent lower or higher."""
         change = abs(100 * (_exp(other - performance) - 1))
         direction = "lower" if performance >= other else "higher"
-        return f"{words.number(change, 1)}{words.THIN}% {direction} {self.name}"
+        spread = "" if error is None else f" ± {words.number(100 * error * _exp(other - performance), 1)}"
+        return f"{words.number(change, 1)}{spread}{words.THIN}% {direction} {self.name}"
 
     def ticks(self, low: float, high: float, about: int = 4) -> tuple[float, ...]:
         """Performances of round perplexities: evenly spread where the axis is short, powers of ten where it is long."""
@@ -263,9 +265,11 @@ class ScaledZico(Metric):
         """Subtracted; it has no unit."""
         return self.shift(performance, other, error, fine=fine)
 
-    def gained(self, performance: float, other: float) -> str:
+    def gained(self, performance: float, other: float, error: float | None = None) -> str:
         """More or less."""
-        gap = words.number(abs(performance - other), 4)
+        gap = words.number(abs(performance - other), 4) + (
+            "" if error is None else f" ± {self.error(error, performance)}"
+        )
         return f"{gap} {'more' if performance >= other else 'less'} {self.name}"
 
     def ticks(self, low: float, high: float, about: int = 4) -> tuple[float, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ from autoshrink.watching import Observer, Progress, Watcher
 
 PLAIN_SECONDS = 30.0
 """Without a terminal, a line about a step under way at most so often."""
+ESTIMATE_SECONDS = 120.0
+"""An estimate of the time left at least so often, whatever else is said."""
 LONG_SECONDS = 2 * 3600.0
 """A search expected to take longer than this is remarked upon."""
 
@@ -53,7 +56,9 @@ def step_line(
         other = evaluation.performance - comparison.difference
         gap = metric.difference(evaluation.performance, other, comparison.standard_error, fine=True)
         evidence = f"   {gap} to the next"
-    return words.plain(f"step {candidate.step:>3}  {what:<8}{len(candidate.cell.edges):>3} edges   {figures}{evidence}")
+    edges = len(candidate.cell.edges)
+    noun = "edge " if edges == 1 else "edges"
+    return words.plain(f"step {candidate.step:>3}  {what:<8}{edges:>3} {noun}   {figures}{evidence}")
 
 
 class _Narrator(Watcher):
@@ -91,14 +96,20 @@ class _Plain(_Narrator):
         super().__init__(remark, settings)
         self._say = say
         self._last = time.monotonic()
+        self._estimated = -math.inf
 
     def progress(self, progress: Progress) -> None:
+        """The first estimate as soon as there is one; then a line at most so often, steps' lines or not."""
         super().progress(progress)
         now = time.monotonic()
-        if now - self._last < PLAIN_SECONDS:
+        known = progress.seconds_left is not None and progress.latest is not None
+        if now - self._estimated < ESTIMATE_SECONDS and now - self._last < PLAIN_SECONDS:
+            return
+        if not known and now - self._last < PLAIN_SECONDS:
             return
         self._last = now
-        self._say(f"{_under_way(progress)}; {self._time_left(progress.phase, progress.seconds_left)}")
+        self._estimated = now if known else self._estimated
+        self._say(words.plain(f"{_under_way(progress)}; {self._time_left(progress.phase, progress.seconds_left)}"))
 
     def decided(self, candidate: Candidate, score: float, comparison: Comparison | None) -> None:
         self._last = time.monotonic()
@@ -110,11 +121,12 @@ def _left(seconds: float | None) -> str:
 
 
 def _under_way(progress: Progress) -> str:
-    counted = f"{progress.done} of {progress.expected} candidates"
+    counted = f"{progress.done} of {words.count(progress.expected, 'candidate')}"
     if progress.phase == "search":
-        return f"step {progress.step}, {progress.edges} of {progress.total_edges} edges: {counted}"
+        edges = f"{progress.edges} of {words.count(progress.total_edges, 'edge')}"
+        return f"step {progress.step}, {edges}: {counted}"
     if progress.phase == "playoff":
-        counted = f"{progress.done} of {progress.expected} cells"
+        counted = f"{progress.done} of {words.count(progress.expected, 'cell')}"
         return f"playoff, round {progress.step + 1}, short trainings from scratch: {counted}"
     return f"measuring the finalists again, fresh seed {progress.step + 1}: {counted}"
 
@@ -158,7 +170,7 @@ class _Live(_Narrator):
         bar = Table.grid(padding=(0, 1))
         bar.add_row(
             ProgressBar(total=max(1, progress.total_edges), completed=gone, width=40),
-            f"{progress.edges} of {progress.total_edges} edges left",
+            f"{progress.edges} of {words.count(progress.total_edges, 'edge')} left",
         )
         doing = Text(_under_way(progress))
         if self._epoch:
@@ -171,7 +183,8 @@ class _Live(_Narrator):
         best = Text("best so far: ", style="bold")
         if progress.best_score is not None and progress.best_cell is not None:
             best.append(
-                f"S {words.number(progress.best_score, 4)} with {len(progress.best_cell.edges)} edges", style=""
+                f"S {words.number(progress.best_score, 4)} with {words.count(len(progress.best_cell.edges), 'edge')}",
+                style="",
             )
         else:
             best.append("none yet", style="dim")

@@ -5,8 +5,9 @@ Events are written by `run.py` and `finals.py` alone. Their bodies are JSON:
 =============  =====================================================================================================
 created        settings, environment, start (cell): the first event of every run
 opened         pid, host: a process began or went on with the run
-data           name, train, validation (samples: images or tokens), fingerprint, notes; for images classes, input, mean,
-               std, skipped; for text level, vocabulary (how many), sentences, unknown_share
+data           name, train, validation (samples: images or tokens), chance (performance, error; not in older logs),
+               fingerprint, notes; for images classes, input, mean, std, skipped; for text level, vocabulary (how
+               many), sentences, unknown_share
 evaluated      step, index, edge (null for the starting cell), evaluation, same_as ([step, index] of the isomorphic
                candidate whose training this one shares, or null)
 decided        step, index (the chosen candidate), runner_up, difference, standard_error (performance, paired)
@@ -14,24 +15,27 @@ stopped        reason: no further step will be asked for
 screened       step, ranks ([key, rank or null] of every cell that was scored to choose the step's candidates), spent
 retrained      round (from 0), index, evaluation: a cell trained from scratch in the playoff
 remeasured     finalist (its key), repeat, evaluation
-finished       best (its key)
+finished       best (its key; null where nothing could be told from chance)
 =============  =====================================================================================================
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from autoshrink.cell import Cell, Edge
-from autoshrink.config import SearchSettings, settings_from_json
+from autoshrink.config import SearchSettings, stored_settings
 from autoshrink.errors import AutoshrinkError, InputError
 from autoshrink.events import Event, check_body
-from autoshrink.score import Comparison, Evaluation, Spent, mean_and_deviation, pareto_front
+from autoshrink.score import Comparison, Evaluation, Spent, mean_and_deviation, pareto_front, undominated
 from autoshrink.untrusted import brief
+
+CLEAR = 2.0
+"""Standard errors above which a difference is called larger than the noise."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,7 @@ class Figures:
         performance_sd: sample standard deviation over `repeats`; None below two.
         score: S of `performance`.
         score_sd: sample standard deviation of S over `repeats`; None below two.
+        from_scratch: whether they are those of networks trained from scratch, and not an estimate.
     """
 
     cell: Cell
@@ -104,6 +109,46 @@ class Figures:
     performance_sd: float | None
     score: float
     score_sd: float | None = None
+    from_scratch: bool = True
+
+    @property
+    def trainings(self) -> tuple[Evaluation, ...]:
+        """What the figures are the mean of."""
+        return self.repeats or (self.recorded,)
+
+    @property
+    def fullness(self) -> tuple[int, tuple[float, ...]]:
+        """How much they rest on, more is larger: how many trainings, and how far each of them came."""
+        return len(self.trainings), tuple(sorted(one.fullness for one in self.trainings))
+
+    def alike(self, other: Figures) -> bool:
+        """Whether both were measured alike, and so can be compared: as many trainings of the same length."""
+        lengths = [{one.fidelity for one in figures.trainings} for figures in (self, other)]
+        return (
+            self.from_scratch
+            and other.from_scratch
+            and bool(self.repeats) == bool(other.repeats)
+            and lengths[0] == lengths[1]
+            and self.fullness == other.fullness
+        )
+
+
+@dataclass(frozen=True)
+class Chance:
+    """What guessing is worth.
+
+    Attributes:
+        performance: of a guess that looks at no sample: the share of the commonest class, or −ln of the vocabulary.
+        error: standard error with which the validation samples tell a performance from that.
+    """
+
+    performance: float
+    error: float
+
+    @property
+    def bar(self) -> float:
+        """A performance up to this may be chance: two standard errors above it."""
+        return self.performance + CLEAR * self.error
 
 
 @dataclass(frozen=True)
@@ -168,43 +213,84 @@ class RunRecord:
             found = list({one.evaluation.cell.key: one.evaluation for one in self.retrained}.values())
         return tuple(one for one in found if not one.failed and limits.broken_by(one.resources) is None)
 
-    def front(self) -> tuple[Evaluation, ...]:
-        """Pareto front of recorded performance against the run's resource within the limits, cheapest first.
-
-        Where there was a playoff, it is that of its first round, in which all cells were trained alike.
-        """
-        limits = self.settings.limits
-        first = (one.evaluation for one in self.retrained if one.round == 0)
-        alike = [one for one in first if not one.failed and limits.broken_by(one.resources) is None]
-        return pareto_front(alike or self.usable(), self.settings.score.cost)
-
     def finalists(self) -> tuple[Evaluation, ...]:
-        """The cells to measure again: those of the front with the highest S, best first.
+        """The cells to measure again: those of the recorded front with the highest S, best first.
 
         Where there was a playoff, its winner, and then cells of the front that are as far as can be, in the logarithm
         of their cost, from those taken before: so that the fresh seeds show what more or less of the resource buys.
         """
         preference = self.settings.score.preference
         if not self.retrained:
-            return tuple(sorted(self.front(), key=preference, reverse=True)[: self.settings.finalists])
+            return tuple(sorted(self._promising(), key=preference, reverse=True)[: self.settings.finalists])
         furthest = max((one.rung for one in self.usable()), default=0)
-        winners = sorted((one for one in self.usable() if one.rung == furthest), key=preference, reverse=True)
-        taken = winners[:1]
-        left = [one for one in self.front() if one.cell.key not in {other.cell.key for other in taken}]
+        last = [one for one in self._nameable(self.usable()) if one.rung == furthest]
+        taken = sorted(last, key=preference, reverse=True)[:1]
+        left = [one for one in self._promising() if one.cell.key not in {other.cell.key for other in taken}]
         while left and len(taken) < self.settings.finalists:
             following = max(left, key=lambda one: (self._distance(one, taken), preference(one)))
             taken.append(following)
             left.remove(following)
         return tuple(taken)
 
-    def _distance(self, one: Evaluation, others: Iterable[Evaluation]) -> float:
-        """Of a cell's cost to the nearest of some others, in logarithms."""
+    def _distance(self, one: Evaluation, others: Sequence[Evaluation]) -> float:
+        """Of a cell's cost to the nearest of some others, in logarithms; 0 where there is no other."""
         cost = self.settings.score.cost
-        return min(abs(math.log(max(1, cost(one.resources)) / max(1, cost(other.resources)))) for other in others)
+        logs = (abs(math.log(max(1, cost(one.resources)) / max(1, cost(other.resources)))) for other in others)
+        return min(logs, default=0.0)
 
-    def figures(self, evaluation: Evaluation) -> Figures:
-        """What to report of an evaluated cell that did not fail."""
-        repeats = tuple(one for one in self.remeasured.get(evaluation.cell.key, ()) if not one.failed)
+    def _promising(self) -> tuple[Evaluation, ...]:
+        """Pareto front, by recorded performance, of the cells that may be named."""
+        return pareto_front(self._nameable(self._recorded()), self.settings.score.cost)
+
+    def _recorded(self) -> tuple[Evaluation, ...]:
+        """Evaluations within the limits that were measured alike, one seed each; not the fresh ones.
+
+        Where there was a playoff, those of its first round. Of the others, those that no clock cut short, or, where it
+        cut all of them, those that came as far as any.
+        """
+        limits = self.settings.limits
+        first = (one.evaluation for one in self.retrained if one.round == 0)
+        found = [one for one in first if not one.failed and limits.broken_by(one.resources) is None]
+        found = found or list(self.usable())
+        furthest = max((one.fullness for one in found), default=math.inf)
+        return tuple(one for one in found if one.fullness == furthest)
+
+    def _nameable(self, evaluations: Iterable[Evaluation]) -> tuple[Evaluation, ...]:
+        """Those that may be named: the starting cell, and what costs less; in old runs and paper mode, all of them."""
+        settings, start = self.settings, self.starting()
+        if settings.choice == "finalists" or start is None:
+            return tuple(evaluations)
+        cost = settings.score.cost
+        return tuple(
+            one
+            for one in evaluations
+            if cost(one.resources) < cost(start.resources) or (not settings.relative and self._is_start(one))
+        )
+
+    def estimates(self) -> tuple[Evaluation, ...]:
+        """What a playoff chooses its cells from: what the steps measured and may be named, the chosen first."""
+        limits = self.settings.limits
+        chosen = {(one.step, one.index) for one in self.chosen()}
+        ordered = sorted(self.candidates, key=lambda one: (one.step, one.index) not in chosen)
+        found = [one.evaluation for one in ordered if limits.broken_by(one.evaluation.resources) is None]
+        return self._nameable(found)
+
+    def starting(self) -> Evaluation | None:
+        """The starting cell's evaluation in the search; None before there is one."""
+        return next((one.evaluation for one in self.candidates if one.step == 0), None)
+
+    # --- figures -----------------------------------------------------------------------------------------------------
+
+    def figures(self, evaluation: Evaluation, *, fresh: bool = True) -> Figures:
+        """What to report of an evaluated cell that did not fail; without the fresh seeds, if so asked.
+
+        Where time ran out between the fresh seeds of different cells, only the seeds count that all of them had.
+        """
+        repeats: tuple[Evaluation, ...] = ()
+        if fresh and self.remeasured:
+            common = min(map(len, self.remeasured.values()))
+            again = self.remeasured.get(evaluation.cell.key, ())[:common]
+            repeats = tuple(one for one in again if not one.failed)
         values = [one.performance for one in repeats if one.performance is not None]
         if not values and evaluation.performance is not None:
             values = [evaluation.performance]
@@ -218,26 +304,144 @@ class RunRecord:
             performance_sd=deviation if repeats else None,
             score=self.settings.score.of(performance, evaluation.cell, evaluation.resources),
             score_sd=mean_and_deviation(scores)[1] if repeats and all(map(math.isfinite, scores)) else None,
+            from_scratch=bool(repeats) or self.from_scratch(evaluation),
         )
 
-    def best(self) -> Figures | None:
-        """The cell to report: within the limits, by mean S over the fresh seeds where the settings say so.
+    def from_scratch(self, evaluation: Evaluation) -> bool:
+        """Whether a network was trained from scratch for it, for however short a time."""
+        if not self.settings.relative or any(one.evaluation == evaluation for one in self.retrained):
+            return True
+        return self.settings.evaluator == "inherited" and evaluation == self.starting()
 
-        None before anything usable was evaluated. Before the run is finished it is the best so far.
+    def measured_again(self) -> tuple[Figures, ...]:
+        """Of every cell with fresh seeds, finalists first, then the starting cell; those that failed left out."""
+        if not self.remeasured:
+            # Isomorphism keys cost time; a run without fresh seeds asks for none.
+            return ()
+        known = {one.cell.key: one.evaluation for one in reversed(self.candidates) if not one.evaluation.failed}
+        known |= {one.evaluation.cell.key: one.evaluation for one in self.retrained if not one.evaluation.failed}
+        start = self.starting()
+        if start is not None and start.cell.key in self.remeasured:
+            # The starting cell comes last, so that of equals the cheaper is named.
+            known[start.cell.key] = start
+        keys = sorted(self.remeasured, key=lambda key: start is not None and key == start.cell.key)
+        found = [self.figures(known[key]) for key in keys if key in known]
+        return tuple(one for one in found if one.repeats)
+
+    def best(self) -> Figures | None:
+        """The cell to report, within the limits: that with the highest S of all that were measured alike.
+
+        The starting cell takes part, and what costs more than it does not (`SearchSettings.choice`). Of the fresh
+        seeds where the settings say so, else of the playoff's last round, else of the trainings of the search. Where
+        there are estimates only, which compare the candidates of one step, it is the starting cell. What cannot be told
+        from chance is no result.
+
+        None before anything usable was evaluated, and where nothing is better than chance. Before the run is finished
+        it is the best so far; then None while there are estimates only.
         """
-        finalists = self.finalists()
-        if not finalists:
+        if not self.finished and self.settings.relative and not self.retrained and not self.remeasured:
             return None
-        if not (self.settings.reselect and self.remeasured):
-            return self.figures(finalists[0])
-        measured = [one for one in finalists if one.cell.key in self.remeasured] or [finalists[0]]
-        # Among equals the order of `finalists` decides: the recorded preference, ties broken towards the cheaper cell.
-        return max((self.figures(one) for one in measured), key=lambda figures: figures.score)
+        return self.named()
+
+    def named(self) -> Figures | None:
+        """What `best` is at the end of a run."""
+        rivals = [one for one in self.rivals() if self.above_chance(one)]
+        if not rivals:
+            return None
+        logged = next((one for one in rivals if self.finished and one.cell.key == self.best_key), None)
+        if logged is not None:
+            return logged
+        fullest = max(one.fullness for one in rivals)
+        # Among equals the order decides: the recorded preference, ties broken towards the cheaper cell.
+        return max((one for one in rivals if one.fullness == fullest), key=lambda one: one.score)
+
+    def rivals(self) -> list[Figures]:
+        """Everything that the choice is made from, by the measure that is worth most."""
+        settings, finalists = self.settings, self.finalists()
+        if settings.choice == "finalists":
+            reselected = [one for one in finalists if one.cell.key in self.remeasured] if settings.reselect else []
+            return [self.figures(one) for one in reselected or finalists[:1]]
+        limits, start = settings.limits, self.starting()
+        again = [one for one in self.measured_again() if limits.broken_by(one.recorded.resources) is None]
+        if again and self._enough_again(finalists):
+            order = {one.cell.key: place for place, one in enumerate(finalists)}
+            return sorted(again, key=lambda one: order.get(one.cell.key, len(order)))
+        if settings.relative and not self.retrained:
+            kept = start is not None and not start.failed and limits.broken_by(start.resources) is None
+            alone = (start,) if kept and start is not None else finalists[:1]
+            return [self.figures(one, fresh=False) for one in alone]
+        pool = self._recorded()
+        if self.retrained:
+            furthest = max((one.rung for one in self.usable()), default=0)
+            pool = tuple(one for one in self.usable() if one.rung == furthest)
+        allowed = set(map(id, self._nameable(pool)))
+        taking_part = [one for one in pool if id(one) in allowed or self._is_start(one)]
+        ranked = sorted(taking_part, key=settings.score.preference, reverse=True)
+        return [self.figures(one, fresh=False) for one in ranked]
+
+    def _enough_again(self, finalists: Sequence[Evaluation]) -> bool:
+        """Whether the fresh seeds compare anything: two cells have some, or there was no second one to be measured."""
+        start = self.starting()
+        wanted = {one.cell.key for one in finalists}
+        if start is not None and not start.failed:
+            wanted.add(start.cell.key)
+        return len(self.remeasured) > 1 or wanted <= set(self.remeasured)
+
+    def _is_start(self, evaluation: Evaluation) -> bool:
+        start = self.starting()
+        return start is not None and evaluation.cell.key == start.cell.key
+
+    def above_chance(self, figures: Figures) -> bool:
+        """Whether its performance is more than two standard errors above that of guessing; true where that is unknown.
+
+        A score of untrained networks is no performance.
+        """
+        chance = self.chance
+        if chance is None or (self.settings.evaluator == "zico" and not figures.from_scratch):
+            return True
+        return figures.performance > chance.bar
+
+    @property
+    def chance(self) -> Chance | None:
+        """What guessing is worth on the run's validation samples; None where the log does not say it."""
+        found = self.data.get("chance")
+        return None if found is None else Chance(found["performance"], found["error"])
+
+    @property
+    def at_chance(self) -> bool:
+        """Whether cells were measured, and none of them can be told from chance."""
+        rivals = self.rivals() if self.finished else []
+        return bool(rivals) and not any(map(self.above_chance, rivals))
 
     def complete(self) -> Figures | None:
-        """The starting cell's figures (the complete graph, unless `start` said otherwise), or None if it failed."""
-        first = next((one.evaluation for one in self.candidates if one.step == 0), None)
-        return None if first is None or first.failed else self.figures(first)
+        """The starting cell's figures (the complete graph, unless `start` said otherwise), measured as the best's were.
+
+        None where it failed, or was not measured alike.
+        """
+        start, best = self.starting(), self.best()
+        if start is None or start.failed:
+            return None
+        again = [one.evaluation for one in reversed(self.retrained) if one.evaluation.cell.key == start.cell.key]
+        known = [self.figures(start)]
+        known += [self.figures(one, fresh=False) for one in (*again, start) if not one.failed]
+        if best is None:
+            return next((one for one in known if one.from_scratch), None)
+        return next((one for one in known if one.alike(best)), None)
+
+    def front(self) -> tuple[Figures, ...]:
+        """Pareto front against the run's resource of cells within the limits that were measured alike, cheapest first.
+
+        Of those measured with fresh seeds, once there are two; else of the playoff's first round, in which all cells
+        are trained alike; else of the trainings of the search. Empty where there are estimates only.
+        """
+        limits, cost = self.settings.limits, self.settings.score.cost
+        known = [one for one in self.measured_again() if limits.broken_by(one.recorded.resources) is None]
+        fullest = max((one.fullness for one in known), default=None)
+        known = [one for one in known if one.fullness == fullest]
+        if len(known) < 2:
+            trained = () if self.settings.relative and not self.retrained else self._recorded()
+            known = [self.figures(one, fresh=False) for one in trained]
+        return undominated(known, lambda one: cost(one.recorded.resources), lambda one: one.performance)
 
     def spent(self) -> Spent:
         """What all trainings cost together; a shared training counts once."""
@@ -268,7 +472,7 @@ def replay(events: Iterable[Event]) -> RunRecord:
     with _named(first):
         check_body(first)
         record = RunRecord(
-            settings=settings_from_json(first.body["settings"]),
+            settings=stored_settings(first.body["settings"]),
             environment=first.body["environment"],
             start=Cell.from_json(first.body["start"]),
             created_at=first.at,

@@ -7,25 +7,28 @@ import math
 from pathlib import Path
 from typing import Any
 
-from autoshrink import report
+from autoshrink import report, words
 from autoshrink.files import write_text
 from autoshrink.metrics import METRICS
 from autoshrink.record import Figures, Retrained, RunRecord
-from autoshrink.report import evidence
+from autoshrink.report import story
+from autoshrink.report.gains import gain
 from autoshrink.score import Evaluation
 
 
 def summary(record: RunRecord, *, run: Path) -> dict[str, Any]:
     """The result object.
 
-    ``best`` and ``complete`` (the starting cell) are null where nothing usable was measured. Their performance is the
+    ``best`` and ``complete`` (the starting cell) are null where nothing usable was measured, ``complete`` also where it
+    was not measured as ``best`` was: they can always be compared. ``found`` says in one sentence what came out, and
+    whether the best cell is better than the start: null where they cannot be compared. Their performance is the
     mean over ``repeats`` trainings with fresh seeds, or the recorded figure where ``repeats`` is 0; the same figure
     stands under the metric's own name. What is not finite is null. Where the steps only estimate, both are those of
     cells trained from scratch, and null before there is one; of a cell that never was, performance and score are null.
     ``playoff`` lists the short trainings from scratch.
     """
     metric = METRICS[record.settings.task]
-    spent, best, complete = record.spent(), evidence.best(record), evidence.complete(record)
+    spent, best, complete = record.spent(), record.best(), record.complete()
     trained = [one for one in record.candidates if one.same_as is None]
     return {
         "run": str(run),
@@ -35,6 +38,7 @@ def summary(record: RunRecord, *, run: Path) -> dict[str, Any]:
         "stopped": record.stopped,
         "best": best and _figures(record, best),
         "complete": complete and _figures(record, complete),
+        "found": _found(record),
         "cost": {"training_macs": spent.training_macs, f"{metric.sample}s": spent.samples},
         "evaluations": len(trained),
         "failed": sum(one.evaluation.failed for one in trained),
@@ -47,16 +51,37 @@ def summary(record: RunRecord, *, run: Path) -> dict[str, Any]:
     }
 
 
+def _found(record: RunRecord) -> dict[str, Any]:
+    best, complete = record.best(), record.complete()
+    value: dict[str, Any] = {
+        "headline": words.plain(story.headline(record)),
+        "better_than_start": None,
+        "score_difference": None,
+        "standard_error": None,
+        "within_noise": None,
+        "at_chance": record.at_chance,
+    }
+    if best is None or complete is None:
+        return value
+    difference = gain(best, complete)
+    if best.cell.key == complete.cell.key:
+        return value | {"better_than_start": False}
+    return value | {
+        "better_than_start": difference.score > 0,
+        "score_difference": _finite(difference.score),
+        "standard_error": None if difference.score_error is None else _finite(difference.score_error),
+        "within_noise": None if difference.clear is None else not difference.clear,
+    }
+
+
 def front(record: RunRecord) -> list[dict[str, Any]]:
-    """The Pareto front within the limits, cheapest first: the content of ``front.json``."""
-    return [
-        _figures(record, record.figures(one)) | {"recorded": _recorded(record, one)} for one in evidence.front(record)
-    ]
+    """The Pareto front within the limits, of cells measured alike, cheapest first: the content of ``front.json``."""
+    return [_figures(record, one) | {"recorded": _recorded(record, one.recorded)} for one in record.front()]
 
 
 def _figures(record: RunRecord, figures: Figures) -> dict[str, Any]:
     resources, metric = figures.recorded.resources, METRICS[record.settings.task]
-    known = evidence.measured(record, figures)
+    known = figures.from_scratch
     return {
         "cell": figures.cell.to_json(),
         "score": _finite(figures.score) if known else None,

@@ -9,8 +9,10 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
+from autoshrink import words
 from autoshrink.cell import Cell
 from autoshrink.config import SearchSettings
 from autoshrink.errors import RunError, SearchError
@@ -43,7 +45,7 @@ def make_strategy(
 
     def stop(cell: Cell) -> str | None:
         if settings.stop.edges and len(cell.edges) <= settings.stop.edges:
-            return f"{len(cell.edges)} edges are left"
+            return words.left(len(cell.edges), "edge")
         if settings.stop.macs and evaluator.resources(cell).macs <= settings.stop.macs:
             return f"the cell is down to {evaluator.resources(cell).macs:,} MACs"
         return None
@@ -93,6 +95,7 @@ class Loop:
         self._clock = clock
         record = replay(store.events())
         self._settings = record.settings
+        self._samples: int | None = record.data.get("train")
         self._ranks = dict(record.ranks)
         self._ranked: list[tuple[str, float | None]] = []
         self._strategy = make_strategy(record.settings, record.start, evaluator, self._rank if ranking else None)
@@ -145,7 +148,7 @@ class Loop:
             return self._stopped
         limit = self._settings.stop.evaluations
         if limit is not None and len(self._seconds) + len(self._new_keys(proposals)) > limit:
-            return f"another step would exceed {limit} evaluations"
+            return f"another step would exceed {words.count(limit, 'evaluation')}"
         deadline = self._search_deadline()
         if deadline is not None and self._clock() >= deadline:
             return "the time limit is reached"
@@ -286,18 +289,19 @@ class Loop:
             playoff(
                 self._store,
                 self._rounds,
-                epochs=record.settings.recipe.epochs,
                 deadline=self._limit(PLAYOFF_SHARE),
                 told=self._tell_final,
             )
             record = replay(self._store.events())
-        if not record.finalists():
+        start = record.starting()
+        if not record.finalists() and (
+            start is None or record.settings.limits.broken_by(start.resources) is not None or start.failed
+        ):
             raise SearchError(_nothing_usable(record, self._store.folder))
         measure_again(self._store, self._fresh, deadline=lambda: self._limit(1.0), told=self._tell_final)
         record = replay(self._store.events())
-        best = record.best()
-        assert best is not None, "there are finalists"
-        self._store.append("finished", {"best": best.cell.key})
+        best = record.named()
+        self._store.append("finished", {"best": None if best is None else best.cell.key})
         return replay(self._store.events())
 
     # --- time ------------------------------------------------------------------------------------------------------
@@ -329,11 +333,12 @@ class Loop:
             return again * (self._mean_seconds() or 0.0)
         if self._start is None or settings.evaluator != "inherited":
             return 0.0
-        whole: float = self._start.spent.seconds / settings.inherit.start
+        length = partial(settings.short_epochs, samples=self._samples)
+        epoch: float = self._start.spent.seconds / length(settings.inherit.start)
         rounds = 0.0
-        for place, share in enumerate(settings.playoff.rounds):
-            rounds += settings.playoff.cells * share / settings.playoff.reduction**place
-        return whole * (again * settings.playoff.fresh + 0.5 * rounds)
+        for place, epochs in enumerate(sorted(set(map(length, settings.playoff.rounds)))):
+            rounds += settings.playoff.cells * epochs / settings.playoff.reduction**place
+        return epoch * (again * length(settings.playoff.fresh) + 0.5 * rounds)
 
     def _seconds_left(self, done: int) -> float | None:
         """The recent mean for each expected evaluation, in proportion to the edges that will be left by then."""
@@ -380,7 +385,8 @@ class Loop:
 def _nothing_usable(record: RunRecord, folder: Path) -> str:
     failed = [one.evaluation for one in record.candidates if one.evaluation.failed]
     if record.candidates and len(failed) == len(record.candidates):
-        return f"{folder}: all {len(failed)} candidates failed, the first with: {failed[0].reason}"
+        counted = "the only candidate" if len(failed) == 1 else f"all {len(failed)} candidates"
+        return f"{folder}: {counted} failed, the first with: {failed[0].reason}"
     if record.retrained and all(one.evaluation.failed for one in record.retrained):
         first = record.retrained[0].evaluation.reason
         return f"{folder}: all {len(record.retrained)} trainings of the playoff failed, the first with: {first}"

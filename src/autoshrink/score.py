@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +21,12 @@ from autoshrink.untrusted import brief
 OVERFLOW_NATS = 700.0
 """exp of more than this is no float64."""
 
+TIME_LIMIT = "time limit"
+"""What ended a training whose time was up: it had fewer epochs than the others."""
+
 ResourceName = Literal["macs", "params", "memory", "cell_params", "latency"]
 FormulaName = Literal["paper", "released-text"]
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -121,6 +125,11 @@ class Evaluation:
     def failed(self) -> bool:
         """Whether there is no performance."""
         return self.performance is None
+
+    @property
+    def fullness(self) -> float:
+        """How far its training came: ∞ where no clock cut it short, else the epochs that it had by then."""
+        return float(len(self.curve)) if self.ended == TIME_LIMIT else math.inf
 
     @property
     def outcomes(self) -> npt.NDArray[np.float64] | None:
@@ -224,17 +233,24 @@ class Score:
         return self(evaluation), -self.cost(evaluation.resources), -evaluation.cell.branches
 
 
+def undominated(
+    items: Iterable[Item], cost: Callable[[Item], float], performance: Callable[[Item], float]
+) -> tuple[Item, ...]:
+    """The items that no other beats in performance without costing more, cheapest first; of equal ones the first."""
+    front: list[Item] = []
+    for one in sorted(items, key=lambda one: (cost(one), -performance(one))):
+        if not front or performance(one) > performance(front[-1]):
+            front.append(one)
+    return tuple(front)
+
+
 def pareto_front(evaluations: Iterable[Evaluation], resource: Callable[[Resources], int]) -> tuple[Evaluation, ...]:
     """The evaluations that no other beats in performance without costing more, cheapest first.
 
     Of equal ones the first is kept; failed ones never enter.
     """
-    front: list[Evaluation] = []
-    usable = [one for one in evaluations if one.performance is not None]
-    for one in sorted(usable, key=lambda one: (resource(one.resources), -(one.performance or 0.0))):
-        if not front or (one.performance or 0.0) > (front[-1].performance or 0.0):
-            front.append(one)
-    return tuple(front)
+    usable = (one for one in evaluations if one.performance is not None)
+    return undominated(usable, lambda one: resource(one.resources), lambda one: one.performance or 0.0)
 
 
 @dataclass(frozen=True)

@@ -136,9 +136,14 @@ def count(how_many: int, noun: str) -> str:
     return f"{how_many:,} {noun}{'' if how_many == 1 else 's'}"
 
 
+def left(how_many: int, noun: str) -> str:
+    """``1 edge is left``, ``2 edges are left``."""
+    return f"{count(how_many, noun)} {'is' if how_many == 1 else 'are'} left"
+
+
 def spent(cost: Spent, sample: str) -> str:
     """What training cost, in one line; `sample` is what is counted, an ``image`` or a ``token``."""
+    samples = f"training {sample}" + ("" if cost.samples == 1 else "s")
     return (
-        f"{quantity(cost.samples)} training {sample}s, {quantity(cost.training_macs)} MACs, {duration(cost.seconds)} "
-        "of training"
+        f"{quantity(cost.samples)} {samples}, {quantity(cost.training_macs)} MACs, {duration(cost.seconds)} of training"
     )

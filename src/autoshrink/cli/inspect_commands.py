@@ -24,7 +24,7 @@ from autoshrink.architecture import (
 )
 from autoshrink.cell import Cell
 from autoshrink.cli.console import JsonOption, print_json, stdout
-from autoshrink.cli.result import print_front, print_result
+from autoshrink.cli.result import print_result
 from autoshrink.cost import Cost, count
 from autoshrink.drawing import cell_svg, cell_text
 from autoshrink.errors import InputError
@@ -60,8 +60,7 @@ def show(
         if as_json:
             print_json(summary(record, run=folder))
         else:
-            print_front(record)
-            print_result(record, folder)
+            print_result(record, folder, front=True)
         return
     found = load(target)
     cell = found if isinstance(found, Cell) else found.cell

@@ -13,26 +13,26 @@ from autoshrink.drawing import cell_text
 from autoshrink.escaping import shown, word
 from autoshrink.metrics import METRICS, shown_resources
 from autoshrink.record import Figures, RunRecord
-from autoshrink.report import evidence
+from autoshrink.report import evidence, story
+from autoshrink.report.gains import gain
 from autoshrink.score import ResourceName
 
 
-def print_result(record: RunRecord, folder: Path) -> None:
-    """The best cell beside the starting one, what the search cost, and what to do next."""
-    best, start = evidence.best(record), evidence.complete(record)
+def print_result(record: RunRecord, folder: Path, *, front: bool = False) -> None:
+    """What was found, the best cell beside the starting one, what the search cost, and what to do next.
+
+    With `front`, the Pareto front too.
+    """
+    best = record.best()
+    stdout.print(words.plain(story.headline(record)), style="bold", markup=False)
     if best is None:
-        stdout.print(_nothing(record), markup=False)
+        _print_nothing(record)
+    else:
+        _print_best(record, best)
+    if front:
+        print_front(record)
+    if best is None:
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("", *_head(record, evidence.metric_for(record, best).name)):
-        table.add_column(column, justify="left" if column == "" else "right")
-    if start is not None:
-        name = "complete graph" if record.settings.start == "complete" else "starting cell"
-        table.add_row(name, *_row(record, start))
-    table.add_row("best cell", *_row(record, best), style="bold green")
-    stdout.print(cell_text(best.cell), markup=False)
-    stdout.print(table)
-    stdout.print(_verdict(record, best, start), markup=False)
     spent, metric = record.spent(), METRICS[record.settings.task]
     parts = evidence.phases_words(record)
     stdout.print(
@@ -44,17 +44,37 @@ def print_result(record: RunRecord, folder: Path) -> None:
     _print_next(record, folder)
 
 
-def _nothing(record: RunRecord) -> str:
+def _print_best(record: RunRecord, best: Figures) -> None:
+    """The best cell beside the starting one, and how they compare."""
+    start = record.complete()
+    name = "complete graph" if record.settings.start == "complete" else "starting cell"
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("", *_head(record, evidence.metric_for(record, best).name)):
+        table.add_column(column, justify="left" if column == "" else "right")
+    same = best.cell.key == record.start.key
+    if start is not None and not same:
+        table.add_row(name, *_row(record, start))
+    table.add_row(name if same else "best cell", *_row(record, best), style="bold green")
+    stdout.print(cell_text(best.cell), markup=False)
+    stdout.print(table)
+    stdout.print(_verdict(record, best, start), markup=False)
+
+
+def _print_nothing(record: RunRecord) -> None:
     """Why there is no best cell to show."""
-    if record.best() is None:
-        return "nothing usable was measured yet"
-    return f"no best cell yet: {evidence.count_words(record)}, and estimates compare the candidates of one step only"
+    if not record.usable():
+        stdout.print("nothing usable was measured yet", markup=False)
+    elif not record.at_chance:
+        stdout.print(
+            f"no best cell yet: {evidence.count_words(record)}, and estimates compare the candidates of one step only",
+            markup=False,
+        )
 
 
 def _tried(record: RunRecord) -> str:
     if record.settings.relative:
         return evidence.count_words(record)
-    return f"{sum(one.same_as is None for one in record.candidates)} candidates trained"
+    return f"{words.count(sum(one.same_as is None for one in record.candidates), 'candidate')} trained"
 
 
 def _print_next(record: RunRecord, folder: Path) -> None:
@@ -97,8 +117,9 @@ def _cell_file(folder: Path) -> str:
 def _next_for_images(record: RunRecord, folder: Path) -> list[_Command]:
     run, architecture = word(folder), word(folder / "best.arch.json")
     spec, trained = word(record.settings.data.spec), word(folder / "trained")
-    complete = evidence.complete(record)
-    size = "1M" if complete is None else words.quantity(complete.recorded.resources.macs)
+    best = record.best()
+    # Its own size in the search: at the complete graph's, what was saved would be spent again.
+    size = "1M" if best is None else words.quantity(best.recorded.resources.macs)
     return [
         (f"autoshrink craft {run} --macs {size} -o {architecture}", "a network of it, of a size that you choose"),
         (f"autoshrink train {architecture} --data {spec} -o {trained}", "train that in full"),
@@ -121,25 +142,23 @@ _NEXT: dict[str, Callable[[RunRecord, Path], list[_Command]]] = {"image": _next_
 
 
 def print_front(record: RunRecord) -> None:
-    """The Pareto front within the limits, cheapest first; where there are estimates only there is none."""
-    front, relative = evidence.front(record), record.settings.relative
-    if relative and not front:
+    """The Pareto front, cheapest first, numbered as `craft --pick` counts; where there are estimates only, none."""
+    front = record.front()
+    if not front:
         return
-    name = "Pareto front of the playoff" if relative else "Pareto front"
-    table = Table(title=name, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    how = ("measured",) if relative else ()
-    for column in (*_head(record, METRICS[record.settings.task].name), *how, "cell"):
-        table.add_column(column, justify="left" if column in ("cell", "measured") else "right")
-    for evaluation in front:
-        figures = record.figures(evaluation)
-        measured = (_measured(figures),) if relative else ()
-        table.add_row(*_row(record, figures), *measured, str(figures.cell))
+    table = Table(
+        title=f"Pareto front, numbered as craft --pick counts ({evidence.measured_words(record, front[0])})",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+        header_style="bold",
+    )
+    for column in ("", *_head(record, METRICS[record.settings.task].name)):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("cell", overflow="fold")
+    for place, figures in enumerate(front, start=1):
+        table.add_row(str(place), *_row(record, figures), str(figures.cell))
     stdout.print(table)
-
-
-def _measured(figures: Figures) -> str:
-    """Where a row's figures come from."""
-    return words.count(len(figures.repeats), "fresh seed") if figures.repeats else "playoff, short"
 
 
 _SHORT: dict[ResourceName, str] = words.RESOURCE | {"params": "params", "cell_params": "cell params"}
@@ -169,16 +188,20 @@ def _row(record: RunRecord, figures: Figures) -> tuple[str, ...]:
 
 
 def _verdict(record: RunRecord, best: Figures, start: Figures | None) -> str:
-    if not evidence.measured(record, best):
+    if not best.from_scratch:
         return "Chosen by estimates alone: no cell was trained from scratch."
+    if best.cell.key == record.start.key:
+        return f"Nothing that costs less had a higher S ({_seeds(record, best)})."
     if start is None:
-        missing = "could not be trained" if record.complete() is None else "was not trained as long from scratch"
+        found = record.starting()
+        missing = "could not be trained" if found is None or found.failed else "was not measured alike"
         return f"The starting cell {missing}, so there is nothing to compare with ({_seeds(record, best)})."
     settings, metric = record.settings, METRICS[record.settings.task]
     new, old = (settings.score.cost(one.recorded.resources) for one in (best, start))
-    gained = metric.difference(best.performance, start.performance, fine=True)
+    difference = gain(best, start)
+    gained = metric.difference(best.performance, start.performance, difference.error, fine=True)
     change = f"{words.change(new, old)} {words.RESOURCE[settings.resource]}, {metric.name} {gained} against it"
-    return words.plain(f"{change} ({_seeds(record, best)}).")
+    return words.plain(f"{change} ({_seeds(record, best)}). {difference.score_words()}.")
 
 
 def _seeds(record: RunRecord, best: Figures) -> str:

@@ -20,7 +20,7 @@ from autoshrink.config.classifier import (
     classifier_settings,
 )
 from autoshrink.config.image import ImageData, ImageNetwork, ImageRecipe, ImageSettings
-from autoshrink.config.resolving import remarks, resolve, settings_from_json
+from autoshrink.config.resolving import remarks, resolve, settings_from_json, stored_settings
 from autoshrink.config.text import Dropout, Level, TextData, TextNetwork, TextRecipe, TextSettings
 from autoshrink.config.training import CorpusData, TrainingSettings, training_settings
 
@@ -55,5 +55,6 @@ __all__ = [
     "remarks",
     "resolve",
     "settings_from_json",
+    "stored_settings",
     "training_settings",
 ]

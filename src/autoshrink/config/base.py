@@ -23,6 +23,9 @@ Share = Annotated[float, Field(ge=0, le=1)]
 TaskName = Literal["image", "text"]
 EvaluatorName = Literal["trained", "inherited", "zico"]
 
+SHORT_STEPS = 200
+"""Steps after which the measurements of a short training repeat themselves (docs/LOG.md)."""
+
 Overrides = Mapping[str, Any]
 """Nested settings by section, as in JSON; whatever is absent keeps its default."""
 
@@ -148,6 +151,9 @@ class SearchSettings(Section):
     short_batch: PositiveInt | None = None
     """Batch of the short trainings by which `inherit` and `playoff` go; None: a quarter of the recipe's, at least 8.
     More steps for as many samples (benchmarks/sprint.py)."""
+    short_steps: NonNegativeInt = SHORT_STEPS
+    """Fewest steps of any short training, as far as the recipe's epochs reach: with fewer, no two cells can be told
+    apart (benchmarks/short_steps.py). It lengthens `inherit.start`, `playoff.rounds` and `playoff.fresh`."""
     population: PositiveInt | Literal["auto"] = "auto"
     """How many candidates are trained from scratch as one batched program. auto: all of a step, but image networks one
     by one on a CPU, where that is faster (benchmarks/population.py)."""
@@ -180,6 +186,9 @@ class SearchSettings(Section):
     """Fresh seeds for each of them and for the starting cell."""
     reselect: bool = True
     """Name the finalist with the best mean S over the fresh seeds; off: the highest recorded S, as the paper does."""
+    choice: Literal["all", "finalists"] = "all"
+    """From what the best is chosen. all: everything that was measured alike, the starting cell included, without what
+    costs as much as that or more; finalists: whatever it costs, and the starting cell as one of many, as published."""
     seed: NonNegativeInt = 0
     device: str = "auto"
     threads: PositiveInt | None = None
@@ -189,6 +198,22 @@ class SearchSettings(Section):
     def sprint_batch(self) -> int:
         """`short_batch`, or what it is when nobody says."""
         return self.short_batch or min(self.recipe.batch, max(8, self.recipe.batch // 4))
+
+    @property
+    def samples_a_step(self) -> int:
+        """Training samples of one step of a short training."""
+        return self.sprint_batch
+
+    def short_epochs(self, share: float, samples: int | None) -> float:
+        """Epochs of a short training.
+
+        Args:
+            share: of the recipe's epochs.
+            samples: in one epoch; None where that is not known.
+        """
+        whole = float(self.recipe.epochs)
+        least = self.short_steps * self.samples_a_step / samples if samples else 0.0
+        return max(share * whole, min(whole, least))
 
     @property
     def relative(self) -> bool:

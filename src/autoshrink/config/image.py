@@ -87,6 +87,7 @@ class ImageSettings(SearchSettings):
 PAPER: Overrides = {
     "paired": False,
     "reselect": False,
+    "choice": "finalists",
     "data": {"validation_per_class": 100, "replacement": True},
     "recipe": {"stop_accuracy": 0.98, "overfit_ratio": 3.0},
 }

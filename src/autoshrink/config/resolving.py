@@ -75,6 +75,19 @@ def settings_from_json(value: Mapping[str, Any]) -> SearchSettings:
         raise InputError(_explained(error, value)) from error
 
 
+_BEFORE: Overrides = {"choice": "finalists", "short_steps": 0}
+"""What settings did before there was a setting for it: logs that lack one were written then."""
+
+
+def stored_settings(value: Mapping[str, Any]) -> SearchSettings:
+    """Settings from a log, whatever version wrote it: they mean what they meant then.
+
+    Raises:
+        InputError: as `settings_from_json`.
+    """
+    return settings_from_json(merge(_BEFORE, value))
+
+
 def _task(value: Mapping[str, Any]) -> _Task:
     name = value.get("task", "image")
     if not isinstance(name, str) or name not in _TASKS:

@@ -114,6 +114,11 @@ class TextSettings(SearchSettings):
     resource: ResourceName = "cell_params"
     """The released search weighs the cell too, and not the embedding, which no edge can shrink."""
 
+    @property
+    def samples_a_step(self) -> int:
+        """Tokens: a chunk of every stream."""
+        return self.sprint_batch * self.recipe.bptt
+
     @field_validator("resource")
     @classmethod
     def _has_a_table(cls, resource: ResourceName) -> ResourceName:
@@ -132,6 +137,7 @@ class TextSettings(SearchSettings):
 PAPER: Overrides = {
     "paired": False,
     "reselect": False,
+    "choice": "finalists",
     "draw": "independent",
     "candidates": 10,
     "formula": "released-text",

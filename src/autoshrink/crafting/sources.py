@@ -12,7 +12,6 @@ from autoshrink.config import ImageSettings, TextSettings
 from autoshrink.errors import InputError, RunError
 from autoshrink.loading import load
 from autoshrink.record import RunRecord
-from autoshrink.report import evidence
 from autoshrink.store import read_record
 
 Target = Cell | Architecture | str | os.PathLike[str]
@@ -89,7 +88,7 @@ def _cell(record: RunRecord, folder: Path, pick: int | None) -> Cell:
         if best is None:
             raise RunError(f"{folder}: nothing usable was measured yet, so it has no best cell")
         return best.cell
-    front = evidence.front(record)
+    front = record.front()
     if not 1 <= pick <= len(front):
         has = f"its Pareto front has places 1 to {len(front)}" if front else "it has no Pareto front yet"
         raise InputError(f"{folder}: there is no cell {pick} to pick; {has} (autoshrink show lists it)")

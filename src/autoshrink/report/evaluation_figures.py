@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -183,28 +184,39 @@ def class_tip(one: ClassFigures) -> str:
 
 def _named_bars(found: tuple[ClassFigures, ...]) -> str:
     height, room = 24, max(len(short(one.name)) for one in found) * _CHARACTER + 12
-    scale = Scale(0.0, 1.0, room, 400.0)
-    parts = []
+    least = _least(found)
+    scale = Scale(least, 1.0, room, 400.0)
+    parts = [
+        label(scale.start, len(found) * height + 14, _tick(least)),
+        label(400.0, len(found) * height + 14, _tick(1.0), anchor="end"),
+    ]
     for row, one in enumerate(found):
         y, share = row * height, one.accuracy.value or 0.0
         low, high = (scale(end) for end in one.accuracy.interval)
         parts += [
             label(room - 8, y + 16, short(one.name), kind="name"),
-            tag("rect", class_="track", x=scale(0), y=y + 4, width=scale(1) - scale(0), height=height - 8),
+            tag("rect", class_="track", x=scale.start, y=y + 4, width=scale.end - scale.start, height=height - 8),
             tag(
-                "rect", tag("title", escape(class_tip(one))), class_="fill", x=scale(0), y=y + 4,
-                width=scale(share) - scale(0), height=height - 8,
+                "rect", tag("title", escape(class_tip(one))), class_="fill", x=scale.start, y=y + 4,
+                width=scale(share) - scale.start, height=height - 8,
             ),
             tag("path", class_="whisker", d=f"M{low:.1f} {y + 9}v6m0-3H{high:.1f}m0-3v6"),
             label(412, y + 16, f"{words.percent(share)} of {one.images:,}"),
         ]  # fmt: skip
-    return _bars(parts, 526, len(found) * height)
+    return _bars(parts, 526, len(found) * height + 20)
+
+
+def _least(found: tuple[ClassFigures, ...]) -> float:
+    """Where the axis starts: at the ten percent below the lowest figure, its interval included."""
+    lowest = min(min(one.accuracy.interval[0], one.accuracy.value or 0.0) for one in found)
+    return min(0.9, max(0.0, math.floor(10 * lowest + 1e-9) / 10))
 
 
 def _many_bars(found: tuple[ClassFigures, ...]) -> str:
-    scale, foot = Panel(Scale(0.0, float(len(found)), 44.0, 540.0), Scale(0.0, 1.0, 240.0, 10.0)), 240.0
+    least = _least(found)
+    scale, foot = Panel(Scale(0.0, float(len(found)), 44.0, 540.0), Scale(least, 1.0, 240.0, 10.0)), 240.0
     side = scale.x(1) - scale.x(0)
-    parts = [scale.rules((0.0, 0.25, 0.5, 0.75, 1.0), _tick)]
+    parts = [scale.rules((least, *(one for one in scale.y.ticks(4) if least < one < 1), 1.0), _tick)]
     for number, one in enumerate(found):
         y = scale.y(one.accuracy.value or 0.0)
         parts.append(

@@ -11,11 +11,9 @@ import numpy as np
 from autoshrink import words
 from autoshrink.metrics import METRICS, Metric, step_metric
 from autoshrink.ranking import spearman
-from autoshrink.record import Candidate, Figures, RunRecord
+from autoshrink.record import CLEAR, Candidate, Figures, RunRecord
 from autoshrink.score import Comparison, Evaluation, Spent, compare
 
-CLEAR = 2.0
-"""Standard errors above which a difference is called larger than the noise."""
 FEWEST = 3
 """Cells that a rank correlation takes at least."""
 
@@ -23,49 +21,9 @@ FEWEST = 3
 # --- estimates and trainings from scratch --------------------------------------------------------------------------
 
 
-def from_scratch(record: RunRecord, evaluation: Evaluation) -> bool:
-    """Whether a network was trained from scratch for it, for however short a time."""
-    if not record.settings.relative or any(one.evaluation == evaluation for one in record.retrained):
-        return True
-    return record.settings.evaluator == "inherited" and any(one.evaluation == evaluation for one in record.of_step(0))
-
-
-def measured(record: RunRecord, figures: Figures) -> bool:
-    """Whether the figures are those of networks trained from scratch, and not an estimate."""
-    return bool(figures.repeats) or from_scratch(record, figures.recorded)
-
-
 def metric_for(record: RunRecord, figures: Figures) -> Metric:
     """What the performance among the figures is."""
-    return METRICS[record.settings.task] if measured(record, figures) else step_metric(record.settings)
-
-
-def best(record: RunRecord) -> Figures | None:
-    """The best cell, or the best so far; None while there are estimates only, which compare cells of one step."""
-    found = record.best()
-    return found if found is None or record.finished or measured(record, found) else None
-
-
-def complete(record: RunRecord) -> Figures | None:
-    """The starting cell's figures beside the best cell's: from fresh seeds, else the playoff, else its only training.
-
-    None where it failed, was never trained from scratch, or the best cell was not, or not for as long.
-    """
-    found, winner = record.complete(), record.best()
-    if found is None or not record.settings.relative or found.repeats:
-        return found
-    if winner is not None and not measured(record, winner):
-        return None
-    again = last_of_playoff(record).get(found.cell.key)
-    if again is not None and not again.failed:
-        found = record.figures(again)
-    alike = winner is None or winner.recorded.fidelity == found.recorded.fidelity
-    return found if alike and from_scratch(record, found.recorded) else None
-
-
-def front(record: RunRecord) -> tuple[Evaluation, ...]:
-    """The Pareto front of trained cells; empty where there are estimates only."""
-    return record.front() if record.retrained or not record.settings.relative else ()
+    return METRICS[record.settings.task] if figures.from_scratch else step_metric(record.settings)
 
 
 def last_of_playoff(record: RunRecord) -> dict[str, Evaluation]:
@@ -114,7 +72,7 @@ def measured_words(record: RunRecord, figures: Figures) -> str:
         return f"{found}, {figures.repeats[0].fidelity}" if record.settings.relative else found
     if not record.settings.relative:
         return "recorded in the search, one seed"
-    if from_scratch(record, figures.recorded):
+    if figures.from_scratch:
         return f"one seed, {figures.recorded.fidelity}"
     return {"inherited": "an estimate with inherited weights", "zico": "no training at all"}[record.settings.evaluator]
 

@@ -129,8 +129,9 @@ def _data(record: RunRecord) -> str:
     data = record.data
     if not data:
         return '<p class="note">The data have not been read yet.</p>'
-    units = dict.fromkeys(("train", "validation"), f" {METRICS[record.settings.task].sample}s")
-    shown = {name: _text(data[name]) + units.get(name, "") for name in _DATA if name in data}
+    sample = METRICS[record.settings.task].sample
+    shown = {name: _text(data[name]) for name in _DATA if name in data}
+    shown |= {name: words.count(data[name], sample) for name in ("train", "validation") if name in data}
     if "unknown_share" in data:
         shown["unknown_share"] = f"{words.percent(data['unknown_share'])} of the validation tokens are <unk>"
     rows = [(name.replace("_", " "), value) for name, value in shown.items()]
@@ -174,7 +175,11 @@ def _cost(record: RunRecord) -> list[tuple[str, str]]:
 
 
 def _environment(record: RunRecord) -> list[tuple[str, str]]:
-    return [(name, _text(value)) for name, value in record.environment.items() if name != "command"]
+    """Of the threads those that the trainings had, whatever torch would take."""
+    known = dict(record.environment)
+    if "threads" in known and record.settings.threads is not None:
+        known["threads"] = record.settings.threads
+    return [(name, _text(value)) for name, value in known.items() if name != "command"]
 
 
 def _repeat(record: RunRecord) -> str:

@@ -11,7 +11,7 @@ from autoshrink import words
 from autoshrink.drawing import tag
 from autoshrink.metrics import METRICS, Metric, step_metric
 from autoshrink.record import Figures, RunRecord
-from autoshrink.report import charts, evidence, marks
+from autoshrink.report import charts, marks
 from autoshrink.report.charts import Panel, Scale
 from autoshrink.report.marks import Point
 from autoshrink.score import Evaluation, Resources
@@ -177,7 +177,7 @@ def _spans(track: _Track, again: Iterable[Figures]) -> list[float]:
 
 def _always(record: RunRecord, track: _Track) -> list[float]:
     """What an axis never leaves out: the best and the starting cell, as recorded and as measured again."""
-    found = [one for one in (evidence.best(record), evidence.complete(record)) if one is not None]
+    found = [one for one in (record.best(), record.complete()) if one is not None]
     ringed = [one for name in ("best", "start") if (one := marks.landmark(record, name)) is not None]
     recorded = [value for one in ringed if (value := track.of(record, one)) is not None]
     return (recorded if track.quantity != "zico" else []) + _spans(track, found)
@@ -230,7 +230,7 @@ def _ringed(record: RunRecord, track: _Track, name: str) -> tuple[int, float] | 
     if evaluation is not None:
         value = track.of(record, evaluation)
         return None if value is None else (len(evaluation.cell.edges), value)
-    figures = {"best": evidence.best, "start": evidence.complete}[name](record)
+    figures = record.best() if name == "best" else record.complete()
     pair = None if figures is None else track.again(figures)
     return None if figures is None or pair is None else (len(figures.cell.edges), pair[0])
 
@@ -267,7 +267,7 @@ def front_marks(record: RunRecord, box: Box) -> str:
     again = measured_again(record)
     panel = _front_panel(record, box, points, again)
     place = partial(_place, record, panel)
-    front = [place(one) for one in evidence.front(record)]
+    front = [(panel.x(cost(record, one.recorded.resources)), panel.held(one.performance)) for one in record.front()]
     steps = charts.staircase(front) + ([(box.right, front[-1][1])] if front else [])
     track = tracks(record)[1]
     parts = [track.rules(panel), panel.foot(panel.x.ticks(4), words.round_quantity), _limit(record, panel)]

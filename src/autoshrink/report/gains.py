@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 
 from autoshrink import words
 from autoshrink.metrics import Metric, metric_of, shown_resources
-from autoshrink.record import Figures, RunRecord
+from autoshrink.record import CLEAR, Figures, RunRecord
 from autoshrink.report import evidence
-from autoshrink.report.evidence import CLEAR
 from autoshrink.score import ResourceName
 
 
@@ -21,27 +20,38 @@ class Gain:
         performance: difference of the means.
         error: its standard error over fresh seeds; None unless both were measured at least twice.
         score: difference of S.
+        score_error: its standard error over fresh seeds; None as for `error`.
     """
 
     performance: float
     error: float | None
     score: float
+    score_error: float | None = None
 
     @property
-    def within_noise(self) -> bool:
-        """Whether the difference in performance may be noise, or nothing is known about that."""
-        return self.error is None or abs(self.performance) <= CLEAR * self.error
+    def clear(self) -> bool | None:
+        """Whether the difference in S is more than two standard errors; None where there is no saying."""
+        return None if self.score_error is None else abs(self.score) > CLEAR * self.score_error
+
+    def score_words(self) -> str:
+        """The difference in S, and whether it is noise: ``S +0.0123 ± 0.0040, more than noise``."""
+        verdict = {True: "more than noise", False: "within noise", None: "one seed, which may be noise"}[self.clear]
+        error = "" if self.score_error is None else f" ± {words.number(self.score_error, 4)}"
+        return f"S {words.signed(self.score, 4)}{error}, {verdict}"
 
 
 def gain(best: Figures, start: Figures) -> Gain:
-    """The best cell minus the starting cell."""
-    error = None
-    if best.performance_sd is not None and start.performance_sd is not None:
-        error = math.hypot(
-            best.performance_sd / math.sqrt(len(best.repeats)),
-            start.performance_sd / math.sqrt(len(start.repeats)),
-        )
-    return Gain(best.performance - start.performance, error, best.score - start.score)
+    """The best cell minus the starting cell, both measured alike."""
+    count = len(best.repeats)
+    error = _error((best.performance_sd, start.performance_sd), count)
+    score_error = _error((best.score_sd, start.score_sd), count)
+    return Gain(best.performance - start.performance, error, best.score - start.score, score_error)
+
+
+def _error(deviations: tuple[float | None, float | None], count: int) -> float | None:
+    """Standard error of the difference of two means over so many trainings each, from their standard deviations."""
+    first, second = deviations
+    return None if first is None or second is None else math.hypot(first, second) / math.sqrt(count)
 
 
 @dataclass(frozen=True)
@@ -69,7 +79,7 @@ class Headline:
 
 def headlines(record: RunRecord) -> tuple[Headline, ...]:
     """Performance, S and costs of the best cell; nothing before there is one."""
-    best, start = evidence.best(record), evidence.complete(record)
+    best, start = record.best(), record.complete()
     if best is None:
         return ()
     other = None if start is None or start.cell.key == best.cell.key else start

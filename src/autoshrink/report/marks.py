@@ -98,10 +98,10 @@ def _retrained(record: RunRecord, one: Retrained) -> Point:
 
 def landmark(record: RunRecord, name: str) -> Evaluation | None:
     """The training that the ring of the ``best`` or the ``start`` stands around; None where there is none."""
-    found = {"best": evidence.best, "start": evidence.complete}[name](record)
+    found = record.best() if name == "best" else record.complete()
     if found is None:
         return None
-    if evidence.from_scratch(record, found.recorded):
+    if record.from_scratch(found.recorded):
         return found.recorded
     again = evidence.last_of_playoff(record).get(found.cell.key)
     return again if again is not None and not again.failed else None

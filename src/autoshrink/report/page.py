@@ -52,7 +52,7 @@ def _header(record: RunRecord, name: str) -> str:
 
 
 def _lede(record: RunRecord) -> str:
-    best, complete = evidence.best(record), evidence.complete(record)
+    best, complete = record.best(), record.complete()
     metric = METRICS[record.settings.task]
     spent = words.spent(record.spent(), metric.sample)
     parts = evidence.phases_words(record)
@@ -60,12 +60,15 @@ def _lede(record: RunRecord) -> str:
     tried = evidence.count_words(record)
     if best is None:
         reason = f" The search ended: {record.stopped}." if record.stopped else ""
-        lacking = ", none usable within the limits" if record.best() is None else ""
+        lacking = "" if record.usable() else ", none usable within the limits"
         return f"{tried}{lacking}: {spent}.{reason}"
     metric = evidence.metric_for(record, best)
     of = f"{metric.name[0].upper()}{metric.name[1:]} on {metric.validation}: {evidence.measured_words(record, best)}"
     if complete and complete.cell.key != best.cell.key:
         of += f"; the {story.start_word(record)}: {evidence.measured_words(record, complete)}"
+        of += f". Against it {gains.gain(best, complete).score_words()}"
+    if not record.settings.reselect:
+        of += ". It is named by the highest S recorded in the search, as published, whatever the fresh seeds say"
     caution = "" if best.repeats else " The best of many noisy figures looks better than it is."
     return f"{of}.{caution} {tried}: {spent}."
 
@@ -95,22 +98,23 @@ def _stat(one: Headline, start: str) -> str:
 
 
 def _cells(record: RunRecord) -> str:
-    best = evidence.best(record)
+    best = record.best()
     if best is None:
         return section(
             "The starting cell",
             f'<div class="cells">{_cell_figure(record.start, story.start_word(record))}</div>',
         )
-    complete = evidence.complete(record)
-    start = _cell_figure(record.start, story.start_word(record), story.cost_words(record, complete))
-    shown = _cell_figure(best.cell, "best cell", story.cost_words(record, best))
+    word, same = story.start_word(record), best.cell.key == record.start.key
+    start = "" if same else _cell_figure(record.start, word, story.cost_words(record, record.complete()))
+    shown = _cell_figure(best.cell, word if same else "best cell", story.cost_words(record, best))
     file = (
         f'<div class="file"><figure><figcaption><b>Cell file</b>, save it as <code>best.cell.json</code></figcaption>'
         f'<pre id="cell-file">{escape_lines(cell_file(best.cell))}</pre></figure>'
         '<button type="button" class="copy" data-copy="cell-file">Copy</button></div>'
     )
     body = f'<div class="cells">{shown}<div class="small">{start}</div>{file}</div>'
-    return section("The best cell" if record.finished else "The best cell so far", body, note=_flow(record))
+    title = "The starting cell, which nothing beat" if same else "The best cell"
+    return section(title if record.finished else f"{title} so far", body, note=_flow(record))
 
 
 def _flow(record: RunRecord) -> str:

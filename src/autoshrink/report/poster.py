@@ -81,14 +81,14 @@ def _title(headline: str) -> str:
 
 
 def _measured(record: RunRecord) -> str:
-    best = evidence.best(record)
+    best = record.best()
     if best is None:
         return ""
     return f" · {evidence.metric_for(record, best).name}: {evidence.measured_words(record, best)}"
 
 
 def _cells(record: RunRecord) -> str:
-    best, complete = evidence.best(record), evidence.complete(record)
+    best, complete = record.best(), record.complete()
     word = story.start_word(record)
     parts = [_cell(record.start, (40.0, 120.0, 190.0), word, story.cost_words(record, complete))]
     if best and best.cell.key != record.start.key:

@@ -7,7 +7,7 @@ import math
 from autoshrink import words
 from autoshrink.escaping import escape
 from autoshrink.metrics import METRICS, step_metric
-from autoshrink.record import Retrained, RunRecord
+from autoshrink.record import CLEAR, Retrained, RunRecord
 from autoshrink.report import evidence
 from autoshrink.report.evidence import Agreement, Rival
 from autoshrink.report.markup import table
@@ -27,7 +27,7 @@ def candidates(record: RunRecord) -> str:
     metric = step_metric(record.settings)
     note = (
         f"Difference: S minus that of the chosen, on the same {metric.validation}, ± its standard error; clear: more "
-        f"than {evidence.CLEAR:g} standard errors. {_EVIDENCE_NOTE[record.settings.evaluator]}"
+        f"than {CLEAR:g} standard errors. {_EVIDENCE_NOTE[record.settings.evaluator]}"
     )
     if record.ranks:
         note += " ZiCo: S with scaled ZiCo as the performance, by which the candidates were chosen before any training."

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from autoshrink import words
 from autoshrink.cell import Cell, Edge
 from autoshrink.metrics import METRICS, Metric, step_metric
-from autoshrink.record import Candidate, Decision, Figures, RunRecord
+from autoshrink.record import CLEAR, Candidate, Decision, Figures, RunRecord
 from autoshrink.report import evidence
-from autoshrink.report.evidence import CLEAR
 from autoshrink.report.gains import gain
 from autoshrink.score import FormulaName
 
@@ -157,39 +156,92 @@ def start_word(record: RunRecord) -> str:
 
 
 def headline(record: RunRecord) -> str:
-    """What was found, in one sentence."""
-    best, complete = evidence.best(record), evidence.complete(record)
+    """What was found, in one sentence; only what was measured alike is compared."""
+    best, complete = record.best(), record.complete()
     if best is None:
         return _nothing_yet(record)
-    metric = evidence.metric_for(record, best)
-    found = f"{len(best.cell.edges)} of {words.count(len(record.start.edges), 'edge')}"
-    if not evidence.measured(record, best):
+    if best.cell.key == record.start.key:
+        return _nothing_better(record)
+    found, metric = _edges_left(record, best), evidence.metric_for(record, best)
+    if not best.from_scratch:
         return f"{found}, chosen by estimates alone: nothing was trained from scratch"
     if complete is None:
-        missing = "failed" if record.complete() is None else "was not trained as long from scratch"
-        return f"{found}: {metric.name} {metric.write(best.performance)}; the {start_word(record)} {missing}"
-    if best.cell.key == complete.cell.key:
-        return f"Nothing smaller beat the {start_word(record)}"
+        return f"{found}: {metric.name} {metric.write(best.performance)}; the {start_word(record)} {_unlike(record)}"
+    return _compared(record, best, complete)
+
+
+def _edges_left(record: RunRecord, best: Figures) -> str:
+    return f"{len(best.cell.edges)} of {words.count(len(record.start.edges), 'edge')}"
+
+
+def _compared(record: RunRecord, best: Figures, complete: Figures) -> str:
+    """The best cell against the starting cell, which was measured alike and is another one."""
+    start, found, metric = start_word(record), _edges_left(record, best), METRICS[record.settings.task]
+    compared = f"{_cheaper(record, best, complete)}, {_gained(metric, best, complete)}"
+    if best.score > complete.score:
+        return f"{found}: {compared}"
+    if record.settings.limits.broken_by(complete.recorded.resources) is not None:
+        return f"{found}, the best within the limits: {compared}, and no higher S than the {start}, which breaks them"
+    return f"Nothing better than the {start} was found: {found} have {compared}, and no higher S"
+
+
+def _nothing_better(record: RunRecord) -> str:
+    start, others = start_word(record), other_cells(record)
+    if not record.finished:
+        return f"Nothing better than the {start} so far"
+    if others:
+        return f"The search found nothing better than the {start}"
+    ended = "time ran out" if record.settings.stop.seconds is not None else record.stopped
+    return f"Nothing but the {start} was {'trained from scratch' if record.settings.relative else 'measured'}: {ended}"
+
+
+def other_cells(record: RunRecord) -> int:
+    """How many cells but the starting one were trained from scratch without failing."""
+    found = [one.evaluation for one in record.retrained]
+    found += [one for repeats in record.remeasured.values() for one in repeats]
+    if not record.settings.relative:
+        found += [one.evaluation for one in record.candidates]
+    return len({one.cell.key for one in found if not one.failed} - {record.start.key})
+
+
+def _unlike(record: RunRecord) -> str:
+    """Why the starting cell stands not beside the best one."""
+    start = record.starting()
+    return "failed" if start is not None and start.failed else "was not measured alike, so they are not compared"
+
+
+def _cheaper(record: RunRecord, best: Figures, start: Figures) -> str:
     name = record.settings.resource
-    old, new = (record.settings.score.cost(one.recorded.resources) for one in (complete, best))
-    cheaper = f"{words.change(new, old).lstrip('−+±')} {'less' if new < old else 'more'}"
-    if name not in words.AXIS:
-        cheaper = cheaper.replace("less", "fewer")
-    return f"{found}: {cheaper} {words.RESOURCE[name]}, {_gained(metric, best, complete)}"
+    old, new = (record.settings.score.cost(one.recorded.resources) for one in (start, best))
+    if old == new:
+        return f"as many {words.RESOURCE[name]}" if name not in words.AXIS else f"the same {words.RESOURCE[name]}"
+    less = "less" if name in words.AXIS else "fewer"
+    return f"{words.change(new, old).lstrip('−+±')} {less if new < old else 'more'} {words.RESOURCE[name]}"
 
 
 def _nothing_yet(record: RunRecord) -> str:
+    if record.at_chance:
+        return _chance_words(record)
     if record.finished:
         return "No candidate could be used"
-    return "No usable cell yet" if record.best() is None else "Estimates only so far: no cell was trained from scratch"
+    return "Estimates only so far: no cell was trained from scratch" if record.usable() else "No usable cell yet"
+
+
+def _chance_words(record: RunRecord) -> str:
+    """That nothing was learned, with the figures that say so."""
+    metric, chance = METRICS[record.settings.task], record.chance
+    assert chance is not None, "something is at chance"
+    found = [one.performance for one in record.rivals()]
+    return (
+        f"Nothing was learned: no cell can be told from guessing ({metric.name} {metric.write(max(found))} at best, "
+        f"guessing {metric.measured(chance.performance, chance.error or None)})"
+    )
 
 
 def _gained(metric: Metric, best: Figures, start: Figures) -> str:
     difference = gain(best, start)
-    if difference.error is not None and difference.within_noise:
-        return f"{metric.name} the same within noise"
     caution = " (one seed)" if difference.error is None else ""
-    return metric.gained(best.performance, start.performance) + caution
+    return metric.gained(best.performance, start.performance, difference.error) + caution
 
 
 _FORMULA: dict[FormulaName, tuple[str, str]] = {

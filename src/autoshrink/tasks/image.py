@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from autoshrink import words
 from autoshrink.architecture import Architecture, ConvArchitecture, proxy_architecture
 from autoshrink.cell import Cell
 from autoshrink.config import ImageSettings, SearchSettings
@@ -66,7 +69,7 @@ class ImageProblem:
         # On a CPU what one network leaves in the cache another's would drive out: slower from 16×16 on.
         self.together = device.type == "cuda"
         self.stops = image_stops(settings.recipe, self._classes)
-        self.fidelity = f"{settings.recipe.epochs} epochs × {len(proxy.train):,} images"
+        self.fidelity = f"{words.count(settings.recipe.epochs, 'epoch')} × {words.count(len(proxy.train), 'image')}"
 
     def architecture(self, cell: Cell) -> ConvArchitecture:
         """The paper's proxy network (Table 1) for these images."""
@@ -149,7 +152,8 @@ def _load(settings: ImageSettings, observer: Observer) -> Proxy:
         observer.remark(f"skipped {skipped.path}: {skipped.reason}")
     if len(proxy.train) < 2 or len(proxy.validation) < 1:
         raise DataError(
-            f"{data.spec}: {len(proxy.train)} training and {len(proxy.validation)} validation images are too few"
+            f"{data.spec}: {words.count(len(proxy.train), 'training image')} and "
+            f"{words.count(len(proxy.validation), 'validation image')} are too few"
         )
     return proxy
 
@@ -162,9 +166,17 @@ def _event(proxy: Proxy) -> dict[str, Any]:
         "input": list(proxy.train.images.shape[1:]),
         "train": len(proxy.train),
         "validation": len(proxy.validation),
+        "chance": _chance(proxy),
         "mean": list(norm.mean),
         "std": list(norm.std),
         "fingerprint": proxy.fingerprint,
         "notes": list(proxy.notes),
         "skipped": [asdict(skipped) for skipped in proxy.skipped],
     }
+
+
+def _chance(proxy: Proxy) -> dict[str, float]:
+    """Of always naming the commonest class: its share of the validation images, and the binomial standard error."""
+    images = len(proxy.validation)
+    share = float(np.bincount(np.asarray(proxy.validation.labels)).max()) / images
+    return {"performance": share, "error": math.sqrt(share * (1 - share) / images)}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from autoshrink import words
 from autoshrink.architecture import Architecture, LanguageModel, RecurrentArchitecture, recurrent_proxy
 from autoshrink.cell import Cell
 from autoshrink.config import SearchSettings, TextSettings
@@ -75,7 +77,7 @@ class TextProblem:
             Streams.of(proxy.validation, recipe.validation_batch, end=end, device=device),
         )
         self.stops = text_stops(recipe, self._vocabulary)
-        self.fidelity = f"{recipe.epochs} epochs × {self._data[0].tokens:,} tokens"
+        self.fidelity = f"{words.count(recipe.epochs, 'epoch')} × {words.count(self._data[0].tokens, 'token')}"
 
     def architecture(self, cell: Cell) -> RecurrentArchitecture:
         """The language model around a cell for this vocabulary."""
@@ -127,6 +129,7 @@ def _event(proxy: TextProxy) -> dict[str, Any]:
         "sentences": proxy.train_sentences,
         "validation_sentences": proxy.validation_sentences,
         "vocabulary": len(proxy.vocabulary),
+        "chance": {"performance": -math.log(len(proxy.vocabulary)), "error": 0.0},
         "unknown_share": proxy.unknown_share,
         "fingerprint": proxy.fingerprint,
         "notes": list(proxy.notes),

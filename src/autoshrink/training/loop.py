@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from autoshrink import words
+from autoshrink.score import TIME_LIMIT
+
 
 class TrainingError(Exception):
     """This network cannot be trained; the message says why. It ends the candidate and not the search."""
@@ -286,7 +289,7 @@ def fit(
         under_way = None
         running_loss = _epoch(rules, batches, clock=clock, on_batch=on_batch, on_step=on_step)
         if running_loss is None:
-            course = replace(course, ended="time limit")
+            course = replace(course, ended=TIME_LIMIT)
             break
         # What ended it is known before anybody is told: a training that is killed after its last epoch does not go on
         # with another.
@@ -325,7 +328,7 @@ def _early_stop(stops: Stops, course: Course, loss: float, running_loss: float) 
     curve = course.curve
     since_best = len(curve) - 1 - curve.index(max(curve))
     if stops.patience is not None and since_best >= stops.patience:
-        return f"no better for {stops.patience} epochs"
+        return f"no better for {words.count(stops.patience, 'epoch')}"
     if stops.floor is not None and len(curve) - 1 == stops.floor[0] and curve[-1] < stops.floor[1]:
         return f"accuracy {curve[-1]:.3f} below {stops.floor[1]:.3f} after epoch {len(curve)}"
     if stops.overfit_ratio is not None and not loss <= stops.overfit_ratio * running_loss:

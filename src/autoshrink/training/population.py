@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from autoshrink.score import TIME_LIMIT
 from autoshrink.training.loop import (
     Batch,
     Clock,
@@ -117,7 +118,7 @@ def fit_population(
             _validate(population, live, stops, on_epoch)
         elif live:
             for candidate in live:
-                candidate.course = replace(candidate.course, ended="time limit")
+                candidate.course = replace(candidate.course, ended=TIME_LIMIT)
                 candidate.conclude(stops, population.guess_loss)
         now = clock.now()
         live = yield from _ended(population, live)
