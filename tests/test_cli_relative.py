@@ -104,7 +104,7 @@ def states(record: RunRecord) -> dict[str, RunRecord]:
 
 def test_a_step_says_what_its_figures_are(made: tuple[RunRecord, str]) -> None:
     record, said = made
-    lines = [line for line in said.splitlines() if line.startswith("step ") and "edges   S " in line]
+    lines = [line for line in said.splitlines() if re.match(r"step +\d+ .* edges? +S ", line)]
     assert len(lines) == len(record.decisions)
     name = {
         "inherited": "   estimated accuracy ", "zico": "   scaled ZiCo ", "trained": "   accuracy ",
@@ -180,7 +180,7 @@ def test_the_table_counts_estimates_trainings_and_what_each_part_cost(
         assert f"one measurement with 1 fresh seed, {best.repeats[0].fidelity}" in seen(record)
         assert wanted in words.plain(seen(record))
         assert "cells were trained from scratch in " in output
-        assert "Pareto front of the playoff" in output
+        assert "numbered as craft --pick counts (one measurement with 1 fresh seed" in output
 
 
 def test_json_keeps_its_keys_and_lists_the_playoff(made: tuple[RunRecord, str]) -> None:
@@ -202,18 +202,30 @@ def test_no_estimate_is_ever_a_result(
     runs: dict[str, tuple[RunRecord, str]], name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     record, _ = runs[name]
+    # Its starting cell is at chance after half an epoch: another test's subject.
+    record = replace(record, data={key: value for key, value in record.data.items() if key != "chance"})
     known = states(record)
     for state in ("steps", "no playoff"):
         value = summary(known[state], run=Path("x"))
-        assert value["complete"] is None
         assert front(known[state]) == []
+        if name == "inherited":
+            # Its starting cell was trained, and is the only one that was.
+            start = record.candidates[0].evaluation
+            assert value["complete"]["performance"] == start.performance
+            assert value["best"] in (None, value["complete"])
+            continue
+        assert value["complete"] is None
         if value["best"] is not None:
             assert value["best"]["performance"] is value["best"]["score"] is value["best"][value["metric"]] is None
     assert summary(known["steps"], run=Path("x"))["best"] is None
     assert "no best cell yet: " in told(known["steps"], capsys)
     assert "Estimates only so far: no cell was trained from scratch" in seen(known["steps"])
-    assert "Chosen by estimates alone: no cell was trained from scratch." in told(known["no playoff"], capsys)
-    assert "chosen by estimates alone: nothing was trained from scratch" in seen(known["no playoff"])
+    alone = known["no playoff"].best()
+    assert alone is not None
+    assert alone.cell == record.start, "estimates of different steps choose nothing"
+    nothing = {"inherited": "Nothing but the complete graph was", "zico": "Nothing was"}[record.settings.evaluator]
+    assert f"{nothing} trained from scratch: " in told(known["no playoff"], capsys)
+    assert f"{nothing} trained from scratch: " in seen(known["no playoff"])
     best = known["no fresh seeds"].best()
     assert best is not None
     assert f"one seed, {best.recorded.fidelity}" in told(known["no fresh seeds"], capsys)
@@ -231,7 +243,7 @@ def test_a_start_without_fresh_seeds_is_that_of_the_playoff_or_none(runs: dict[s
             assert found.recorded == trained
         else:
             assert found is None
-            assert "was not trained as long from scratch" in seen(record)
+            assert "was not measured alike" in seen(record)
 
 
 @pytest.mark.parametrize("state", ["steps", "playoff", "no fresh seeds", "no playoff"])

@@ -191,7 +191,8 @@ def _verdict(record: RunRecord, best: Figures, start: Figures | None) -> str:
     if not best.from_scratch:
         return "Chosen by estimates alone: no cell was trained from scratch."
     if best.cell.key == record.start.key:
-        return f"Nothing that costs less had a higher S ({_seeds(record, best)})."
+        nothing = "Nothing that costs less had a higher S" if story.other_cells(record) else "Nothing else was trained"
+        return f"{nothing} ({_seeds(record, best)})."
     if start is None:
         found = record.starting()
         missing = "could not be trained" if found is None or found.failed else "was not measured alike"

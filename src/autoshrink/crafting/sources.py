@@ -12,6 +12,7 @@ from autoshrink.config import ImageSettings, TextSettings
 from autoshrink.errors import InputError, RunError
 from autoshrink.loading import load
 from autoshrink.record import RunRecord
+from autoshrink.report import story
 from autoshrink.store import read_record
 
 Target = Cell | Architecture | str | os.PathLike[str]
@@ -86,7 +87,8 @@ def _cell(record: RunRecord, folder: Path, pick: int | None) -> Cell:
     if pick is None:
         best = record.best()
         if best is None:
-            raise RunError(f"{folder}: nothing usable was measured yet, so it has no best cell")
+            why = story.headline(record) if record.finished else "nothing usable was measured yet"
+            raise RunError(f"{folder}: {why}, so it has no best cell")
         return best.cell
     front = record.front()
     if not 1 <= pick <= len(front):

@@ -161,7 +161,7 @@ def headline(record: RunRecord) -> str:
     if best is None:
         return _nothing_yet(record)
     if best.cell.key == record.start.key:
-        return _nothing_better(record)
+        return _nothing_better(record, best)
     found, metric = _edges_left(record, best), evidence.metric_for(record, best)
     if not best.from_scratch:
         return f"{found}, chosen by estimates alone: nothing was trained from scratch"
@@ -185,13 +185,15 @@ def _compared(record: RunRecord, best: Figures, complete: Figures) -> str:
     return f"Nothing better than the {start} was found: {found} have {compared}, and no higher S"
 
 
-def _nothing_better(record: RunRecord) -> str:
+def _nothing_better(record: RunRecord, best: Figures) -> str:
     start, others = start_word(record), other_cells(record)
     if not record.finished:
         return f"Nothing better than the {start} so far"
     if others:
         return f"The search found nothing better than the {start}"
     ended = "time ran out" if record.settings.stop.seconds is not None else record.stopped
+    if not best.from_scratch:
+        return f"Nothing was trained from scratch: {ended}"
     return f"Nothing but the {start} was {'trained from scratch' if record.settings.relative else 'measured'}: {ended}"
 
 
