@@ -76,10 +76,16 @@ class _Opened(_Body):
     host: str
 
 
+class _Chance(_Body):
+    performance: Finite
+    error: Annotated[Finite, Field(ge=0)]
+
+
 class _Data(_Body):
     name: str = ""
     train: Count = 0
     validation: Count = 0
+    chance: _Chance | None = None
     fingerprint: str = ""
     notes: list[str] = Field(default_factory=list)
     classes: list[str] = Field(default_factory=list)
