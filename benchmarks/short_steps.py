@@ -1,12 +1,12 @@
-"""How many steps a short training takes before it tells cells apart: the same cells with two seeds, and the whole recipe.
+"""How many steps a short training takes before it tells cells apart: two seeds each, beside the whole recipe.
 
     AUTOSHRINK_DATA=path/to/data python benchmarks/short_steps.py [--cells 10] [--steps 25 50 100 200 400]
 
-CIFAR-10 at the settings that the README proposes for a CPU. Random cells of all sizes are trained from scratch by sprints
-of so many steps, two seeds each, and by the whole recipe, two seeds each. Prints Spearman's correlation of S between the
-two seeds of each length (whether the length tells cells apart at all), of the mean S with the whole trainings' (whether
-it tells what they would), the standard deviation of a cell's S between seeds, and the whole trainings' S of the cell that
-each length names.
+CIFAR-10 at the settings that the README proposes for a CPU. Random cells of all sizes are trained from scratch by
+sprints of so many steps, two seeds each, and by the whole recipe, two seeds each. Prints Spearman's correlation of S
+between the two seeds of each length (whether the length tells cells apart at all), of the mean S with the whole
+trainings' (whether it tells what they would), the standard deviation of a cell's S between seeds, and the whole
+trainings' S of the cell that each length names.
 """
 
 from __future__ import annotations
