@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
 from autoshrink.errors import InputError
 
@@ -26,3 +28,67 @@ def refuse_too_many(number: int, what: str) -> None:
         raise InputError(
             f"{number:,} {what} are too many: at most {most:,} here, and best no more than its CPUs, {cpus}"
         )
+
+
+def refuse_beyond_memory(need: int, what: str, way_out: str) -> None:
+    """Refuse what cannot fit before memory is asked for it: a system may promise more than it has, and kill.
+
+    Args:
+        need: bytes, at least.
+        what: takes them, in the plural, with its size: ``inputs of 1x3x100000x100000``.
+        way_out: what to do.
+
+    Raises:
+        InputError: they are more than is free.
+    """
+    free = free_memory()
+    if free is not None and need > free:
+        raise InputError(
+            f"{what} take at least {_gibibytes(need)} of memory, and {_gibibytes(free)} are free; {way_out}"
+        )
+
+
+def free_memory() -> int | None:
+    """Bytes that this process may still take: of the machine, of its control group, of its address space.
+
+    None where the system does not say.
+    """
+    found = [*_of_the_machine(), *_of_the_group(), *_of_the_process()]
+    return max(0, min(found)) if found else None
+
+
+def _of_the_machine() -> Iterator[int]:
+    for line in _text(Path("/proc/meminfo")).splitlines():
+        if line.startswith("MemAvailable:"):
+            yield 1024 * int(line.split()[1])
+
+
+def _of_the_group() -> Iterator[int]:
+    root = Path("/sys/fs/cgroup")
+    names = (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"))
+    for limit, used in names:
+        most, now = _text(root / limit).strip(), _text(root / used).strip()
+        if most.isdigit() and now.isdigit():
+            yield int(most) - int(now)
+
+
+def _of_the_process() -> Iterator[int]:
+    try:
+        import resource  # noqa: PLC0415 - not on Windows
+    except ImportError:
+        return
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    pages = _text(Path("/proc/self/statm")).split()
+    if limit != resource.RLIM_INFINITY and pages:
+        yield limit - int(pages[0]) * resource.getpagesize()
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:
+        return ""
+
+
+def _gibibytes(count: int) -> str:
+    return f"{count / 2**30:,.1f} GiB"

@@ -194,7 +194,8 @@ def classifier_settings(overrides: Overrides, occasion: Occasion) -> ClassifierS
     optimiser = given.get("optimiser") or {"published": "rmsprop", "adamw": "adamw"}.get(preset, "sgd")
     defaults = merge(_defaults(preset, occasion), {"preset": preset, "recipe": _forces(optimiser, preset, small)})
     learned = defaults["recipe"]
-    batch = given["batch"] if isinstance(given.get("batch"), int) else learned["batch"]
+    # No step sees more images than there are.
+    batch = min(given["batch"], occasion.images) if isinstance(given.get("batch"), int) else learned["batch"]
     rate = learned["learning_rate"] * batch / REFERENCE_BATCH * (1.0 if occasion.start is None else TUNING)
     learned["learning_rate"] = float(f"{rate:.3g}")
     if isinstance(given.get("epochs"), int):

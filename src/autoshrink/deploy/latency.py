@@ -27,7 +27,7 @@ from autoshrink.architecture import Architecture
 from autoshrink.deploy.onnx_file import onnxruntime, refuse_no_file, unloadable
 from autoshrink.errors import InputError
 from autoshrink.files import scratch
-from autoshrink.machine import refuse_too_many
+from autoshrink.machine import refuse_beyond_memory, refuse_too_many
 
 PROVIDER = "CPUExecutionProvider"
 
@@ -257,10 +257,14 @@ class Session:
         batch_axes = {one.shape[0] for one in wanted if one.shape and not _known(one.shape[0])}
         if batch != 1 and not batch_axes:
             raise InputError(f"{self._name}: no input leaves its first axis open for a batch of {batch}")
-        return {
-            one.name: _random(rng, self._kind(one), shapes.get(one.name) or self._shape(one, batch, batch_axes))
-            for one in wanted
+        made = {
+            one.name: (self._kind(one), shapes.get(one.name) or self._shape(one, batch, batch_axes)) for one in wanted
         }
+        # Random numbers are drawn in 8 bytes each and then cast.
+        need = sum(math.prod(shape) * (8 + np.dtype(kind).itemsize) for kind, shape in made.values())
+        told = ", ".join(f"{name}={'x'.join(map(str, shape))}" for name, (_, shape) in made.items())
+        refuse_beyond_memory(need, f"{self._name}: inputs of {told}", "try a smaller --batch, or --shape")
+        return {name: _random(rng, kind, shape) for name, (kind, shape) in made.items()}
 
     def _kind(self, given: Any) -> str:
         if given.type not in _KINDS:

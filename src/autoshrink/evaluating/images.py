@@ -15,9 +15,13 @@ from autoshrink.data.opening import same_data
 from autoshrink.errors import InputError
 from autoshrink.evaluating.models import ImageModel
 from autoshrink.evaluating.reading import Batches, labels_for, lacking, open_split
+from autoshrink.machine import refuse_beyond_memory
 
 DEFAULT_BATCH = 128
 """Images that go through the network at once; the figures do not depend on it."""
+
+_BYTES_A_PIXEL = 5
+"""As it was decoded, and normalised in float32."""
 
 
 def evaluate_images(
@@ -53,6 +57,12 @@ def evaluate_images(
     own = same_data(spec, model.trained_on)
     part, notes = open_split(spec, split, model.carving, own=own)
     source, labels = part.source, labels_for(part, model.classes, model.name)
+    batch = min(batch, len(part.indices))
+    refuse_beyond_memory(
+        batch * (model.activation_bytes + _BYTES_A_PIXEL * model.preprocessing.channels * model.preprocessing.size**2),
+        f"--batch {batch:,}: so many images at once",
+        "try a smaller one",
+    )
     batches = Batches(part, model.preprocessing, batch, progress)
     kept = _Mistakes(mistakes, source)
     outcomes = Outcomes.joined(_asked(model, source, labels, batches, kept))

@@ -55,6 +55,7 @@ class ImageModel:
         carving: how it got its validation images if these data have no such split; None where its file does not say.
         params: None where its file does not say.
         macs: of one image; likewise.
+        activation_bytes: at the peak, of one image.
     """
 
     name: str
@@ -65,6 +66,7 @@ class ImageModel:
     carving: Carving | None = None
     params: int | None = None
     macs: int | None = None
+    activation_bytes: int = 0
 
 
 def open_image_model(target: Path, *, device: str = "auto", unchecked: bool = False) -> ImageModel | None:
@@ -114,6 +116,7 @@ def _trained(target: Path, model: TrainedClassifier, device: torch.device) -> Im
         carving=_carving(model.facts, model.ledger),
         params=cost.params,
         macs=cost.macs,
+        activation_bytes=cost.peak_activation_bytes,
     )
 
 
@@ -134,6 +137,7 @@ def _exported(target: Path, device: str, *, unchecked: bool) -> ImageModel:
         carving=_carving(model.facts),
         params=model.params,
         macs=model.macs,
+        activation_bytes=count(model.card.architecture).peak_activation_bytes,
     )
 
 

@@ -28,6 +28,7 @@ from autoshrink.final.folder import CURVE_FILE, STATE_FILE, Facts
 from autoshrink.final.job import Job, State, Terms
 from autoshrink.final.logs import GoingOn, Logs, opened
 from autoshrink.final.watching import TrainingResult, TrainingWatcher
+from autoshrink.machine import refuse_beyond_memory
 from autoshrink.networks import build, set_normalisation
 from autoshrink.report.curves import EpochFigures, curve_svg
 from autoshrink.results import pretty
@@ -298,6 +299,7 @@ class ClassifierRequest:
         settings = settings.model_copy(update={"threads": settings.threads or torch.get_num_threads()})
         norm = None if start is None else _norm(start.preprocessing)
         data = _open(settings, architecture, norm, past_of(start, source.spec, watcher.remark), watcher)
+        _refuse_large_batch(settings, architecture, len(data.training), watcher)
         network = build(architecture, seed=settings.seed)
         if start is not None:
             give_weights(network, architecture, start, anew=start.classes != data.classes)
@@ -397,6 +399,23 @@ def _channels_last(network: nn.Module) -> nn.Module:
 
 def _norm(preprocessing: Preprocessing) -> Normalisation:
     return Normalisation(preprocessing.mean, preprocessing.std)
+
+
+def _refuse_large_batch(
+    settings: ClassifierSettings, architecture: ImageArchitecture, images: int, watcher: TrainingWatcher
+) -> None:
+    """Say where a batch is all images; refuse one whose activations cannot fit (a GPU says that itself).
+
+    Raises:
+        InputError: it cannot fit into the CPU's memory.
+    """
+    recipe = settings.recipe
+    if recipe.batch > images:
+        watcher.remark(f"a batch of {recipe.batch:,} is all {images:,} training images: an epoch is one step")
+    if _device(settings.device).type == "cpu":
+        together = min(recipe.batch, images) // (recipe.accumulation * announced().count)
+        need = together * count(architecture).peak_activation_bytes
+        refuse_beyond_memory(need, f"{together:,} images in one batch", "try a smaller --batch, or more --accumulate")
 
 
 def _open(

@@ -1,0 +1,65 @@
+"""What cannot fit into memory is refused before it is asked for, by the option that asks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from autoshrink import machine
+from autoshrink.architecture import proxy_architecture
+from autoshrink.cell import Cell
+from autoshrink.cli.app import app
+from autoshrink.errors import InputError
+from autoshrink.training.classifier import save_classifier
+from deploy_fixtures import DIGITS, classifier
+
+
+def refusal(*arguments: str | Path) -> str:
+    error = CliRunner().invoke(app, [str(one) for one in arguments]).exception
+    assert isinstance(error, InputError), error
+    return str(error)
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--batch", "1000000000"], "images=1000000000x1x8x8"),
+        (["--batch", "99999999999999999999999"], "images=99999999999999999999999x1x8x8"),
+        (["--shape", "images=1x1x100000x100000"], "images=1x1x100000x100000"),
+    ],
+)
+def test_inputs_of_a_latency(options: list[str], named: str, tmp_path: Path) -> None:
+    (tmp_path / "net.arch.json").write_text(json.dumps(DIGITS.to_json()))
+    said = refusal("latency", tmp_path / "net.arch.json", *options)
+    assert f"inputs of {named} take at least" in said
+    assert "are free; try a smaller --batch, or --shape" in said
+
+
+def test_a_batch_to_evaluate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_classifier(tmp_path / "model.safetensors", classifier(DIGITS))
+    done = CliRunner().invoke(app, ["evaluate", str(tmp_path), "--batch", "99999999999999999999", "--json"])
+    assert done.exit_code == 0, "a batch is never more than there are"
+    monkeypatch.setattr(machine, "free_memory", lambda: 10_000)
+    assert "--batch 359: so many images at once take at least" in refusal("evaluate", tmp_path, "--batch", "1000000000")
+
+
+def test_a_batch_to_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = Cell("conv", ("input", "conv1x1"), ((0, 1),))
+    architecture = proxy_architecture(cell, shape=(1, 8, 8), stem=4, widths=(4,))
+    (tmp_path / "net.arch.json").write_text(json.dumps(architecture.to_json()))
+    train = ["train", str(tmp_path / "net.arch.json"), "--data", "digits", "--epochs", "1", "--batch", "1000000000"]
+    done = CliRunner().invoke(app, [*train, "-o", str(tmp_path / "all")])
+    assert done.exit_code == 0, done.exception
+    assert "a batch of 1,000,000,000 is all" in done.stderr
+    monkeypatch.setattr(machine, "free_memory", lambda: 10_000)
+    said = refusal(*train, "-o", tmp_path / "none")
+    assert "images in one batch take at least" in said
+    assert "try a smaller --batch, or more --accumulate" in said
+
+
+def test_free_memory_is_below_the_machines() -> None:
+    found = machine.free_memory()
+    assert found is None or 0 < found < 2**50
