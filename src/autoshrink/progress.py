@@ -209,7 +209,7 @@ def observed(
         def plain_remark(text: str) -> None:
             say(f"note: {message(text)}")
 
-        yield Observer(watcher=_Plain(say, plain_remark, settings), on_run=on_run, remark=plain_remark)
+        yield Observer(watcher=_Plain(say, plain_remark, settings), on_run=on_run, remark=plain_remark, on_data=say)
         return
     with Live(console=console, refresh_per_second=4, transient=True) as live:
         watcher = _Live(console, live, remark, settings)
@@ -217,4 +217,7 @@ def observed(
         def decoding(done: int, total: int) -> None:
             live.update(Text(f"decoding images: {done:,} of {total:,}"))
 
-        yield Observer(watcher, on_run, watcher.epoch, decoding, remark)
+        def data(line: str) -> None:
+            console.print(line, markup=False, highlight=False)
+
+        yield Observer(watcher, on_run, watcher.epoch, decoding, remark, data)

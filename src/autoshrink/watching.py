@@ -60,6 +60,7 @@ class Observer:
         on_epoch: told cell, epoch from 1 and validation accuracy.
         on_decoding: told how many images of how many are decoded.
         remark: told what a person should know.
+        on_data: told, in a line, what was understood of the data.
     """
 
     watcher: Watcher = field(default_factory=Watcher)
@@ -67,3 +68,4 @@ class Observer:
     on_epoch: Callable[[Cell, int, float], None] = lambda *_: None
     on_decoding: Callable[[int, int], None] = lambda *_: None
     remark: Callable[[str], None] = lambda _: None
+    on_data: Callable[[str], None] = lambda _: None

@@ -127,7 +127,12 @@ def _evaluate_text(target: Path, *, data: str | None, split: str, streams: int, 
 
 def _measured(model: ImageModel, **settings: Any) -> ClassifierEvaluation:
     with _progress() as told:
-        return evaluate_images(model, **settings, progress=told)
+        return evaluate_images(
+            model,
+            **settings,
+            progress=told,
+            understood=lambda line: stderr.print(line, markup=False, soft_wrap=True),
+        )
 
 
 @contextmanager

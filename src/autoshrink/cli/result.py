@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -122,8 +123,15 @@ def _next_for_images(record: RunRecord, folder: Path) -> list[_Command]:
     size = "1M" if best is None else words.quantity(best.recorded.resources.macs)
     return [
         (f"autoshrink craft {run} --macs {size} -o {architecture}", "a network of it, of a size that you choose"),
-        (f"autoshrink train {architecture} --data {spec} -o {trained}", "train that in full"),
+        (f"autoshrink train {architecture} --data {spec}{_keeping(record)} -o {trained}", "train that in full"),
     ]
+
+
+def _keeping(record: RunRecord) -> str:
+    """The options by which the search kept images back."""
+    data = record.settings.to_json()["data"]
+    options = (("--test-share", data.get("test_share")), ("--group", data.get("group")))
+    return "".join(f" {option} {shlex.quote(str(value))}" for option, value in options if value is not None)
 
 
 def _next_for_text(record: RunRecord, folder: Path) -> list[_Command]:

@@ -60,6 +60,12 @@ def search(  # noqa: PLR0913 - one parameter an option
     channels: Annotated[int | None, typer.Option(help="1 or 3. Default: 1 where every image is grey.")] = None,
     train_per_class: Annotated[int | None, typer.Option(help="Training images a class, at most.")] = None,
     validation_per_class: Annotated[int | None, typer.Option(help="Validation images a class, at most.")] = None,
+    test_share: Annotated[
+        float | None, typer.Option(help="Images: of data without a test split, kept back for `evaluate` alone.")
+    ] = None,
+    group: Annotated[
+        str | None, typer.Option(help="Images: what in a file name says which belong together, e.g. '(person\\d+)'.")
+    ] = None,
     max_corrupt: Annotated[float | None, typer.Option(help="Share of unreadable files to put up with.")] = None,
     level: Annotated[str | None, typer.Option(help="Text: word (default) or char.")] = None,
     sentences: Annotated[int | None, typer.Option(help="Text: training lines, at most.")] = None,
@@ -139,6 +145,8 @@ def search(  # noqa: PLR0913 - one parameter an option
             "channels": channels,
             "train_per_class": train_per_class,
             "validation_per_class": validation_per_class,
+            "test_share": test_share,
+            "group": group,
             "max_corrupt": max_corrupt,
             "level": level,
             "sentences": sentences,

@@ -18,7 +18,7 @@ from autoshrink.cli.columns import ImageColumnOption, LabelColumnOption, named_d
 from autoshrink.cli.console import JsonOption, asked, given, note, option_name, print_json, resumable, stderr, stdout
 from autoshrink.config import Overrides, TaskName, leaves, merge
 from autoshrink.cost import count
-from autoshrink.errors import InputError
+from autoshrink.errors import DataError, InputError
 from autoshrink.escaping import shown, word
 from autoshrink.loading import load
 from autoshrink.metrics import METRICS
@@ -65,6 +65,12 @@ def train(  # noqa: PLR0913 - one parameter an option
     validation_share: Annotated[
         float | None, typer.Option(help="Images: of the training images, where no validation split is given.")
     ] = None,
+    test_share: Annotated[
+        float | None, typer.Option(help="Images: of data without a test split, kept back for `evaluate` alone.")
+    ] = None,
+    group: Annotated[
+        str | None, typer.Option(help="Images: what in a file name says which belong together, e.g. '(person\\d+)'.")
+    ] = None,
     stream: Annotated[bool | None, typer.Option(help="Images: read from disk in every epoch.")] = None,
     workers: Annotated[
         int | None, typer.Option(parser=quantities.workers, help="Images: processes that decode streamed images.")
@@ -102,7 +108,13 @@ def train(  # noqa: PLR0913 - one parameter an option
     images: dict[str, Any] = {
         "preset": recipe,
         "start": start and str(start),
-        "data": {"validation_share": validation_share, "stream": stream, "workers": workers},
+        "data": {
+            "validation_share": validation_share,
+            "test_share": test_share,
+            "group": group,
+            "stream": stream,
+            "workers": workers,
+        },
         "recipe": {"optimiser": optimiser, "accumulation": accumulate, "precision": precision, "ema": ema},
         "tensorboard": tensorboard or None,
         "mlflow": mlflow,
@@ -187,12 +199,25 @@ def print_training(result: TrainingResult, *, as_json: bool) -> None:
         return
     metric, folder = METRICS[result.task], word(result.folder)
     lines = "\n".join(line.format(folder=folder) for line in NEXT[result.task])
+    if not _tested(result):
+        lines = lines.replace(f"evaluate {folder}   its accuracy on the test split", f"evaluate {folder} {KEPT_BACK}")
     stdout.print(
         f"validation {metric.name} {words.plain(metric.write(result.performance))} after epoch {result.epoch} of "
         f"{len(result.course.curve)}; {count(result.architecture).params:,} parameters\n"
         f"model: {shown(result.folder)}/model.safetensors\n\nnext:\n{lines}",
         markup=False,
     )
+
+
+KEPT_BACK = "--split validation   its figures on the images kept back; there is no test split"
+
+
+def _tested(result: TrainingResult) -> bool:
+    """Whether `evaluate` finds test images; also where the data are gone since, as it then says so itself."""
+    try:
+        return result.tested
+    except DataError:
+        return True
 
 
 NEXT: dict[str, tuple[str, ...]] = {
@@ -244,6 +269,7 @@ def training_watched(on_begun: Callable[[], None] = lambda: None) -> Iterator[Tr
             on_epoch,
             note,
             lambda done, total: shown("reading the images", done, total),
+            lambda line: stderr.print(line, markup=False, soft_wrap=True),
         )
 
 

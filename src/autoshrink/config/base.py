@@ -51,6 +51,15 @@ class DataSettings(Section):
         return spec
 
 
+class ImageDataSettings(DataSettings):
+    """Which images, and which of them are kept back for a test that nothing else looks at."""
+
+    test_share: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Share of images kept back as test images, where the data have no test split; by content, whatever the seed."""
+    group: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    """A regular expression on file names: images for which its groups match the same are never parted."""
+
+
 class Recipe(Section):
     """How one candidate is trained."""
 

@@ -19,7 +19,7 @@ from pydantic import (
 
 from autoshrink.architecture import first_problem
 from autoshrink.config.augmentation import AugmentSettings
-from autoshrink.config.base import DataSettings, Overrides, Section, Share, merge
+from autoshrink.config.base import ImageDataSettings, Overrides, Section, Share, merge
 from autoshrink.errors import InputError
 
 RecipeName = Literal["small", "large", "published", "adamw"]
@@ -33,7 +33,7 @@ TUNING = 0.1
 """Share of the learning rate that training goes on with from given weights."""
 
 
-class ClassifierData(DataSettings):
+class ClassifierData(ImageDataSettings):
     """Which images a classifier is trained on, in full, and how they reach it."""
 
     spec: str = "digits"

@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from autoshrink.architecture import ActivationName
-from autoshrink.config.base import DataSettings, Overrides, Recipe, SearchSettings, Section, Share
+from autoshrink.config.base import ImageDataSettings, Overrides, Recipe, SearchSettings, Section, Share
 from autoshrink.score import ResourceName
 
 
-class ImageData(DataSettings):
+class ImageData(ImageDataSettings):
     """Which images the candidates are compared on."""
 
     spec: str = "digits"

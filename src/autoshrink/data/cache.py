@@ -1,5 +1,6 @@
 """Decoded proxies on disk: one `.npz` file per request, a few newest kept, none of them ever needed."""
 
+import hashlib
 import os
 import tempfile
 import zipfile
@@ -20,6 +21,8 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 # Files kept. A proxy of the paper's size (6,000 images of 3×32×32) has 18 MB, so the folder stays below 0.4 GB.
 LIMIT = 20
 
+_DIGEST = "digest"
+
 
 def default_folder() -> Path:
     """Return the folder named by AUTOSHRINK_CACHE, else the user's cache folder for autoshrink; `images` below it."""
@@ -28,12 +31,14 @@ def default_folder() -> Path:
 
 
 def read(folder: Path, key: str) -> dict[str, npt.NDArray[Any]] | None:
-    """Return the arrays stored under `key`, or None when there are none or they cannot be read (then re-make them)."""
+    """Return the arrays stored under `key`, or None when there are none or not what was written (then re-make them)."""
     path = _path(folder, key)
     try:
         # Opened here because numpy forgets to close a file that turns out to be no archive.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
+        if str(arrays.pop(_DIGEST, "")) != _digest(arrays):
+            return None
         os.utime(path)  # the newest are kept, and this one is in use
     except (OSError, ValueError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error):
         return None
@@ -42,7 +47,7 @@ def read(folder: Path, key: str) -> dict[str, npt.NDArray[Any]] | None:
 
 def write(folder: Path, key: str, arrays: Arrays) -> str | None:
     """Store the arrays atomically and drop the oldest files beyond `LIMIT`; return why not, where that fails."""
-    contents: dict[str, Any] = dict(arrays)
+    contents: dict[str, Any] = {**arrays, _DIGEST: np.array(_digest(arrays))}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder, prefix=_path(folder, key).name, delete=False) as file:
@@ -57,6 +62,16 @@ def write(folder: Path, key: str, arrays: Arrays) -> str | None:
     except OSError as error:
         return f"decoded images could not be kept in {folder}: {one_line(error)}"
     return None
+
+
+def _digest(arrays: Arrays) -> str:
+    """Return a sha256 over the names, kinds, shapes and values of all arrays."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.dtype.str} {arrays[name].shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 def _path(folder: Path, key: str) -> Path:

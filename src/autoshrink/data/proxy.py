@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from autoshrink.data import cache as image_cache
+from autoshrink.data.carving import NOTHING_KEPT, Digests, Draw, Keeping, carved
 from autoshrink.data.decoding import Progress, Reading
 from autoshrink.data.images import TRAIN, ImageSource, Indices, LabelledImages, SkippedFile
 from autoshrink.data.opening import open_images
-from autoshrink.data.sampling import Wanted, pick, pick_with_replacement
+from autoshrink.data.sampling import Wanted, pick, pick_apart, pick_with_replacement
+from autoshrink.data.split_choice import ChosenImages, train_part
 from autoshrink.errors import DataError, InputError
 from autoshrink.escaping import shown
 
@@ -65,6 +67,7 @@ class _Request:
     replacement: bool
     seed: int
     max_corrupt: float
+    keeping: Keeping
 
     def __post_init__(self) -> None:
         for name, count in (("train_per_class", self.train), ("validation_per_class", self.validation)):
@@ -98,6 +101,7 @@ def load_proxy(  # noqa: PLR0913 - one keyword per setting
     channels: int | None = None,
     replacement: bool = False,
     max_corrupt: float = 0.05,
+    keeping: Keeping = NOTHING_KEPT,
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> Proxy:
@@ -112,13 +116,16 @@ def load_proxy(  # noqa: PLR0913 - one keyword per setting
     is 1, 3, or None for 1 if every image drawn is grey, else 3. Undecodable images are replaced by others of their
     class; DataError when they are more than the share `max_corrupt` (0..1) of those tried.
 
+    `keeping` says which test images are not drawn, and which images are never parted: these are all in training or all
+    in validation (drawn without replacement).
+
     Decoded proxies are kept in the folder `cache` (default: `cache.default_folder`) and made again when a file tried
     for them has another size or modification time, or the listing changes; a file rewritten with both unchanged goes
     unnoticed. `progress` is told (images tried, images to try) while decoding, and nothing when the cache serves.
 
     Raises DataError for anything wrong with the data, InputError for a setting out of range.
     """
-    source = open_images(spec, split=TRAIN)
+    source, units = _source(spec, keeping, progress)
     request = _Request(
         train=train_per_class,
         validation=validation_per_class,
@@ -127,12 +134,13 @@ def load_proxy(  # noqa: PLR0913 - one keyword per setting
         replacement=replacement,
         seed=seed,
         max_corrupt=max_corrupt,
+        keeping=keeping,
     )
     folder, key = image_cache.default_folder() if cache is None else cache, request.key(source)
     drawn = _from_cache(folder, key, source)
     problem = None
     if drawn is None:
-        drawn = _draw(source, request, progress)
+        drawn = _draw(source, units, request, progress)
         problem = image_cache.write(folder, key, _as_arrays(drawn, source))
     return Proxy(
         name=source.name,
@@ -143,6 +151,7 @@ def load_proxy(  # noqa: PLR0913 - one keyword per setting
         notes=(
             *_source_notes(source, size),
             *_class_notes(source, request, drawn),
+            *_equal_notes(drawn),
             *((problem,) if problem else ()),
         ),
         fingerprint=_fingerprint(source.classes, drawn.train, drawn.validation),
@@ -176,13 +185,26 @@ def load_split(
     return Split(source.name, source.classes, data, reading.skipped, _source_notes(source, size))
 
 
-def _draw(source: ImageSource, request: _Request, progress: Progress | None) -> _Drawn:
+def _source(spec: str, keeping: Keeping, progress: Progress | None) -> tuple[ImageSource, Digests | None]:
+    """The images that may be drawn, and which of them belong together, if any do."""
+    if not keeping:
+        return open_images(spec, split=TRAIN), None
+    learning = train_part(spec, keeping, progress)
+    return ChosenImages(learning.part, learning.notes), learning.units if keeping.group else None
+
+
+def _draw(source: ImageSource, units: Digests | None, request: _Request, progress: Progress | None) -> _Drawn:
     reading = Reading(
         source, size=request.size, channels=request.channels, max_corrupt=request.max_corrupt, progress=progress
     )
-    draw = pick_with_replacement if request.replacement else pick
-    wanted = Wanted(request.train, request.validation)
-    picked = draw(reading, source.labels, wanted, classes=len(source.classes), seed=request.seed)
+    wanted, classes = Wanted(request.train, request.validation), len(source.classes)
+    if units is not None:
+        share = min(request.validation / (request.train + request.validation), 1 / 3)
+        apart = carved(source.labels, classes, units, (), Draw(share, request.seed))
+        picked = pick_apart(reading, source.labels, wanted, apart, classes=classes, seed=request.seed)
+    else:
+        draw = pick_with_replacement if request.replacement else pick
+        picked = draw(reading, source.labels, wanted, classes=classes, seed=request.seed)
     if len(np.unique(source.labels[picked.train])) < 2 or not picked.validation:
         raise DataError(
             f"{source.location}: {len(picked.train)} images can be used for training and {len(picked.validation)} for "
@@ -278,6 +300,19 @@ def _class_notes(source: ImageSource, request: _Request, drawn: _Drawn) -> tuple
         ),
     )
     return tuple(sentence for there, sentence in sentences if there)
+
+
+def _equal_notes(drawn: _Drawn) -> tuple[str, ...]:
+    """A sentence about validation images that are training images too, pixel for pixel."""
+    learned = {image.tobytes() for image in drawn.train.images}
+    shared = sum(image.tobytes() in learned for image in drawn.validation.images)
+    if not shared:
+        return ()
+    total, size = len(drawn.validation), drawn.train.images.shape[2]
+    return (
+        f"{shared:,} of {total:,} validation images are training images too, pixel for pixel at {size}×{size}: "
+        "validation accuracy flatters",
+    )
 
 
 def _named(source: ImageSource, labels: Indices) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from autoshrink.data.carving import Marks
 from autoshrink.data.decoding import Reading
 from autoshrink.data.images import Indices
 
@@ -45,6 +46,19 @@ def pick(reading: Reading, labels: Indices, wanted: Wanted, *, classes: int, see
         picked.validation.extend(usable[:to_validation])
         picked.train.extend(usable[to_validation : to_validation + to_train])
     return picked
+
+
+def pick_apart(
+    reading: Reading, labels: Indices, wanted: Wanted, validation: Marks, *, classes: int, seed: int
+) -> Picked:
+    """As `pick`, where it is settled which images are for `validation`, bool (n,), and which for training."""
+    orders = [_shuffled(labels, label, _generator(seed, label)) for label in range(classes)]
+    sides = []
+    for kept, most in ((False, wanted.train), (True, wanted.validation)):
+        own = [[index for index in order if validation[index] == kept] for order in orders]
+        usable = _decoded(reading, own, [min(most, len(order)) for order in own])
+        sides.append([index for chosen in usable for index in chosen])
+    return Picked(*sides)
 
 
 def pick_with_replacement(reading: Reading, labels: Indices, wanted: Wanted, *, classes: int, seed: int) -> Picked:

@@ -1,5 +1,6 @@
 """Which images a final training learns from and which it is watched on: the validation split, or a share."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,7 +19,7 @@ from autoshrink.data.carving import (
 )
 from autoshrink.data.decoding import Progress
 from autoshrink.data.folder import FolderImages
-from autoshrink.data.images import TEST, TRAIN, VALIDATION, ImageSource, Indices
+from autoshrink.data.images import TEST, TRAIN, VALIDATION, ImageSource, Indices, Payload
 from autoshrink.data.opening import open_images, splits_of
 from autoshrink.errors import DataError, InputError
 from autoshrink.escaping import shown
@@ -43,6 +44,53 @@ class Part:
     def identity(self) -> str:
         """Return a text that changes when an image changes (by file name, size and modification time)."""
         return self.source.identity(self.indices)
+
+
+@dataclass(frozen=True, eq=False)
+class ChosenImages:
+    """The images of a part as an `ImageSource` of their own, numbered from 0."""
+
+    part: Part
+    notes: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """That of the whole."""
+        return self.part.source.name
+
+    @property
+    def location(self) -> str:
+        """That of the whole."""
+        return self.part.source.location
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Those of the whole."""
+        return self.part.source.classes
+
+    @property
+    def natural_size(self) -> int | None:
+        """That of the whole."""
+        return self.part.source.natural_size
+
+    @property
+    def labels(self) -> Indices:
+        """One class index per image, int64 (n,)."""
+        return self.part.labels
+
+    def describe(self, index: int) -> str:
+        """Return where the image stands."""
+        return self.part.source.describe(int(self.part.indices[index]))
+
+    def identity(self, indices: Indices) -> str:
+        """Return a text that changes when one of these images changes, or becomes another."""
+        return self.part.source.identity(self.part.indices[indices])
+
+    def payloads(self, indices: Indices) -> Iterator[tuple[int, Payload]]:
+        """Yield these images."""
+        own = {int(self.part.indices[index]): index for index in indices.tolist()}
+        for index, payload in self.part.source.payloads(self.part.indices[indices]):
+            yield own[index], payload
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,10 +196,12 @@ def train_part(spec: str, keeping: Keeping, progress: Progress | None = None) ->
         InputError: what is to be kept back cannot be.
         DataError: the data cannot be used.
     """
+    if keeping.share is not None and TEST in splits_of(spec):
+        raise InputError(f"{spec} has a test split of its own, and that is what counts: leave out --test-share")
     source = open_images(spec, split=TRAIN)
     everything = np.arange(len(source.labels), dtype=np.int64)
     digests = content_digests(source, everything, progress)
-    units, kept = _kept_for_test(source, spec, keeping, digests)
+    units, kept = _kept_for_test(source, keeping, digests)
     notes = source.notes
     if keeping.share is not None:
         notes = (
@@ -171,8 +221,21 @@ def held_part(spec: str, keeping: Keeping, progress: Progress | None = None) -> 
     source = open_images(spec, split=TRAIN)
     everything = np.arange(len(source.labels), dtype=np.int64)
     digests = everything if keeping.group else content_digests(source, everything, progress)
-    _, kept = _kept_for_test(source, spec, keeping, digests.astype(np.uint64))
+    _, kept = _kept_for_test(source, keeping, digests.astype(np.uint64))
     return Part(source, everything[kept])
+
+
+def tested_part(spec: str, keeping: Keeping) -> Part:
+    """Open the test split, or what a training kept back for it.
+
+    Raises:
+        InputError: that cannot be found again.
+        DataError: the data cannot be used, or have no test split.
+    """
+    if keeping.share is not None and TEST not in splits_of(spec):
+        return held_part(spec, keeping)
+    source = open_images(spec, split=TEST)
+    return Part(source, np.arange(len(source.labels), dtype=np.int64))
 
 
 def _rule(keeping: Keeping) -> str:
@@ -180,7 +243,7 @@ def _rule(keeping: Keeping) -> str:
     return f"about {keeping.share:.0%}, {by}: always the same ones"
 
 
-def _kept_for_test(source: ImageSource, spec: str, keeping: Keeping, digests: Digests) -> tuple[Digests, Marks]:
+def _kept_for_test(source: ImageSource, keeping: Keeping, digests: Digests) -> tuple[Digests, Marks]:
     """What belongs together, and which images are test images."""
     units = digests
     if keeping.group is not None:
@@ -189,10 +252,6 @@ def _kept_for_test(source: ImageSource, spec: str, keeping: Keeping, digests: Di
         units = group_units([source.describe(index) for index in range(len(source.labels))], keeping.group)
     if keeping.share is None:
         return units, np.zeros(len(units), dtype=np.bool_)
-    if TEST in splits_of(spec):
-        raise InputError(
-            f"{source.location} has a test split of its own, and that is what counts: leave out --test-share"
-        )
     kept = held_out(units, keeping.share)
     if not kept.any() or kept.all():
         groups = "images" if keeping.group is None else "groups"

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from autoshrink.data.carving import keeping_of
 from autoshrink.deploy import onnx_export, recurrent_export
 from autoshrink.deploy.edge import card_path
 from autoshrink.deploy.parity import Floats, Parity, Tokens, real_samples, real_tokens, trained_on
@@ -285,6 +286,7 @@ def _classifier_int8(
             data=check.data or trained_on(model),
             classes=model.classes,
             preprocessing=model.preprocessing,
+            keeping=keeping_of(model.facts.get("data", {})),
             progress=lambda done, total: progress("test images", done, total),
         )
     except DataError as error:

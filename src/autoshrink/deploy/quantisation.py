@@ -18,9 +18,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import numpy as np
-
-from autoshrink.data import Preprocessing, open_images
+from autoshrink.data import Preprocessing
+from autoshrink.data.carving import NOTHING_KEPT, Keeping
+from autoshrink.data.split_choice import tested_part
 from autoshrink.deploy.onnx_file import onnx_library, onnxruntime, open_session, read_card, write_model
 from autoshrink.deploy.parity import Floats, decoded
 from autoshrink.errors import DataError, InputError
@@ -207,6 +207,7 @@ def accuracies(
     data: str,
     classes: Sequence[str],
     preprocessing: Preprocessing,
+    keeping: Keeping = NOTHING_KEPT,
     progress: Callable[[int, int], None] = lambda *_: None,
 ) -> Accuracies:
     """Measure versions of a classifier on the test split.
@@ -216,19 +217,20 @@ def accuracies(
         data: a name or path.
         classes: of the classifier, in the order of its outputs.
         preprocessing: its own.
+        keeping: what its training kept back as test images.
         progress: told (images done, images in all).
 
     Raises:
         DataError: there is no test split, it has other classes, or not one of its images can be decoded.
     """
-    source = open_images(data, split="test")
+    part = tested_part(data, keeping)
+    source, total = part.source, len(part)
     if source.classes != tuple(classes):
         raise DataError(f"{source.location}: its classes are not those that the model tells apart")
-    total = len(source.labels)
     right, same, seen = dict.fromkeys(versions, 0), dict.fromkeys(versions, 0), 0
     step = BATCH * max(1, math.ceil(64 / BATCH))
     for start in range(0, total, step):
-        images, labels = decoded(preprocessing, source, np.arange(start, min(start + step, total)))
+        images, labels = decoded(preprocessing, source, part.indices[start : start + step])
         if len(images):
             normalised = preprocessing.normalised(images)
             found = {name: run(normalised).argmax(axis=1) for name, run in versions.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from autoshrink.data.carving import Digests, Ledger
 from autoshrink.data.decoding import Progress
 from autoshrink.data.images import TRAIN, VALIDATION, Indices, Pixels
 from autoshrink.data.opening import same_data
+from autoshrink.data.understood import classes_understood
 from autoshrink.errors import InputError
 from autoshrink.evaluating.models import ImageModel
 from autoshrink.evaluating.reading import Batches, labels_for, lacking, open_split
@@ -32,6 +33,7 @@ def evaluate_images(
     batch: int = DEFAULT_BATCH,
     mistakes: int = 0,
     progress: Progress | None = None,
+    understood: Callable[[str], None] = lambda _: None,
 ) -> ClassifierEvaluation:
     """Measure an image classifier on a whole split.
 
@@ -44,6 +46,7 @@ def evaluate_images(
         batch: images at once: only so many are in memory.
         mistakes: how many of the most confident mistakes to keep, pixels included.
         progress: told (images tried, images to try) after each batch.
+        understood: told, in a line, what is going to be measured.
 
     Raises:
         InputError: nothing says what it was trained on, or a logit is not finite.
@@ -63,6 +66,7 @@ def evaluate_images(
         f"--batch {batch:,}: so many images at once",
         "try a smaller one",
     )
+    understood(classes_understood(source, part.labels, split))
     batches = Batches(part, model.preprocessing, batch, progress)
     kept = _Mistakes(mistakes, source)
     outcomes = Outcomes.joined(_asked(model, source, labels, batches, kept))

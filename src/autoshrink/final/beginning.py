@@ -13,6 +13,7 @@ from autoshrink.architecture import ImageArchitecture, proxy_architecture
 from autoshrink.cell import Cell
 from autoshrink.config import Overrides
 from autoshrink.data import open_images
+from autoshrink.data.carving import keeping_of
 from autoshrink.data.opening import same_data
 from autoshrink.data.split_choice import NO_PAST, Past, drawn_ledger
 from autoshrink.errors import InputError
@@ -56,11 +57,16 @@ def trained_start(overrides: Overrides) -> TrainedClassifier | None:
     return None if start is None else load_classifier(Path(str(start)))
 
 
-def brought(start: TrainedClassifier | None) -> dict[str, Any] | None:
-    """The settings that trained weights bring with them."""
+def brought(start: TrainedClassifier | None, spec: str) -> dict[str, Any] | None:
+    """The settings that trained weights bring with them; of the same data, what was kept back for a test too."""
     if start is None:
         return None
-    return {"data": {"crop": start.preprocessing.crop}, "recipe": {"bn_epsilon": start.bn_epsilon}}
+    data: dict[str, Any] = {"crop": start.preprocessing.crop}
+    then = start.facts.get("data")
+    if isinstance(then, Mapping) and same_data(spec, then.get("spec")):
+        keeping = keeping_of(then)
+        data |= {"test_share": keeping.share, "group": keeping.group}
+    return {"data": data, "recipe": {"bn_epsilon": start.bn_epsilon}}
 
 
 def past_of(start: TrainedClassifier | None, spec: str, remark: Callable[[str], None]) -> Past:

@@ -17,10 +17,12 @@ from torch import Tensor, nn
 from autoshrink import words
 from autoshrink.architecture import ImageArchitecture
 from autoshrink.cell import Cell
-from autoshrink.config import ClassifierSettings, Occasion, Overrides, TaskName, classifier_settings
+from autoshrink.config import ClassifierData, ClassifierSettings, Occasion, Overrides, TaskName, classifier_settings
 from autoshrink.cost import count
 from autoshrink.data import Preprocessing
+from autoshrink.data.carving import Keeping
 from autoshrink.data.split_choice import Past
+from autoshrink.data.understood import has_test, images_understood
 from autoshrink.errors import DataError, InputError
 from autoshrink.files import write_text
 from autoshrink.final.beginning import Source, brought, fitted, give_weights, past_of, trained_start
@@ -71,12 +73,19 @@ class ClassifierResult(TrainingResult):
         figures: of every epoch.
         seconds: it took, over all sessions.
         validation_images: that every epoch was measured on.
+        data: what it was trained on.
     """
 
     architecture: ImageArchitecture
     figures: tuple[EpochFigures, ...]
     seconds: float
     validation_images: int
+    data: ClassifierData
+
+    @property
+    def tested(self) -> bool:
+        """Whether its data have a test split, or it kept test images back."""
+        return has_test(self.data.spec, _keeping(self.data))
 
     @property
     def epoch(self) -> int:
@@ -211,7 +220,9 @@ class ClassifierJob(Job):
         """What the training left."""
         images, checked = self.learner.epoch_samples, len(self.data.validation)
         figures = tuple(self.figures)
-        return ClassifierResult(self.folder, self.architecture, course, images, figures, self.spent, checked)
+        return ClassifierResult(
+            self.folder, self.architecture, course, images, figures, self.spent, checked, self.settings.data
+        )
 
     def learned(self, course: Course, position: Position, seconds: float) -> None:
         """Keep the figures of an epoch, and log them."""
@@ -292,12 +303,14 @@ class ClassifierRequest:
                 size=architecture.input[1],
                 channels=architecture.input[0],
                 images=source.images,
-                start=brought(start),
+                start=brought(start, source.spec),
                 built_in=source.spec == "digits",
             ),
         )
         settings = settings.model_copy(update={"threads": settings.threads or torch.get_num_threads()})
         norm = None if start is None else _norm(start.preprocessing)
+        for line in images_understood(source.spec, _keeping(settings.data)):
+            watcher.on_data(line)
         data = _open(settings, architecture, norm, past_of(start, source.spec, watcher.remark), watcher)
         _refuse_large_batch(settings, architecture, len(data.training), watcher)
         network = build(architecture, seed=settings.seed)
@@ -354,7 +367,14 @@ class ClassifierFacts(Facts):
     def result(self, folder: Path) -> ClassifierResult:
         """What an ended training left."""
         return ClassifierResult(
-            folder, self.architecture, self.course, self.images, self.figures, self.spent, self.validation_images
+            folder,
+            self.architecture,
+            self.course,
+            self.images,
+            self.figures,
+            self.spent,
+            self.validation_images,
+            self.settings.data,
         )
 
     def again(self, folder: Path, tensors: Mapping[str, Tensor], watcher: TrainingWatcher) -> ClassifierJob:
@@ -395,6 +415,10 @@ def _channels_last(network: nn.Module) -> nn.Module:
     """The network with its weights as the images lie: channels last."""
     placed: nn.Module = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return placed
+
+
+def _keeping(data: ClassifierData) -> Keeping:
+    return Keeping(data.test_share, data.group)
 
 
 def _norm(preprocessing: Preprocessing) -> Normalisation:
@@ -440,6 +464,7 @@ def _open(
         norm=norm,
         validation_share=wanted.validation_share,
         max_corrupt=wanted.max_corrupt,
+        keeping=_keeping(wanted),
     )
     loading = Loading(
         batch=settings.recipe.batch,

@@ -181,6 +181,10 @@ class LanguageRequest:
             DataError: the text cannot be used.
         """
         texts = _texts(self._settings(self.architecture), None, watcher.remark)
+        watcher.on_data(
+            f"data: {texts.train.name}: {len(texts.train.tokens):,} training tokens, "
+            f"{len(texts.validation.tokens):,} for validation; vocabulary {len(texts.train.vocabulary):,}"
+        )
         architecture = _sized(self.architecture, len(texts.train.vocabulary), self.width, self.params)
         settings = self._settings(architecture)
         settings = settings.model_copy(update={"threads": settings.threads or torch.get_num_threads()})

@@ -50,6 +50,7 @@ class TrainingWatcher:
         on_epoch: told of every finished epoch.
         remark: told what a person should know.
         on_reading: told how many images are read, and how many there are, before the start.
+        on_data: told, in a line, what was understood of the data.
     """
 
     on_start: Callable[[Architecture, int, int], None] = lambda *_: None
@@ -57,6 +58,7 @@ class TrainingWatcher:
     on_epoch: Callable[[Epoch], None] = lambda _: None
     remark: Callable[[str], None] = lambda _: None
     on_reading: Callable[[int, int], None] = lambda *_: None
+    on_data: Callable[[str], None] = lambda _: None
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,11 @@ class TrainingResult(ABC):
     def epoch(self) -> int:
         """The best epoch, from 1."""
         return len(self.course.curve) - self.course.curve[::-1].index(self.performance)
+
+    @property
+    def tested(self) -> bool:
+        """Whether there are test images or a test text to measure the model on."""
+        return True
 
     @property
     @abstractmethod

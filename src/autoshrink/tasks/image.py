@@ -16,6 +16,8 @@ from autoshrink.architecture import Architecture, ConvArchitecture, proxy_archit
 from autoshrink.cell import Cell
 from autoshrink.config import ImageSettings, SearchSettings
 from autoshrink.data import Proxy, load_proxy
+from autoshrink.data.carving import Keeping
+from autoshrink.data.understood import images_understood
 from autoshrink.errors import DataError
 from autoshrink.networks import build
 from autoshrink.networks.population import groups
@@ -135,6 +137,9 @@ class ImageProblem:
 
 def _load(settings: ImageSettings, observer: Observer) -> Proxy:
     data = settings.data
+    keeping = Keeping(data.test_share, data.group)
+    for line in images_understood(data.spec, keeping):
+        observer.on_data(line)
     proxy = load_proxy(
         data.spec,
         train_per_class=data.train_per_class,
@@ -143,6 +148,7 @@ def _load(settings: ImageSettings, observer: Observer) -> Proxy:
         channels=data.channels,
         replacement=data.replacement,
         max_corrupt=data.max_corrupt,
+        keeping=keeping,
         seed=derive_seed(settings.seed, "data"),
         progress=observer.on_decoding,
     )

@@ -46,6 +46,11 @@ class TextTask:
             shared_vocabulary=data.shared_vocabulary,
             seed=derive_seed(settings.seed, "data"),
         )
+        observer.on_data(
+            f"data: {data.spec}: {proxy.train_sentences:,} training sentences ({len(proxy.train):,} tokens), "
+            f"{proxy.validation_sentences:,} for validation ({len(proxy.validation):,}); vocabulary "
+            f"{len(proxy.vocabulary):,}, level {data.level}"
+        )
         for note in proxy.notes:
             observer.remark(note)
         return Prepared(proxy.name, _event(proxy), lambda device: TextProblem(settings, proxy, device))
