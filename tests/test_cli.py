@@ -111,7 +111,14 @@ def test_a_search_ends_with_what_a_person_wants_to_know(tmp_path: Path, capsys: 
         ("search --data digit", "digits"),
         ("search --start ring", "start 'ring' is unknown; choose complete, er:0.3, ba:2 or ws:4,0.75"),
         ("search --start gone.cell.json", "gone.cell.json: no such file"),
-        ("search --max-macs 1k", "--max-macs 1,000: even the smallest cell costs"),
+        (
+            "search --max-macs 1k",
+            "--max-macs 1k: even the smallest cell costs 14.5k here; raise it, or take --size 2, or --stem",
+        ),
+        (
+            "search --max-memory 1KiB",
+            "--max-memory 1KiB: even the smallest cell costs 6KiB here; raise it, or take --size 2, or --stem",
+        ),
         ("search --device abacus", "device 'abacus' is unknown; there are auto, cpu, cuda, cuda:1 .* and mps"),
         ("search --set threads=100000", "100,000 threads are too many: at most "),
         (

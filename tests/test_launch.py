@@ -222,12 +222,12 @@ def test_resuming_works_from_another_folder(tmp_path: Path, monkeypatch: pytest.
     [
         (
             {"limits": {"max_macs": 500}},
-            r"--max-macs 500: even the smallest cell costs [\d,]+ here; raise it, or lower",
+            r"--max-macs 500: even the smallest cell costs [\d,]+ here; raise it, or ",
         ),
         ({"limits": {"max_params": 9}}, "--max-params 9: even the smallest cell costs"),
-        ({"limits": {"max_memory": 64}}, "--max-memory 64: even the smallest cell costs"),
+        ({"limits": {"max_memory": 64}}, "--max-memory 64 bytes: even the smallest cell costs"),
         ({"start": "nowhere.cell.json"}, "nowhere.cell.json: no such file"),
-        ({"device": "abacus"}, "device 'abacus' cannot be used"),
+        ({"device": "abacus"}, "device 'abacus' is unknown; there are auto, cpu, cuda"),
     ],
 )
 def test_what_cannot_work_is_refused_before_a_run_begins(tmp_path: Path, changes: dict[str, Any], message: str) -> None:

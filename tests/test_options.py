@@ -200,18 +200,9 @@ def test_the_same_said_twice_is_no_contradiction(capsys: pytest.CaptureFixture[s
     [
         ("--mode paper --evaluator inherited", "--evaluator inherited and --mode paper, which trains every candidate"),
         ("--mode paper --filter zico", "--filter zico and --mode paper, which draws its candidates, contradict"),
-        (
-            "--evaluator trained --set playoff.cells=3",
-            "setting playoff.cells: only --evaluator inherited or zico",
-        ),
-        ("--evaluator zico --set inherit.tune=3", "setting inherit.tune: only --evaluator inherited reads it"),
-        ("--evaluator inherited --set population=3", "setting population: only --evaluator trained reads it"),
-        ("--repeats 0 --finalists 4", "setting finalists: only --repeats above 0 reads it"),
-        ("--candidates all --filter zico", "setting filter: only --candidates K reads it"),
-        ("--task text --mode paper --resource params", "setting resource: only formula=paper reads it"),
+        ("--task text --mode paper --resource params", "--resource params and formula=released-text, which weighs"),
         ("--start er:0", "start 'er:0': joins no two nodes"),
         ("--start mine.cell.json --nodes 5", "--nodes 5 and --start mine.cell.json, a cell of 3 nodes, contradict"),
-        ("--start mine.cell.json --set draw=independent", "setting draw: only a start that is drawn"),
         ("--start complete --set start=er:.5", "--start complete and --set start=er:.5: two values for one setting"),
         ("--task image --set task=text", "--task image and --set task=text: two values for one setting"),
     ],
@@ -231,6 +222,23 @@ def test_what_changes_the_papers_procedure_is_said(capsys: pytest.CaptureFixture
     said = refused(["search", *arguments.split()], capsys, lines=3)
     assert "note: --mode paper has recipe.overfit_ratio 3.0; 4, which you asked for, counts" in said
     assert "epochs" not in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (
+            "--evaluator trained --set playoff.cells=3",
+            "playoff.cells has no effect: only --evaluator inherited",
+        ),
+        ("--evaluator zico --set inherit.tune=3", "inherit.tune has no effect: only --evaluator inherited reads it"),
+        ("--evaluator inherited --set population=3", "population has no effect: only --evaluator trained reads it"),
+        ("--candidates all --filter zico", "filter has no effect: only --candidates K reads it"),
+    ],
+)
+def test_what_has_no_effect_is_said(arguments: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    said = refused(["search", "--start", "ring", *arguments.split()], capsys, lines=3)
+    assert f"note: setting {told}" in said
 
 
 def test_a_default_said_aloud_contradicts_nothing() -> None:

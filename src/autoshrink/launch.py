@@ -27,6 +27,7 @@ from autoshrink.record import RunRecord, replay
 from autoshrink.report import story
 from autoshrink.results import write_results
 from autoshrink.run import Loop
+from autoshrink.score import ResourceName
 from autoshrink.seeding import derive_seed
 from autoshrink.store import Store, opening, read_record
 from autoshrink.tasks import TASKS, TaskProblem
@@ -39,6 +40,8 @@ from autoshrink.training.zero_shot import ZicoEvaluator, ZicoRanking
 from autoshrink.version import __version__
 from autoshrink.watching import Observer
 
+LIMITED: tuple[ResourceName, ...] = ("macs", "params", "memory", "latency")
+"""What has a hard limit."""
 WEIGHTS = "weights.safetensors"
 """In the run folder: what the next step's children inherit."""
 
@@ -267,22 +270,15 @@ def _check_limits(settings: SearchSettings, start: Cell, problem: TaskProblem) -
     # A table that lacks what the start needs is refused before a run folder is made.
     resources(start)
     costs = [resources(cell) for cell in smallest]
-    for option, limit, name in (
-        ("--max-macs", settings.limits.max_macs, "macs"),
-        ("--max-params", settings.limits.max_params, "params"),
-        ("--max-memory", settings.limits.max_memory, "memory"),
-        ("--max-latency", settings.limits.max_latency, "latency"),
-    ):
-        least = min(int(getattr(cost, name)) for cost in costs)
+    for name in LIMITED:
+        limit, least = getattr(settings.limits, f"max_{name}"), min(int(getattr(cost, name)) for cost in costs)
         if limit is not None and limit < least:
+            ways = [] if name == "latency" else problem.fitting(smallest, name, limit)
             raise InputError(
-                f"{option} {_written(limit, name)}: even the smallest cell costs {_written(least, name)} here; "
-                f"raise it, or lower {TASKS[settings.task].sizes}"
+                f"--max-{name} {words.plain(words.limit(limit, name))}: even the smallest cell costs "
+                f"{words.plain(words.beside(least, limit, name))} here; raise it, or "
+                + (f"take {', or '.join(ways)}" if ways else f"lower {TASKS[settings.task].sizes}")
             )
-
-
-def _written(value: int, name: str) -> str:
-    return words.plain(words.latency(value)) if name == "latency" else f"{value:,}"
 
 
 def _default_folder(name: str) -> Path:

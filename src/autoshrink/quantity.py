@@ -8,12 +8,14 @@ class Quantity(int):
 
     Attributes:
         text: as it was typed.
+        one: what its unit multiplies by.
     """
 
     text: str
+    one: int
 
-    def __new__(cls, value: int, text: str) -> Quantity:
-        """A value and its text."""
+    def __new__(cls, value: int, text: str, one: int = 1) -> Quantity:
+        """A value, its text, and what its unit multiplies by."""
         made = super().__new__(cls, value)
-        made.text = text
+        made.text, made.one = text, one
         return made

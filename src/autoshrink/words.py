@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
 
+from autoshrink.quantity import Quantity
 from autoshrink.score import ResourceName, Resources, Score, Spent
 
 THIN = "\N{NARROW NO-BREAK SPACE}"
@@ -96,6 +98,25 @@ def resource(value: float, name: ResourceName) -> str:
     if name == "latency":
         return latency(value)
     return memory(value) if name == "memory" else quantity(value)
+
+
+def limit(value: float, name: ResourceName) -> str:
+    """A limit as it was typed; else all its digits, with the unit: ``256KiB``, ``262,144 bytes``."""
+    return value.text if isinstance(value, Quantity) else counted(value, name)
+
+
+def beside(value: int, allowed: float, name: ResourceName) -> str:
+    """A cost in the unit in which a limit was typed, rounded up to a tenth: ``432KiB``; else with all its digits."""
+    unit = re.sub(r"^[\d.,_]*(e\d+)?\s*", "", allowed.text) if isinstance(allowed, Quantity) else ""
+    if not isinstance(allowed, Quantity) or not unit or name == "latency":
+        return counted(value, name)
+    tenths = -(-10 * value // allowed.one)
+    return f"{tenths / 10:,.{1 if tenths % 10 else 0}f}{unit}"
+
+
+def counted(value: float, name: ResourceName) -> str:
+    """A resource with all its digits and its unit."""
+    return latency(value) if name == "latency" else f"{value:,.0f}{' bytes' if name == 'memory' else ''}"
 
 
 def exact(value: int, name: ResourceName) -> str:

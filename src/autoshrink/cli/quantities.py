@@ -119,7 +119,8 @@ def _limit(text: str, units: Mapping[str, int], about: str) -> Quantity:
     value = _value(text, units, about, whole="" in units)
     if value < 1:
         raise typer.BadParameter(f"{brief(text)} is not {about}: it is less than one")
-    return Quantity(int(value), text.strip())
+    unit = re.sub(r"^[\d.,_]*(e\d+)?\s*", "", text.strip().lower())
+    return Quantity(int(value), text.strip(), units[unit])
 
 
 def _value(text: str, units: Mapping[str, int], about: str, *, whole: bool) -> Fraction:

@@ -190,7 +190,7 @@ def search(  # noqa: PLR0913 - one parameter an option
     }
     overrides = asked(options, settings or [], OPTIONS)
     resolved = resolve(overrides)
-    for text in remarks(overrides):
+    for text in remarks(overrides, resolved):
         note(text)
 
     def do(observer: Observer) -> RunRecord:

@@ -14,9 +14,12 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     field_validator,
 )
 
+from autoshrink.quantity import Quantity
 from autoshrink.score import FormulaName, ResourceName, Resources, Score
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -82,14 +85,23 @@ class StopSettings(Section):
     """Time for one candidate: its best epoch until then counts; without a finished epoch it failed."""
 
 
+def _as_typed(value: object, validate: ValidatorFunctionWrapHandler) -> object:
+    validated = validate(value)
+    return value if isinstance(value, Quantity) else validated
+
+
+Limit = Annotated[PositiveInt, WrapValidator(_as_typed)]
+"""A limit that knows how it was typed, if it was; JSON has the number."""
+
+
 class Limits(Section):
     """Hard limits that the reported cell never breaks; None for no limit. `max_memory` is in bytes, `max_latency` in
     nanoseconds."""
 
-    max_macs: PositiveInt | None = None
-    max_params: PositiveInt | None = None
-    max_memory: PositiveInt | None = None
-    max_latency: PositiveInt | None = None
+    max_macs: Limit | None = None
+    max_params: Limit | None = None
+    max_memory: Limit | None = None
+    max_latency: Limit | None = None
 
     def broken_by(self, resources: Resources) -> str | None:
         """The first limit that is broken, in words, or None."""
@@ -241,7 +253,7 @@ class SearchSettings(Section):
 
     def changed(self, changes: Overrides) -> Self:
         """These settings with some others laid over them; raises as pydantic does."""
-        return type(self).model_validate(merge(self.to_json(), changes))
+        return type(self).model_validate(merge(self.model_dump(), changes))
 
     def to_json(self) -> dict[str, Any]:
         """Nested JSON that `settings_from_json` reads back."""

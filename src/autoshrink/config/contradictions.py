@@ -1,4 +1,4 @@
-"""What a person asked for that contradicts itself: refused, with both sides named; and what differs from the paper."""
+"""What a person asked for that contradicts itself: refused, with both sides named, or said where one of them counts."""
 
 from __future__ import annotations
 
@@ -23,18 +23,16 @@ _IDLE: tuple[_Idle, ...] = (
     ("playoff.", lambda chosen: not chosen.relative, "--evaluator inherited or zico"),
     ("short_batch", lambda chosen: not chosen.relative, "--evaluator inherited or zico"),
     ("population", lambda chosen: chosen.relative, "--evaluator trained"),
-    ("finalists", lambda chosen: not chosen.repeats, "--repeats above 0"),
     ("draw", lambda chosen: is_file(chosen.start), "a start that is drawn, and no cell file"),
     ("filter", lambda chosen: chosen.candidates == "all", "--candidates K"),
-    ("resource", lambda chosen: chosen.formula != "paper", "formula=paper"),
 )
-"""Settings, or sections, that others switch off: when, and what reads them."""
+"""Settings, or sections, that others leave unread: when, and what reads them. To give them is in vain."""
 
 
 def refuse_contradictions(asked: Overrides, chosen: SearchSettings) -> None:
-    """Refuse settings that a person asked for and that others switch off or deny.
+    """Refuse settings that a person asked for and that others deny.
 
-    What is asked for and is the default anyway, or the value that counts, contradicts nothing.
+    What is asked for and is the value that counts anyway contradicts nothing.
 
     Args:
         asked: what was said, without defaults.
@@ -50,13 +48,11 @@ def refuse_contradictions(asked: Overrides, chosen: SearchSettings) -> None:
                 raise InputError(
                     f"--{place} {said[place]} and --mode paper, which {meaning}, contradict each other; leave one out"
                 )
-    usual = dict(leaves(type(chosen).model_validate({}).to_json()))
-    for place, value in said.items():
-        if value == usual.get(place):
-            continue
-        for name, idle, reader in _IDLE:
-            if (place == name or (name.endswith(".") and place.startswith(name))) and idle(chosen):
-                raise InputError(f"setting {place}: only {reader} reads it; leave it out, or ask for that too")
+    if chosen.formula != "paper" and said.get("resource", "cell_params") != "cell_params":
+        raise InputError(
+            f"--resource {said['resource']} and formula={chosen.formula}, which weighs the cell's parameters, "
+            "contradict each other; leave one out, or add --set formula=paper"
+        )
     if "nodes" in said and is_file(chosen.start):
         found = len(Cell.read(Path(chosen.start)).ops)
         if found != chosen.nodes:
@@ -64,6 +60,17 @@ def refuse_contradictions(asked: Overrides, chosen: SearchSettings) -> None:
                 f"--nodes {chosen.nodes} and --start {chosen.start}, a cell of {found} nodes, contradict each other; "
                 "leave --nodes out"
             )
+
+
+def unread(asked: Overrides, chosen: SearchSettings) -> tuple[str, ...]:
+    """What was asked for, is not the default, and has no effect."""
+    usual = dict(leaves(type(chosen).model_validate({}).to_json()))
+    return tuple(
+        f"setting {place} has no effect: only {reader} reads it"
+        for place, value in leaves(asked)
+        for name, idle, reader in _IDLE
+        if value != usual.get(place) and f"{place}.".startswith(name) and idle(chosen)
+    )
 
 
 def departures(asked: Overrides, paper: Overrides) -> tuple[str, ...]:

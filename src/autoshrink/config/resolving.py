@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from autoshrink.architecture import first_problem
 from autoshrink.config import image, text
 from autoshrink.config.base import Overrides, SearchSettings, merge
-from autoshrink.config.contradictions import departures, refuse_contradictions
+from autoshrink.config.contradictions import departures, refuse_contradictions, unread
 from autoshrink.errors import InputError
 
 
@@ -57,9 +57,10 @@ def resolve(overrides: Overrides) -> SearchSettings:
     return chosen
 
 
-def remarks(overrides: Overrides) -> tuple[str, ...]:
-    """What a person should know of settings that can be used: where ``--mode paper`` is asked for and then changed."""
-    return departures(overrides, _task(overrides).paper) if overrides.get("mode") == "paper" else ()
+def remarks(overrides: Overrides, chosen: SearchSettings) -> tuple[str, ...]:
+    """What a person should know of settings that can be used: what has no effect, and what paper mode has otherwise."""
+    changed = departures(overrides, _task(overrides).paper) if chosen.mode == "paper" else ()
+    return (*unread(overrides, chosen), *changed)
 
 
 def settings_from_json(value: Mapping[str, Any]) -> SearchSettings:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,6 +11,7 @@ import torch
 from autoshrink.architecture import Architecture
 from autoshrink.cell import Cell
 from autoshrink.config import SearchSettings
+from autoshrink.score import ResourceName
 from autoshrink.training.sprint import Heir
 from autoshrink.training.trained import Problem
 from autoshrink.training.zico import GradientSource
@@ -31,6 +32,10 @@ class TaskProblem(Problem, GradientSource, Protocol):
 
     def architecture(self, cell: Cell) -> Architecture:
         """The proxy network around a cell."""
+        ...
+
+    def fitting(self, cells: Sequence[Cell], name: ResourceName, limit: int) -> list[str]:
+        """Options with which the cheapest of some cells would keep a limit, each with its largest value that does."""
         ...
 
     def learner(self, architecture: Architecture, seed: int, *, batch: int | None = None) -> Heir:

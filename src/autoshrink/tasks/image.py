@@ -14,15 +14,17 @@ from torch import Tensor, nn
 from autoshrink import words
 from autoshrink.architecture import Architecture, ConvArchitecture, proxy_architecture
 from autoshrink.cell import Cell
-from autoshrink.config import ImageSettings, SearchSettings
+from autoshrink.config import ImageNetwork, ImageSettings, SearchSettings
 from autoshrink.data import Proxy, load_proxy
 from autoshrink.data.carving import Keeping
 from autoshrink.data.understood import images_understood
 from autoshrink.errors import DataError
 from autoshrink.networks import build
 from autoshrink.networks.population import groups
+from autoshrink.score import ResourceName
 from autoshrink.seeding import derive_seed
 from autoshrink.tasks.base import Prepared
+from autoshrink.training.costs import CellCosts, largest_below
 from autoshrink.training.device import choose_precision
 from autoshrink.training.image_learner import ImageLearner, image_stops
 from autoshrink.training.image_population import ImagePopulation
@@ -75,15 +77,38 @@ class ImageProblem:
 
     def architecture(self, cell: Cell) -> ConvArchitecture:
         """The paper's proxy network (Table 1) for these images."""
-        channels, height, width = self._shape
+        return self._around(cell, self._shape[1], self._network)
+
+    def _around(self, cell: Cell, size: int, network: ImageNetwork) -> ConvArchitecture:
         return proxy_architecture(
             cell,
-            shape=(channels, height, width),
+            shape=(self._shape[0], size, size),
             classes=self._classes,
-            stem=self._network.stem,
-            widths=self._network.widths,
-            activation=self._network.activation,
+            stem=network.stem,
+            widths=network.widths,
+            activation=network.activation,
         )
+
+    def fitting(self, cells: Sequence[Cell], name: ResourceName, limit: int) -> list[str]:
+        """The largest smaller images, and the widest narrower network."""
+        network, found = self._network, []
+
+        def fits(size: int, around: ImageNetwork) -> bool:
+            costs = (CellCosts(lambda cell: self._around(cell, size, around))(cell) for cell in cells)
+            return min(int(getattr(cost, name)) for cost in costs) <= limit
+
+        size = largest_below(self._shape[1], lambda size: fits(size, network))
+        if size:
+            found.append(f"--size {size}")
+
+        def narrower(stem: int) -> ImageNetwork:
+            widths = tuple(max(1, width * stem // network.stem) for width in network.widths)
+            return network.model_copy(update={"stem": stem, "widths": widths})
+
+        stem = largest_below(network.stem, lambda stem: fits(self._shape[1], narrower(stem)))
+        if stem:
+            found.append(f"--stem {stem} --widths {','.join(map(str, narrower(stem).widths))}")
+        return found
 
     def learner(self, architecture: Architecture, seed: int, *, batch: int | None = None) -> ImageLearner:
         """A fresh network on the device."""

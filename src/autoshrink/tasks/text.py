@@ -15,8 +15,10 @@ from autoshrink.cell import Cell
 from autoshrink.config import SearchSettings, TextSettings
 from autoshrink.data import TextProxy, load_text_proxy
 from autoshrink.networks import LanguageNetwork, build
+from autoshrink.score import ResourceName
 from autoshrink.seeding import derive_seed
 from autoshrink.tasks.base import Prepared
+from autoshrink.training.costs import CellCosts, largest_below
 from autoshrink.training.text import Streams
 from autoshrink.training.text_learner import TextLearner, text_stops
 from autoshrink.training.text_population import TextPopulation, groups
@@ -86,8 +88,20 @@ class TextProblem:
 
     def architecture(self, cell: Cell) -> RecurrentArchitecture:
         """The language model around a cell for this vocabulary."""
-        network = self._network
-        return recurrent_proxy(cell, vocabulary=self._vocabulary, width=network.width, aggregate=network.aggregate)
+        return self._around(cell, self._network.width)
+
+    def _around(self, cell: Cell, width: int) -> RecurrentArchitecture:
+        return recurrent_proxy(cell, vocabulary=self._vocabulary, width=width, aggregate=self._network.aggregate)
+
+    def fitting(self, cells: Sequence[Cell], name: ResourceName, limit: int) -> list[str]:
+        """The widest narrower network."""
+
+        def fits(width: int) -> bool:
+            costs = (CellCosts(lambda cell: self._around(cell, width))(cell) for cell in cells)
+            return min(int(getattr(cost, name)) for cost in costs) <= limit
+
+        width = largest_below(self._network.width, fits)
+        return [f"--width {width}"] if width else []
 
     def learner(self, architecture: Architecture, seed: int, *, batch: int | None = None) -> TextLearner:
         """A fresh network on the device."""

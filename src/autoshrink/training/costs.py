@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
 from typing import Protocol, Self
 
@@ -17,6 +18,11 @@ class Proxied(Protocol):
     def architecture(self, cell: Cell) -> Architecture:
         """The proxy network around a cell."""
         ...
+
+
+def largest_below(size: int, fits: Callable[[int], bool]) -> int:
+    """The largest whole number below `size` that fits, where all smaller ones fit too; 0 where none does."""
+    return bisect_left(range(1, size), True, key=lambda number: not fits(number))
 
 
 class CellCosts:
