@@ -291,8 +291,9 @@ def test_one_of_several_columns_is_read_and_said_or_asked_for(tmp_path: Path) ->
 def test_the_command_line_names_columns_and_the_run_keeps_them(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shades = [encoded(Image.new("RGB", (8, 8), (30 * n, 9 * n, 9))) for n in range(8)] * 3
-    columns = {"image": shades, "coarse": [0, 1] * 12, "fine": [0, 1, 2, 3] * 6}
+    hues = [(250, 9, 9), (9, 250, 9), (9, 9, 250), (250, 250, 250)]
+    shades = [encoded(Image.new("RGB", (8, 8), hue)) for hue in hues] * 12
+    columns = {"image": shades, "coarse": [0, 1] * 24, "fine": [0, 1, 2, 3] * 12}
     coarse, fine = ({"_type": "ClassLabel", "names": names} for names in (["a", "b"], ["k", "l", "m", "n"]))
     path = _write(tmp_path / "train.parquet", columns, {"image": {"_type": "Image"}, "coarse": coarse, "fine": fine})
     asked = ["search", "--data", str(path), "--run", str(tmp_path / "run"), "--threads", "1", *FEW]
