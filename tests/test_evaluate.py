@@ -275,9 +275,8 @@ def test_what_it_was_trained_on_must_be_known(trained: TrainedClassifier, tmp_pa
         ("MODEL --split tests", "no split is called 'tests'"),
         ("MODEL --batch 0", "--batch"),
         ("MODEL --streams 2", "an image classifier, which has no use for --streams"),
-        ("MODEL --device abacus", "device 'abacus' cannot be used"),
+        ("MODEL --device abacus", "device 'abacus' is unknown"),
         ("MODEL --report page.pdf", "page.pdf: the page is one .html file"),
-        ("MODEL --report EMPTY/no/page.html", "there is no folder"),
     ],
 )
 def test_what_cannot_be_used_is_named_in_a_line_or_two(

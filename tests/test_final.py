@@ -246,7 +246,7 @@ def test_resuming_works_from_another_folder(text: Path, tmp_path: Path, monkeypa
         (PAIR, {}, {"recipe": {"epochs": 0}}, "recipe.epochs: a whole number above 0 is needed"),
         (PAIR, {}, {"recipe": 3}, "setting recipe: "),
         (PAIR, {}, {"recipe": {"momentum": 0.9}}, "setting recipe.momentum: Extra inputs are not permitted"),
-        (PAIR, {}, {"device": "abacus"}, "device 'abacus' cannot be used"),
+        (PAIR, {}, {"device": "abacus"}, "device 'abacus' is unknown"),
         (PAIR, {}, {"data": {"spec": "nowhere"}}, "no data set and no path is called nowhere"),
         (PAIR, {}, {"data": {"max_vocabulary": 2}}, "setting data.max_vocabulary: "),
     ],

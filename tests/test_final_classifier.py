@@ -90,7 +90,7 @@ def test_settings_that_make_no_sense_are_refused(overrides: dict[str, Any], mess
         (None, {}, "nothing to train: give an architecture or a cell, or --from"),
         (ConvArchitecture.from_json(SMALL.to_json() | {"input": [1, 8, 12]}), {}, "input 1×8×12: .* squares"),
         (ConvArchitecture.from_json(SMALL.to_json() | {"input": [2, 8, 8]}), {}, "input 2×8×8: .* 1 or 3 channels"),
-        (SMALL, {"device": "abacus"}, "device 'abacus' cannot be used"),
+        (SMALL, {"device": "abacus"}, "device 'abacus' is unknown"),
         (SMALL, {"data": {"spec": "nowhere"}}, "no data set and no path is called nowhere"),
         (SMALL, {"data": {"spec": 3}}, r"setting data.spec: a name or a path is needed \(got 3\)"),
         (SMALL, {"recipe": {"precision": "float16"}}, "precision float16 is for CUDA"),
@@ -152,7 +152,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "settings": (rewritten(lambda facts, _: facts.update(settings="{}")), "damaged: settings"),
     "figures": (rewritten(lambda facts, _: facts.update(figures="[]", curve="[0.5]")), "figures: 0 epochs, and 1"),
     "position": (rewritten(lambda facts, _: facts.update(position='{"steps": "x"}')), "damaged: position"),
-    "NaN": (rewritten(lambda facts, _: facts.update(curve="[NaN]")), "damaged: curve"),
+    "NaN": (rewritten(lambda facts, _: facts.update(curve="[NaN]")), "what it says of its .curve.: NaN is no number"),
     "weights": (rewritten(lambda _, tensors: tensors.pop("network.stem.conv.weight")), "do not fit its architecture"),
     "average": (rewritten(lambda _, tensors: tensors.pop("average.stem.conv.weight")), "do not fit its architecture"),
     "optimiser": (
