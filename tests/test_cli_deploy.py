@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from autoshrink.architecture import LibraryArchitecture
 from autoshrink.cli import deploy_commands
 from autoshrink.deploy import exporting
+from autoshrink.deploy.exporting import Times
 from autoshrink.deploy.parity import Parity
 from autoshrink.deploy.quantisation import Accuracies
 from autoshrink.errors import AutoshrinkError, DataError, InputError
@@ -90,6 +91,20 @@ def test_export_says_what_it_wrote_and_what_int8_costs(exported: tuple[Path, dic
     assert measured["values"]["onnx"] == measured["values"]["pytorch"]
     assert measured["agreement"]["int8"] > 0.8
     assert said["left_in_float"] == ["ReduceMean"]
+
+
+def test_export_says_which_of_the_two_is_faster(exported: tuple[Path, dict[str, Any]]) -> None:
+    times = exported[1]["times"]
+    assert 0 < times["low"] <= times["ratio"] <= times["high"]
+    slower = [note for note in exported[1]["notes"] if "int8 is slower here" in note]
+    assert bool(slower) == (times["low"] > 1)
+    said = {name: Times(2e-4, 3e-4, *ratios).said for name, ratios in RATIOS.items()}
+    assert said["slower"].startswith("int8 is slower here: 300 µs in int8, 200 µs in float32 (one thread, 1.50 times")
+    assert "faster here: " in said["faster"]
+    assert "no faster here beyond the noise" in said["noise"]
+
+
+RATIOS = {"slower": (1.5, 1.4, 1.6), "faster": (0.5, 0.4, 0.6), "noise": (1.0, 0.9, 1.1)}
 
 
 def test_without_int8_there_is_one_file_and_the_test_split_is_left_alone(

@@ -163,6 +163,8 @@ def _print_exported(done: Exported) -> None:
     for name, what in about.items():
         path = done.files[name]
         stdout.print(f"{shown(path)}   {words.plain(words.memory(size(path)))}\n  {what}", markup=False)
+    if done.times is not None and done.times.said not in done.notes:
+        stdout.print(f"  {words.plain(done.times.said)}", markup=False)
     if done.measured is not None:
         stdout.print()
         _print_measured(done.measured, {**done.files, "onnx": done.files["model"]}, size)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import statistics
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 from autoshrink.data.carving import keeping_of
 from autoshrink.deploy import onnx_export, recurrent_export
 from autoshrink.deploy.edge import card_path
+from autoshrink.deploy.latency import Session, race
 from autoshrink.deploy.parity import Floats, Parity, Tokens, real_samples, real_tokens, trained_on
 from autoshrink.deploy.quantisation import (
     LARGE_DROP,
@@ -35,6 +37,8 @@ SUFFIXES = (".onnx", ".pte", ".tflite")
 SAMPLES = 64
 """Images that are compared with PyTorch."""
 TOKENS = 512
+ROUNDS, ROUND_SECONDS = 5, 0.1
+"""In which the float32 and the int8 file take turns."""
 
 Model = TrainedClassifier | TrainedModel
 Writer = Callable[[Model, Path, Floats | Tokens, float], Parity]
@@ -133,6 +137,37 @@ class Measured:
 
 
 @dataclass(frozen=True)
+class Times:
+    """How long one image, or token, takes here, on one thread: both files in turns, seconds on the core.
+
+    Attributes:
+        onnx: of the float32 file: the median of the rounds.
+        int8: likewise.
+        ratio: int8 over float32: the median of the rounds' ratios.
+        low: the least of them.
+        high: the most.
+        rounds: how many.
+    """
+
+    onnx: float
+    int8: float
+    ratio: float
+    low: float
+    high: float
+    rounds: int = ROUNDS
+
+    @property
+    def said(self) -> str:
+        """In words; a difference that the rounds do not agree on is none."""
+        times = f"{1e6 * self.int8:,.0f} µs in int8, {1e6 * self.onnx:,.0f} µs in float32"
+        if self.low > 1:
+            return f"int8 is slower here: {times} (one thread, {self.ratio:.2f} times as long)"
+        if self.high < 1:
+            return f"int8 is faster here: {times} (one thread, {self.ratio:.2f} times as long)"
+        return f"int8 is no faster here beyond the noise: {times} (one thread)"
+
+
+@dataclass(frozen=True)
 class Exported:
     """What an export wrote.
 
@@ -143,6 +178,7 @@ class Exported:
         left_in_float: operations of a classifier's int8 file that still run in float32. (Of a language model's
             everything but the products does.)
         measured: what the versions are worth; None where that was not asked for, or not possible.
+        times: of the float32 and the int8 file; None where there is no int8 file.
         notes: sentences for a person.
     """
 
@@ -151,6 +187,7 @@ class Exported:
     real: bool = True
     left_in_float: tuple[str, ...] = ()
     measured: Measured | None = None
+    times: Times | None = None
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -162,6 +199,7 @@ class Exported:
             "real_inputs": self.real,
             "left_in_float": list(self.left_in_float),
             "measured": measured and dict(vars(measured)),
+            "times": self.times and asdict(self.times),
             "notes": list(self.notes),
         }
 
@@ -210,11 +248,11 @@ def export(
         return _written(_writer(path.suffix), model, path, check)
     if isinstance(model, TrainedModel):
         done = _language(model, path, check, opset)
-        return done if int8 is None else _language_int8(model, done, int8, check)
+        return done if int8 is None else _timed(_language_int8(model, done, int8, check))
     if int8 is not None and check.random_inputs:
         raise InputError("int8 is calibrated on real images; leave --int8 out, or --random-inputs")
     done = _classifier(model, path, check, opset)
-    return done if int8 is None else _classifier_int8(model, done, int8, check, progress)
+    return done if int8 is None else _timed(_classifier_int8(model, done, int8, check, progress))
 
 
 def export_source(
@@ -298,6 +336,16 @@ def _classifier_int8(
     return replace(
         done, measured=Measured("accuracy", found.data, found.images, found.accuracy, found.agreement), notes=notes
     )
+
+
+def _timed(done: Exported) -> Exported:
+    """With what the int8 file takes beside the float32 one on this machine."""
+    sessions = [Session(done.files[name]) for name in ("model", "int8")]
+    floats, integers = race(sessions, rounds=ROUNDS, seconds=ROUND_SECONDS)
+    ratio, low, high = integers.ratio(floats)
+    times = Times(statistics.median(floats.rounds), statistics.median(integers.rounds), ratio, low, high)
+    notes = (*done.notes, times.said) if low > 1 else done.notes
+    return replace(done, times=times, notes=notes)
 
 
 def _language(model: TrainedModel, path: Path, check: Check, opset: int) -> Exported:
