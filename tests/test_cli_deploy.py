@@ -152,9 +152,10 @@ def test_a_language_model_is_written_as_a_step_a_loop_and_an_int8_step(text: tup
     names = ["model.int8.onnx", "model.loop.onnx", "model.onnx"]
     assert sorted(one.name for one in path.parent.iterdir()) == names
     assert set(said["parity"]) == {"model", "loop"}
-    measured = said["measured"]
-    assert (measured["metric"], measured["data"]) == ("perplexity", "pydocs, test split")
-    assert measured["values"]["int8"] == pytest.approx(measured["values"]["onnx"], rel=0.05)
+    assert said["times"]["int8"] > 0
+    # Its twenty words are hardly any of the text's: a perplexity would say nothing.
+    assert said["measured"] is None
+    assert any("what int8 costs was not measured" in note and "are unknown" in note for note in said["notes"])
 
 
 def test_without_its_data_a_model_is_compared_on_noise_only_if_asked(folders: Path, tmp_path: Path) -> None:
