@@ -20,8 +20,11 @@ from autoshrink.cli import run
 from autoshrink.cost.latency import LatencyTable, operations
 from autoshrink.data import load_proxy
 from autoshrink.data.text_proxy import load_text_proxy
+from autoshrink.errors import InputError
+from autoshrink.store import Store, read_events
 from autoshrink.training import checkpoint
 from autoshrink.training.classifier import save_classifier
+from autoshrink.untrusted import parse_json
 from data_fixtures import encoded, parquet, penn, photos, tarred
 from deploy_fixtures import CELL, DIGITS, classifier
 
@@ -49,7 +52,7 @@ class Subject:
 
 def subjects(folder: Path) -> list[Subject]:
     """All of them, made in a folder."""
-    return [*_json_files(folder), *_logs(folder), *_models(folder), *_data(folder)]
+    return [*_json_files(folder), *_logs(folder), *_models(folder), *_data(folder), *_sealed(folder)]
 
 
 def _json_files(folder: Path) -> list[Subject]:
@@ -94,10 +97,10 @@ def _models(folder: Path) -> list[Subject]:
         Subject(
             "model",
             model / "model.safetensors",
-            [["predict", str(model), str(image), "--json"], ["cost", str(model), "--json"], ["show", str(model)]],
+            [["evaluate", str(model), "--data", "digits", "--json"]],
             exact=True,
         ),
-        Subject("image", image, [["predict", str(model), str(image), "--json"]]),
+        Subject("image", image, [["predict", str(folder / "float.onnx"), str(image), "--json"]]),
     ]
     kinds = {"float": [], "int8": ["--int8"]} if INPUTS > FEW else {"float": list[str]()}
     for name, options in kinds.items():
@@ -152,3 +155,54 @@ def _words(spec: Path) -> str:
         seed=0,
     )
     return found.fingerprint
+
+
+def _sealed(folder: Path) -> list[Subject]:
+    """Files whose digests are right and whose content may be anything: facts of a model, events of a log."""
+    tensors, facts = checkpoint.load(folder / "model" / "model.safetensors")
+    said, model = folder / "facts.json", folder / "resealed"
+    said.write_text(json.dumps(facts))
+    model.mkdir()
+    told, log = folder / "events.json", folder / "rewritten"
+    told.write_text(json.dumps([[event.kind, event.body] for event in read_events(folder / "run")]))
+    log.mkdir()
+
+    def reseal() -> None:
+        value = parse_json(said.read_text(errors="replace"))
+        if isinstance(value, dict):
+            checkpoint.save(model / "model.safetensors", tensors, value)
+
+    def rewrite() -> None:
+        value = parse_json(told.read_text(errors="replace"))
+        shutil.rmtree(log)
+        events = [one for one in value if isinstance(one, list) and len(one) == 2 and isinstance(one[0], str)]
+        if len(events) < 2:
+            raise InputError("not a log")
+        with Store.create(log, events[0][1]) as store:
+            for kind, body in events[1:]:
+                store.append(kind, body)
+
+    def after(change: Callable[[], None], command: list[str]) -> Callable[[], object]:
+        def call() -> object:
+            change()
+            status = run(command)
+            if status != 0:
+                raise InputError(f"exit status {status}" if status == 2 else f"the status is {status}")
+            return status
+
+        return call
+
+    page = str(folder / "rewritten.html")
+    return [
+        Subject(
+            "model's facts",
+            said,
+            [after(reseal, ["evaluate", str(model), "--data", "digits", "--json"])],
+        ),
+        Subject(
+            "events' bodies",
+            told,
+            [after(rewrite, [name, str(log), *more]) for name, more in (("show", ()), ("report", ("-o", page)))]
+            + [after(rewrite, ["show", str(log), "--json"])],
+        ),
+    ]

@@ -31,6 +31,7 @@ def test_damaged_files(everything: list[Subject], capsys: pytest.CaptureFixture[
     whole = {one.name: (one.file.read_bytes(), [tried(read) for read in one.reads]) for one in everything}
     for name, (_, outcomes) in whole.items():
         assert [one.fault for one in outcomes] == [None] * len(outcomes), name
+        assert any(one.status == 0 for one in outcomes), name
     for seed in range(FIRST_SEED, FIRST_SEED + INPUTS):
         rng = random.Random(seed)
         subject = everything[seed % len(everything)]

@@ -10,9 +10,9 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
 from torch import Tensor, nn
@@ -107,6 +107,24 @@ def understood(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: damaged: {first_problem(error)}") from error
 
 
+class _DataFacts(BaseModel):
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    spec: str = ""
+
+
+class ModelFacts(BaseModel):
+    """What a model file says beside its network, as far as something is made of it; the rest is kept as it is."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    epoch: Annotated[int, Field(ge=0)] = 0
+    performance: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    bn_epsilon: Annotated[float, Field(gt=0, lt=1)] = 1e-5
+    seed: int | None = None
+    data: _DataFacts = _DataFacts()
+
+
 def fill(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     """Give a module a checkpoint's tensors.
 
@@ -116,4 +134,6 @@ def fill(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     try:
         module.load_state_dict(tensors)
     except RuntimeError as error:
-        raise InputError(f"{path}: damaged: its weights do not fit its architecture ({error})") from error
+        # After a heading, torch lists every name of each kind in one line.
+        reason = " ".join((str(error).splitlines()[1:] or [str(error)])[0].split())
+        raise InputError(f"{path}: damaged: its weights do not fit its architecture ({reason[:200]})") from error

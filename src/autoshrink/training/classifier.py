@@ -18,6 +18,7 @@ from autoshrink.networks import BN_EPSILON, build, set_normalisation
 from autoshrink.training import checkpoint
 from autoshrink.training.language_model import MODEL_FILE, TrainedModel, model_path, trained_model
 from autoshrink.training.ledger_file import ledger_tensors, parted
+from autoshrink.untrusted import brief
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,8 @@ def _classifier(
     device: torch.device,
 ) -> TrainedClassifier:
     with checkpoint.understood(path):
-        classes = tuple(str(name) for name in facts.pop("classes"))
+        checkpoint.ModelFacts.model_validate(facts)
+        classes = _class_names(facts.pop("classes"))
         preprocessing = Preprocessing.from_json(facts.pop("preprocessing"))
         if len(classes) != architecture.classes:
             raise InputError(f"{len(classes)} class names for {architecture.classes} classes")
@@ -110,6 +112,14 @@ def _classifier(
     model = TrainedClassifier(architecture, network.to(device).eval(), classes, preprocessing, facts, ledger)
     set_normalisation(network, epsilon=model.bn_epsilon)
     return model
+
+
+def _class_names(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise InputError(f"classes: {brief(value)} is no list of names")
+    if len(set(value)) != len(value):
+        raise InputError("classes: a name stands there twice")
+    return tuple(value)
 
 
 __all__ = ["MODEL_FILE", "TrainedClassifier", "load_classifier", "load_trained", "save_classifier"]

@@ -91,6 +91,7 @@ def trained_model(
     with checkpoint.understood(path):
         vocabulary = Vocabulary.from_json(facts.pop("vocabulary"))
         CorpusData.model_validate(facts["data"])
+        checkpoint.ModelFacts.model_validate(facts)
     network = build(architecture, seed=0)
     checkpoint.fill(network, tensors, path)
     return TrainedModel(architecture, network.to(device), vocabulary, facts)
