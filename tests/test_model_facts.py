@@ -21,7 +21,10 @@ IMPOSSIBLE: dict[str, tuple[dict[str, Any], str]] = {
     "equal names": ({"classes": ["a"] * 10}, "damaged: classes: a name stands there twice"),
     "numbers": ({"classes": list(range(10))}, "is no list of names"),
     "width": ({"architecture": NARROW}, "damaged: stages.0.width: Input should be greater than 0 (got -8)"),
-    "weights": ({"architecture": OTHER}, "damaged: its weights do not fit its architecture (Unexpected key(s) in state_dict"),
+    "weights": (
+        {"architecture": OTHER},
+        "damaged: its weights do not fit its architecture (Unexpected key(s) in state_dict",
+    ),
     "epsilon": ({"bn_epsilon": {"a": 1}}, "damaged: bn_epsilon: Input should be a valid number (got {'a': 1})"),
     "accuracy": ({"performance": "high"}, "damaged: performance: Input should be a valid number (got 'high')"),
     "epoch": ({"epoch": True}, "damaged: epoch: Input should be a valid integer (got True)"),
