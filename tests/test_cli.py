@@ -152,7 +152,7 @@ def test_wrong_input_is_named_in_a_line_or_two(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("not json", r"bad.json: not JSON \(line 1: "),
+        ("not json", r"bad.json: not JSON \(line 1, column 1: "),
         ("[1, 2]", "bad.json: "),
         (
             '{"format": "autoshrink.cell/1", "kind": "conv", "ops": ["input", "magic"], "edges": []}',

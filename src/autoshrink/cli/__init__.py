@@ -9,6 +9,7 @@ import errno
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import pairwise
@@ -18,42 +19,45 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from typer.exceptions import TyperException
 
-DONE, WRONG_INPUT, INTERRUPTED, TERMINATED = 0, 2, 130, 143
+DONE, WRONG_INPUT, INTERRUPTED = 0, 2, 130
 """Exit statuses."""
-_SYSTEM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.EIO, errno.EFBIG)
+_SYSTEM = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.EIO, errno.EFBIG),
+    *(errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.EPERM),
+)
 """What the system refuses without anybody having written a wrong line."""
-_NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP)
-"""What it says of a path that cannot be, wherever it is first asked for it."""
+MOST_INTERRUPTS = 50
+TORCH_BYTES = 1 << 30
+"""Address space without which torch is not loaded: with torch 2.13 on a CPU, loading it alone takes .65 GB."""
 _NO_MEMORY = ("allocate memory", "failed to map segment", "can't start new thread", "std::bad_alloc", "out of memory")
 """What errors say, in lower case, that are raised where memory ends and are no `MemoryError`."""
 
 
 def main() -> None:
     """Run a command and exit: 0 done, 2 the input cannot be used, 130 interrupted."""
-    with _signals() as stopped:
+    with _interrupts() as stopped:
         status = _guarded(sys.argv[1:], stopped)
         for name in ("stdout", "stderr"):
             status = _flushed(name) or status
-    # A process that was told to stop has no time to unload libraries, some of which do not expect to be.
-    if status in (INTERRUPTED, TERMINATED):
+    # Whoever presses Ctrl-C does not wait for libraries to be unloaded, some of which do not expect to be.
+    if status == INTERRUPTED:
         os._exit(status)
     sys.exit(status)
 
 
 def _guarded(arguments: list[str], stopped: list[int]) -> int:
-    """Run a command; once it was told to stop, whatever error comes of that is no error of its own."""
+    """Run a command; after Ctrl-C, whatever error comes of that is no error of its own."""
     try:
         _set_streams()
+        _refuse_torch_without_memory()
         return run(arguments)
-    except SystemExit as leaving:
-        if stopped:
-            _say("autoshrink: terminated")
-        return leaving.code if isinstance(leaving.code, int) else WRONG_INPUT
+    except SystemExit:
+        raise
     except BaseException:
         if not stopped:
             raise
         _say("autoshrink: interrupted")
-        return INTERRUPTED if stopped[0] == signal.SIGINT else TERMINATED
+        return INTERRUPTED
 
 
 def run(arguments: list[str]) -> int:
@@ -67,14 +71,15 @@ def run(arguments: list[str]) -> int:
         # The reader (head, say) went away. Python would complain once more when it flushes standard output at exit.
         _to_nowhere("stdout")
         return DONE
-    except MemoryError:
-        return _no_memory("")
+    except MemoryError as error:
+        return _no_memory(str(error))
     except (RuntimeError, ImportError, OSError, SystemError) as error:
         text = " ".join(str(error).split())
         if any(words in text.lower() for words in _NO_MEMORY) or getattr(error, "errno", None) == errno.ENOMEM:
             return _no_memory(text)
         if isinstance(error, OSError) and error.errno in _SYSTEM:
-            _say(f"autoshrink: {error.filename or 'the output'}: cannot be written: {error.strerror}")
+            place = "the output cannot be written" if error.filename is None else error.filename
+            _complain(f"{place}: {error.strerror}")
             return WRONG_INPUT
         raise
 
@@ -95,11 +100,6 @@ def _run(arguments: list[str]) -> int:
         return WRONG_INPUT
     except TyperException as error:
         _complain(_cut(_usage(error, arguments), arguments))
-        return WRONG_INPUT
-    except OSError as error:
-        if error.errno not in _NO_PATH:
-            raise
-        _complain(f"{brief_path(error.filename or 'a path')}: {error.strerror}")
         return WRONG_INPUT
     except Abort:
         raise KeyboardInterrupt from None
@@ -122,6 +122,27 @@ def _complain(text: str) -> None:
     from autoshrink.escaping import message  # noqa: PLC0415
 
     stderr.print(f"autoshrink: {message(text)}", markup=False, style="red", soft_wrap=True)
+
+
+class _NoTorch:
+    """Stands before the finders of modules where torch cannot be loaded."""
+
+    @staticmethod
+    def find_spec(name: str, *_: object) -> None:
+        """Nothing; of torch not even that.
+
+        Raises:
+            MemoryError: torch is looked for.
+        """
+        if name == "torch":
+            raise MemoryError("torch cannot be loaded")
+
+
+def _refuse_torch_without_memory() -> None:
+    """Where the system allows less address space than torch takes, its libraries would spin for ever as they load."""
+    limit = _address_space()
+    if limit is not None and limit < TORCH_BYTES and "torch" not in sys.modules:
+        sys.meta_path.insert(0, _NoTorch)
 
 
 def _no_memory(text: str) -> int:
@@ -195,33 +216,27 @@ def _to_nowhere(name: str) -> None:
 
 
 @contextmanager
-def _signals() -> Iterator[list[int]]:
-    """The signals that told this process to stop: Ctrl-C as ever, and SIGTERM, after which drafts are cleared away."""
+def _interrupts() -> Iterator[list[int]]:
+    """Ctrl-C as ever, and that it came is remembered; SIGTERM and SIGKILL end the process at once."""
     stopped: list[int] = []
-    process = os.getpid()
 
     def interrupt(number: int, _: FrameType | None) -> None:
         stopped.append(number)
         raise KeyboardInterrupt
 
-    def terminate(number: int, _: FrameType | None) -> None:
-        if os.getpid() != process:  # a loading process, which has nothing to clear away
-            os._exit(TERMINATED)
-        stopped.append(number)
-        raise SystemExit(TERMINATED)
-
     def unraisable(found: Any) -> None:
-        # Ctrl-C in a destructor or a callback would be reported and forgotten.
-        if isinstance(found.exc_value, KeyboardInterrupt | SystemExit) and stopped:
-            os._exit(INTERRUPTED if stopped[0] == signal.SIGINT else TERMINATED)
-        before(found)
+        if isinstance(found.exc_value, KeyboardInterrupt) and len(stopped) < MOST_INTERRUPTS:
+            # In a destructor or a callback it would be reported and forgotten; it comes again in a moment.
+            again = threading.Timer(0.1, signal.raise_signal, (signal.SIGINT,))
+            again.daemon = True
+            again.start()
+        else:
+            before(found)
 
     before: Callable[[Any], object] = sys.unraisablehook
-    handlers = {signal.SIGINT: interrupt, signal.SIGTERM: terminate}
-    for one, handler in handlers.items():
-        # A job in the background of a script, and one under nohup, ignore Ctrl-C, and go on doing so.
-        if signal.getsignal(one) not in (signal.SIG_IGN, None):
-            signal.signal(one, handler)
+    # A job in the background of a script, and one under nohup, ignore Ctrl-C, and go on doing so.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupt)
     sys.unraisablehook = unraisable
     try:
         yield stopped

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -45,6 +46,9 @@ _REASONS = {
     "bad_alloc": "too little memory to load it",
 }
 """What is meant by what onnxruntime says, by a part of that."""
+TELEMETRY = "ORT_DISABLE_TELEMETRY"
+"""Without it, onnxruntime keeps an identifier of the machine and a database of what it is going to report in the user's
+cache folder (1.31 on Linux). Whoever sets it decides."""
 
 Task = Literal["image", "text"]
 Part = Literal["network", "step", "loop"]
@@ -340,6 +344,7 @@ def onnxruntime() -> Any:
     Raises:
         InputError: it is not installed.
     """
+    os.environ.setdefault(TELEMETRY, "1")
     with optional("onnxruntime", purpose="running ONNX files", install=INSTALL):
         import onnxruntime as module  # noqa: PLC0415 - an optional package
     return module
