@@ -90,7 +90,7 @@ def _run(arguments: list[str]) -> int:
 
     from autoshrink.cli.app import app  # noqa: PLC0415
     from autoshrink.errors import AutoshrinkError  # noqa: PLC0415
-    from autoshrink.untrusted import brief_path, refuse_nul  # noqa: PLC0415
+    from autoshrink.untrusted import refuse_nul  # noqa: PLC0415
 
     try:
         refuse_nul(arguments)
