@@ -29,6 +29,10 @@ def short(name: str, most: int = NAME_LENGTH) -> str:
     return name if len(name) <= most else name[: most - 1].rstrip() + "…"
 
 
+_LEGIBLE = 0.65
+"""Share of its size to which a matrix shrinks in a narrow window; then it scrolls."""
+
+
 # --- the confusion matrix ------------------------------------------------------------------------------------------
 
 
@@ -49,7 +53,7 @@ def matrix_svg(figures: ClassifierFigures) -> str:
     width, height = f"{left + count * side + leaning:.0f}", f"{top + count * side + 4:.0f}"
     return tag(
         "svg", *parts, class_="matrix", viewBox=f"0 0 {width} {height}", width=width, height=height,
-        role="img", aria_label="Confusion matrix",
+        style=f"min-width:{_LEGIBLE * float(width):.0f}px", role="img", aria_label="Confusion matrix",
     )  # fmt: skip
 
 
