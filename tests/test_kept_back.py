@@ -30,7 +30,8 @@ def noise(folder: Path, *, count: int = 20, seed: int = 0, classes: str = "abc")
     for name in classes:
         (folder / name).mkdir(parents=True, exist_ok=True)
         for number in range(count):
-            pixels = rng.integers(0, 256, (8, 8), dtype=np.uint8)
+            shade = 64 * (ord(name) - ord("a")) % 256
+            pixels = rng.integers(shade, shade + 40, (8, 8), dtype=np.uint8)
             Image.fromarray(pixels).save(folder / name / f"{seed}-{number:03}.png")
     return folder
 

@@ -18,7 +18,22 @@ from autoshrink.store import read_record
 from data_fixtures import away_from_home, photos
 from test_kept_back import SHORT, measured, noise, refused, train
 
-QUICK = ("--size", "8", "--nodes", "3", "--epochs", "1", "--repeats", "0", "--max-evaluations", "1", "--threads", "1")
+QUICK = (
+    "--size",
+    "8",
+    "--nodes",
+    "3",
+    "--epochs",
+    "8",
+    "--batch",
+    "8",
+    "--repeats",
+    "0",
+    "--max-evaluations",
+    "1",
+    "--threads",
+    "1",
+)
 
 
 @pytest.fixture(autouse=True)
