@@ -30,12 +30,18 @@ def commands(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[
         yield from commands(one, (*words, name))
 
 
+LONG = ("--make-table",)
+"""Options that measure for minutes, whatever they are called with."""
 COMMANDS = list(commands(typer.main.get_command(app)))
 
 
 def _line(words: tuple[str, ...], command: Any, rng: random.Random, folder: Path) -> list[str]:
     """A command with its arguments, of which none exists, and one or two options with strange values."""
-    options = [one for one in command.params if one.param_type_name == "option" and not getattr(one, "is_flag", False)]
+    options = [
+        one
+        for one in command.params
+        if one.param_type_name == "option" and not getattr(one, "is_flag", False) and one.opts[0] not in LONG
+    ]
     arguments = [one for one in command.params if one.param_type_name == "argument"]
     line = list(words)
     for argument in arguments:
