@@ -27,7 +27,7 @@ TaskName = Literal["image", "text"]
 EvaluatorName = Literal["trained", "inherited", "zico"]
 
 SHORT_STEPS = 200
-"""Steps after which the measurements of a short training repeat themselves (docs/LOG.md)."""
+"""About three passes over the images of the README's settings for a CPU (docs/LOG.md has the measurements)."""
 
 Overrides = Mapping[str, Any]
 """Nested settings by section, as in JSON; whatever is absent keeps its default."""
@@ -173,8 +173,8 @@ class SearchSettings(Section):
     """Batch of the short trainings by which `inherit` and `playoff` go; None: a quarter of the recipe's, at least 8.
     More steps for as many samples (benchmarks/sprint.py)."""
     short_steps: NonNegativeInt = SHORT_STEPS
-    """Fewest steps of any short training, as far as the recipe's epochs reach: with fewer, no two cells can be told
-    apart (benchmarks/short_steps.py). It lengthens `inherit.start`, `playoff.rounds` and `playoff.fresh`."""
+    """Fewest steps of any short training, as far as the recipe's epochs reach: with a few dozen, what is compared is how
+    fast a cell begins (benchmarks/short_steps.py). It lengthens `inherit.start`, `playoff.rounds` and `playoff.fresh`."""
     population: PositiveInt | Literal["auto"] = "auto"
     """How many candidates are trained from scratch as one batched program. auto: all of a step, but image networks one
     by one on a CPU, where that is faster (benchmarks/population.py)."""
