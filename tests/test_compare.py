@@ -29,8 +29,8 @@ from compare_plot import attained, plot
 
 TINY: dict[str, Any] = {
     "data": {"spec": "digits", "size": 8, "train_per_class": 6, "validation_per_class": 4},
-    "network": {"stem": 4, "widths": [4]},
-    "recipe": {"epochs": 3, "batch": 16, "floor_epoch": None},
+    "network": {"stem": 8, "widths": [8]},
+    "recipe": {"epochs": 3, "batch": 8, "learning_rate": 0.03, "floor_epoch": None},
     "nodes": 4,
     "candidates": 2,
     "threads": 1,

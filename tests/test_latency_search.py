@@ -54,7 +54,7 @@ TINY: dict[str, Any] = {
     "repeats": 1,
     "data": {"train_per_class": 12, "validation_per_class": 6},
     "recipe": {"epochs": 2, "batch": 8, "learning_rate": 0.03},
-    "network": {"stem": 8, "widths": [8, 8]},
+    "network": {"stem": 4, "widths": [4, 4]},
     "threads": 1,
 }
 SEARCH = """
