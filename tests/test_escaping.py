@@ -162,3 +162,12 @@ def test_ctrl_c_while_modules_are_loaded_is_one_line(module: str) -> None:
     found = subprocess.run([sys.executable, "-c", INTERRUPTED, module], capture_output=True, text=True, check=False)
     assert (found.returncode, found.stdout, found.stderr) == (130, "", "autoshrink: interrupted\n")
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_folder_that_is_not_utf8_is_refused_before_a_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = os.fsdecode(os.fsencode(tmp_path) + b"/m\xff")
+    assert run(["train", "shrinkcnn-a", "--data", "digits", "-o", folder]) == 2
+    assert r"m\udcff: the name is not UTF-8, and safetensors opens no such file" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

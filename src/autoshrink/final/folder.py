@@ -10,6 +10,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict
 
 from autoshrink.errors import RunError
+from autoshrink.escaping import printable, shown
 from autoshrink.files import check_folder, remove_drafts
 from autoshrink.training.language_model import MODEL_FILE
 from autoshrink.training.loop import Course, Validation
@@ -46,6 +47,8 @@ def locked(folder: Path, *, mine: bool = True) -> Iterator[None]:
         yield
         return
     check_folder(folder)
+    if printable(str(folder)) != str(folder):
+        raise RunError(f"{shown(folder)}: the name is not UTF-8, and safetensors opens no such file; choose another")
     lock = FileLock(folder / LOCK_FILE)
     try:
         folder.mkdir(parents=True, exist_ok=True)
