@@ -138,7 +138,7 @@ DAMAGED: dict[str, tuple[bytes, str]] = {
     "zero bytes": (b"", r"empty \(0 bytes\)"),
     "text": (b"not an image", "not an image in any of these formats: PNG, JPEG"),
     "truncated": (WHOLE[: len(WHOLE) // 2], "truncated"),
-    "bomb": (_bomb(), "decompression bomb"),
+    "bomb": (_bomb(), "60,000 × 60,000 pixels, above the limit of 250,000,000; AUTOSHRINK_MAX_PIXELS=3600000000"),
     "float beyond 1": (encoded(Image.new("F", (8, 8), 300.0), "TIFF"), r"outside 0\.\.1 \(mode F\)"),
     "not a number": (encoded(Image.new("F", (8, 8), float("nan")), "TIFF"), "range is unknown"),
     "negative": (encoded(Image.new("I", (8, 8), -5), "TIFF"), r"outside 0\.\.65535"),
@@ -156,13 +156,21 @@ def test_damaged_images_are_skipped_with_the_reason(tmp_path: Path, kind: str) -
     assert re.search(reason, split.skipped[0].reason)
 
 
-def test_a_mid_sized_bomb_is_an_error_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pillow only warns between its limit and twice its limit."""
+def test_the_limit_of_pixels_is_the_environments_and_not_pillows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = photos(tmp_path / "photos", {"cat": 5, "dog": 5})
     picture(root / "dog" / "huge.png", size=(100, 100))
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 8_000)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5_000)
+    assert load_split(str(root), "train", size=8).skipped == ()
+    assert Image.MAX_IMAGE_PIXELS == 5_000
+    monkeypatch.setenv("AUTOSHRINK_MAX_PIXELS", "8_000")
     split = load_split(str(root), "train", size=8, max_corrupt=0.1)
-    assert "decompression bomb" in split.skipped[0].reason
+    assert "100 × 100 pixels, above the limit of 8,000; AUTOSHRINK_MAX_PIXELS=10000" in split.skipped[0].reason
+    for wrong in ("many", "0", "-5", "1e9", "²"):
+        monkeypatch.setenv("AUTOSHRINK_MAX_PIXELS", wrong)
+        with pytest.raises(InputError, match=f"AUTOSHRINK_MAX_PIXELS={wrong}: a whole number of pixels"):
+            load_split(str(root), "train", size=8)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -206,6 +214,7 @@ def test_too_many_corrupt_images_are_an_error_that_names_them(tmp_path: Path) ->
     ("setting", "message"),
     [
         ({"size": 0}, "image size is 0 pixels"),
+        ({"size": 100_000}, "image size is 100000 pixels; it must be at least 1 and at most 4,096"),
         ({"channels": 2}, "channels is 2; it must be 1"),
         ({"max_corrupt": 5.0}, "max_corrupt is 5.0; it is a share"),
     ],

@@ -7,8 +7,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps
 
-from autoshrink.data.decoding import decode, flattened, opened
+from autoshrink.data.decoding import decode, opened, window_for
 from autoshrink.data.images import Indices, Payload, Pixels
+from autoshrink.data.picture import Window, flattened
 
 TRIES = 10
 DRAWS = 2 * TRIES + 2
@@ -56,7 +57,9 @@ class RandomCrop:
         low, high = self.ratio
         return min(width, max(1, round(height * high))), min(height, max(1, round(width / low)))
 
-    def pixels(self, payload: Payload, draws: Draws, *, size: int, channels: int) -> Pixels:
+    def pixels(
+        self, payload: Payload, draws: Draws, *, size: int, channels: int, window: Window | None = None
+    ) -> Pixels:
         """Decode one image, cut the box that `draws` (DRAWS,) give, and scale it: uint8 (channels, size, size).
 
         Box and scaling work on the picture as it is seen (EXIF rotation applied), in full resolution. Raises one of
@@ -72,7 +75,8 @@ class RandomCrop:
         # JPEG is decoded at a half, a quarter or an eighth of its size where the box stays at least twice the target.
         least = math.ceil(2 * size * max(width / wide, height / high))
         image.draft(None, (least, least))
-        image = flattened(ImageOps.exif_transpose(image)).convert("L" if channels == 1 else "RGB")
+        image = flattened(ImageOps.exif_transpose(image), window_for(image, window))
+        image = image.convert("L" if channels == 1 else "RGB")
         across, down = image.width / width, image.height / height
         # Rounding must not carry the box a hair beyond the image: Pillow would refuse it.
         right, bottom = min((left + wide) * across, image.width), min((top + high) * down, image.height)
@@ -81,13 +85,13 @@ class RandomCrop:
         return np.ascontiguousarray(pixels[np.newaxis] if channels == 1 else pixels.transpose(2, 0, 1))
 
 
-def centre(payload: Payload, *, size: int, scaled: int, channels: int | None) -> Pixels:
+def centre(payload: Payload, *, size: int, scaled: int, channels: int | None, window: Window | None = None) -> Pixels:
     """Return the image as uint8 (c, size, size): its shorter side scaled to `scaled` pixels, and the centre cropped.
 
     Does what `Preprocessing.pixels` does, before mean and deviation are known; arguments and errors as in `decode`.
     """
     margin = (scaled - size) // 2
-    image = decode(payload, size=scaled, channels=channels)
+    image = decode(payload, size=scaled, channels=channels, window=window)
     return np.ascontiguousarray(image[:, margin : margin + size, margin : margin + size])
 
 

@@ -1,28 +1,36 @@
 """From one encoded image, of any kind people have, to uint8 pixels of one size; and a whole batch of them.
 
-The rules: EXIF rotation is applied; transparency is composited on white; 16-bit values are scaled to 8 bits, not
-clipped; the first frame of an animation counts; the shorter side is scaled to the target with an antialiased bicubic
-filter and the centre is cropped.
+The rules: EXIF rotation is applied; transparency is composited on white; deep values (16 or 32 bits, floating point)
+are scaled to 8 bits from the window that the training images fill; the first frame of an animation counts; the shorter
+side is scaled to the target with an antialiased bicubic filter and the centre is cropped (`autoshrink.data.picture`).
 """
 
 import io
+import math
+import os
 import struct
 import warnings
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from autoshrink.data.images import ImageSource, Payload, Pixels, SkippedFile, reason
+from autoshrink.data.picture import Window, prepared
 from autoshrink.errors import DataError, InputError
+from autoshrink.escaping import shown
 
 # Only these decoders of Pillow are used: some others (EPS) run external programs on what they are given.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 
 Progress = Callable[[int, int], None]
 """Told (images tried, images to try) after each image."""
+
+Scaling = Window | Literal["own"] | None
+"""How deep images become ones of 8 bits: from a window, each from its own range, or from all that its mode can hold."""
 
 # What Pillow raises on corrupt bytes; tests/test_data_decoding.py damages files of these formats at random.
 CORRUPT = (
@@ -40,30 +48,53 @@ CORRUPT = (
 )
 
 
+MOST_PIXELS = 250_000_000
+"""Of an image, unless AUTOSHRINK_MAX_PIXELS says otherwise; a phone's panorama has 100 million, and 250 million take
+750 MB while they are decoded (JPEG far less: it is read at an eighth of its size)."""
+LIMIT_VARIABLE = "AUTOSHRINK_MAX_PIXELS"
+
+
+def most_pixels() -> int:
+    """Return how many pixels an image may have: the environment's AUTOSHRINK_MAX_PIXELS, or `MOST_PIXELS`.
+
+    Raises InputError where that is no whole number above zero.
+    """
+    said = os.environ.get(LIMIT_VARIABLE, "")
+    if not said:
+        return MOST_PIXELS
+    digits = said.replace("_", "").replace(",", "")
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 15 and int(digits)):
+        raise InputError(f"{LIMIT_VARIABLE}={shown(said, 40)}: a whole number of pixels, such as 400000000")
+    return int(digits)
+
+
 @contextmanager
-def bombs_only() -> Iterator[None]:
-    """Inside, Pillow is silent on harmless oddities and raises on images so large that they are meant to harm."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        yield
+def reading_images() -> Iterator[None]:
+    """Inside, Pillow is silent on harmless oddities, and `opened` alone says which images are too large to be read.
+
+    Raises InputError where the environment's limit is no number.
+    """
+    most_pixels()
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
 
 
-def decode(payload: Payload, *, size: int, channels: int | None) -> Pixels:
+def decode(payload: Payload, *, size: int, channels: int | None, window: Scaling = None) -> Pixels:
     """Return the image as uint8 (c, size, size).
 
-    `channels` forces 1 or 3; with None the image keeps its kind: 1 for grey modes (also with alpha, 1-bit or 16-bit),
-    else 3. Raises one of the exceptions in `CORRUPT` for an image that cannot be decoded.
+    `channels` forces 1 or 3; with None the image keeps its kind: 1 for grey modes (also with alpha, 1-bit or deep),
+    else 3. `window` scales deep images; "own" takes the range of each for itself. Raises one of the exceptions in
+    `CORRUPT` for an image that cannot be decoded.
     """
     image = opened(payload)
-    # JPEG decodes many times faster at 1/2, 1/4 or 1/8 scale; twice the target leaves the filter enough to average.
-    image.draft(None, (2 * size, 2 * size))
-    image.load()
-    image = flattened(ImageOps.exif_transpose(image))
-    if channels is not None:
-        image = image.convert("L" if channels == 1 else "RGB")
-    image = ImageOps.fit(image, (size, size), method=Image.Resampling.BICUBIC)
-    pixels = np.asarray(image)
+    scaled = window_for(image, window)
+    mode = None if channels is None else "L" if channels == 1 else "RGB"
+    pixels = np.asarray(prepared(image, size, mode, scaled))
     return np.ascontiguousarray(pixels[np.newaxis] if pixels.ndim == 2 else pixels.transpose(2, 0, 1))
 
 
@@ -79,10 +110,16 @@ def opened(payload: Payload) -> Image.Image:
     if not payload:
         raise ValueError("empty (0 bytes)")
     try:
-        return Image.open(io.BytesIO(payload), formats=FORMATS)
+        image = Image.open(io.BytesIO(payload), formats=FORMATS)
     except UnidentifiedImageError as error:
         # Pillow's own message shows the address of a buffer.
         raise ValueError(f"not an image in any of these formats: {', '.join(FORMATS)}") from error
+    if image.width * image.height > most_pixels():
+        raise ValueError(
+            f"{image.width:,} × {image.height:,} pixels, above the limit of {most_pixels():,}; "
+            f"{LIMIT_VARIABLE}={image.width * image.height} in the environment allows it"
+        )
+    return image
 
 
 def from_pixels(pixels: Pixels) -> Image.Image:
@@ -90,24 +127,40 @@ def from_pixels(pixels: Pixels) -> Image.Image:
     return Image.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
 
 
-def flattened(image: Image.Image) -> Image.Image:
-    """Return the image in mode L or RGB."""
-    if image.mode.startswith("I") or image.mode == "F":
-        return _to_eight_bits(image)
-    grey = image.mode in {"1", "L", "LA"}
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("L" if grey else "RGB")
+def is_deep(image: Image.Image) -> bool:
+    """Tell a grey image of more than 8 bits a pixel: 16 or 32, signed or not, or floating point."""
+    return image.mode.startswith("I") or image.mode == "F"
 
 
-def _to_eight_bits(image: Image.Image) -> Image.Image:
+def window_for(image: Image.Image, window: Scaling) -> Window | None:
+    """Return what scales this image: nothing for one of 8 bits.
+
+    Raises ValueError for a deep image with values that are no numbers, or, where no window is known, with values
+    outside of what its mode is usually made for: 0..65535 in whole numbers, 0..1 in floating point.
+    """
+    if not is_deep(image):
+        return None
+    values = np.asarray(image)
+    low, high = float(values.min()), float(values.max())
+    if not math.isfinite(low + high):
+        raise ValueError(f"pixel values that are no numbers (mode {image.mode}): their range is unknown")
+    if window == "own":
+        return (low, high) if high > low else (low, low + 1)
     # Pillow opens 16-bit grey as "I;16" or "I" depending on format and version, so "I" is taken to be 16 bits wide.
-    pixels = np.asarray(image)
     full = 1 if image.mode == "F" else 65535
-    if not (pixels.min() >= 0 and pixels.max() <= full):  # NaN must not pass either
+    if window is None and not (low >= 0 and high <= full):
         raise ValueError(f"pixel values outside 0..{full} (mode {image.mode}): their range is unknown")
-    return Image.fromarray(np.rint(pixels * (255 / full)).astype(np.uint8))
+    return window
+
+
+LARGEST_SIZE = 4096
+"""Height = width, pixels, that images are brought to at most: 50 MB each in colour, before a network sees them."""
+
+
+def check_size(size: int) -> None:
+    """Raise InputError for a size in pixels that no image is brought to."""
+    if not 1 <= size <= LARGEST_SIZE:
+        raise InputError(f"image size is {shown(size, 40)} pixels; it must be at least 1 and at most {LARGEST_SIZE:,}")
 
 
 class Reading:
@@ -120,14 +173,15 @@ class Reading:
         size: int,
         channels: int | None,
         max_corrupt: float,
+        window: Window | None = None,
         progress: Progress | None = None,
     ) -> None:
-        """Read from `source`; more than the share `max_corrupt` (0..1) of undecodable images is an error.
+        """Read from `source`, deep images from `window`; more undecodable ones than the share `max_corrupt` (0..1) are
+        an error.
 
         Raises InputError for a setting out of range.
         """
-        if size < 1:
-            raise InputError(f"image size is {size} pixels; it must be at least 1")
+        check_size(size)
         if channels not in (None, 1, 3):
             raise InputError(f"channels is {channels}; it must be 1 (grey) or 3 (RGB), or left out")
         if not 0 <= max_corrupt <= 1:
@@ -135,6 +189,7 @@ class Reading:
         self._source = source
         self._size, self._channels = size, channels
         self._max_corrupt = max_corrupt
+        self._window = window
         self._progress = progress
         self._failures: dict[int, str] = {}
         self.pictures: dict[int, Pixels] = {}
@@ -155,10 +210,12 @@ class Reading:
         tried = {*self.pictures, *self._failures}
         new = np.array(sorted(set(indices) - tried), dtype=np.int64)
         total = len(tried) + len(new)
-        with bombs_only():
+        with reading_images():
             for done, (index, payload) in enumerate(self._source.payloads(new), start=len(tried) + 1):
                 try:
-                    self.pictures[index] = decode(payload, size=self._size, channels=self._channels)
+                    self.pictures[index] = decode(
+                        payload, size=self._size, channels=self._channels, window=self._window
+                    )
                 except CORRUPT as error:
                     self._failures[index] = reason(error)
                 if self._progress is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -10,6 +11,7 @@ import numpy.typing as npt
 
 from autoshrink.data.crops import centre
 from autoshrink.data.images import Payload, Pixels
+from autoshrink.data.picture import Window
 from autoshrink.errors import InputError
 
 Floats = npt.NDArray[np.float32]
@@ -19,7 +21,8 @@ Floats = npt.NDArray[np.float32]
 class Preprocessing:
     """From an image of any kind to what a network reads.
 
-    EXIF rotation is applied, transparency composited on white, the shorter side scaled with an antialiased bicubic
+    Images of more than 8 bits a pixel are scaled to 8 from the values that those of the training images fill. EXIF
+    rotation is applied, transparency composited on white, the shorter side scaled with an antialiased bicubic
     filter to size / crop, the centre of `size` cropped, and every channel normalised: (pixel / 255 − mean) / std.
 
     Attributes:
@@ -28,6 +31,8 @@ class Preprocessing:
         mean: of each channel, of pixels in [0, 1].
         std: of each channel, likewise.
         crop: share of the shorter side that the centre crop keeps, in (0, 1]; .875 is usual at 224 pixels.
+        window: values of images of more than 8 bits that become 0 and 255; None for all that their kind can hold (0 to
+            65,535; 0 to 1 in floating point).
     """
 
     channels: int
@@ -35,6 +40,7 @@ class Preprocessing:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     crop: float = 1.0
+    window: Window | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be applied.
@@ -48,6 +54,8 @@ class Preprocessing:
             raise InputError(f"preprocessing: size {self.size} and crop {self.crop}: at least 1, and within (0, 1]")
         if len(self.mean) != self.channels or len(self.std) != self.channels or min(self.std) <= 0:
             raise InputError(f"preprocessing: mean and std need {self.channels} values, std above 0")
+        if self.window is not None and not (math.isfinite(sum(self.window)) and self.window[0] < self.window[1]):
+            raise InputError(f"preprocessing: window {self.window}: two numbers, the first below the second")
 
     @property
     def scaled(self) -> int:
@@ -59,7 +67,7 @@ class Preprocessing:
 
         Raises whatever decoding raises for an image that is none (`autoshrink.data.decoding.CORRUPT`).
         """
-        return centre(payload, size=self.size, scaled=self.scaled, channels=self.channels)
+        return centre(payload, size=self.size, scaled=self.scaled, channels=self.channels, window=self.window)
 
     def normalised(self, images: Pixels) -> Floats:
         """uint8 (n, channels, size, size) as the float32 of the same shape that the network reads."""
@@ -71,7 +79,10 @@ class Preprocessing:
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object that `from_json` reads."""
-        return asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
+        value = asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
+        # Earlier versions refuse a field that they do not know, and need it for deep images only.
+        window = value.pop("window")
+        return value if window is None else value | {"window": list(window)}
 
     @classmethod
     def from_json(cls, value: object) -> Self:
@@ -83,7 +94,12 @@ class Preprocessing:
         if not isinstance(value, dict):
             raise InputError(f"preprocessing: a JSON object is needed (got {value!r})")
         try:
-            fields = dict(value) | {"mean": tuple(map(float, value["mean"])), "std": tuple(map(float, value["std"]))}
+            window = value.get("window")
+            if window is not None:
+                low, high = map(float, window)
+                window = (low, high)
+            mean, std = (tuple(map(float, value[name])) for name in ("mean", "std"))
+            fields = dict(value) | {"window": window, "mean": mean, "std": std}
             return cls(**fields)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"preprocessing: {error}") from error

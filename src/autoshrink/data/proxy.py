@@ -9,9 +9,11 @@ import numpy as np
 
 from autoshrink.data import cache as image_cache
 from autoshrink.data.carving import NOTHING_KEPT, Digests, Draw, Keeping, carved
-from autoshrink.data.decoding import Progress, Reading
+from autoshrink.data.decoding import Progress, Reading, check_size
+from autoshrink.data.depth import look_through, pixel_notes
 from autoshrink.data.images import TRAIN, ImageSource, Indices, LabelledImages, SkippedFile
 from autoshrink.data.opening import open_images
+from autoshrink.data.picture import Window
 from autoshrink.data.sampling import Wanted, pick, pick_apart, pick_with_replacement
 from autoshrink.data.split_choice import ChosenImages, train_part
 from autoshrink.errors import DataError, InputError
@@ -21,7 +23,7 @@ from autoshrink.escaping import shown
 DEFAULT_SIZE = 32
 
 # Written into every cache key: raise it whenever the same request would decode or draw differently.
-_CACHE_FORMAT = 1
+_CACHE_FORMAT = 2
 _STORED = frozenset(
     ("train_images", "train_labels", "validation_images", "validation_labels", "skipped", "attempted", "state")
 )
@@ -43,6 +45,8 @@ class Proxy:
     skipped: tuple[SkippedFile, ...]
     notes: tuple[str, ...]
     fingerprint: str
+    window: Window | None = None
+    """Values of deep images that became 0 and 255; None where no image is deep."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +72,7 @@ class _Request:
     seed: int
     max_corrupt: float
     keeping: Keeping
+    window: Window | None
 
     def __post_init__(self) -> None:
         for name, count in (("train_per_class", self.train), ("validation_per_class", self.validation)):
@@ -126,6 +131,8 @@ def load_proxy(  # noqa: PLR0913 - one keyword per setting
     Raises DataError for anything wrong with the data, InputError for a setting out of range.
     """
     source, units = _source(spec, keeping, progress)
+    check_size(_target_size(source, size))
+    depth = look_through(source, np.arange(len(source.labels)))
     request = _Request(
         train=train_per_class,
         validation=validation_per_class,
@@ -135,6 +142,7 @@ def load_proxy(  # noqa: PLR0913 - one keyword per setting
         seed=seed,
         max_corrupt=max_corrupt,
         keeping=keeping,
+        window=depth.window(),
     )
     folder, key = image_cache.default_folder() if cache is None else cache, request.key(source)
     drawn = _from_cache(folder, key, source)
@@ -150,11 +158,14 @@ def load_proxy(  # noqa: PLR0913 - one keyword per setting
         skipped=drawn.skipped,
         notes=(
             *_source_notes(source, size),
+            *depth.notes(request.window),
+            *pixel_notes(drawn.train.images),
             *_class_notes(source, request, drawn),
             *_equal_notes(drawn),
             *((problem,) if problem else ()),
         ),
         fingerprint=_fingerprint(source.classes, drawn.train, drawn.validation),
+        window=request.window,
     )
 
 
@@ -165,12 +176,14 @@ def load_split(
     size: int | None,
     channels: int | None = None,
     max_corrupt: float = 0.05,
+    window: Window | None = None,
     progress: Progress | None = None,
 ) -> Split:
     """Decode a whole split ("train", "validation" or "test") into memory, in the source's order; nothing is cached.
 
-    Arguments and errors as in `load_proxy`. Give `channels` what the network was built for: with None, a test split
-    without a single colour image would come out grey though the train split did not.
+    Arguments and errors as in `load_proxy`; `window` scales deep images, as in `Preprocessing`. Give `channels` what
+    the network was built for: with None, a test split without a single colour image would come out grey though the
+    train split did not.
     """
     source = open_images(spec, split=split)
     reading = Reading(
@@ -178,6 +191,7 @@ def load_split(
         size=_target_size(source, size),
         channels=channels,
         max_corrupt=max_corrupt,
+        window=window,
         progress=progress,
     )
     reading.attempt(range(len(source.labels)))
@@ -195,7 +209,12 @@ def _source(spec: str, keeping: Keeping, progress: Progress | None) -> tuple[Ima
 
 def _draw(source: ImageSource, units: Digests | None, request: _Request, progress: Progress | None) -> _Drawn:
     reading = Reading(
-        source, size=request.size, channels=request.channels, max_corrupt=request.max_corrupt, progress=progress
+        source,
+        size=request.size,
+        channels=request.channels,
+        max_corrupt=request.max_corrupt,
+        window=request.window,
+        progress=progress,
     )
     wanted, classes = Wanted(request.train, request.validation), len(source.classes)
     if units is not None:

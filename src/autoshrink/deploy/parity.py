@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autoshrink.data import ImageSource, Preprocessing, open_images, open_text
-from autoshrink.data.decoding import CORRUPT, bombs_only
+from autoshrink.data.decoding import CORRUPT, reading_images
 from autoshrink.errors import DataError, InputError, RunError
 from autoshrink.seeding import derive_seed
 
@@ -151,7 +151,7 @@ def decoded(
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     """Those of the images that can be decoded, uint8 (n, C, s, s), ascending by index, and their labels (n,)."""
     found: dict[int, npt.NDArray[np.uint8]] = {}
-    with bombs_only():
+    with reading_images():
         for index, payload in source.payloads(indices):
             with suppress(*CORRUPT):
                 found[index] = preprocessing.pixels(payload)

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autoshrink.data import Preprocessing, Vocabulary
-from autoshrink.data.decoding import CORRUPT, bombs_only
+from autoshrink.data.decoding import CORRUPT, reading_images
 from autoshrink.data.folder_layout import EXTENSIONS
 from autoshrink.data.images import Payload, Pixels, one_line, reason
 from autoshrink.deploy.onnx_file import Card, open_card
@@ -128,7 +128,7 @@ class OnnxClassifier:
                 yield Prediction(name, self._ranked(row, top))
 
     def _pixels(self, image: str | os.PathLike[str] | bytes | Pixels, number: int) -> Pixels:
-        with bombs_only():
+        with reading_images():
             try:
                 return self.preprocessing.pixels(_payload(image))
             except CORRUPT as error:

@@ -9,7 +9,7 @@ import numpy as np
 
 from autoshrink.data import Preprocessing, SkippedFile, open_images
 from autoshrink.data.carving import NOTHING_KEPT, Digests, Marks, content_digest, content_digests
-from autoshrink.data.decoding import CORRUPT, Progress, bombs_only
+from autoshrink.data.decoding import CORRUPT, Progress, reading_images
 from autoshrink.data.images import SPLITS, TEST, TRAIN, VALIDATION, Indices, Payload, Pixels, reason
 from autoshrink.data.opening import names_its_split, splits_of
 from autoshrink.data.split_choice import Part, Past, held_part, train_part, training_splits
@@ -212,7 +212,7 @@ class Batches:
 
     def _decoded(self, group: list[tuple[int, Payload]]) -> dict[int, Pixels]:
         pictures = {}
-        with bombs_only():
+        with reading_images():
             for index, payload in group:
                 try:
                     pictures[index] = self._preprocessing.pixels(payload)

@@ -308,10 +308,10 @@ class ClassifierRequest:
             ),
         )
         settings = settings.model_copy(update={"threads": settings.threads or torch.get_num_threads()})
-        norm = None if start is None else _norm(start.preprocessing)
+        known = None if start is None else start.preprocessing
         for line in images_understood(source.spec, _keeping(settings.data)):
             watcher.on_data(line)
-        data = _open(settings, architecture, norm, past_of(start, source.spec, watcher.remark), watcher)
+        data = _open(settings, architecture, known, past_of(start, source.spec, watcher.remark), watcher)
         _refuse_large_batch(settings, architecture, len(data.training), watcher)
         network = build(architecture, seed=settings.seed)
         if start is not None:
@@ -386,7 +386,7 @@ class ClassifierFacts(Facts):
         """
         tensors, ledger = parted(tensors, folder / STATE_FILE)
         past = Past(ledger, by_position=ledger is None)
-        data = _open(self.settings, self.architecture, _norm(self.preprocessing), past, watcher)
+        data = _open(self.settings, self.architecture, self.preprocessing, past, watcher)
         if data.fingerprint not in self.fingerprint or data.classes != self.classes:
             raise DataError(
                 f"{self.settings.data.spec}: the images are not those that {folder} began with; restore them, or train "
@@ -445,11 +445,12 @@ def _refuse_large_batch(
 def _open(
     settings: ClassifierSettings,
     architecture: ImageArchitecture,
-    norm: Normalisation | None,
+    known: Preprocessing | None,
     past: Past,
     watcher: TrainingWatcher,
 ) -> ImageData:
     wanted, processes, channels = settings.data, announced(), architecture.input[0]
+    norm = None if known is None else _norm(known)
     if norm is None and wanted.pixels == "symmetric":
         norm = Normalisation((0.5,) * channels, (0.5,) * channels)
     if settings.recipe.batch < 2 * processes.count:
@@ -462,6 +463,7 @@ def _open(
         channels=channels,
         crop=wanted.crop,
         norm=norm,
+        window=None if known is None else known.window,
         validation_share=wanted.validation_share,
         max_corrupt=wanted.max_corrupt,
         keeping=_keeping(wanted),

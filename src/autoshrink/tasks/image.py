@@ -200,6 +200,7 @@ def _event(proxy: Proxy) -> dict[str, Any]:
         "chance": _chance(proxy),
         "mean": list(norm.mean),
         "std": list(norm.std),
+        "window": proxy.window and list(proxy.window),
         "fingerprint": proxy.fingerprint,
         "notes": list(proxy.notes),
         "skipped": [asdict(skipped) for skipped in proxy.skipped],

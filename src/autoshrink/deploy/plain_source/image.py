@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 
 from autoshrink.architecture import ActivationName
 from autoshrink.cost import count
+from autoshrink.data import picture
 from autoshrink.deploy.plain_source.python import fill, import_lines, listing, quoted
 from autoshrink.networks import BN_EPSILON
 from autoshrink.training.classifier import TrainedClassifier
@@ -48,6 +50,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+try:
+    from PIL import Image, ImageOps
+except ImportError:  # the network itself does without
+    Image = ImageOps = None
+
 HERE = Path(__file__).parent
 
 $class_names
@@ -55,6 +62,7 @@ $class_names
 INPUT_SIZE = $size  # pixels, height and width
 $resize$mean
 $std
+WINDOW = $window  # values of images of more than 8 bits that become 0 and 255
 '''
 
 CONV_BN = '''
@@ -97,20 +105,11 @@ def load(path: str | Path = HERE / "model.safetensors") -> Network:
     return network.eval()
 
 
-def preprocess(image) -> Tensor:
-    """A PIL image of any size as the network's input, ($channels, INPUT_SIZE, INPUT_SIZE)."""
-    from PIL import Image, ImageOps
+$picture
 
-    size = ($scaled, $scaled)
-    image.draft(None, (2 * $scaled, 2 * $scaled))  # large JPEGs are read faster
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):  # 16-bit grey
-        image = image.convert("I").point(lambda value: value / 257 + 0.5).convert("L")
-    if image.has_transparency_data:
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image.convert("RGBA"))
-    image = image.convert("$mode")
-    image = ImageOps.fit(image, size, method=Image.Resampling.BICUBIC)
+def preprocess(image: Image.Image) -> Tensor:
+    """A picture of any size as the network's input, ($channels, INPUT_SIZE, INPUT_SIZE)."""
+    image = prepared(image, $scaled, "$mode", WINDOW)
 $crop    pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
     pixels = pixels.view(INPUT_SIZE, INPUT_SIZE, $channels).permute(2, 0, 1) / 255
     mean, std = torch.tensor(MEAN).view(-1, 1, 1), torch.tensor(STD).view(-1, 1, 1)
@@ -120,8 +119,6 @@ $crop    pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8
 @torch.inference_mode()
 def main() -> None:
     """Print the likeliest classes of the image files named on the command line."""
-    from PIL import Image
-
     if len(sys.argv) < 2:
         sys.exit("usage: python model.py IMAGE ...")
     network = load()
@@ -164,6 +161,7 @@ def head(model: TrainedClassifier, activation: ActivationName) -> str:
         resize=f"RESIZE = {preprocessing.scaled}  # shorter side before the centre is cropped\n" if resized else "",
         mean=f"{_channels('MEAN', preprocessing.mean)}  # of each channel, in [0, 1]",
         std=_channels("STD", preprocessing.std),
+        window=preprocessing.window,
     )
 
 
@@ -180,6 +178,7 @@ def tail(model: TrainedClassifier) -> str:
         LOAD,
         channels=preprocessing.channels,
         scaled="RESIZE" if cropped else "INPUT_SIZE",
+        picture=_picture(),
         mode="L" if preprocessing.channels == 1 else "RGB",
         crop=CROP.removeprefix("\n") if cropped else "",
     )
@@ -188,6 +187,12 @@ def tail(model: TrainedClassifier) -> str:
 def companions(model: TrainedClassifier) -> dict[str, str]:
     """The files that ``model.py`` reads beside its weights."""
     return {CLASSES_FILE: json.dumps(model.classes, indent=0) + "\n"} if in_own_file(model) else {}
+
+
+def _picture() -> str:
+    """The functions of `autoshrink.data.picture`, word for word."""
+    functions = (picture.to_eight_bits, picture.flattened, picture.prepared)
+    return "Window = tuple[float, float]\n\n\n" + "\n\n".join(inspect.getsource(one) for one in functions)
 
 
 def in_own_file(model: TrainedClassifier) -> bool:

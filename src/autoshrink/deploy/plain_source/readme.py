@@ -141,10 +141,18 @@ def _listed(names: Iterable[str]) -> str:
 def _preprocessing(preprocessing: Preprocessing) -> str:
     kind = "grey" if preprocessing.channels == 1 else "RGB"
     mean, std = (", ".join(f"{value:.4g}" for value in values) for values in (preprocessing.mean, preprocessing.std))
+    deep = (
+        ""
+        if preprocessing.window is None
+        else "scales values {:,.6g} to {:,.6g} of images of more than 8 bits to 0 to 255, ".format(
+            *preprocessing.window
+        )
+    )
     return (
-        f"`preprocess` makes an image upright (EXIF), puts it on white where it is transparent, converts it to {kind}, "
-        f"scales its shorter side to {preprocessing.scaled} pixels (bicubic), crops the centre of {preprocessing.size} "
-        f"× {preprocessing.size}, and normalises pixels in [0, 1] by mean {mean} and standard deviation {std}."
+        f"`preprocess` makes an image upright (EXIF), {deep}puts it on white where it is transparent, converts it to "
+        f"{kind}, scales its shorter side to {preprocessing.scaled} pixels (bicubic), crops the centre of "
+        f"{preprocessing.size} × {preprocessing.size}, and normalises pixels in [0, 1] by mean {mean} and standard "
+        f"deviation {std}."
     )
 
 

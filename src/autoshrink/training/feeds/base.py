@@ -15,7 +15,9 @@ from torch import Tensor
 
 from autoshrink.data import Preprocessing, SkippedFile
 from autoshrink.data.carving import NOTHING_KEPT, Keeping, Ledger
+from autoshrink.data.decoding import check_size
 from autoshrink.data.images import ImageSource, Indices
+from autoshrink.data.picture import Window
 from autoshrink.errors import DataError, InputError
 from autoshrink.machine import refuse_too_many
 from autoshrink.training.draws import BatchDraws
@@ -50,6 +52,8 @@ class Pictures:
         channels: 1 or 3; None for 1 where every training image (of a sample of them, when streamed) is grey, else 3.
         crop: share of the shorter side that the centre crop of measured images keeps, as in `Preprocessing`.
         norm: how pixels are normalised; None to measure it on the training images.
+        window: values of deep images that become 0 and 255, as in `Preprocessing`; None for those that the training
+            images fill, if any of them is deep.
         validation_share: of the training images, where the data have no validation split of their own.
         max_corrupt: share of undecodable images above which the data are refused.
         keeping: what is kept back as test images, and what belongs together.
@@ -59,6 +63,7 @@ class Pictures:
     channels: int | None = None
     crop: float = 1.0
     norm: Normalisation | None = None
+    window: Window | None = None
     validation_share: float = 0.1
     max_corrupt: float = 0.05
     keeping: Keeping = NOTHING_KEPT
@@ -69,8 +74,9 @@ class Pictures:
         Raises:
             InputError: a value is out of range; the message names it.
         """
-        if self.size < 1 or not 0 < self.crop <= 1:
-            raise InputError(f"image size {self.size} and crop {self.crop}: at least 1 pixel, and within (0, 1]")
+        check_size(self.size)
+        if not 0 < self.crop <= 1:
+            raise InputError(f"image crop {self.crop}: a share above 0, at most 1")
         if self.channels not in (None, 1, 3):
             raise InputError(f"channels is {self.channels}; it must be 1 (grey) or 3 (RGB), or left out")
         if self.norm is not None and self.channels not in (None, len(self.norm.mean)):

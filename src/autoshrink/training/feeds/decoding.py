@@ -13,8 +13,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from autoshrink.data.crops import Draws, RandomCrop, centre
-from autoshrink.data.decoding import CORRUPT, bombs_only
+from autoshrink.data.decoding import CORRUPT, reading_images
 from autoshrink.data.images import Indices, Pixels, one_line, reason
+from autoshrink.data.picture import Window
 from autoshrink.data.streaming import Handle, payload_of
 from autoshrink.errors import RunError
 
@@ -28,20 +29,22 @@ class Look:
         scaled: the shorter side before the centre crop, pixels.
         channels: 1 or 3; None keeps grey images grey.
         crop: how a random part is cut out, where random numbers come with an image.
+        window: values of deep images that become 0 and 255, as in `Preprocessing`.
     """
 
     size: int
     scaled: int
     channels: int | None
     crop: RandomCrop | None = None
+    window: Window | None = None
 
     def pixels(self, handle: Handle, draws: Draws | None) -> Pixels:
         """One image as uint8 (c, size, size); raises one of `CORRUPT` for an image that cannot be decoded."""
         payload = payload_of(handle)
         if self.crop is not None and draws is not None:
             assert self.channels is not None, "settled before training begins"
-            return self.crop.pixels(payload, draws, size=self.size, channels=self.channels)
-        return centre(payload, size=self.size, scaled=self.scaled, channels=self.channels)
+            return self.crop.pixels(payload, draws, size=self.size, channels=self.channels, window=self.window)
+        return centre(payload, size=self.size, scaled=self.scaled, channels=self.channels, window=self.window)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +77,7 @@ class Decoder(Dataset[Decoded]):
         assert look.channels is not None, "settled before batches are made"
         images = np.empty((len(request.indices), look.size, look.size, look.channels), dtype=np.uint8)
         places: list[int] = []
-        with bombs_only():
+        with reading_images():
             for place, (index, handle) in enumerate(zip(request.indices.tolist(), request.handles, strict=True)):
                 try:
                     pixels = look.pixels(handle, None if request.draws is None else request.draws[place])

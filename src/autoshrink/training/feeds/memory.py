@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from autoshrink.data import SkippedFile
-from autoshrink.data.decoding import CORRUPT, Progress, bombs_only
+from autoshrink.data.decoding import CORRUPT, Progress, reading_images
 from autoshrink.data.images import Indices, Pixels, reason
 from autoshrink.data.split_choice import Part
 from autoshrink.seeding import derive_seed
@@ -49,7 +49,7 @@ def held(part: Part, look: Look, *, max_corrupt: float, progress: Progress | Non
     place = {index: number for number, index in enumerate(part.indices.tolist())}
     failures: dict[int, str] = {}
     coloured = look.channels == 3
-    with bombs_only():
+    with reading_images():
         for done, (index, payload) in enumerate(part.source.payloads(part.indices), start=1):
             try:
                 image = look.pixels(payload, None)

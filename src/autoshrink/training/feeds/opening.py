@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from autoshrink.config.augmentation import AugmentSettings
 from autoshrink.data import Preprocessing, open_images
-from autoshrink.data.decoding import CORRUPT, Progress, bombs_only, decode
+from autoshrink.data.decoding import CORRUPT, Progress, decode, reading_images
+from autoshrink.data.depth import look_through, pixel_notes
 from autoshrink.data.images import TRAIN, ArrayImages, ImageSource, Indices
 from autoshrink.data.split_choice import NO_PAST, Part, Past, TrainingSplits, training_splits
 from autoshrink.data.streaming import Reader, payload_of, reader_of, sample
@@ -61,7 +62,9 @@ def open_training_data(
         past=past,
         progress=progress,
     )
-    plan = _Plan(splits, pictures, loading, augment, seed, progress)
+    depth = look_through(splits.training.source, splits.training.indices)
+    pictures = replace(pictures, window=pictures.window or depth.window())
+    plan = _Plan(splits, pictures, loading, augment, seed, progress, depth.notes(pictures.window))
     if augment.recolours:
         # Asked for here as well, so that a missing package is not found out after minutes of decoding.
         _augmentation(plan, Normalisation((0.5,), (0.5,)))
@@ -88,7 +91,7 @@ def open_measuring_data(
     """
     source = open_images(spec, split=split)
     part = Part(source, np.arange(len(source.labels)))
-    look = Look(preprocessing.size, preprocessing.scaled, preprocessing.channels)
+    look = Look(preprocessing.size, preprocessing.scaled, preprocessing.channels, window=preprocessing.window)
     normaliser = Normaliser(Normalisation(preprocessing.mean, preprocessing.std), loading.device)
     mine = loading.share.of(len(part))
     if loading.streams(len(part) * look.size**2 * preprocessing.channels):
@@ -123,12 +126,14 @@ class _Plan:
     augment: AugmentSettings
     seed: int
     progress: Progress | None
+    seen: tuple[str, ...]
+    """Sentences about the values of the images."""
 
 
 def _in_memory(plan: _Plan, stored: int) -> ImageData:
     splits, pictures, loading = plan.splits, plan.pictures, plan.loading
-    measured = Look(pictures.size, pictures.scaled, pictures.depth)
-    look = measured if plan.augment.crop != "resized" else Look(stored, stored, pictures.depth)
+    measured = Look(pictures.size, pictures.scaled, pictures.depth, window=pictures.window)
+    look = measured if plan.augment.crop != "resized" else replace(measured, size=stored, scaled=stored)
     training = held(splits.training, look, max_corrupt=pictures.max_corrupt, progress=plan.progress)
     channels = training.pixels.shape[3]
     validation = held(
@@ -144,7 +149,7 @@ def _in_memory(plan: _Plan, stored: int) -> ImageData:
         training=MemoryTraining(training, _augmentation(plan, norm), loading, seed=plan.seed),
         validation=MemoryMeasuring(validation, Normaliser(norm, loading.device), loading),
         fingerprint=_fingerprint(splits.classes, training.digest(), validation.digest()),
-        notes=(*splits.notes, *_notes(training, validation)),
+        notes=(*splits.notes, *plan.seen, *pixel_notes(training.pixels), *_notes(training, validation)),
         streamed=False,
         ledger=splits.ledger,
     )
@@ -158,7 +163,7 @@ def _streamed(plan: _Plan) -> ImageData:
     )
     part = splits.training
     channels = pictures.depth or _channels(part.source, training.reader, part.indices)
-    look = Look(pictures.size, pictures.scaled, channels)
+    look = Look(pictures.size, pictures.scaled, channels, window=pictures.window)
     pool = DecodingPool(
         replace(look, crop=crop_rule(plan.augment)), workers=loading.workers, pinned=loading.device.type == "cuda"
     )
@@ -174,7 +179,7 @@ def _streamed(plan: _Plan) -> ImageData:
             part.labels.tobytes(),
             splits.validation.labels.tobytes(),
         ),
-        notes=(*splits.notes, *([note] if (note := training.tally.note()) else [])),
+        notes=(*splits.notes, *plan.seen, *([note] if (note := training.tally.note()) else [])),
         streamed=True,
         ledger=splits.ledger,
     )
@@ -195,7 +200,7 @@ def _stored_size(plan: _Plan) -> int:
 
 
 def _preprocessing(pictures: Pictures, norm: Normalisation) -> Preprocessing:
-    return Preprocessing(len(norm.mean), pictures.size, norm.mean, norm.std, pictures.crop)
+    return Preprocessing(len(norm.mean), pictures.size, norm.mean, norm.std, pictures.crop, pictures.window)
 
 
 def _sampled_norm(stream: Stream, pool: DecodingPool, channels: int, plan: _Plan) -> Normalisation:
@@ -240,10 +245,10 @@ def _measured(parts: Iterable[npt.NDArray[np.uint8]], channels: int) -> Normalis
 
 def _channels(source: ImageSource, reader: Reader, indices: Indices) -> int:
     kinds = set()
-    with bombs_only():
+    with reading_images():
         for handle in reader.handles(sample(reader, indices, GREY_SAMPLE, derive_seed(0, "channels"))):
             try:
-                kinds.add(len(decode(payload_of(handle), size=1, channels=None)))
+                kinds.add(len(decode(payload_of(handle), size=1, channels=None, window="own")))
             except CORRUPT:
                 continue  # counted, named and limited where the images are used
     if not kinds:
