@@ -73,7 +73,7 @@ def test_twelve_bits_in_sixteen_are_told_apart_everywhere(
     images = sorted((camera / "test").glob("*/*.png"))
     assert run(["predict", str(file), *map(str, images), "--json"]) == 0
     answers = json.loads(capsys.readouterr().out)["predictions"]
-    assert [answer["classes"][0]["class"] for answer in answers] == [image.parent.name for image in images]
+    assert [answer["class"] for answer in answers] == [image.parent.name for image in images]
     window = load_classifier(trained).preprocessing.window
     assert window is not None
     assert 970 < window[0] < 1000
