@@ -173,8 +173,9 @@ class SearchSettings(Section):
     """Batch of the short trainings by which `inherit` and `playoff` go; None: a quarter of the recipe's, at least 8.
     More steps for as many samples (benchmarks/sprint.py)."""
     short_steps: NonNegativeInt = SHORT_STEPS
-    """Fewest steps of any short training, as far as the recipe's epochs reach: with a few dozen, what is compared is how
-    fast a cell begins (benchmarks/short_steps.py). It lengthens `inherit.start`, `playoff.rounds` and `playoff.fresh`."""
+    """Fewest steps of any short training, as far as the recipe's epochs reach: with a few dozen, what is compared is
+    how fast a cell begins (benchmarks/short_steps.py). It lengthens `inherit.start`, `playoff.rounds` and
+    `playoff.fresh`."""
     population: PositiveInt | Literal["auto"] = "auto"
     """How many candidates are trained from scratch as one batched program. auto: all of a step, but image networks one
     by one on a CPU, where that is faster (benchmarks/population.py)."""
