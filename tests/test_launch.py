@@ -248,7 +248,7 @@ def test_limits_are_kept_for_real(tmp_path: Path, whole: Path) -> None:
 def test_a_search_may_begin_at_a_cell_file(tmp_path: Path) -> None:
     cell = Cell("conv", ("input", "conv1x1", "sepconv3x3"), ((0, 1), (0, 2), (1, 2)))
     (tmp_path / "mine.cell.json").write_text(json.dumps(cell.to_json()))
-    record = autoshrink.search(TINY | {"start": str(tmp_path / "mine.cell.json")}, run=tmp_path / "run")
+    record = autoshrink.search(TINY | {"nodes": 3, "start": str(tmp_path / "mine.cell.json")}, run=tmp_path / "run")
     assert record.start == cell
     assert record.of_step(0)[0].cell == cell
 

@@ -270,7 +270,9 @@ def test_limits_are_kept(text: Path, tmp_path: Path) -> None:
 def test_a_search_may_begin_at_a_recurrent_cell_file(text: Path, tmp_path: Path) -> None:
     cell = Cell("recurrent", ("input", "relu", "sigmoid"), ((0, 1), (0, 2), (1, 2)))
     (tmp_path / "mine.cell.json").write_text(json.dumps(cell.to_json()))
-    record = autoshrink.search(_on(text, start=str(tmp_path / "mine.cell.json"), repeats=0), run=tmp_path / "run")
+    record = autoshrink.search(
+        _on(text, start=str(tmp_path / "mine.cell.json"), nodes=3, repeats=0), run=tmp_path / "run"
+    )
     assert record.start == cell
 
 
