@@ -171,7 +171,7 @@ def test_killed_at_random_times_it_ends_the_same(whole: Path, tmp_path: Path) ->
 def test_patience_ends_it_and_it_stays_ended(tmp_path: Path) -> None:
     settings = asked(epochs=9, patience=1, learning_rate=1e-30, ema=None)
     result = train(SMALL, settings, out=tmp_path)
-    assert (len(result.course.curve), result.course.ended) == (2, "no better for 1 epochs")
+    assert (len(result.course.curve), result.course.ended) == (2, "no better for 1 epoch")
     remarks: list[str] = []
     again = resume_training(tmp_path, watcher=TrainingWatcher(remark=remarks.append))
     assert remarks == [f"{tmp_path} is finished: nothing to do"]

@@ -169,7 +169,7 @@ def test_stopped_within_any_epoch_it_ends_the_same(whole: Path, text: Path, tmp_
 def test_stopped_at_an_early_stop_it_does_not_go_on(text: Path, tmp_path: Path) -> None:
     settings = asked(text, epochs=9, patience=1, learning_rate=1e-30)
     result = train(PAIR, settings, out=tmp_path / "whole")
-    assert (len(result.course.curve), result.course.ended) == (2, "no better for 1 epochs")
+    assert (len(result.course.curve), result.course.ended) == (2, "no better for 1 epoch")
     with pytest.raises(Stopped):
         train(PAIR, settings, out=tmp_path / "stopped", watcher=stopping_after(2))
     assert resume_training(tmp_path / "stopped").course.ended == result.course.ended
@@ -327,7 +327,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "header length": (_flipped(1), "damaged, or not a safetensors file"),
     "header brace": (_flipped(8), "damaged, or not a safetensors file"),
     "format": (rewritten(lambda facts, _: facts.update(format="other/9")), "not a checkpoint of autoshrink"),
-    "not JSON": (rewritten(lambda facts, _: facts.update(vocabulary="{")), "what it says .* is not JSON"),
+    "not JSON": (rewritten(lambda facts, _: facts.update(vocabulary="{")), "says of its 'vocabulary': not JSON"),
     "architecture": (rewritten(lambda facts, _: facts.pop("architecture")), "says nothing of its architecture"),
     "vocabulary": (rewritten(lambda facts, _: facts.pop("vocabulary")), "says nothing of its vocabulary"),
     "a list": (rewritten(lambda facts, _: facts.update(vocabulary="[]")), "damaged: a vocabulary has"),
@@ -366,7 +366,7 @@ def test_a_state_that_says_nonsense_is_refused(fact: str, value: str, text: Path
     with pytest.raises(Stopped):
         train(PAIR, asked(text), out=tmp_path, watcher=stopping_after(1))
     rewritten(lambda facts, _: facts.update({fact: value}))(tmp_path / STATE_FILE)
-    with pytest.raises(InputError, match=rf"{STATE_FILE}: damaged: {fact}"):
+    with pytest.raises(InputError, match=rf"{STATE_FILE}: damaged: (what it says of its '{fact}'|{fact})"):
         resume_training(tmp_path)
     rewritten(lambda facts, _: facts.pop(fact))(tmp_path / STATE_FILE)
     with pytest.raises(InputError, match=rf"{STATE_FILE}: damaged: {fact}: Field required"):

@@ -132,7 +132,7 @@ def test_a_text_of_unknown_words_is_refused_by_search_and_train(
     rare = text_file(
         tmp_path / "rare.txt", [" ".join(f"{row * 9 + place:x}z" for place in range(9)) for row in range(200)]
     )
-    said = "words are unknown (<unk>), so a perplexity would say next to nothing about the text\nkeep rarer words"
+    said = "words are unknown (<unk>), so a perplexity would say next to nothing about the text"
     assert run(["search", "--task", "text", "--data", str(rare), "--run", str(tmp_path / "run"), *QUICK]) == 2
     assert f"{rare}: 100% of the train {said}" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()

@@ -316,7 +316,10 @@ def test_the_law_finds_what_it_is_about(tmp_path: Path) -> None:
 @pytest.mark.data
 @pytest.mark.skipif("AUTOSHRINK_DATA" not in os.environ, reason="AUTOSHRINK_DATA does not name a folder with ptb")
 def test_penn_treebank_is_searched(tmp_path: Path) -> None:
-    settings = TINY | {"data": TINY["data"] | {"spec": "ptb", "max_vocabulary": 1000}, "stop": {"edges": 5}}
+    settings = TINY | {
+        "data": TINY["data"] | {"spec": "ptb", "max_vocabulary": 1000, "min_count": 1, "sentences": 400},
+        "stop": {"edges": 5},
+    }
     record = autoshrink.search(settings, run=tmp_path / "run")
     assert record.data["vocabulary"] <= 1000
     assert record.best() is not None

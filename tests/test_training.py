@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-from autoshrink.architecture import ConvArchitecture, proxy_architecture
+from autoshrink.architecture import ConvArchitecture, Stem, proxy_architecture
 from autoshrink.cell import Cell, Edge
 from autoshrink.config import ImageNetwork, ImageRecipe, ImageSettings
 from autoshrink.cost import count
@@ -292,9 +292,10 @@ def test_without_memory_a_candidate_fails_and_the_next_one_is_trained(proxy: Pro
 
     class Absurd(ImageProblem):
         def architecture(self, cell: Cell) -> ConvArchitecture:
-            small = super().architecture(cell).to_json()
-            absurd = {"input": [2**25, 8, 8], "stem": {"channels": 2**25, "stride": 1}}
-            return ConvArchitecture.from_json(small | (absurd if cell == wide else {}))
+            small = super().architecture(cell)
+            # Read from a file it would be refused by its size alone.
+            absurd = {"input": (2**25, 8, 8), "stem": Stem(channels=1).model_copy(update={"channels": 2**25})}
+            return small.model_copy(update=absurd if cell == wide else {})
 
     evaluator = TrainedEvaluator(Absurd(ImageSettings(recipe=ImageRecipe(epochs=1)), proxy, CPU), threads=1)
     (first, failed), (second, trained) = evaluator.evaluate([Job(wide, 1), Job(SMALL, 1)])

@@ -67,7 +67,7 @@ def tried(what: list[str] | Callable[[], object]) -> Outcome:
     complaint = err.getvalue()
     if fault is None:
         fault = _wrong(status, complaint, grown)
-    return Outcome(status, _TIMES.sub("", found or out.getvalue()), complaint, fault)
+    return Outcome(status, _TIMES.sub(r'"\1": 0', found or out.getvalue()), complaint, fault)
 
 
 def _hang(_signal: int, _frame: FrameType | None) -> None:
