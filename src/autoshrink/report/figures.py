@@ -288,7 +288,7 @@ def _front_panel(record: RunRecord, box: Box, points: list[Point], again: list[F
     costs += [cost(record, one.recorded.resources) for one in again]
     limit = _limit_value(record)
     shown = costs if limit is None or not costs or not 0.5 * min(costs) < limit < 2 * max(costs) else [*costs, limit]
-    log = bool(shown) and max(shown) / min(shown) > LOG_RANGE
+    log = min(shown, default=0) > 0 and max(shown) > LOG_RANGE * min(shown)
     track = tracks(record)[1]
     known = [one.evaluation.performance or 0.0 for one in points] + _spans(track, again)
     heights = charts.in_view(known, _always(record, track))
