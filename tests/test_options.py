@@ -14,14 +14,19 @@ import typer
 import typer.main
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
+from autoshrink.architecture import LibraryArchitecture
 from autoshrink.cell import Cell
 from autoshrink.cli import quantities, run
 from autoshrink.cli.app import app
 from autoshrink.cli.command import MAY_BE_EMPTY
 from autoshrink.config import resolve
 from autoshrink.errors import InputError
+from autoshrink.training.classifier import save_classifier
 from autoshrink.training.device import choose_device
+from autoshrink.training.language_model import save_model
+from deploy_fixtures import DIGITS, classifier, language
 
 COMMANDS = typer.main.get_command(app)
 
@@ -43,7 +48,7 @@ UNITS = {"": 1, "k": 10**3, "M": 10**6, "g": 10**9}
 BINARY = {"KiB": 2**10, "mib": 2**20, "kB": 1000, "B": 1, "MB": 10**6}
 
 
-@given(st.integers(1, 10**9), st.integers(0, 999), st.sampled_from(sorted(UNITS)))
+@given(st.integers(1, 10**9 - 1), st.integers(0, 999), st.sampled_from(sorted(UNITS)))
 def test_a_count_is_exact_and_rounded_down(whole: int, thousandths: int, unit: str) -> None:
     expected = int((whole + Fraction(thousandths, 1000)) * UNITS[unit])
     for text in (f"{whole}.{thousandths:03}{unit}", f" {whole}.{thousandths:03} {unit.upper()} "):
@@ -287,3 +292,59 @@ def test_a_device_that_is_not_there_is_refused_with_the_reason(monkeypatch: pyte
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     assert told("cuda:7") == "device 'cuda:7': there is one CUDA GPU here, cuda:0"
     assert "device 'tpu' is unknown; there are auto, cpu, cuda" in told("tpu")
+
+
+# Nothing is left unread
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`image` and `text`, trained models, and `image.onnx` and `text.onnx`, what is exported of them."""
+    place = tmp_path_factory.mktemp("models")
+    for name in ("image", "text"):
+        (place / name).mkdir()
+    save_classifier(place / "image" / "model.safetensors", classifier(DIGITS))
+    model = language(LibraryArchitecture(kind="gru", vocabulary=20, width=6))
+    save_model(place / "text" / "model.safetensors", model)
+    for name in ("image", "text"):
+        assert run(["export", f"{place / name}", "-o", f"{place / name}.onnx", "--random-inputs"]) == 0
+    Image.new("L", (8, 8)).save(place / "digit.png")
+    return place
+
+
+EXPORT = "export {0}/image --random-inputs"
+COUNTED = "networks for images, and this is a language model"
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "reader"),
+    [
+        (EXPORT + " --source {0}/new", "--opset 18", "an .onnx file"),
+        (EXPORT + " -o {0}/new.pte", "--opset 18", "an .onnx file"),
+        (EXPORT + " -o {0}/new.onnx", "--calibration 256", "--int8"),
+        (EXPORT + " -o {0}/new.onnx", "--calibration-method minmax", "--int8"),
+        (EXPORT + " -o {0}/new.onnx", "--no-evaluate", "--int8"),
+        (EXPORT + " -o {0}/new.onnx", "--data digits", "a comparison on data, not on --random-inputs"),
+        ("export {0}/text -o {0}/new.onnx --int8", "--calibration 9", "image classifiers"),
+        ("latency --make-table {0}/new.json", "--rounds 5", "targets, not with --make-table"),
+        ("latency --make-table {0}/new.json", "--shape images=1x1x8x8", "targets, not with --make-table"),
+        ("latency {0}/image.onnx", "--input 3x32x32", "--make-table"),
+        ("latency {0}/image.onnx", "--cell-nodes 8", "--make-table"),
+        ("craft shrinkcnn-a", "--divisor 4", "a budget: --macs, --params, --memory or --latency"),
+        ("craft shrinkcnn-a", "--depth auto", "a budget: --macs, --params, --memory or --latency"),
+        ("craft shrinkcnn-a --macs 99M", "--threads 1", "--latency"),
+        ("craft darts-rnn --params 3M -o {0}/new.json", "--divisor 8", COUNTED),
+        ("predict {0}/image.onnx {0}/digit.png", "--length 80", "language models, and "),
+        ("predict {0}/image.onnx {0}/digit.png", "--seed 0", "language models, and "),
+        ("predict {0}/text.onnx", "--top 5", "image classifiers, and "),
+        ("evaluate {0}/image", "--unchecked", "an .onnx file"),
+        ("reproduce table2", "--budget 9m", "tables for which something is trained"),
+    ],
+)
+def test_what_nothing_reads_is_refused(
+    command: str, option: str, reader: str, models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = refused(f"{command.format(models)} {option}".split(), capsys, lines=1)
+    name = option.split(maxsplit=1)[0]
+    assert f"{name}: it goes with {reader}" in told.replace("--evaluate/--no-evaluate", "--no-evaluate")
+    assert not list(models.glob("new*")), "nothing is written before"

@@ -1,14 +1,15 @@
-"""What holds for the options of every command: none is empty, none is given twice, numbers are plain digits."""
+"""What holds for the options of every command: none is empty, given twice or left unread; numbers are plain digits."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, cast, get_args, get_type_hints
 
 import typer
 from typer.core import TyperCommand
 
+from autoshrink.errors import InputError
 from autoshrink.untrusted import LONGEST_NUMBER, brief
 
 MAY_BE_EMPTY = frozenset({"prompt"})
@@ -37,6 +38,24 @@ class Command(TyperCommand):
                 often = "twice" if times == 2 else f"{times} times"
                 raise typer.BadParameter(f"it is given {often}; leave all but one out", ctx, parameter)
         return super().parse_args(ctx, args)
+
+
+def refuse_unread(context: typer.Context, names: Collection[str], reader: str) -> None:
+    """Refuse an option that somebody typed where nothing reads it.
+
+    Args:
+        context: of the command.
+        names: of the parameters that are not read here.
+        reader: what they go with.
+
+    Raises:
+        InputError: one of them was typed, be it with its default; the message has it and the reader.
+    """
+    for parameter in context.command.params:
+        source = context.get_parameter_source(str(parameter.name))
+        if parameter.name in names and source is not None and source.name == "COMMANDLINE":
+            option = "/".join((*parameter.opts[-1:], *parameter.secondary_opts))
+            raise InputError(f"{option}: it goes with {reader}; leave it out")
 
 
 def _texts(value: object) -> Iterator[str]:

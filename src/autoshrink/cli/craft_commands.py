@@ -22,6 +22,7 @@ from autoshrink.architecture import (
     checked,
 )
 from autoshrink.cli import quantities
+from autoshrink.cli.command import refuse_unread
 from autoshrink.cli.console import JsonOption, print_json, stderr, stdout
 from autoshrink.crafting import Crafted, Scalable, Sizes, craft
 from autoshrink.errors import InputError
@@ -42,6 +43,7 @@ def register(app: typer.Typer) -> None:
 
 
 def craft_command(  # noqa: PLR0913 - one parameter an option
+    context: typer.Context,
     target: Annotated[
         str | None,
         typer.Argument(
@@ -93,6 +95,10 @@ def craft_command(  # noqa: PLR0913 - one parameter an option
     """
     if output is not None:
         check_output(output)
+    if latency is None:
+        refuse_unread(context, ["threads"], "--latency")
+        if macs is params is memory is None:
+            refuse_unread(context, ["depth", "divisor"], "a budget: --macs, --params, --memory or --latency")
     found = craft(
         _target(target, cell),
         pick=pick,
@@ -112,6 +118,8 @@ def craft_command(  # noqa: PLR0913 - one parameter an option
         depth=_read(_depth, depth),
         divisor=divisor,
     )
+    if isinstance(found.architecture, LanguageModel):
+        refuse_unread(context, ["depth", "divisor"], "networks for images, and this is a language model")
     if output is not None:
         write_text(output, pretty(found.architecture.to_json()))
     if as_json:

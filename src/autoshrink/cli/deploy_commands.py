@@ -14,6 +14,7 @@ from rich.table import Table
 from autoshrink import words
 from autoshrink.cli import quantities
 from autoshrink.cli.columns import ImageColumnOption, LabelColumnOption, named_data
+from autoshrink.cli.command import refuse_unread
 from autoshrink.cli.console import JsonOption, UncheckedOption, note, note_unchecked, print_json, stderr, stdout
 from autoshrink.deploy.onnx_file import checksum_of
 from autoshrink.deploy.predict import OnnxClassifier, OnnxLanguageModel, Prediction, images_in, open_exported
@@ -32,6 +33,7 @@ def register(app: typer.Typer) -> None:
 
 
 def export(  # noqa: PLR0913 - one parameter an option
+    context: typer.Context,
     folder: Annotated[Path, typer.Argument(help="What `train` left, or its model file.")],
     *,
     output: Annotated[
@@ -63,9 +65,17 @@ def export(  # noqa: PLR0913 - one parameter an option
     models: at two lengths, and with the state carried over). The test split is read only to measure what --int8 costs.
     """
     place = _place(output, source)
+    if source is not None or place.suffix != ".onnx":
+        refuse_unread(context, ["opset"], "an .onnx file")
+    if not int8:
+        refuse_unread(context, ["calibration", "method", "evaluate"], "--int8")
+    if random_inputs and not int8:
+        refuse_unread(context, ["data", "image_column", "label_column"], "a comparison on data, not on --random-inputs")
     chosen = calibration_method(method)
     from autoshrink.deploy import exporting  # noqa: PLC0415 - torch takes seconds to import
 
+    if int8 and exporting.is_language(folder):
+        refuse_unread(context, ["calibration", "method"], "image classifiers, and this is a language model")
     data = named_data(data, image_column, label_column)
     check = exporting.Check(data=data, random_inputs=random_inputs, tolerance=tolerance)
     if source is not None:
@@ -85,6 +95,7 @@ def export(  # noqa: PLR0913 - one parameter an option
 
 
 def predict(  # noqa: PLR0913 - one parameter an option
+    context: typer.Context,
     model: Annotated[Path, typer.Argument(help="An .onnx file that `export` wrote.")],
     images: Annotated[list[Path] | None, typer.Argument(help="Image files, and folders of them.")] = None,
     *,
@@ -104,6 +115,7 @@ def predict(  # noqa: PLR0913 - one parameter an option
     if isinstance(found, OnnxLanguageModel):
         if images:
             raise InputError(f"{model}: holds a language model, which reads no images; give it a --prompt")
+        refuse_unread(context, ["top"], f"image classifiers, and {model} holds a language model")
         generated = found.generate(prompt or "", length=length, temperature=temperature, seed=seed)
         if generated.unknown:
             note(f"the model does not know {', '.join(map(shown, generated.unknown))}")
@@ -114,6 +126,11 @@ def predict(  # noqa: PLR0913 - one parameter an option
         return
     if prompt is not None:
         raise InputError(f"{model}: holds an image classifier, which reads no text; leave --prompt out")
+    refuse_unread(
+        context,
+        ["length", "temperature", "seed"],
+        f"language models, and {model} holds an image classifier",
+    )
     if not images:
         raise InputError(f"{model}: holds an image classifier; give it image files, or a folder of them")
     predictions = _predictions(found, images, top=top)

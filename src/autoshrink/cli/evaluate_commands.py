@@ -16,6 +16,7 @@ from rich.text import Text
 from autoshrink import words
 from autoshrink.classification import TOP, ClassFigures, ClassifierEvaluation, ClassifierFigures
 from autoshrink.cli.columns import ImageColumnOption, LabelColumnOption, named_data
+from autoshrink.cli.command import refuse_unread
 from autoshrink.cli.console import JsonOption, UncheckedOption, note, note_unchecked, print_json, stderr, stdout
 from autoshrink.deploy.onnx_file import checksum_of
 from autoshrink.errors import InputError
@@ -48,6 +49,7 @@ def register(app: typer.Typer) -> None:
 
 
 def evaluate(  # noqa: PLR0913 - one parameter an option
+    context: typer.Context,
     target: Annotated[Path, typer.Argument(help="What `train` left, or an exported .onnx image classifier.")],
     *,
     data: Annotated[
@@ -76,6 +78,8 @@ def evaluate(  # noqa: PLR0913 - one parameter an option
     """Accuracy, confusions and calibration of an image classifier; perplexity of a language model."""
     if report is not None:
         _refuse_report(report)
+    if target.suffix.lower() != ONNX_SUFFIX:
+        refuse_unread(context, ["unchecked"], "an .onnx file")
     data = named_data(data, image_column, label_column)
     model = open_image_model(target, device=device, unchecked=unchecked)
     if not unchecked and target.suffix.lower() == ONNX_SUFFIX and checksum_of(target) is None:

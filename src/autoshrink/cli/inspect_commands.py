@@ -55,7 +55,9 @@ def show(
     if folder.is_dir():
         record = read_record(folder)
         best = record.best()
-        if svg is not None and best is not None:
+        if svg is not None:
+            if best is None:
+                raise InputError(f"{target}: there is no best cell to draw yet; leave --svg out")
             write_text(svg, cell_svg(best.cell))
         if as_json:
             print_json(summary(record, run=folder))

@@ -16,6 +16,7 @@ from autoshrink import words
 from autoshrink.architecture import ActivationName, ConvArchitecture, proxy_architecture, recurrent_proxy
 from autoshrink.cell import INPUT, Cell
 from autoshrink.cli import quantities
+from autoshrink.cli.command import refuse_unread
 from autoshrink.cli.console import JsonOption, print_json, stderr, stdout
 from autoshrink.cli.inspect_commands import PROXY_VOCABULARY, PROXY_WIDTH
 from autoshrink.cost.latency import LatencyTable, every_operation
@@ -31,6 +32,10 @@ from autoshrink.results import pretty
 ROUND_SECONDS = 0.5
 _OTHER_MODELS = (".safetensors", ".pte", ".tflite")
 """Endings of what a person may take for a model that is measured."""
+
+_OF_TARGETS = ("batch", "rounds", "against", "nodes", "shape")
+_OF_THE_TABLE = ("image", "classes", "stem", "widths", "activation", "cell_nodes")
+"""Parameters that only one of the command's two uses reads."""
 
 _EXPLAINED = {
     "Conv": "with what follows it fused in: its bias, an activation, an addition",
@@ -51,6 +56,7 @@ def register(app: typer.Typer) -> None:
 
 
 def latency(  # noqa: PLR0913 - one parameter an option
+    context: typer.Context,
     targets: Annotated[
         list[str] | None, typer.Argument(help="ONNX files, cell or architecture files, or names in the zoo.")
     ] = None,
@@ -82,10 +88,12 @@ def latency(  # noqa: PLR0913 - one parameter an option
     if make_table is not None:
         if targets:
             raise InputError(f"--make-table measures operations, not {targets[0]}; leave one of the two out")
+        refuse_unread(context, _OF_TARGETS, "targets, not with --make-table")
         check_output(make_table)
         around = _around(image, classes, stem, widths, activation)
         _make_table(make_table, around, cell_nodes, threads, as_json=as_json)
         return
+    refuse_unread(context, _OF_THE_TABLE, "--make-table")
     if not targets:
         raise InputError("nothing to measure: name ONNX files, architectures or zoo names, or --make-table FILE")
     names = [*targets] if against is None else [against, *(name for name in targets if name != against)]

@@ -14,6 +14,7 @@ from rich.table import Table
 from autoshrink import words
 from autoshrink.cell import Cell
 from autoshrink.cli import INTERRUPTED, quantities
+from autoshrink.cli.command import refuse_unread
 from autoshrink.cli.console import JsonOption, print_json, stderr, stdout
 from autoshrink.errors import InputError
 from autoshrink.escaping import word
@@ -23,6 +24,9 @@ from autoshrink.loading import load
 if TYPE_CHECKING:
     from autoshrink.reproduce import Progress, Reproduction, Study
 
+_OF_TRAININGS = ("budget", "data", "run", "seed", "device", "threads")
+"""Parameters that only trainings read."""
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
@@ -30,6 +34,7 @@ def register(app: typer.Typer) -> None:
 
 
 def reproduce(  # noqa: PLR0913 - one parameter an option
+    context: typer.Context,
     name: Annotated[str, typer.Argument(help="table2, table3, table4, table5 or figure6.")],
     *,
     budget: Annotated[
@@ -53,9 +58,9 @@ def reproduce(  # noqa: PLR0913 - one parameter an option
     The same command goes on with what its folder holds.
     """
     if output is not None:
-        check_output(output)
-    if output is not None and output.suffix not in (".md", ".svg"):
-        raise InputError(f"{output}: a table ends in .md, its picture in .svg")
+        _check(output)
+    if name == "table2":
+        refuse_unread(context, _OF_TRAININGS, "tables for which something is trained, and table2 is counted")
     cells = _cells(cell or [])
     folder = run or Path("runs") / name
 
@@ -97,6 +102,13 @@ def reproduce(  # noqa: PLR0913 - one parameter an option
         print_json(found.to_json())
     else:
         _print(found)
+
+
+def _check(output: Path) -> None:
+    """Refuse what would be found out only after the trainings."""
+    check_output(output)
+    if output.suffix not in (".md", ".svg"):
+        raise InputError(f"{output}: a table ends in .md, its picture in .svg")
 
 
 def _cells(asked: list[str]) -> dict[str, Cell]:

@@ -255,6 +255,15 @@ def export(
     return done if int8 is None else _timed(_classifier_int8(model, done, int8, check, progress))
 
 
+def is_language(folder: Path) -> bool:
+    """Whether a trained model is a language model, whose int8 needs no calibration.
+
+    Raises:
+        InputError: there is no model, or it is damaged.
+    """
+    return isinstance(load_trained(folder), TrainedModel)
+
+
 def export_source(
     folder: str | os.PathLike[str],
     output: str | os.PathLike[str],
