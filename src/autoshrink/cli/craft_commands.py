@@ -153,14 +153,15 @@ def _stages(text: str | None, pool: str | None) -> tuple[Stage, ...] | None:
     pools = quantities.numbers(pool) if pool else [1, *[2] * (len(parts) - 1)]
     if len(pools) != len(parts):
         raise InputError(
-            f"--pool {brief(pool)}: {len(pools)} numbers for the {len(parts)} stages of --stages {brief(text)}"
+            f"--pool {brief(pool or '')}: {words.count(len(pools), 'number')} for the "
+            f"{words.count(len(parts), 'stage')} of --stages {brief(text)}"
         )
     stages = []
     for part, before in zip(parts, pools, strict=True):
         if part is None or min(int(part[1]), int(part[2]), before) < 1:
             raise InputError(
-                f"--stages {brief(text)}{f' --pool {brief(pool)}' if pool else ''}: write cells x width, all above "
-                "zero, such as 1x12,3x24,4x44"
+                f"--stages {brief(text)}{f' --pool {brief(pool)}' if pool else ''}: write cells x width, all "
+                "above zero, such as 1x12,3x24,4x44"
             )
         stages.append(checked(Stage, "--stages", cells=int(part[1]), width=int(part[2]), pool=before))
     return tuple(stages)

@@ -19,6 +19,7 @@ from autoshrink.cost.language import library_steps, recurrent_steps, state_names
 from autoshrink.cost.mobile import mobile_steps
 from autoshrink.cost.steps import Cost, cost_of
 from autoshrink.errors import InputError
+from autoshrink.quantity import Quantity
 
 Model = TypeVar("Model", bound=LanguageModel)
 
@@ -60,8 +61,9 @@ def widest(architecture: Model, params: int) -> Model:
     # The embedding alone has vocabulary · width, so no width beyond this one is worth a try.
     width = bisect_right(range(1, params // architecture.vocabulary + 1), params, key=params_of)
     if width == 0:
+        said = params.text if isinstance(params, Quantity) else f"{params:,}"
         raise InputError(
-            f"{params:,} parameters are too few for {architecture.vocabulary:,} words: width 1 has {params_of(1):,}; "
+            f"{said} parameters are too few for {architecture.vocabulary:,} words: width 1 has {params_of(1):,}; "
             "allow more parameters or take a smaller vocabulary"
         )
     return language_model(architecture, width=width)

@@ -8,6 +8,7 @@ from typing import Literal
 from autoshrink import words
 from autoshrink.cost import Cost
 from autoshrink.errors import InputError
+from autoshrink.quantity import Quantity
 
 BudgetName = Literal["macs", "params", "memory", "latency"]
 COUNTED: tuple[BudgetName, ...] = ("macs", "params", "memory")
@@ -76,9 +77,19 @@ def binding(uses: tuple[Use, ...]) -> Use | None:
     return max(uses, key=lambda use: use.share, default=None)
 
 
+def too_few(use: Use, smallest: str) -> str:
+    """That even the smallest network breaks a budget: both figures in the unit in which the budget was typed."""
+    limit, used = shown(use.limit, use.name), shown(use.used, use.name)
+    if isinstance(use.limit, Quantity) and use.limit.one > 1:
+        unit = "of activations" if use.name == "memory" else words.RESOURCE[use.name]
+        limit = f"{words.limit(use.limit, use.name)} {unit}"
+        used = f"{words.beside(int(use.used), use.limit, use.name)} {unit}"
+    return f"{use.name}: {limit} are too few: {smallest} has {used}; allow more"
+
+
 def shown(value: float, name: BudgetName) -> str:
-    """A figure with its unit: ``383,677,672 MACs``, ``262,144 bytes``, ``4.87 ms``."""
+    """A figure with its unit: ``383,677,672 MACs``, ``262,144 bytes of activations``, ``4.87 ms``."""
     if name == "latency":
-        return f"{1000 * value:.3g} ms"
+        return words.plain(words.latency(1e9 * value))
     unit = "bytes of activations" if name == "memory" else words.RESOURCE[name]
     return f"{value:,.0f} {unit}"

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from math import inf
 
 from autoshrink.cost import Cost, count
-from autoshrink.crafting.budget import NEAR, Budget, Use, binding, shown
+from autoshrink.crafting.budget import NEAR, Budget, Use, binding, too_few
 from autoshrink.crafting.sizes import Scalable, Sizes, deepened
 from autoshrink.errors import InputError
 
@@ -143,11 +143,8 @@ class Fitting:
         ways += ["a stem of stride 2"] if self._skeleton.stem.stride == 1 else []
         ways += [f"a divisor below {self._divisor}"] if self._divisor > 1 else []
         ways += [f"fewer {unit}"] if max(self._smallest.cells) > 1 else []
-        return (
-            f"{use.name}: {shown(use.limit, use.name)} are too few: the smallest network ({cells} {unit} of width "
-            f"{self._divisor}) has {shown(use.used, use.name)}; "
-            f"allow more, or take {', '.join(ways[:-1])} or {ways[-1]}"
-        )
+        least = too_few(use, f"the smallest network ({cells} {unit} of width {self._divisor})")
+        return f"{least}, or take {', '.join(ways[:-1])} or {ways[-1]}"
 
 
 def smallest(skeleton: Scalable, freedom: Freedom) -> Scalable:

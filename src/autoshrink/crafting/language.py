@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from autoshrink.architecture import LanguageModel, language_model
 from autoshrink.cost import count, widest
-from autoshrink.crafting.budget import Budget, Use, binding, shown
+from autoshrink.crafting.budget import Budget, Use, binding, too_few
 from autoshrink.crafting.fitting import Larger
 from autoshrink.errors import InputError
 
@@ -32,11 +32,7 @@ def fit_language(model: Model, budget: Budget) -> Model:
         middle = (low + high) // 2
         low, high = (middle, high) if _use(model, middle, budget).share <= 1 else (low, middle)
     if low == 0:
-        use = _use(model, 1, budget)
-        raise InputError(
-            f"{use.name}: {shown(use.limit, use.name)} are too few: width 1 has {shown(use.used, use.name)}; allow more"
-            " or take a smaller vocabulary"
-        )
+        raise InputError(f"{too_few(_use(model, 1, budget), 'width 1')} or take a smaller vocabulary")
     return language_model(model, width=low)
 
 
