@@ -30,7 +30,20 @@ def test_corrupt_images_are_left_out_in_memory(folder: Path) -> None:
     assert len(data.training) + len(data.validation) == 41
     skipped = {one.path for one in (*data.training.skipped, *data.validation.skipped)}
     assert skipped == {"many/03.png", "few/01.jpg"}
-    assert any("cannot be decoded and are left out" in note for note in data.notes)
+    assert any("2 images cannot be decoded and are left out" in note for note in data.notes)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_one_corrupt_image_among_few_carved_ones_does_not_refuse_the_whole(folder: Path, stream: bool) -> None:
+    part = training_splits(str(folder), validation_share=0.1, seed=3).validation
+    assert len(part) < 1 / 0.05, "one of so few is more than the share"
+    name = part.source.describe(int(part.indices[0]))
+    _spoil(folder, name)
+    data = opened(folder, augment=PLAIN, stream=stream)
+    assert sum(1 for _ in data.validation.batches())
+    assert [one.path for one in data.validation.skipped] == [name]
+    if not stream:
+        assert any(note == f"1 image cannot be decoded and is left out: {name}" for note in data.notes)
 
 
 def test_corrupt_images_are_replaced_while_streaming(folder: Path) -> None:

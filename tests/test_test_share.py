@@ -106,6 +106,8 @@ def test_groups_are_on_one_side(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert run(["search", "--data", str(data), *settings, *QUICK, "--run", "run"]) == 0
     output = capsys.readouterr().out
     assert "--test-share 0.3 --group '(person\\d)'" in output, "the training goes on with the same"
+    assert run(["craft", "run", "-o", "x.arch.json"]) == 0
+    assert f"--data {data} --test-share 0.3 --group '(person\\d)' -o models/x" in capsys.readouterr().out
     record = read_record(Path("run"))
     assert record.settings.to_json()["data"]["group"] == r"(person\d)"
     assert record.data["train"] + record.data["validation"] == 60 - len(part)

@@ -265,9 +265,10 @@ def _print_next(found: Crafted, output: Path | None) -> None:
         return
     name = output.name.removesuffix(".json").removesuffix(".arch")
     data = word(found.data) if found.data else "path/to/data"
+    reading = "".join(f" {option} {word(value)}" for option, value in found.reading)
     file, model = word(output), word(f"models/{name}")
     stdout.print(
         f"\narchitecture: {shown(output)}\n\n"
-        f"next:\n  autoshrink train {file} --data {data} -o {model}   trains it in full",
+        f"next:\n  autoshrink train {file} --data {data}{reading} -o {model}   trains it in full",
         markup=False,
     )

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from autoshrink import words
 from autoshrink.cli.console import stdout
+from autoshrink.crafting.sources import reading_options
 from autoshrink.drawing import cell_text
 from autoshrink.escaping import shown, word
 from autoshrink.metrics import METRICS, shown_resources
@@ -123,25 +124,21 @@ def _next_for_images(record: RunRecord, folder: Path) -> list[_Command]:
     size = "1M" if best is None else words.quantity(best.recorded.resources.macs)
     return [
         (f"autoshrink craft {run} --macs {size} -o {architecture}", "a network of it, of a size that you choose"),
-        (f"autoshrink train {architecture} --data {spec}{_keeping(record)} -o {trained}", "train that in full"),
+        (f"autoshrink train {architecture} --data {spec}{_reading(record)} -o {trained}", "train that in full"),
     ]
 
 
-def _keeping(record: RunRecord) -> str:
-    """The options by which the search kept images back."""
-    data = record.settings.to_json()["data"]
-    options = (("--test-share", data.get("test_share")), ("--group", data.get("group")))
-    return "".join(f" {option} {shlex.quote(str(value))}" for option, value in options if value is not None)
+def _reading(record: RunRecord) -> str:
+    return "".join(f" {option} {shlex.quote(value)}" for option, value in reading_options(record))
 
 
 def _next_for_text(record: RunRecord, folder: Path) -> list[_Command]:
     cell, width = _cell_file(folder), record.settings.to_json()["network"]["width"]
     sizes = f"--vocabulary {record.data['vocabulary']} --width {width}" if "vocabulary" in record.data else ""
     spec, trained = word(record.settings.data.spec), word(folder / "trained")
-    level = " --level char" if record.data.get("level") == "char" else ""
     return [
         (f"autoshrink cost {cell} {sizes}".rstrip(), "what it costs, part by part"),
-        (f"autoshrink train {cell} --data {spec}{level} -o {trained}", "train it in full"),
+        (f"autoshrink train {cell} --data {spec}{_reading(record)} -o {trained}", "train it in full"),
     ]
 
 

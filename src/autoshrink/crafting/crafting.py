@@ -116,7 +116,7 @@ def _image(begin: Source, said: Surroundings, budget: Budget, freedom: Freedom, 
     used = binding(uses)
     if used is not None and used.share < NEAR and used.name != "latency":
         larger = Fitting(skeleton, budget, freedom).larger(architecture)
-    return Crafted(architecture, cost, uses, larger, skeleton, begin.data)
+    return Crafted(architecture, cost, uses, larger, skeleton, begin.data, begin.reading)
 
 
 def _skeleton(begin: Source, said: Surroundings) -> Scalable:
@@ -154,10 +154,10 @@ def _language(begin: Source, budget: Budget, vocabulary: int | None) -> Crafted:
     skeleton = with_sizes(found, vocabulary=vocabulary)
     cost = count(skeleton)
     if budget == Budget():
-        return Crafted(skeleton, cost, (), None, skeleton, begin.data)
+        return Crafted(skeleton, cost, (), None, skeleton, begin.data, begin.reading)
     architecture = fit_language(skeleton, budget)
     cost = count(architecture)
     uses = budget.uses(cost)
     used = binding(uses)
     larger = larger_language(architecture, budget) if used is not None and used.share < NEAR else None
-    return Crafted(architecture, cost, uses, larger, skeleton, begin.data)
+    return Crafted(architecture, cost, uses, larger, skeleton, begin.data, begin.reading)

@@ -52,6 +52,7 @@ class Crafted:
         larger: the next step up, where the binding budget is used to less than 97 %; None else.
         skeleton: what was scaled.
         data: what the cell was found on, as `--data` takes it; None where nothing says so.
+        reading: options and their values by which `train` reads these data as the search did.
     """
 
     architecture: Architecture
@@ -60,6 +61,7 @@ class Crafted:
     larger: Larger | None
     skeleton: Architecture
     data: str | None = None
+    reading: tuple[tuple[str, str], ...] = ()
 
     @property
     def binding(self) -> Use | None:

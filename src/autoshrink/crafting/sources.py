@@ -26,11 +26,13 @@ class Source:
         found: a cell alone, or a cell in a network.
         proxy: whether the network is only the one that a search compared cells in, made for its size of image.
         data: what the cell was found on, as `--data` takes it; None where nothing says so.
+        reading: options and their values by which `train` reads these data as the search did.
     """
 
     found: Cell | Architecture
     proxy: bool = False
     data: str | None = None
+    reading: tuple[tuple[str, str], ...] = ()
 
 
 def source_of(target: Target, *, pick: int | None = None) -> Source:
@@ -80,7 +82,15 @@ def _of_run(folder: Path, pick: int | None) -> Source:
             width=settings.network.width,
             aggregate=settings.network.aggregate,
         )
-    return Source(found, proxy=True, data=settings.data.spec)
+    return Source(found, proxy=True, data=settings.data.spec, reading=reading_options(record))
+
+
+def reading_options(record: RunRecord) -> tuple[tuple[str, str], ...]:
+    """The options by which `train` keeps back the images that the search kept back, and reads text at its level."""
+    data = record.settings.to_json()["data"]
+    level = "char" if record.data.get("level") == "char" else None
+    options = (("--test-share", data.get("test_share")), ("--group", data.get("group")), ("--level", level))
+    return tuple((option, str(value)) for option, value in options if value is not None)
 
 
 def _cell(record: RunRecord, folder: Path, pick: int | None) -> Cell:

@@ -293,7 +293,7 @@ class Tally:
             raise DataError(
                 f"{self._source.location}: {bad} of {self._total} images cannot be decoded, more than the allowed "
                 f"{self._max_corrupt:.0%} ({named}{'; …' if bad > 3 else ''})\n"
-                "mend or delete them, or allow a larger share with --max-corrupt"
+                "mend or delete them, or allow a larger share: --set data.max_corrupt=0.2"
             )
 
     def note(self) -> str | None:
@@ -301,9 +301,12 @@ class Tally:
         if not self._reasons:
             return None
         named = ", ".join(skipped.path for skipped in self.skipped[:3])
-        return f"{len(self._reasons)} images cannot be decoded and are left out: {named}" + (
-            ", …" if len(self._reasons) > 3 else ""
+        many = (
+            f"{len(self._reasons)} images cannot be decoded and are"
+            if len(self._reasons) > 1
+            else ("1 image cannot be decoded and is")
         )
+        return f"{many} left out: {named}{', …' if len(self._reasons) > 3 else ''}"
 
 
 def pieces(count: int, number: int) -> list[slice]:

@@ -37,13 +37,15 @@ class Held:
         return digest.digest()
 
 
-def held(part: Part, look: Look, *, max_corrupt: float, progress: Progress | None) -> Held:
+def held(part: Part, look: Look, *, max_corrupt: float, progress: Progress | None, of: int | None = None) -> Held:
     """Decode images into memory, once each; where `look` leaves the channels open, 1 if every image is grey, else 3.
+
+    Of `of` images (default: the part's own) the share `max_corrupt` may be corrupt.
 
     Raises:
         DataError: too many cannot be decoded, or the container they are in cannot be read.
     """
-    tally = Tally(part.source, len(part), max_corrupt)
+    tally = Tally(part.source, of or len(part), max_corrupt)
     channels = look.channels or 3
     pixels = np.empty((len(part), look.size, look.size, channels), dtype=np.uint8)
     place = {index: number for number, index in enumerate(part.indices.tolist())}

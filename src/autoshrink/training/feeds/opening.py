@@ -134,13 +134,20 @@ def _in_memory(plan: _Plan, stored: int) -> ImageData:
     splits, pictures, loading = plan.splits, plan.pictures, plan.loading
     measured = Look(pictures.size, pictures.scaled, pictures.depth, window=pictures.window)
     look = measured if plan.augment.crop != "resized" else replace(measured, size=stored, scaled=stored)
-    training = held(splits.training, look, max_corrupt=pictures.max_corrupt, progress=plan.progress)
+    training = held(
+        splits.training,
+        look,
+        max_corrupt=pictures.max_corrupt,
+        progress=plan.progress,
+        of=_counted_with(splits, splits.training),
+    )
     channels = training.pixels.shape[3]
     validation = held(
         splits.validation,
         replace(measured, channels=channels),
         max_corrupt=pictures.max_corrupt,
         progress=plan.progress,
+        of=_counted_with(splits, splits.validation),
     )
     norm = pictures.norm or _measured([training.pixels], channels)
     return ImageData(
@@ -155,10 +162,16 @@ def _in_memory(plan: _Plan, stored: int) -> ImageData:
     )
 
 
+def _counted_with(splits: TrainingSplits, part: Part) -> int:
+    """Images of which a share may be corrupt: a carved part is small, and counts with the one it was carved from."""
+    parts = (splits.training, splits.validation)
+    return sum(len(one) for one in parts if one.source is part.source)
+
+
 def _streamed(plan: _Plan) -> ImageData:
     splits, pictures, loading = plan.splits, plan.pictures, plan.loading
     training, validation = (
-        Stream(part, reader_of(part.source), Tally(part.source, len(part), pictures.max_corrupt))
+        Stream(part, reader_of(part.source), Tally(part.source, _counted_with(splits, part), pictures.max_corrupt))
         for part in (splits.training, splits.validation)
     )
     part = splits.training
