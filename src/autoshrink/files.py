@@ -33,6 +33,17 @@ _OLD = 24 * 3600
 """Seconds after which a draft on Windows is nobody's."""
 
 
+def named(path: str | os.PathLike[str]) -> Path:
+    """A path that somebody gave.
+
+    Raises:
+        InputError: it is empty, which the operating system would take for the current folder.
+    """
+    if isinstance(path, str) and not path.strip():
+        raise InputError(f"{path!r} names no file and no folder; the current folder is '.'")
+    return Path(path)
+
+
 def irregular(path: Path) -> str | None:
     """What a path is where it is there and no ordinary file: ``a pipe``, ``a device``; symbolic links are followed."""
     try:

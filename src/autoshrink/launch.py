@@ -21,6 +21,7 @@ from autoshrink.deploy.latency_table import begin_latencies, resume_latencies
 from autoshrink.errors import DataError, InputError, RunError, SearchError
 from autoshrink.escaping import command_line, word
 from autoshrink.evaluation import Evaluator
+from autoshrink.files import named
 from autoshrink.machine import refuse_too_many
 from autoshrink.priors import random_cells, start_cell
 from autoshrink.record import RunRecord, replay
@@ -69,6 +70,7 @@ def search(
         RunError: the run folder holds a run, is in use, or cannot be written.
         SearchError: not one candidate could be measured, or none could be told from chance.
     """
+    place = None if run is None else named(run)
     observer = observer or Observer()
     settings = settings if isinstance(settings, SearchSettings) else resolve(settings or {})
     settings = _anchored(settings)
@@ -76,7 +78,7 @@ def search(
     start = _start(settings)
     settings = _sized(settings, start)
     prepared = TASKS[settings.task].prepare(settings, observer)
-    folder = Path(run) if run is not None else _default_folder(prepared.name)
+    folder = _default_folder(prepared.name) if place is None else place
     problem = prepared.problem(device)
     problem.latency = latencies = begin_latencies(settings.latency_table) if settings.times else None
     _check_limits(settings, start, problem)
@@ -103,7 +105,7 @@ def resume(run: str | os.PathLike[str], *, observer: Observer | None = None) -> 
         DataError: the data are gone or have changed since the run began.
     """
     observer = observer or Observer()
-    folder = Path(run)
+    folder = named(run)
     record = read_record(folder)
     observer.on_run(folder)
     if record.finished:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from autoshrink import zoo
 from autoshrink.architecture import Architecture
 from autoshrink.cell import CELL_FORMAT, Cell
 from autoshrink.errors import InputError
+from autoshrink.files import named
 from autoshrink.untrusted import brief_path, inside, read_json
 
 _NETWORKS = (".onnx", ".safetensors", ".pte", ".tflite", ".pt", ".pth")
@@ -21,7 +21,7 @@ def load(target: str | os.PathLike[str]) -> Cell | Architecture:
     Raises:
         InputError: it is none of these, or cannot be read; the message names it.
     """
-    path = Path(target)
+    path = named(target)
     if not path.exists() and path.suffix != ".json":
         return zoo.get(str(target))
     if path.suffix.lower() in _NETWORKS and path.is_file():

@@ -29,7 +29,7 @@ from filelock import FileLock, Timeout
 
 from autoshrink.errors import InputError, RunError
 from autoshrink.events import Event, check_body
-from autoshrink.files import scratch
+from autoshrink.files import named, scratch
 from autoshrink.record import RunRecord, replay
 from autoshrink.untrusted import MOST_BYTES, brief, parse_json
 
@@ -222,7 +222,7 @@ def read_record(folder: str | os.PathLike[str]) -> RunRecord:
     Raises:
         RunError: there is no run in the folder, or it cannot be read.
     """
-    folder = Path(folder)
+    folder = named(folder)
     try:
         return replay(read_events(folder))
     except InputError as error:

@@ -10,6 +10,7 @@ from autoshrink.architecture import Architecture, proxy_architecture, recurrent_
 from autoshrink.cell import Cell
 from autoshrink.config import ImageSettings, TextSettings
 from autoshrink.errors import InputError, RunError
+from autoshrink.files import named
 from autoshrink.loading import load
 from autoshrink.record import RunRecord
 from autoshrink.report import story
@@ -46,7 +47,7 @@ def source_of(target: Target, *, pick: int | None = None) -> Source:
         InputError: it cannot be read, is none of these, or has no such place; the message names it.
         RunError: the folder holds no run that can be read.
     """
-    if not isinstance(target, Cell | Architecture) and Path(target).is_dir():
+    if not isinstance(target, Cell | Architecture) and named(target).is_dir():
         return _of_run(Path(target), pick)
     if pick is not None:
         raise InputError(f"pick {pick}: only a run's folder has a Pareto front to pick from")

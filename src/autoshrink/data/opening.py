@@ -16,6 +16,7 @@ from autoshrink.data.split_names import SPLIT_OF, splits_named
 from autoshrink.data.text_files import is_text
 from autoshrink.errors import DataError
 from autoshrink.escaping import printable
+from autoshrink.files import named
 
 _Source = ArrayImages | FolderImages | ParquetImages
 
@@ -53,7 +54,7 @@ def splits_of(spec: str) -> tuple[str, ...]:
     spec, _ = parted(spec)
     if spec == "digits":
         return (TRAIN, TEST)
-    place = catalogue.located(spec, "image") or Path(spec).expanduser()
+    place = catalogue.located(spec, "image") or named(spec).expanduser()
     try:
         if not place.is_dir():
             return tuple(find_parquet(place).splits) if _is_parquet(place) else (TRAIN, TEST)
@@ -87,7 +88,7 @@ def _opened(spec: str, columns: Columns, split: str, *, alone: bool) -> _Source:
         source = _open_path(folder, split, columns, name=spec, alone=alone)
         size = next(data.image_size for data in catalogue.known_data() if data.name == spec)
         return source if size is None else replace(source, natural_size=size)
-    path = Path(spec).expanduser()
+    path = named(spec).expanduser()
     if not path.exists():
         raise DataError(catalogue.nothing_there(spec, path, "image", ACCEPTED))
     return _open_path(path, split, columns, name=printable(path.resolve().name), alone=alone)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from autoshrink.data import catalogue
@@ -14,6 +13,7 @@ from autoshrink.data.text_files import ACCEPTED, FoundText, find_text
 from autoshrink.data.tokenising import LEVELS, UNKNOWN, WORD_RULES, Level, Rule
 from autoshrink.errors import DataError
 from autoshrink.escaping import printable
+from autoshrink.files import named
 
 Tokens = Literal["auto", "spaces", "words"]
 
@@ -44,7 +44,7 @@ def _found(spec: str) -> tuple[str, str, FoundText]:
     if spec == "pydocs":
         return spec, spec, FoundText({TRAIN: (open_pydocs(),)}, divided=False, notes=(NOTE,))
     folder = catalogue.located(spec, "text")
-    path = folder or Path(spec).expanduser()
+    path = folder or named(spec).expanduser()
     if not path.exists():
         raise DataError(catalogue.nothing_there(spec, path, "text", ACCEPTED))
     return spec if folder else printable(path.resolve().name), printable(str(path)), find_text(path)

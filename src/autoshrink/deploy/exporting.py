@@ -29,7 +29,7 @@ from autoshrink.deploy.quantisation import (
 from autoshrink.deploy.recurrent_quantisation import perplexities, quantise_step
 from autoshrink.deploy.tracing import OPSET
 from autoshrink.errors import DataError, InputError
-from autoshrink.files import check_new_folder, check_output
+from autoshrink.files import check_new_folder, check_output, named
 from autoshrink.training.classifier import TrainedClassifier, load_trained
 from autoshrink.training.language_model import TrainedModel
 
@@ -235,13 +235,13 @@ def export(
         DataError: the data cannot be used.
         RunError: a file cannot be written.
     """
-    path = Path(output)
+    path = named(output)
     if path.suffix not in SUFFIXES:
         raise InputError(f"{path}: exported files end in {', '.join(SUFFIXES)}; --source DIR writes plain PyTorch")
     if int8 is not None and path.suffix != ".onnx":
         raise InputError(f"{path}: int8 is for .onnx files")
     check_output(path)
-    model = load_trained(Path(folder))
+    model = load_trained(named(folder))
     for beside in _beside(path, model, int8=int8 is not None):
         check_output(beside)
     if path.suffix != ".onnx":
@@ -276,8 +276,8 @@ def export_source(
     """
     from autoshrink.deploy.plain_source import write  # noqa: PLC0415 - only here
 
-    check_new_folder(Path(output))
-    return _written(write, load_trained(Path(folder)), Path(output), check)
+    check_new_folder(named(output))
+    return _written(write, load_trained(named(folder)), Path(output), check)
 
 
 def _beside(path: Path, model: Model, *, int8: bool) -> list[Path]:

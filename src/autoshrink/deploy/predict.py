@@ -23,7 +23,7 @@ from autoshrink.data.images import Payload, Pixels, one_line, reason
 from autoshrink.deploy.onnx_file import Card, open_card
 from autoshrink.errors import DataError, InputError
 from autoshrink.escaping import printable
-from autoshrink.files import irregular
+from autoshrink.files import irregular, named
 from autoshrink.seeding import derive_seed
 
 Floats = npt.NDArray[np.float32]
@@ -94,7 +94,7 @@ class OnnxClassifier:
             InputError: onnxruntime is missing, or the file is missing, no ONNX file, not exported by autoshrink, or a
                 language model.
         """
-        session, card = open_card(Path(path), threads=threads, unchecked=unchecked)
+        session, card = open_card(named(path), threads=threads, unchecked=unchecked)
         if card.task != "image":
             raise InputError(f"{path}: holds a language model, not an image classifier; give it a --prompt")
         return cls(session, card)
@@ -166,7 +166,7 @@ class OnnxLanguageModel:
             InputError: onnxruntime is missing, or the file is missing, no ONNX file, not exported by autoshrink, or an
                 image classifier.
         """
-        session, card = open_card(Path(path), threads=threads, unchecked=unchecked)
+        session, card = open_card(named(path), threads=threads, unchecked=unchecked)
         if card.task != "text":
             raise InputError(f"{path}: holds an image classifier, not a language model; give it images")
         return cls(session, card)
@@ -237,7 +237,7 @@ def open_exported(
         InputError: onnxruntime is missing, or the file is missing, no ONNX file, not exported by autoshrink, or not
             what was exported.
     """
-    session, card = open_card(Path(path), threads=threads, unchecked=unchecked)
+    session, card = open_card(named(path), threads=threads, unchecked=unchecked)
     return OnnxClassifier(session, card) if card.task == "image" else OnnxLanguageModel(session, card)
 
 

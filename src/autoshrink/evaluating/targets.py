@@ -10,6 +10,7 @@ from typing import Any
 from autoshrink.errors import InputError
 from autoshrink.evaluating.images import DEFAULT_BATCH, evaluate_images
 from autoshrink.evaluating.models import open_image_model
+from autoshrink.files import named
 
 
 def evaluate(
@@ -44,7 +45,9 @@ def evaluate(
             kind of model.
         DataError: the data cannot be used, has no such split, or has classes that the model does not know.
     """
-    path = Path(target)
+    path = named(target)
+    if data is not None:
+        named(data)
     model = open_image_model(path, device=device)
     if model is None:
         refuse_given(path, "a language model", {"batch": batch})

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import os
-from pathlib import Path
 from typing import Any
 
 from autoshrink.data import load_text_split
 from autoshrink.errors import InputError
+from autoshrink.files import named
 from autoshrink.training.device import choose_device
 from autoshrink.training.language_model import load_model
 from autoshrink.training.text import Streams
@@ -47,7 +47,7 @@ def evaluate(
     if streams < 1:
         raise InputError(f"streams {streams}: the text is cut into at least one")
     place = choose_device(device)
-    model = load_model(Path(folder), device=place)
+    model = load_model(named(folder), device=place)
     trained_on = model.facts["data"]
     spec = data or trained_on["spec"]
     text = load_text_split(

@@ -14,6 +14,7 @@ from autoshrink.cell import Cell
 from autoshrink.config import Overrides, merge
 from autoshrink.data import anchored
 from autoshrink.errors import InputError
+from autoshrink.files import named
 from autoshrink.final.classifier import ClassifierFacts, ClassifierRequest, ClassifierResult
 from autoshrink.final.folder import STATE_FILE, locked, refuse_used
 from autoshrink.final.job import Job, enough_memory, run
@@ -90,7 +91,7 @@ def train(
         DataError: the data cannot be used.
         RunError: the folder holds a training, is in use, or cannot be written; or the training diverged.
     """
-    folder, request = Path(out), _request(architecture, _anchored(overrides or {}), width, params)
+    folder, request = named(out), _request(architecture, _anchored(overrides or {}), width, params)
     device, mine = request.device, announced().first
     watcher = watcher if watcher is not None and mine else TrainingWatcher()
     with locked(folder, mine=mine):
@@ -108,7 +109,7 @@ def resume_training(folder: str | os.PathLike[str], *, watcher: TrainingWatcher 
         DataError: the data are gone or have changed.
         RunError: the folder is in use or cannot be written.
     """
-    folder, mine = Path(folder), announced().first
+    folder, mine = named(folder), announced().first
     watcher = watcher if watcher is not None and mine else TrainingWatcher()
     if not (folder / STATE_FILE).exists():
         raise InputError(f"{folder}: holds no training; `autoshrink train` begins one")
@@ -167,7 +168,8 @@ def _anchored(overrides: Overrides) -> dict[str, Any]:
     found = dict(overrides)
     spec = data.get("spec") if isinstance(data, dict) else None
     if isinstance(spec, str):
+        named(spec)
         found = merge(found, {"data": {"spec": anchored(spec)}})
     if isinstance(start, str):
-        found["start"] = str(Path(start).expanduser().resolve())
+        found["start"] = str(named(start).expanduser().resolve())
     return found

@@ -11,6 +11,7 @@ from typing import Any
 from autoshrink.cell import Cell
 from autoshrink.cost import count
 from autoshrink.errors import InputError, RunError
+from autoshrink.files import named
 from autoshrink.reproduce import figure6, language, table4
 from autoshrink.reproduce.conduct import Progress, conduct
 from autoshrink.reproduce.images import ImageSize, ImageTrial
@@ -74,7 +75,7 @@ def reproduce(
     if asked.name == "table2":
         counted = Table2()
         return _told(counted, tuple(counted.measure(work) for work in counted.works()), folder=None)
-    place = Path(folder)
+    place = named(folder)
     with opened(place) as journal:
         study = _study(asked, journal)
         on_begin(study)
@@ -88,7 +89,7 @@ def read(asked: Asked, folder: str | os.PathLike[str]) -> Reproduction:
     Raises:
         InputError: there is nothing, or something else.
     """
-    journal = Journal(Path(folder))
+    journal = Journal(named(folder))
     if journal.plan() is None:
         raise InputError(f"{folder}: holds no reproduction")
     return _told(_study(asked, journal), journal.outcomes(), folder=str(folder))
