@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from autoshrink import words
+from autoshrink.cli import run
 from autoshrink.cli.result import print_front, print_result
 from autoshrink.config import TextSettings
 from autoshrink.evaluation import Job
@@ -146,3 +147,26 @@ def test_on_a_terminal_it_is_live(tmp_path: Path) -> None:
     shown = watch(tmp_path / "run", terminal=True)
     for wanted in ("of 6 edges left", "candidates", "best so far: S ", "about ", "left", "fresh seed 2"):
         assert wanted in shown
+
+
+@pytest.mark.parametrize(
+    ("given", "suggested"),
+    [
+        (("train", "valid"), "--split validation   its perplexity on the validation text; there is no test text"),
+        (("train", "valid", "test"), "  its perplexity on the test split"),
+        (("all",), "  its perplexity on the test split"),
+    ],
+)
+def test_the_split_that_a_training_suggests_is_there(
+    given: tuple[str, ...], suggested: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "text").mkdir()
+    for number, split in enumerate(given):
+        lines = [f"{'abc'[(line + number) % 3]} {'def'[line % 3]} x y z" for line in range(300)]
+        (tmp_path / "text" / f"{split}.txt").write_text("\n".join(lines))
+    model = str(tmp_path / "model")
+    options = ["--width", "4", "--epochs", "1", "--batch", "4", "--threads", "1"]
+    assert run(["train", "gru", "--data", str(tmp_path / "text"), "-o", model, *options]) == 0
+    line = f"  autoshrink evaluate {model} {suggested}"
+    assert line in capsys.readouterr().out
+    assert run(line.partition("   its")[0].split()[1:]) == 0

@@ -21,7 +21,7 @@ CALLS: dict[str, Callable[[str], object]] = {
     "record": autoshrink.read_record,
     "load": autoshrink.load,
     "craft": autoshrink.craft,
-    "train out": lambda empty: autoshrink.train("shrinkcnn-a", {"data": {"spec": "digits"}}, out=empty),
+    "train out": lambda empty: autoshrink.train(None, {"data": {"spec": "digits"}}, out=empty),
     "train data": lambda empty: autoshrink.train(autoshrink.load("shrinkcnn-a"), {"data": {"spec": empty}}, out="new"),
     "train from": lambda empty: autoshrink.train(None, {"start": empty, "data": {"spec": "digits"}}, out="new"),
     "resume training": autoshrink.resume_training,

@@ -200,7 +200,8 @@ def print_training(result: TrainingResult, *, as_json: bool) -> None:
     metric, folder = METRICS[result.task], word(result.folder)
     lines = "\n".join(line.format(folder=folder) for line in NEXT[result.task])
     if not _tested(result):
-        lines = lines.replace(f"evaluate {folder}   its accuracy on the test split", f"evaluate {folder} {KEPT_BACK}")
+        measured = f"evaluate {folder}   its {metric.name} on the test split"
+        lines = lines.replace(measured, f"evaluate {folder} {KEPT_BACK[result.task]}")
     stdout.print(
         f"validation {metric.name} {words.plain(metric.write(result.performance))} after epoch {result.epoch} of "
         f"{len(result.course.curve)}; {count(result.architecture).params:,} parameters\n"
@@ -209,11 +210,15 @@ def print_training(result: TrainingResult, *, as_json: bool) -> None:
     )
 
 
-KEPT_BACK = "--split validation   its figures on the images kept back; there is no test split"
+KEPT_BACK: dict[str, str] = {
+    "text": "--split validation   its perplexity on the validation text; there is no test text",
+    "image": "--split validation   its figures on the images kept back; there is no test split",
+}
+"""In place of the test split, where there is none."""
 
 
 def _tested(result: TrainingResult) -> bool:
-    """Whether `evaluate` finds test images; also where the data are gone since, as it then says so itself."""
+    """Whether `evaluate` finds a test split; also where the data are gone since, as it then says so itself."""
     try:
         return result.tested
     except DataError:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from autoshrink.data import catalogue
 from autoshrink.data.documents import Document
-from autoshrink.data.images import TRAIN, one_line
+from autoshrink.data.images import TEST, TRAIN, one_line
 from autoshrink.data.pydocs import NOTE, open_pydocs
 from autoshrink.data.text import BLOCKS, CARVED_SHARE, FEWEST_LINES, PIECE, TextSource, to_carve, units_of
 from autoshrink.data.text_files import ACCEPTED, FoundText, find_text
@@ -38,6 +38,19 @@ def open_text(spec: str, *, level: Level = "word", tokens: Tokens = "auto") -> T
     except OSError as error:
         raise DataError(f"{printable(spec)}: cannot be opened: {one_line(error)}") from error
     return _source(name, location, found, level, tokens)
+
+
+def has_test_text(spec: str) -> bool:
+    """Whether `evaluate` finds a test text: one is given, or taken out of a text without splits.
+
+    Raises:
+        DataError: nothing is there, or no text.
+    """
+    try:
+        _, _, found = _found(spec)
+    except OSError as error:
+        raise DataError(f"{printable(spec)}: cannot be opened: {one_line(error)}") from error
+    return TEST in (*found.files, *to_carve(found.files, divided=found.divided))
 
 
 def _found(spec: str) -> tuple[str, str, FoundText]:

@@ -16,6 +16,7 @@ from autoshrink.architecture import LanguageModel, language_model
 from autoshrink.config import Overrides, TaskName, TrainingSettings, training_settings
 from autoshrink.cost import count, widest
 from autoshrink.data import EncodedText, Vocabulary, load_text_split, open_text, repeated_lines
+from autoshrink.data.text_opening import has_test_text
 from autoshrink.errors import DataError, InputError
 from autoshrink.files import write_text
 from autoshrink.final.folder import CURVE_FILE, STATE_FILE, Facts
@@ -40,6 +41,12 @@ class LanguageResult(TrainingResult):
     """What the training of a language model left; its samples are the tokens of the training text."""
 
     architecture: LanguageModel
+    data: str
+
+    @property
+    def tested(self) -> bool:
+        """Whether a test text was given, or is taken out of the text."""
+        return has_test_text(self.data)
 
     @property
     def task(self) -> TaskName:
@@ -142,7 +149,8 @@ class LanguageJob(Job):
 
     def result(self, course: Course) -> LanguageResult:
         """What the training left."""
-        return LanguageResult(self.folder, self.architecture, course, self.learner.epoch_samples)
+        samples, data = self.learner.epoch_samples, self.settings.data.spec
+        return LanguageResult(self.folder, self.architecture, course, samples, data)
 
 
 def write_curve(folder: Path, course: Course) -> None:
@@ -222,7 +230,7 @@ class LanguageFacts(Facts):
 
     def result(self, folder: Path) -> LanguageResult:
         """What an ended training left."""
-        return LanguageResult(folder, self.architecture, self.course, self.tokens)
+        return LanguageResult(folder, self.architecture, self.course, self.tokens, self.settings.data.spec)
 
     def again(self, folder: Path, tensors: Mapping[str, Tensor], watcher: TrainingWatcher) -> LanguageJob:
         """The training as it stands.
