@@ -118,6 +118,8 @@ def test_the_architectures_channels_win(tmp_path: Path) -> None:
         {"optimiser": "rmsprop", "ema": None, "nesterov": False},
         {"optimiser": "adamw", "l2": 0.0, "weight_decay": 0.01, "clip": 1.0, "accumulation": 2},
         {"precision": "bfloat16"},
+        {"bn_momentum": 0.001},
+        {"bn_momentum": 0.001, "ema": None},
     ],
 )
 def test_stopped_anywhere_it_ends_the_same(recipe: dict[str, Any], tmp_path: Path) -> None:
@@ -302,6 +304,28 @@ def test_the_picture_is_whole_whatever_the_figures(epochs: int) -> None:
 )
 def test_the_last_epoch_as_good_as_the_best_is_kept(curve: tuple[float, ...], images: int, kept: int) -> None:
     assert kept_epoch(curve, images) == kept
+
+
+# Batch normalisation
+
+
+@pytest.mark.parametrize("ema", [0.9, None])
+def test_statistics_that_lag_behind_are_taken_anew(
+    ema: float | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Few steps at a momentum of .001 leave 97 % of their start in the statistics: chance, where they are used."""
+    said: list[str] = []
+    slow, usual = asked(epochs=3, ema=ema, bn_momentum=0.001), asked(epochs=3, ema=ema)
+    result = train(SMALL, slow, out=tmp_path / "slow", watcher=TrainingWatcher(remark=said.append))
+    other = train(SMALL, usual, out=tmp_path / "usual")
+    assert result.performance > other.performance - 0.05
+    assert result.performance > 0.3, "chance is a tenth"
+    (remark,) = [one for one in said if "BN" in one]
+    assert "momentum of 0.001 needs more than these" in remark
+    assert "taken anew" in remark
+    assert run(["evaluate", str(tmp_path / "slow"), "--split", "validation", "--json"]) == 0
+    kept = json.loads(capsys.readouterr().out)
+    assert kept["accuracy"] == pytest.approx(result.performance), "the statistics are in the file"
 
 
 # The command line

@@ -163,6 +163,12 @@ class ClassifierJob(Job):
             precision=autocast_type(recipe.precision, device),
             processes=processes,
         )
+        if self.learner.stale and processes.first:
+            steps = recipe.epochs * data.training.batches
+            remark(
+                f"BN's momentum of {recipe.bn_momentum:g} needs more than these {steps:,} steps to forget its start: "
+                "its statistics are taken anew on training images before they are used"
+            )
         self.terms = Terms(classifier_stops(recipe), settings.threads, settings.save_every, processes)
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from itertools import islice
 from typing import Any
 
 import torch
@@ -23,7 +24,10 @@ from autoshrink.training.distributed import Processes
 from autoshrink.training.feeds import MeasuringFeed, TrainingFeed
 from autoshrink.training.loop import Batch, Stops, Validation
 from autoshrink.training.optimisers import Rates, make_optimiser, restore_state, state_tensors
+from autoshrink.training.statistics import SETTLED, take_statistics
 
+SETTLING = 32
+"""Batches, at most, on which BN's statistics are taken anew."""
 NETWORK, AVERAGE, OPTIMISER = "network.", "average.", "optimiser."
 """Before the names of tensors in a state file."""
 
@@ -67,6 +71,7 @@ class ClassifierLearner:
         self.validated = 0
         self.epoch_samples = len(self._train)
         self.validation_loss = math.nan
+        self._updates = 0
         self.guess_loss = math.log(classes)
         self._optimiser = make_optimiser(self.network, recipe)
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=precision == torch.float16)
@@ -85,11 +90,13 @@ class ClassifierLearner:
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Train one pass from a step on, a batch each time the iterator is asked for one."""
         self._forward.train()
+        self._count_updates(epoch * self._train.batches + start)
         for step, (images, labels) in enumerate(self._train.epoch(epoch, start=start), start=start):
             rate = self.rates.at(epoch * self._train.batches + step)
             for group in self._optimiser.param_groups:
                 group["lr"] = rate
             loss, count = self._step(images, labels)
+            self._count_updates(epoch * self._train.batches + step + 1)
             self.seen += count
             yield Batch(loss, count)
 
@@ -142,6 +149,8 @@ class ClassifierLearner:
     def validate(self) -> Validation:
         """Accuracy on all validation images, of the averaged weights where there are any."""
         network = self.evaluated
+        if self._recipe.bn_momentum * self._updates < SETTLED:
+            self._settle(network)
         self._processes.agree(network)
         network.eval()
         losses, hits, count = [], [], 0
@@ -156,6 +165,25 @@ class ClassifierLearner:
         self.validated += round(everybody)
         self.validation_loss = loss / everybody
         return Validation(right / everybody, self.validation_loss)
+
+    @property
+    def stale(self) -> bool:
+        """Whether BN's running statistics would still remember their start when the last epoch is over."""
+        steps = self._recipe.epochs * self._train.batches * self._recipe.accumulation
+        return self._recipe.bn_momentum * steps < SETTLED
+
+    def _count_updates(self, steps: int) -> None:
+        """BN is updated by every micro-batch."""
+        self._updates = steps * self._recipe.accumulation
+
+    def _settle(self, network: nn.Module) -> None:
+        """Take BN's statistics anew, always on the same training images: a function of the weights alone."""
+
+        def passed(images: Tensor) -> None:
+            with self._autocast():
+                network(images)
+
+        take_statistics(network, (images for images, _ in islice(self._train.epoch(0), SETTLING)), passed)
 
     @property
     def evaluated(self) -> nn.Module:

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from autoshrink.config import ImageRecipe
-from autoshrink.networks import BN_MOMENTUM
 from autoshrink.seeding import derive_seed
 from autoshrink.training.images import DeviceImages, augment
 from autoshrink.training.loop import Batch, Stops, Validation
+from autoshrink.training.statistics import take_statistics
 
 VALIDATION_BATCH = 1000
 
@@ -103,21 +103,17 @@ class ImageLearner:
         Returns:
             The images that were passed forward.
         """
-        layers = [module for module in self.network.modules() if isinstance(module, nn.BatchNorm2d)]
-        for layer in layers:
-            layer.reset_running_stats()
-            layer.momentum = None  # the plain mean over batches
         generator = torch.Generator().manual_seed(derive_seed(self._seed, "settle"))
         wanted = min(len(self._train), batches * self._recipe.batch)
         order = torch.randperm(len(self._train), generator=generator)[:wanted].to(self._train.device)
-        self.network.train()
-        for indices in order.tensor_split(max(1, wanted // self._recipe.batch)):
-            images, _ = self._train.batch(indices)
-            with self._autocast(images.device):
-                self.network(images)
-        for layer in layers:
-            layer.momentum = BN_MOMENTUM
+        parts = order.tensor_split(max(1, wanted // self._recipe.batch))
+        take_statistics(self.network, (self._train.batch(indices)[0] for indices in parts), self._passed)
         return wanted
+
+    def _passed(self, images: Tensor) -> Tensor:
+        with self._autocast(images.device):
+            logits: Tensor = self.network(images)
+        return logits
 
     @torch.no_grad()
     def _judge(self, order: Tensor) -> Validation:
