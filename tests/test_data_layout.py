@@ -124,6 +124,7 @@ def test_parquet_files_that_are_one_file_are_refused(tmp_path: Path) -> None:
         (("a/cat", "a/dog", "b/cat", "b/dog", "docs"), "a, b hold no images but folders of them (a/cat, a/dog, b/cat"),
         (("photos/cat", "photos/dog"), "give the folder that holds the classes ({}/photos)"),
         (("photos/train/cat", "photos/test/cat"), "give the folder that holds the splits: {}/photos"),
+        (("a/train", "a/test", "b/train", "b/test"), "put the splits outside and the classes inside: train/CLASS"),
         (("fold/0", "fold/1", "other/0", "other/1"), "which are the classes?"),
         (("train/animals/cat", "train/animals/dog", "test/animals/cat", "test/animals/dog"), "which are the classes?"),
     ],
@@ -132,6 +133,15 @@ def test_classes_one_level_deeper_are_not_guessed_at(tmp_path: Path, folders: tu
     for folder in folders:
         photos(tmp_path / "data" / Path(folder).parent, {Path(folder).name: 2})
     assert message.format(tmp_path / "data") in _refused(tmp_path / "data")
+
+
+def test_names_of_images_that_say_splits_are_pointed_out(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        photos(tmp_path / "data", {name: 4})
+        for number, path in enumerate(sorted((tmp_path / "data" / name).iterdir())):
+            path.rename(path.with_name(f"{'test' if number % 2 else 'train'}_{number}{path.suffix}"))
+    (note,) = open_images(str(tmp_path / "data"), split="train").notes
+    assert "(cat/train_0.png says train, cat/test_1.png says test) part nothing, folders do" in note
 
 
 def test_folders_inside_a_class_are_the_class_where_nothing_else_can_be_meant(tmp_path: Path) -> None:

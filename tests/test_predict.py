@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from autoshrink.architecture import LibraryArchitecture
+from autoshrink.cli import run
 from autoshrink.deploy.onnx_export import architecture_to_onnx, export_classifier
 from autoshrink.deploy.onnx_file import FORMAT
 from autoshrink.deploy.parity import real_samples
@@ -114,8 +115,21 @@ def test_what_is_no_image_is_named(exported: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="top 0"):
         list(model.predict([], top=0))
     (tmp_path / "nothing").mkdir()
-    with pytest.raises(DataError, match="no image files"):
+    (tmp_path / "nothing" / "photo.HEIC").write_bytes(b"")
+    with pytest.raises(DataError, match=r"no image files.*\n1 file is ignored by extension, as no images: 1 .heic"):
         images_in(tmp_path / "nothing")
+
+
+def test_files_of_a_folder_that_are_not_read_are_said(
+    exported: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos / "more" / "phone.heic").write_bytes(b"")
+    assert run(["predict", str(exported), str(photos)]) == 0
+    output, errors = capsys.readouterr()
+    assert output.count("\n") == 3
+    assert f"note: {photos}: 2 files are ignored by extension, as no images: 1 .heic, 1 .txt" in errors.replace(
+        "\n  ", " "
+    )
 
 
 def test_what_is_no_exported_file_is_refused(exported: Path, text: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from autoshrink.cli import quantities
 from autoshrink.cli.columns import ImageColumnOption, LabelColumnOption, named_data
 from autoshrink.cli.command import refuse_unread
 from autoshrink.cli.console import JsonOption, UncheckedOption, note, note_unchecked, print_json, stderr, stdout
+from autoshrink.data.folder_layout import Ignored
 from autoshrink.deploy.onnx_file import checksum_of
 from autoshrink.deploy.predict import OnnxClassifier, OnnxLanguageModel, Prediction, images_in, open_exported
 from autoshrink.deploy.quantisation import METHODS, calibration_method
@@ -154,11 +155,14 @@ def _predictions(model: OnnxClassifier, images: list[Path], *, top: int) -> Iter
         if not given.is_dir():
             yield from model.predict([given], top=top)
             continue
-        for path in images_in(given):
+        ignored = Ignored()
+        for path in images_in(given, ignored):
             try:
                 yield from model.predict([path], top=top)
             except DataError as error:
                 note(error)
+        for sentence in ignored.notes(given):
+            note(f"{given}: {sentence}")
 
 
 def _line(prediction: Prediction) -> str:

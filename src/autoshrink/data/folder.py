@@ -17,6 +17,7 @@ from autoshrink.data.folder_layout import (
     split_folders,
 )
 from autoshrink.data.images import TRAIN, Indices, Payload, file_state
+from autoshrink.data.split_names import said_by_files
 from autoshrink.errors import DataError
 from autoshrink.escaping import printable, shown
 
@@ -88,13 +89,17 @@ def open_folder(root: Path, split: str, *, name: str, alone: bool = False) -> Fo
     if not rows:
         raise DataError(
             f"{printable(str(folders[split]))}: no images in class folders; expected CLASS/*.png (or .jpg, …)"
+            f"{(ignored if split != home else at_home).instead}"
         )
+    files = tuple(file for file, _ in rows)
+    if named := said_by_files(files):
+        ignored.taken.append(named)
     return FolderImages(
         name=name,
         root=folders[split],
         classes=tuple(map(printable, classes)),
         labels=np.array([label for _, label in rows], dtype=np.int64),
-        files=tuple(file for file, _ in rows),
+        files=files,
         notes=(*ignored.notes(folders[split]), *map(shown, class_names.alike(classes))),
     )
 

@@ -39,10 +39,9 @@ class Ignored:
 
     def notes(self, root: Path) -> tuple[str, ...]:
         """Return one sentence per kind of thing ignored."""
-        kinds = ", ".join(f"{count} {kind or 'without extension'}" for kind, count in sorted(self.extensions.items()))
-        others, misplaced = self.extensions.total(), self.misplaced
+        misplaced = self.misplaced
         sentences = (
-            (kinds, f"{_counted(others, 'file is', 'files are')} ignored by extension, as no images: {kinds}"),
+            (self.by_extension, self.by_extension),
             (
                 misplaced,
                 f"{_counted(misplaced, 'image is', 'images are')} ignored, in no class folder of {root}",
@@ -54,6 +53,18 @@ class Ignored:
             *((sentence, sentence) for sentence in self.taken),
         )
         return tuple(shown(sentence) for there, sentence in sentences if there)
+
+    @property
+    def by_extension(self) -> str:
+        """A sentence on files that are no images by their names, '' where there are none."""
+        kinds = ", ".join(f"{count} {kind or 'without extension'}" for kind, count in sorted(self.extensions.items()))
+        counted = _counted(self.extensions.total(), "file is", "files are")
+        return f"{counted} ignored by extension, as no images: {kinds}" if kinds else ""
+
+    @property
+    def instead(self) -> str:
+        """The same for the end of a message that says that there are no images."""
+        return f"\n{shown(self.by_extension)}" if self.extensions else ""
 
 
 class _Shape(Enum):
@@ -149,7 +160,9 @@ def refuse_deeper_classes(root: Path, files: Mapping[str, Sequence[str]], ignore
             f"{shown(str(root))}: {shown(listed(forked))} hold no images but folders of them "
             f"({shown(listed(inner))}): which are the classes?\n"
             + (
-                f"give the folder that holds the splits: {example}"
+                "put the splits outside and the classes inside: train/CLASS, test/CLASS"
+                if says and len(forked) > 1
+                else f"give the folder that holds the splits: {example}"
                 if says
                 else f"give the folder that holds the classes ({example}), or put the images of each class directly "
                 "into one folder"

@@ -6,6 +6,7 @@ signs that are no letters: `train2017`, `my-dev.parquet`, `test_set`, `ptb.valid
 """
 
 import re
+from collections.abc import Sequence
 
 from autoshrink.data.images import SPLITS, TEST, TRAIN, VALIDATION
 
@@ -24,6 +25,18 @@ def splits_named(name: str) -> tuple[str, ...]:
     """Return the splits whose words stand in a name, each once: none, one, or, in `train-dev`, two."""
     words = _NO_LETTERS.split(name.lower())
     return tuple(split for split in SPLITS if any(SPLIT_OF.get(word) == split for word in words))
+
+
+def said_by_files(files: Sequence[str]) -> str:
+    """A sentence where the names of images in one split say more than one split; '' where not.
+
+    `files` are POSIX paths. Folders alone are splits, so all of these images are read as one.
+    """
+    said = {split: file for file in reversed(files) for split in splits_named(file.rpartition("/")[2])}
+    if len(said) < 2:
+        return ""
+    examples = ", ".join(f"{said[split]} says {split}" for split in SPLITS if split in said)
+    return f"names of images that say splits ({examples}) part nothing, folders do: all are read as one split"
 
 
 def words_for(split: str) -> str:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Self
 
 import numpy as np
@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from autoshrink.data import Preprocessing, Vocabulary
 from autoshrink.data.decoding import CORRUPT, reading_images
-from autoshrink.data.folder_layout import EXTENSIONS
-from autoshrink.data.images import Payload, Pixels, one_line, reason
+from autoshrink.data.folder_layout import EXTENSIONS, Ignored, images_below
+from autoshrink.data.images import Payload, Pixels, reason
 from autoshrink.deploy.onnx_file import Card, open_card
 from autoshrink.errors import DataError, InputError
 from autoshrink.escaping import printable
@@ -241,19 +241,20 @@ def open_exported(
     return OnnxClassifier(session, card) if card.task == "image" else OnnxLanguageModel(session, card)
 
 
-def images_in(folder: Path) -> list[Path]:
+def images_in(folder: Path, ignored: Ignored | None = None) -> list[Path]:
     """The image files in a folder and the folders in it, by their names' endings, sorted; hidden ones are left out.
+
+    What else is passed over is gathered in `ignored`.
 
     Raises:
         DataError: there are none, or the folder cannot be read.
     """
-    try:
-        inside = sorted(path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS and path.is_file())
-    except OSError as error:
-        raise DataError(f"{printable(str(folder))}: cannot be read ({one_line(error)})") from error
-    found = [path for path in inside if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    passed = Ignored() if ignored is None else ignored
+    found = sorted(folder / path for path in images_below(folder, PurePath(), passed))
     if not found:
-        raise DataError(f"{printable(str(folder))}: no image files in it ({', '.join(sorted(EXTENSIONS))})")
+        raise DataError(
+            f"{printable(str(folder))}: no image files in it ({', '.join(sorted(EXTENSIONS))}){passed.instead}"
+        )
     return found
 
 
