@@ -132,6 +132,7 @@ def test_a_search_ends_with_what_a_person_wants_to_know(tmp_path: Path, capsys: 
         ("cost shrinkcnn-a --width 9", "shrinkcnn-a: --vocabulary and --width are for language models, not for a conv"),
         ("cost lstm --width 0", r"Invalid value for '--width': .*1.*; see `autoshrink cost --help`"),
         ("show lstm --svg cell.svg", "lstm: an lstm architecture has no cell to draw; leave --svg out"),
+        ("show shrinkcnn-a --svg cell.png", "--svg cell.png: the picture is an .svg file; give it such a name"),
         ("data fetch gone", "gone"),
         ("conjure", "No such command 'conjure'"),
     ],

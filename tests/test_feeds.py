@@ -10,7 +10,9 @@ from PIL import Image
 
 from autoshrink.config.augmentation import AugmentSettings
 from autoshrink.data import Preprocessing
+from autoshrink.data.carving import Keeping
 from autoshrink.data.crops import DRAWS, RandomCrop
+from autoshrink.data.proxy import load_proxy
 from autoshrink.data.split_choice import training_splits
 from autoshrink.errors import DataError, InputError, RunError
 from autoshrink.training.device import repeatable
@@ -205,6 +207,20 @@ def test_a_class_called_train_is_no_split(tmp_path: Path) -> None:
 def test_too_few_images_are_refused(tmp_path: Path, counts: dict[str, int], said: str) -> None:
     with pytest.raises(DataError, match=said):
         opened(photos(tmp_path, counts), share=Share(0, 2))
+
+
+def test_what_leaves_nothing_to_validate_on_is_named(tmp_path: Path) -> None:
+    folder = photos(tmp_path, {"a": 4, "b": 4})
+    with pytest.raises(DataError, match=r"by --group \^\(\.\) every class is one group"):
+        training_splits(str(folder), validation_share=0.1, seed=0, keeping=Keeping(None, "^(.)"))
+    with pytest.raises(DataError, match=r"by --group \^\(\.\) every class is one group"):
+        load_proxy(
+            str(folder), train_per_class=2, validation_per_class=1, size=8, seed=0, keeping=Keeping(None, "^(.)")
+        )
+    for path in folder.rglob("*.*"):
+        path.write_bytes(b"the same")
+    with pytest.raises(DataError, match="byte-identical images are never parted, and no class has two different ones"):
+        training_splits(str(folder), validation_share=0.1, seed=0)
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,7 @@ def show(
 ) -> None:
     """A run's result, or a cell, as a table and a text picture."""
     folder = Path(target)
+    _refuse_other_name(svg)
     if folder.is_dir():
         record = read_record(folder)
         best = record.best()
@@ -188,6 +189,11 @@ def _published(figures: published.Published) -> str:
     words = [f"{figures.error:.1f} %"] if figures.error else []
     words += [f"ppl {figures.perplexity:.1f}"] if figures.perplexity else []
     return ", ".join(words + [f"{number / 1e6:.3g}M" for number in (figures.params, figures.macs) if number])
+
+
+def _refuse_other_name(svg: Path | None) -> None:
+    if svg is not None and svg.suffix.lower() != ".svg":
+        raise InputError(f"--svg {svg}: the picture is an .svg file; give it such a name")
 
 
 def _kind(kind: str) -> str:

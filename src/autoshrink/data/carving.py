@@ -119,6 +119,16 @@ def keeping_of(settings: Mapping[str, object]) -> Keeping:
     return Keeping(share if isinstance(share, float) else None, group if isinstance(group, str) else None)
 
 
+def never_parted(labels: Indices, validation: int, keeping: Keeping) -> str:
+    """The end of a message where a class has images enough, `labels` in all, and none could be kept for validation."""
+    enough = np.unique(labels).size > 1 and np.bincount(labels).max() > 1
+    if validation or not enough:
+        return ""
+    if keeping.group is not None:
+        return f"\nimages of one group are never parted, and by --group {keeping.group} every class is one group"
+    return "\nbyte-identical images are never parted, and no class has two different ones"
+
+
 def held_out(units: Digests, share: float) -> Marks:
     """Which images are test images, bool (n,): about this share of the units, always the same ones."""
     marks: Marks = units < np.uint64(int(share * 2**64))

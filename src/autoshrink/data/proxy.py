@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from autoshrink.data import cache as image_cache
-from autoshrink.data.carving import NOTHING_KEPT, Digests, Draw, Keeping, carved
+from autoshrink.data.carving import NOTHING_KEPT, Digests, Draw, Keeping, carved, never_parted
 from autoshrink.data.decoding import Progress, Reading, check_size
 from autoshrink.data.depth import look_through, pixel_notes
 from autoshrink.data.images import TRAIN, ImageSource, Indices, LabelledImages, SkippedFile
@@ -228,6 +228,7 @@ def _draw(source: ImageSource, units: Digests | None, request: _Request, progres
         raise DataError(
             f"{source.location}: {len(picked.train)} images can be used for training and {len(picked.validation)} for "
             "validation; needed are two classes with images, one of them with two images"
+            f"{never_parted(source.labels, len(picked.validation), request.keeping) if units is not None else ''}"
         )
     return _Drawn(
         train=_labelled(source, reading, picked.train),

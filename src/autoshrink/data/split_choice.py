@@ -16,6 +16,7 @@ from autoshrink.data.carving import (
     content_digests,
     group_units,
     held_out,
+    never_parted,
 )
 from autoshrink.data.decoding import Progress
 from autoshrink.data.folder import FolderImages
@@ -162,6 +163,7 @@ def training_splits(
         raise DataError(
             f"{training.source.location}: {len(training)} images of {len(learnt)} classes for training and "
             f"{len(validation)} for validation; needed are two classes with images, one of them with two images"
+            f"{never_parted(training.labels, len(validation), keeping)}"
         )
     return replace(parts, notes=(*parts.notes, *_class_notes(training, validation)))
 
