@@ -179,7 +179,7 @@ def test_names_that_are_not_utf8_are_read_and_can_be_printed(tmp_path: Path) -> 
         ({}, "train", "no images in class folders"),
         ({"cat/a.png": 1}, "train", r"only one class \(cat\); a classifier needs at least two"),
         ({"cat/notes.txt": 0, "dog/notes.txt": 0}, "train", "no images in class folders; expected CLASS"),
-        ({"cat/a.heic": 0, "dog/b.HEIC": 0}, "train", "no images in class folders.*\n2 files .* no images: 2 .heic"),
+        ({"cat/a.cr2": 0, "dog/b.CR2": 0}, "train", "no images in class folders.*\n2 files .* no images: 2 .cr2"),
         ({"a.png": 1, "b.png": 1}, "train", "no images in class folders"),
         ({"cat/a.png": 1, "dog/a.png": 1}, "test", "no test split, its classes stand directly in it; use train/CLASS"),
         ({"train/cat/a.png": 1, "train/dog/a.png": 1}, "test", "no test folder, only train"),

@@ -115,19 +115,19 @@ def test_what_is_no_image_is_named(exported: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="top 0"):
         list(model.predict([], top=0))
     (tmp_path / "nothing").mkdir()
-    (tmp_path / "nothing" / "photo.HEIC").write_bytes(b"")
-    with pytest.raises(DataError, match=r"no image files.*\n1 file is ignored by extension, as no images: 1 .heic"):
+    (tmp_path / "nothing" / "photo.CR2").write_bytes(b"")
+    with pytest.raises(DataError, match=r"no image files.*\n1 file is ignored by extension, as no images: 1 .cr2"):
         images_in(tmp_path / "nothing")
 
 
 def test_files_of_a_folder_that_are_not_read_are_said(
     exported: Path, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (photos / "more" / "phone.heic").write_bytes(b"")
+    (photos / "more" / "phone.cr2").write_bytes(b"")
     assert run(["predict", str(exported), str(photos)]) == 0
     output, errors = capsys.readouterr()
     assert output.count("\n") == 3
-    assert f"note: {photos}: 2 files are ignored by extension, as no images: 1 .heic, 1 .txt" in errors.replace(
+    assert f"note: {photos}: 2 files are ignored by extension, as no images: 1 .cr2, 1 .txt" in errors.replace(
         "\n  ", " "
     )
 

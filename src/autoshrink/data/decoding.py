@@ -18,13 +18,11 @@ from typing import Literal
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from autoshrink.data.formats import formats, unread
 from autoshrink.data.images import ImageSource, Payload, Pixels, SkippedFile, reason
 from autoshrink.data.picture import Window, prepared
 from autoshrink.errors import DataError, InputError
 from autoshrink.escaping import shown
-
-# Only these decoders of Pillow are used: some others (EPS) run external programs on what they are given.
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 
 Progress = Callable[[int, int], None]
 """Told (images tried, images to try) after each image."""
@@ -110,10 +108,11 @@ def opened(payload: Payload) -> Image.Image:
     if not payload:
         raise ValueError("empty (0 bytes)")
     try:
-        image = Image.open(io.BytesIO(payload), formats=FORMATS)
+        image = Image.open(io.BytesIO(payload), formats=formats())
     except UnidentifiedImageError as error:
         # Pillow's own message shows the address of a buffer.
-        raise ValueError(f"not an image in any of these formats: {', '.join(FORMATS)}") from error
+        why = unread(payload) or f"not an image in any of these formats: {', '.join(formats())}"
+        raise ValueError(why) from error
     if image.width * image.height > most_pixels():
         raise ValueError(
             f"{image.width:,} × {image.height:,} pixels, above the limit of {most_pixels():,}; "

@@ -8,14 +8,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path, PurePath
 
+from autoshrink.data.formats import EXTENSIONS, to_read
 from autoshrink.data.images import SPLITS, TRAIN, one_line
 from autoshrink.data.split_names import SPLIT_OF, splits_named, words_for
 from autoshrink.errors import DataError
 from autoshrink.escaping import shown
-
-EXTENSIONS = frozenset(
-    (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
-)
 
 # What operating systems and annotation tools leave behind; it is not worth a note. So are all hidden files.
 JUNK_FILES = frozenset(("thumbs.db", "desktop.ini"))
@@ -59,7 +56,8 @@ class Ignored:
         """A sentence on files that are no images by their names, '' where there are none."""
         kinds = ", ".join(f"{count} {kind or 'without extension'}" for kind, count in sorted(self.extensions.items()))
         counted = _counted(self.extensions.total(), "file is", "files are")
-        return f"{counted} ignored by extension, as no images: {kinds}" if kinds else ""
+        way = to_read(self.extensions.keys())
+        return f"{counted} ignored by extension, as no images: {kinds}{way}" if kinds else ""
 
     @property
     def instead(self) -> str:

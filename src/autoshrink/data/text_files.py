@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from autoshrink.data.documents import GZIP, Document, TextFile
-from autoshrink.data.folder_layout import EXTENSIONS, entries, listed
+from autoshrink.data.folder_layout import entries, listed
+from autoshrink.data.formats import EXTENSIONS
 from autoshrink.data.images import TRAIN, one_line
 from autoshrink.data.split_names import SPLIT_OF, frame_of, splits_named
 from autoshrink.errors import DataError

@@ -18,7 +18,8 @@ import numpy.typing as npt
 
 from autoshrink.data import Preprocessing, Vocabulary
 from autoshrink.data.decoding import CORRUPT, reading_images
-from autoshrink.data.folder_layout import EXTENSIONS, Ignored, images_below
+from autoshrink.data.folder_layout import Ignored, images_below
+from autoshrink.data.formats import EXTENSIONS
 from autoshrink.data.images import Payload, Pixels, reason
 from autoshrink.deploy.onnx_file import Card, open_card
 from autoshrink.errors import DataError, InputError
