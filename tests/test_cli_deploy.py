@@ -137,7 +137,7 @@ def test_export_in_words(
     assert "85.00" in said.out
     assert "on 7 images of digits, test split" in said.out
     assert "int8 loses 5.0 points of accuracy; another --calibration-method (percentile or entropy)" in said.err
-    assert "calibrated on 1438 images: there are no more" in said.err
+    assert "calibrated on 1,438 images: there are no more" in said.err
 
     def missing(*_: Any, **__: Any) -> Accuracies:
         raise DataError("photos: no test split")

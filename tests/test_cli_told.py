@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from rich.console import Console
 
 from autoshrink import words
@@ -170,3 +172,36 @@ def test_the_split_that_a_training_suggests_is_there(
     line = f"  autoshrink evaluate {model} {suggested}"
     assert line in capsys.readouterr().out
     assert run(line.partition("   its")[0].split()[1:]) == 0
+
+
+COUNTED = re.compile(
+    r"(?<![\d,.] of )(?<![\d.,×])\b1 (?:[a-z]+ )?"
+    r"(?:images|classes|epochs|tokens|sentences|candidates|files|operations|edges|cells|steps)\b"
+)
+
+
+def test_one_of_a_kind_is_singular(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photos, words_of = tmp_path / "photos", tmp_path / "text"
+    for number, name in enumerate(("train/a", "train/b", "train/c", "test/a")):
+        (photos / name).mkdir(parents=True)
+        for one in range(2 if name.startswith("train") else 1):
+            Image.new("L", (8, 8), 60 * number + one).save(photos / name / f"{one}.png")
+    words_of.mkdir()
+    (words_of / "train.txt").write_text("a b c d\n" * 300)
+    (words_of / "notes.pdf").write_bytes(b"x")
+    small, model = str(tmp_path / "small.arch.json"), str(tmp_path / "model")
+    commands = [
+        f"craft shrinkcnn-a --stages 1x4 --stem 4 --head none --input 1x8x8 --classes 3 -o {small}",
+        f"train {small} --data {photos} -o {model} --epochs 1 --batch 2 --threads 1",
+        f"evaluate {model}",
+        f"export {model} -o {tmp_path / 'model.onnx'} --int8 --calibration 1",
+        f"train gru --data {words_of} -o {tmp_path / 'writes'} --width 4 --epochs 1 --batch 4 --threads 1",
+    ]
+    told = ""
+    for command in commands:
+        assert run(command.split()) == 0, capsys.readouterr().err
+        output, errors = capsys.readouterr()
+        told += output + errors
+    assert not COUNTED.findall(told), told
+    for right in ("on 1 image of", "1 file ignored"):
+        assert right in told, told

@@ -207,7 +207,7 @@ def test_small_classes_and_uneven_classes_are_noted(tmp_path: Path) -> None:
     assert _per_class(proxy.validation.labels) == [0, 1, 3]
     assert proxy.notes[-3:] == (
         "only one usable image, so none for validation: class ant",
-        "classes are uneven: from 1 images (ant) to 12 (cow)",
+        "classes are uneven: from 1 image (ant) to 12 (cow)",
         "2 of 3 classes have fewer images than asked for (6 + 3 per class); the smallest gives 1 + 0",
     )
 

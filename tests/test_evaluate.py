@@ -213,7 +213,7 @@ def test_a_few_damaged_images_are_skipped(model: Path, tmp_path: Path, capsys: p
     (folder / "test" / "0" / "05.png").write_bytes(b"")
     found = evaluate(model, data=str(folder))
     assert (found["images"], found["skipped"]) == (38, 2)
-    assert any("2 images cannot be decoded" in note and "0/05.png: empty" in note for note in found["notes"])
+    assert any("2 images that cannot be decoded" in note and "0/05.png: empty" in note for note in found["notes"])
     assert run(["evaluate", str(model), "--data", str(folder)]) == 0
     output, errors = capsys.readouterr()
     assert "38 images, 2 skipped" in output

@@ -161,7 +161,7 @@ def test_validation_is_carved_class_by_class(folder: Path) -> None:
     text = "\n".join(splits.notes)
     assert "11 of the 43 training images are kept for validation" in text
     assert "without an image for validation: one" in text
-    assert "uneven: from 1 training images (one) to 22 (many)" in text
+    assert "uneven: from 1 training image (one) to 22 (many)" in text
     again, other = (training_splits(str(folder), validation_share=0.25, seed=seed) for seed in (0, 1))
     assert np.array_equal(again.validation.indices, splits.validation.indices)
     assert not np.array_equal(other.validation.indices, splits.validation.indices)

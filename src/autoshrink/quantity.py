@@ -1,4 +1,4 @@
-"""A number that remembers how a person wrote it, so that a message can say it back: ``256KiB``, not ``262144``."""
+"""Numbers in sentences: ``256KiB`` as it was typed and not ``262144``; ``1 image`` and ``2 images``."""
 
 from __future__ import annotations
 
@@ -19,3 +19,9 @@ class Quantity(int):
         made = super().__new__(cls, value)
         made.text, made.one = text, one
         return made
+
+
+def counted(how_many: int, noun: str) -> str:
+    """``1 edge``, ``2 edges``, ``2 classes``."""
+    ending = "es" if noun.endswith(("s", "x", "ch", "sh")) else "s"
+    return f"{how_many:,} {noun}{'' if how_many == 1 else ending}"

@@ -6,6 +6,7 @@ import re
 import time
 
 from autoshrink.quantity import Quantity
+from autoshrink.quantity import counted as quantity_of
 from autoshrink.score import ResourceName, Resources, Score, Spent
 
 THIN = "\N{NARROW NO-BREAK SPACE}"
@@ -153,8 +154,8 @@ def moment(at: float) -> str:
 
 
 def count(how_many: int, noun: str) -> str:
-    """``1 edge``, ``2 edges``."""
-    return f"{how_many:,} {noun}{'' if how_many == 1 else 's'}"
+    """``1 edge``, ``2 edges``, ``2 classes``."""
+    return quantity_of(how_many, noun)
 
 
 def left(how_many: int, noun: str) -> str:

@@ -202,8 +202,8 @@ def _print_measured(measured: Measured, files: dict[str, Path], size: Callable[[
         same = (words.percent(measured.agreement[name], 2),) if agreed else ()
         table.add_row(name, figure, *same, words.memory(size(files[name])) if name in files else "")
     stdout.print(table)
-    unit = "images" if agreed else "tokens"
-    stdout.print(f"on {measured.samples:,} {unit} of {measured.data}", markup=False)
+    samples = words.count(measured.samples, "image" if agreed else "token")
+    stdout.print(f"on {samples} of {measured.data}", markup=False)
 
 
 def _print_next(done: Exported) -> None:

@@ -122,7 +122,7 @@ def _evaluate_text(target: Path, *, data: str | None, split: str, streams: int, 
         return
     stdout.print(
         f"perplexity {found['perplexity']:,.2f} on the {split} split of {shown(found['data'])}: "
-        f"{found['tokens']:,} tokens, "
+        f"{words.count(found['tokens'], 'token')}, "
         f"{found['loss']:.4f} nats ({found['bits_per_token']:.4f} bits) each; {found['unknown']:,} of them "
         f"<unk> ({words.plain(words.percent(found['unknown'] / found['tokens']))})",
         markup=False,
@@ -189,7 +189,8 @@ def headlines(evaluation: ClassifierEvaluation) -> tuple[str, ...]:
         cost = f"{evaluation.params:,} parameters, {words.quantity(evaluation.macs)} MACs an image"
     lines = (
         f"accuracy {words.percent(figures.accuracy.value or 0.0, 2)} on the {evaluation.split} split of "
-        f"{shown(evaluation.data)}: {words.count(figures.images, 'image')}{skipped}, {len(figures.classes):,} classes; "
+        f"{shown(evaluation.data)}: {words.count(figures.images, 'image')}{skipped}, "
+        f"{words.count(len(figures.classes), 'class')}; "
         f"95 % interval {100 * low:.2f} to {words.percent(high, 2)}",
         f"loss {figures.loss:.4f} nats{top}   macro accuracy {words.percent(figures.macro.accuracy, 2)}   "
         f"macro F1 {words.percent(figures.macro.f1, 2)}",

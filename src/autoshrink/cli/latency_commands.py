@@ -171,7 +171,7 @@ def _make_table(path: Path, around: ConvArchitecture, nodes: int, threads: int, 
     if as_json:
         print_json({"table": str(path), "operations": len(wanted), "device": facts})
     else:
-        stdout.print(f"{shown(path)}: {len(wanted)} operations on {facts['cpu']}", markup=False)
+        stdout.print(f"{shown(path)}: {words.count(len(wanted), 'operation')} on {facts['cpu']}", markup=False)
 
 
 def _to_json(names: Sequence[str], raced: Sequence[Raced], profiles: Sequence[Sequence[NodeTime]]) -> dict[str, Any]:

@@ -261,7 +261,8 @@ def training_watched(on_begun: Callable[[], None] = lambda: None) -> Iterator[Tr
             going_on = f"; going on after epoch {done}" if done else ""
             stderr.print(
                 f"{architecture.sizes}: {counted.params:,} parameters, {words.quantity(counted.macs)} MACs "
-                f"{'an' if sample[0] in 'aeiou' else 'a'} {sample}; {samples:,} training {sample}s an epoch{going_on}",
+                f"{'an' if sample[0] in 'aeiou' else 'a'} {sample}; "
+                f"{words.count(samples, f'training {sample}')} an epoch{going_on}",
                 markup=False,
             )
 

@@ -15,6 +15,7 @@ from autoshrink.data.images import ArrayImages, ImageSource, Indices, Payload, P
 from autoshrink.data.picture import Window
 from autoshrink.data.split_choice import ChosenImages
 from autoshrink.data.streaming import payload_of, reader_of, sample
+from autoshrink.quantity import counted
 from autoshrink.seeding import derive_seed
 
 LOOKED_AT = 500
@@ -74,7 +75,7 @@ class Depth:
 
     def notes(self, window: Window | None) -> tuple[str, ...]:
         """Return sentences for a person."""
-        images = f"{self.looked:,} images looked at"
+        images = f"{counted(self.looked, 'image')} looked at"
         sentences = (
             (
                 window,

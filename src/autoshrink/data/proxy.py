@@ -18,6 +18,7 @@ from autoshrink.data.sampling import Wanted, pick, pick_apart, pick_with_replace
 from autoshrink.data.split_choice import ChosenImages, train_part
 from autoshrink.errors import DataError, InputError
 from autoshrink.escaping import shown
+from autoshrink.quantity import counted
 
 # Height = width in pixels where neither the caller nor the data set says: CIFAR's, for which the paper's stem is made.
 DEFAULT_SIZE = 32
@@ -226,8 +227,8 @@ def _draw(source: ImageSource, units: Digests | None, request: _Request, progres
         picked = draw(reading, source.labels, wanted, classes=classes, seed=request.seed)
     if len(np.unique(source.labels[picked.train])) < 2 or not picked.validation:
         raise DataError(
-            f"{source.location}: {len(picked.train)} images can be used for training and {len(picked.validation)} for "
-            "validation; needed are two classes with images, one of them with two images"
+            f"{source.location}: {counted(len(picked.train), 'image')} can be used for training and "
+            f"{len(picked.validation)} for validation; needed are two classes with images, one of them with two images"
             f"{never_parted(source.labels, len(picked.validation), request.keeping) if units is not None else ''}"
         )
     return _Drawn(
@@ -310,7 +311,7 @@ def _class_notes(source: ImageSource, request: _Request, drawn: _Drawn) -> tuple
         (len(unchecked), f"only one usable image, so none for validation: {_named(source, unchecked)}"),
         (
             listed[largest] >= 2 * listed[smallest],
-            f"classes are uneven: from {listed[smallest]} images ({shown(source.classes[smallest])}) "
+            f"classes are uneven: from {counted(int(listed[smallest]), 'image')} ({shown(source.classes[smallest])}) "
             f"to {listed[largest]} ({shown(source.classes[largest])})",
         ),
         (

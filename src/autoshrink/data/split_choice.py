@@ -24,6 +24,7 @@ from autoshrink.data.images import TEST, TRAIN, VALIDATION, ImageSource, Indices
 from autoshrink.data.opening import open_images, splits_of
 from autoshrink.errors import DataError, InputError
 from autoshrink.escaping import shown
+from autoshrink.quantity import counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,8 +162,9 @@ def training_splits(
     learnt = np.unique(training.labels)
     if len(learnt) < 2 or not len(validation):
         raise DataError(
-            f"{training.source.location}: {len(training)} images of {len(learnt)} classes for training and "
-            f"{len(validation)} for validation; needed are two classes with images, one of them with two images"
+            f"{training.source.location}: {counted(len(training), 'image')} of {counted(len(learnt), 'class')} for "
+            f"training and {len(validation)} for validation; needed are two classes with images, one of them with two "
+            "images"
             f"{never_parted(training.labels, len(validation), keeping)}"
         )
     return replace(parts, notes=(*parts.notes, *_class_notes(training, validation)))
@@ -361,7 +363,7 @@ def _class_notes(training: Part, validation: Part) -> tuple[str, ...]:
         (unchecked, f"classes without an image for validation: {', '.join(unchecked[:5])}{more}"),
         (
             learnt[largest] >= 2 * learnt[smallest],
-            f"classes are uneven: from {learnt[smallest]} training images ({shown(classes[smallest])}) "
+            f"classes are uneven: from {counted(int(learnt[smallest]), 'training image')} ({shown(classes[smallest])}) "
             f"to {learnt[largest]} ({shown(classes[largest])})",
         ),
     )

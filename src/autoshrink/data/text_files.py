@@ -15,6 +15,7 @@ from autoshrink.data.images import TRAIN, one_line
 from autoshrink.data.split_names import SPLIT_OF, frame_of, splits_named
 from autoshrink.errors import DataError
 from autoshrink.escaping import printable
+from autoshrink.quantity import counted
 
 SUFFIXES = frozenset((".txt", ".text", ".md", ".rst", ".tokens", ".raw"))
 ACCEPTED = "a UTF-8 text file, a folder with train.txt, valid.txt and test.txt, or a folder of text files"
@@ -69,7 +70,7 @@ class _Listing:
     def notes(self) -> Iterator[str]:
         if self.others:
             kinds = ", ".join(f"{count} {kind or 'without suffix'}" for kind, count in sorted(self.others.items()))
-            yield f"{self.others.total()} files are ignored, not being text by their suffix: {kinds}"
+            yield f"{counted(self.others.total(), 'file')} ignored, not being text by the suffix: {kinds}"
         if self.links:
             yield f"links to folders are not followed: {listed(self.links)}"
 

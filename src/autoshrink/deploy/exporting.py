@@ -30,6 +30,7 @@ from autoshrink.deploy.recurrent_quantisation import perplexities, quantise_step
 from autoshrink.deploy.tracing import OPSET
 from autoshrink.errors import DataError, InputError
 from autoshrink.files import check_new_folder, check_output, named
+from autoshrink.quantity import counted
 from autoshrink.training.classifier import TrainedClassifier, load_trained
 from autoshrink.training.language_model import TrainedModel
 
@@ -318,7 +319,7 @@ def _classifier_int8(
     target = quantise_classifier(path, calibration, method=int8.method)
     notes: tuple[str, ...] = ()
     if len(calibration) < int8.images:
-        notes = (f"calibrated on {len(calibration)} images: there are no more",)
+        notes = (f"calibrated on {counted(len(calibration), 'image')}: there are no more",)
     done = replace(done, files={**done.files, "int8": target}, left_in_float=left_in_float(target), notes=notes)
     if not int8.evaluate:
         return done

@@ -25,6 +25,7 @@ from autoshrink.deploy.onnx_file import INSTALL
 from autoshrink.errors import InputError, RunError
 from autoshrink.files import write_text
 from autoshrink.optional import optional
+from autoshrink.quantity import counted
 from autoshrink.results import pretty
 
 COPIES = 9
@@ -72,7 +73,7 @@ class Latencies:
 
     def __str__(self) -> str:
         facts = ", ".join(f"{name} {value}" for name, value in self.table.device.items())
-        return f"{len(self.table.nanoseconds)} operations known ({facts})"
+        return f"{counted(len(self.table.nanoseconds), 'operation')} known ({facts})"
 
     def __call__(self, architecture: Architecture) -> int:
         """Nanoseconds of one sample.

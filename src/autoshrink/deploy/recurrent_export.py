@@ -26,6 +26,7 @@ from autoshrink.errors import DataError
 from autoshrink.files import replacing
 from autoshrink.networks import LanguageNetwork, reference
 from autoshrink.networks.recurrent import Core, LibraryCore, RecurrentCell
+from autoshrink.quantity import counted
 from autoshrink.training.language_model import TrainedModel
 
 TOLERANCE = 1e-4
@@ -232,7 +233,9 @@ def language_parity(network: LanguageNetwork, run: Run, tokens: Tokens) -> Parit
     whole, *chunks = LENGTHS
     needed = whole * STREAMS
     if len(tokens) < needed:
-        raise DataError(f"{len(tokens)} tokens of training text; at least {needed} are compared with PyTorch")
+        raise DataError(
+            f"{counted(len(tokens), 'token')} of training text; at least {needed} are compared with PyTorch"
+        )
 
     def outputs() -> Iterator[tuple[tuple[int, ...], Any, Any]]:
         for streams in (1, STREAMS):

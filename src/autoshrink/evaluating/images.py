@@ -17,6 +17,7 @@ from autoshrink.errors import InputError
 from autoshrink.evaluating.models import ImageModel
 from autoshrink.evaluating.reading import Batches, labels_for, lacking, open_split
 from autoshrink.machine import refuse_beyond_memory
+from autoshrink.quantity import counted
 
 DEFAULT_BATCH = 128
 """Images that go through the network at once; the figures do not depend on it."""
@@ -132,7 +133,10 @@ def _skipped(skipped: tuple[SkippedFile, ...]) -> tuple[str, ...]:
     if not skipped:
         return ()
     named = "; ".join(f"{one.path}: {one.reason}" for one in skipped[:3])
-    return (f"{len(skipped)} images cannot be decoded and are in no figure ({named}{'; …' if skipped[3:] else ''})",)
+    return (
+        f"left out of all figures: {counted(len(skipped), 'image')} that cannot be decoded "
+        f"({named}{'; …' if skipped[3:] else ''})",
+    )
 
 
 def _ledger(model: ImageModel) -> Ledger | None:
@@ -145,7 +149,7 @@ def _known(model: ImageModel, split: str, digests: Digests) -> tuple[str, ...]:
     learned = 0 if ledger is None else int(ledger.learned(digests).sum())
     if not learned:
         return ()
-    those = f"{learned:,} of {len(digests):,} {split} images"
+    those = f"{learned:,} of {counted(len(digests), f'{split} image')}"
     if split == TRAIN:
         return (f"the model was trained on {those}",)
     return (

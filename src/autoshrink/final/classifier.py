@@ -32,6 +32,7 @@ from autoshrink.final.logs import GoingOn, Logs, opened
 from autoshrink.final.watching import TrainingResult, TrainingWatcher
 from autoshrink.machine import refuse_beyond_memory
 from autoshrink.networks import build, set_normalisation
+from autoshrink.quantity import counted
 from autoshrink.report.curves import EpochFigures, curve_svg
 from autoshrink.results import pretty
 from autoshrink.training import checkpoint
@@ -166,8 +167,8 @@ class ClassifierJob(Job):
         if self.learner.stale and processes.first:
             steps = recipe.epochs * data.training.batches
             remark(
-                f"BN's momentum of {recipe.bn_momentum:g} needs more than these {steps:,} steps to forget its start: "
-                "its statistics are taken anew on training images before they are used"
+                f"BN's momentum of {recipe.bn_momentum:g} needs more than {counted(steps, 'step')} to forget its "
+                "start: its statistics are taken anew on training images before they are used"
             )
         self.terms = Terms(classifier_stops(recipe), settings.threads, settings.save_every, processes)
 

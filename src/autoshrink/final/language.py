@@ -23,6 +23,7 @@ from autoshrink.final.folder import CURVE_FILE, STATE_FILE, Facts
 from autoshrink.final.job import Job, State, Terms
 from autoshrink.final.watching import TrainingResult, TrainingWatcher
 from autoshrink.networks import build
+from autoshrink.quantity import counted
 from autoshrink.results import pretty
 from autoshrink.training import checkpoint
 from autoshrink.training.device import choose_device
@@ -190,7 +191,7 @@ class LanguageRequest:
         """
         texts = _texts(self._settings(self.architecture), None, watcher.remark)
         watcher.on_data(
-            f"data: {texts.train.name}: {len(texts.train.tokens):,} training tokens, "
+            f"data: {texts.train.name}: {counted(len(texts.train.tokens), 'training token')}, "
             f"{len(texts.validation.tokens):,} for validation; vocabulary {len(texts.train.vocabulary):,}"
         )
         architecture = _sized(self.architecture, len(texts.train.vocabulary), self.width, self.params)

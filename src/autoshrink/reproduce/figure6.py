@@ -15,6 +15,7 @@ from autoshrink.cost import count
 from autoshrink.errors import SearchError
 from autoshrink.launch import resume, search
 from autoshrink.priors import complete_edges
+from autoshrink.quantity import counted
 from autoshrink.record import RunRecord
 from autoshrink.reproduce.published import FIGURE_6, Published
 from autoshrink.reproduce.study import Outcome, Result, Work, difference
@@ -92,6 +93,7 @@ class Figure6:
         best, spent = record.best(), record.spent()
         assert best is not None, "a search that ends well has a best cell"
         resources = best.recorded.resources
+        trained = sum(one.same_as is None for one in record.candidates)
         return Outcome(
             work.row,
             work.draw,
@@ -100,7 +102,7 @@ class Figure6:
             resources.params,
             spent.training_macs,
             record.active_seconds,
-            f"{sum(one.same_as is None for one in record.candidates)} candidates trained, S {best.score:.4f}",
+            f"{counted(trained, 'candidate')} trained, S {best.score:.4f}",
         )
 
     def _searched(self, work: Work) -> RunRecord:

@@ -49,7 +49,8 @@ class TextTask:
             seed=derive_seed(settings.seed, "data"),
         )
         observer.on_data(
-            f"data: {data.spec}: {proxy.train_sentences:,} training sentences ({len(proxy.train):,} tokens), "
+            f"data: {data.spec}: {words.count(proxy.train_sentences, 'training sentence')} "
+            f"({words.count(len(proxy.train), 'token')}), "
             f"{proxy.validation_sentences:,} for validation ({len(proxy.validation):,}); vocabulary "
             f"{len(proxy.vocabulary):,}, level {data.level}"
         )

@@ -20,6 +20,7 @@ from autoshrink.data.images import ImageSource, Indices
 from autoshrink.data.picture import Window
 from autoshrink.errors import DataError, InputError
 from autoshrink.machine import refuse_too_many
+from autoshrink.quantity import counted
 from autoshrink.training.draws import BatchDraws
 from autoshrink.training.images import Normalisation
 
@@ -246,7 +247,7 @@ class Schedule:
         if self.batch < least:
             raise InputError(f"a batch of {self.batch} over {self.share.processes} processes: at least {least} needed")
         if self.images < least:
-            raise DataError(f"{self.images} training images: at least {least} are needed to make a batch")
+            raise DataError(f"{counted(self.images, 'training image')}: at least {least} are needed to make a batch")
 
     @property
     def batches(self) -> int:
