@@ -22,6 +22,6 @@ class Quantity(int):
 
 
 def counted(how_many: int, noun: str) -> str:
-    """``1 edge``, ``2 edges``, ``2 classes``."""
-    ending = "es" if noun.endswith(("s", "x", "ch", "sh")) else "s"
+    """``1 edge``, ``2 edges``, ``2 classes``, ``2 batches``, ``2 epochs``."""
+    ending = "es" if noun.endswith(("s", "x", "tch", "sh")) else "s"
     return f"{how_many:,} {noun}{'' if how_many == 1 else ending}"

@@ -24,7 +24,7 @@ from autoshrink.training.distributed import Processes
 from autoshrink.training.feeds import MeasuringFeed, TrainingFeed
 from autoshrink.training.loop import Batch, Stops, Validation
 from autoshrink.training.optimisers import Rates, make_optimiser, restore_state, state_tensors
-from autoshrink.training.statistics import SETTLED, take_statistics
+from autoshrink.training.statistics import SETTLED, normalising, take_statistics
 
 SETTLING = 32
 """Batches, at most, on which BN's statistics are taken anew."""
@@ -76,6 +76,8 @@ class ClassifierLearner:
         self._optimiser = make_optimiser(self.network, recipe)
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=precision == torch.float16)
         self.rates = _rates(recipe, self._train.batches)
+        # Layers may be kept as they are, whatever the batches.
+        self._normalises = any(layer.training for layer in normalising(self.network.train()))
         self._parallel = self._parallelised()
         forward = self._parallel or self.network
         self._forward: nn.Module = torch.compile(forward) if recipe.compile else forward  # type: ignore[assignment]
@@ -149,7 +151,7 @@ class ClassifierLearner:
     def validate(self) -> Validation:
         """Accuracy on all validation images, of the averaged weights where there are any."""
         network = self.evaluated
-        if self._recipe.bn_momentum * self._updates < SETTLED:
+        if self._normalises and self._recipe.bn_momentum * self._updates < SETTLED:
             self._settle(network)
         self._processes.agree(network)
         network.eval()
@@ -170,7 +172,7 @@ class ClassifierLearner:
     def stale(self) -> bool:
         """Whether BN's running statistics would still remember their start when the last epoch is over."""
         steps = self._recipe.epochs * self._train.batches * self._recipe.accumulation
-        return self._recipe.bn_momentum * steps < SETTLED
+        return self._normalises and self._recipe.bn_momentum * steps < SETTLED
 
     def _count_updates(self, steps: int) -> None:
         """BN is updated by every micro-batch."""
@@ -184,6 +186,11 @@ class ClassifierLearner:
                 network(images)
 
         take_statistics(network, (images for images, _ in islice(self._train.epoch(0), SETTLING)), passed)
+        for layer in normalising(network):
+            for tensor in (layer.running_mean, layer.running_var):
+                # Each process has seen its part of every batch.
+                if tensor is not None:
+                    self._processes.summed(tensor).div_(self._processes.count)
 
     @property
     def evaluated(self) -> nn.Module:

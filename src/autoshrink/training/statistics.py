@@ -12,6 +12,11 @@ SETTLED = 10
 """Updates times momentum from which running statistics have forgotten their start: e⁻¹⁰ of it is left."""
 
 
+def normalising(network: nn.Module) -> list[_BatchNorm]:
+    """The layers that normalise a batch."""
+    return [module for module in network.modules() if isinstance(module, _BatchNorm)]
+
+
 @torch.no_grad()
 def take_statistics(network: nn.Module, batches: Iterable[Tensor], forward: Callable[[Tensor], object]) -> None:
     """Take BN's running statistics anew, as the plain mean over batches that are passed forward; nothing else changes.
@@ -21,7 +26,7 @@ def take_statistics(network: nn.Module, batches: Iterable[Tensor], forward: Call
         batches: images (B, C, H, W).
         forward: passes one batch through the network.
     """
-    layers = [module for module in network.modules() if isinstance(module, _BatchNorm)]
+    layers = normalising(network)
     momenta = [layer.momentum for layer in layers]
     # Dropout would draw random numbers, on which the next step of a training depends.
     network.eval()
