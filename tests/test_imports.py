@@ -15,7 +15,7 @@ ROOT = Path(autoshrink.__file__).parent
 
 LAYERS = [
     {"errors", "escaping", "quantity", "seeding", "version", "ranking"},
-    {"files", "machine"},
+    {"files", "machine", "registry"},
     {"untrusted", "optional"},
     {"cell"},
     {"priors", "architecture"},

@@ -1,0 +1,121 @@
+"""Parts by name: those of this package, those of installed packages (entry points), those of a plug-in's file.
+
+A part of this package is named by where it is, ``module:attribute``, and imported when it is first asked for: a table of
+parts costs nothing, and lower layers may look up what stands above them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from importlib.metadata import entry_points
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from autoshrink.errors import InputError
+from autoshrink.escaping import shown
+
+Part = TypeVar("Part")
+
+
+class Registry(Generic[Part]):
+    """The parts of one kind.
+
+    Args:
+        group: of entry points, for example ``autoshrink.ops``.
+        what: one of them, in messages: ``operation``.
+        own: those of this package, name to ``module:attribute``.
+    """
+
+    def __init__(self, group: str, what: str, own: Mapping[str, str]) -> None:
+        self.group = group
+        self._what = what
+        self._own = dict(own)
+        self._parts: dict[str, Part] = {}
+        self._installed: dict[str, str] | None = None
+
+    def register(self, name: str, part: Part) -> None:
+        """Add a part, or put it again in its own place.
+
+        Raises:
+            InputError: the name is another part's.
+        """
+        taken = name in self._own or name in self._found()
+        if taken or (name in self._parts and type(self._parts[name]) is not type(part)):
+            raise InputError(f"{self._what} {name!r}: the name is taken; choose another")
+        self._parts[name] = part
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._parts or name in self._own or name in self._found()
+
+    def __iter__(self) -> Iterator[str]:
+        """The names: this package's in their order, then the others as they came."""
+        return iter(dict.fromkeys((*self._own, *self._found(), *self._parts)))
+
+    def __getitem__(self, name: str) -> Part:
+        """The part of a name.
+
+        Raises:
+            InputError: there is none; the message lists those that there are.
+        """
+        if name not in self._parts:
+            place = self._own.get(name) or self._found().get(name)
+            if place is None:
+                raise InputError(
+                    f"{self._what} {shown(repr(name))} is unknown; choose from {', '.join(self)}, "
+                    "or name the file that registers it with --plugin"
+                )
+            module, _, attribute = place.partition(":")
+            try:
+                self._parts[name] = getattr(import_module(module), attribute)
+            except (ImportError, AttributeError) as error:
+                raise InputError(f"{self._what} {name!r} of {place} cannot be imported: {error}") from error
+        return self._parts[name]
+
+    def _found(self) -> dict[str, str]:
+        if self._installed is None:
+            self._installed = {
+                one.name: one.value for one in entry_points(group=self.group) if one.name not in self._own
+            }
+        return self._installed
+
+
+_LOADED: dict[Path, str] = {}
+
+
+def load_plugin(file: str | Path) -> None:
+    """Run a file of Python that registers parts; a file that was run before is not run again.
+
+    Raises:
+        InputError: there is no such file, or running it failed; the message names the file and what was raised.
+    """
+    path = Path(file).expanduser().resolve()
+    if path in _LOADED:
+        return
+    if not path.is_file():
+        raise InputError(f"--plugin {shown(file)}: no such file")
+    name = f"autoshrink_plugin_{path.stem}"
+    spec = spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"--plugin {shown(file)}: the name of a file of Python ends with .py")
+    module = sys.modules[name] = module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except InputError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the file is the user's program: whatever it raises is said
+        raise InputError(f"--plugin {shown(file)}: {type(error).__name__}: {error}") from error
+    _LOADED[path] = hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def loaded_plugins() -> Mapping[Path, str]:
+    """The plug-in files that were run, with the SHA-256 of each: other processes have to run them too."""
+    return dict(_LOADED)
+
+
+TASKS: Registry[object] = Registry(
+    "autoshrink.tasks", "task", {"image": "autoshrink.tasks.image:IMAGE", "text": "autoshrink.tasks.text:TEXT"}
+)
