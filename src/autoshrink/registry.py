@@ -1,7 +1,7 @@
 """Parts by name: those of this package, those of installed packages (entry points), those of a plug-in's file.
 
-A part of this package is named by where it is, ``module:attribute``, and imported when it is first asked for: a table of
-parts costs nothing, and lower layers may look up what stands above them.
+A part of this package is named by where it is, ``module:attribute``, and imported when it is first asked for: a table
+of parts costs nothing, and lower layers may look up what stands above them.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def load_plugin(file: str | Path) -> None:
         spec.loader.exec_module(module)
     except InputError:
         raise
-    except Exception as error:  # noqa: BLE001 - the file is the user's program: whatever it raises is said
+    except Exception as error:
         raise InputError(f"--plugin {shown(file)}: {type(error).__name__}: {error}") from error
     _LOADED[path] = hashlib.sha256(path.read_bytes()).hexdigest()
 
