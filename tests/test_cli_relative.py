@@ -16,7 +16,7 @@ import pytest
 from rich.console import Console
 
 import autoshrink
-from autoshrink import words
+from autoshrink import formatting
 from autoshrink.cli import run
 from autoshrink.cli.result import print_front, print_result
 from autoshrink.config import resolve
@@ -142,7 +142,7 @@ def test_the_live_display_names_the_phase_and_no_best_estimate(
     with observed(console, lambda _: None, resolve({"evaluator": evaluator})) as observer:
         observer.watcher.progress(progress)
     assert isinstance(console.file, io.StringIO)
-    shown = words.plain(console.file.getvalue())
+    shown = formatting.plain(console.file.getvalue())
     assert wanted in shown
     assert "best so far" not in shown
     assert "about 0.0 s" not in shown
@@ -154,7 +154,7 @@ def test_the_live_display_names_the_phase_and_no_best_estimate(
 def test_the_table_counts_estimates_trainings_and_what_each_part_cost(
     made: tuple[RunRecord, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    record, output = made[0], words.plain(told(made[0], capsys))
+    record, output = made[0], formatting.plain(told(made[0], capsys))
     spent = {"search": Spent(), "playoff": Spent(), "fresh seeds": Spent(), "ZiCo filter": record.screening}
     for one in record.candidates:
         spent["search"] += one.evaluation.spent if one.same_as is None else Spent()
@@ -164,7 +164,7 @@ def test_the_table_counts_estimates_trainings_and_what_each_part_cost(
         spent["fresh seeds"] += sum((one.spent for one in repeats), Spent())
     assert sum(one.training_macs for one in spent.values()) == record.spent().training_macs
     for name, cost in spent.items():
-        assert (f"{name} {words.quantity(cost.training_macs)}" in output) == (cost.training_macs > 0), name
+        assert (f"{name} {formatting.quantity(cost.training_macs)}" in output) == (cost.training_macs > 0), name
     scratch = {one.evaluation.cell.key for one in record.retrained} | set(record.remeasured)
     count = len(record.candidates) - (record.settings.evaluator == "inherited")
     wanted = {
@@ -178,7 +178,7 @@ def test_the_table_counts_estimates_trainings_and_what_each_part_cost(
         assert best is not None
         assert f"(mean of 1 fresh seed, {best.repeats[0].fidelity})." in output
         assert f"one measurement with 1 fresh seed, {best.repeats[0].fidelity}" in seen(record)
-        assert wanted in words.plain(seen(record))
+        assert wanted in formatting.plain(seen(record))
         assert "cells were trained from scratch in " in output
         assert "numbered as craft --pick counts (one measurement with 1 fresh seed" in output
 
@@ -284,7 +284,10 @@ def test_every_candidate_is_listed_with_its_difference_to_the_chosen(made: tuple
                 assert one.verdict == (
                     "clear" if abs(gap.mean() - costs) > 2 * gap.std() / len(gap) ** 0.5 else "noise"
                 )
-            assert f"{words.signed(one.lead or 0.0, 4)} ± {words.number(one.error or 0.0, 4)}{one.verdict}" in page
+            assert (
+                f"{formatting.signed(one.lead or 0.0, 4)} ± {formatting.number(one.error or 0.0, 4)}{one.verdict}"
+                in page
+            )
 
 
 def test_a_text_run_never_speaks_of_accuracy(
@@ -326,7 +329,7 @@ def test_the_playoff_is_told_round_by_round(made: tuple[RunRecord, str]) -> None
     for one in record.retrained:
         then = "trained longer" if one.round < longest and one.evaluation.cell.key in survivors else ""
         then = then or ("fresh seeds" if one.evaluation.cell.key in record.remeasured else "")
-        score = words.number(record.settings.score(one.evaluation), 4)
+        score = formatting.number(record.settings.score(one.evaluation), 4)
         assert f"{one.round + 1}{one.evaluation.fidelity}{len(one.evaluation.cell.edges)}" in table
         assert f"{score}{then}" in table
 
@@ -347,7 +350,9 @@ def test_rank_correlations_are_those_of_the_record(runs: dict[str, tuple[RunReco
     assert found.performance == pytest.approx(spearman(scaled, truth))
     macs = [trained[key].resources.macs for key in keys]
     assert rows["candidates of the steps", "MACs"].performance == pytest.approx(spearman(macs, truth))
-    assert f"n = {len(keys)}{words.signed(found.performance or 0.0, 2)}{words.signed(by_score, 2)}" in seen(filtered)
+    assert f"n = {len(keys)}{formatting.signed(found.performance or 0.0, 2)}{formatting.signed(by_score, 2)}" in seen(
+        filtered
+    )
     assert "never assumed" in seen(filtered)
 
     for record, predictor in ((inherited, "estimate with inherited weights"), (zico, "ZiCo")):

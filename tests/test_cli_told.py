@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from autoshrink import words
+from autoshrink import formatting
 from autoshrink.cli import run
 from autoshrink.cli.result import print_front, print_result
 from autoshrink.config import TextSettings
@@ -49,7 +49,7 @@ def test_a_text_run_is_told_in_perplexity_and_cell_parameters(capsys: pytest.Cap
         f"{new:,}",
         f"{math.exp(-best.performance):.2f} ± ",
         f"{round(100 * (new / old - 1))} % cell parameters, perplexity ".replace("-", "−"),
-        f"({words.plain(words.change(ratio, 1.0))}) against it (mean of 3 fresh seeds).",
+        f"({formatting.plain(formatting.change(ratio, 1.0))}) against it (mean of 3 fresh seeds).",
         "1,900,000 tokens",
         f"autoshrink cost runs/it/best.cell.json --vocabulary 2000 --width {settings.network.width} ",
         "autoshrink train runs/it/best.cell.json --data pydocs -o runs/it/trained ",
@@ -85,11 +85,11 @@ def test_a_step_is_a_line_in_the_terms_of_its_task() -> None:
     costs = image.evaluation.resources, language.evaluation.resources
     assert step_line(image, 0.95, Comparison(0.004, 0.002)) == (
         f"step   1  {edge:<8} {len(image.cell.edges)} edges   S 0.9500   accuracy 97.20 %   "
-        f"{words.quantity(costs[0].macs)} MACs   +0.40 ± 0.20 points to the next"
+        f"{formatting.quantity(costs[0].macs)} MACs   +0.40 ± 0.20 points to the next"
     )
     assert step_line(language, -5.4321, Comparison(0.03, 0.002)) == (
         f"step   1  {other:<8} {len(language.cell.edges)} edges   S −5.4321   perplexity 231.40   "
-        f"{words.quantity(costs[1].cell_params)} cell parameters   −7.05 ± 0.46 (−3 %) to the next"
+        f"{formatting.quantity(costs[1].cell_params)} cell parameters   −7.05 ± 0.46 (−3 %) to the next"
     )
 
 

@@ -23,7 +23,7 @@ LAYERS = [
     {"config", "loading", "networks", "evaluation"},
     {"events"},
     {"record", "strategies", "drawing", "data"},
-    {"store", "watching", "words"},
+    {"store", "watching", "formatting"},
     {"metrics", "classification"},
     {"report", "training", "finals"},
     {"results", "run", "progress", "tasks"},

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import autoshrink
-from autoshrink import report, words
+from autoshrink import formatting, report
 from autoshrink.architecture import ActivationName, ConvArchitecture, proxy_architecture
 from autoshrink.cell import INPUT, Cell
 from autoshrink.config import resolve
@@ -323,10 +323,10 @@ def test_text_is_refused(asked: dict[str, Any]) -> None:
 
 def test_latencies_in_words() -> None:
     table = {950: "950 ns", 44_012: "44.0 µs", 999_400: "999 µs", 999_600: "1.00 ms", 1_500_000_000: "1.50 s"}
-    assert {value: words.plain(words.resource(value, "latency")) for value in table} == table
-    assert words.exact(347_123, "latency") == "0.347 ms"
-    assert words.exact(1_536, "memory") == "1.5 KiB"
-    assert words.exact(1_536, "macs") == "1,536"
+    assert {value: formatting.plain(formatting.resource(value, "latency")) for value in table} == table
+    assert formatting.exact(347_123, "latency") == "0.347 ms"
+    assert formatting.exact(1_536, "memory") == "1.5 KiB"
+    assert formatting.exact(1_536, "macs") == "1,536"
 
 
 # Searches

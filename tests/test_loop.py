@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoshrink import words
+from autoshrink import formatting
 from autoshrink.training.loop import Batch, Clock, Course, Stops, TrainingError, Validation, fit
 
 BATCHES = 4
@@ -75,7 +75,7 @@ def test_the_course_is_told_by_hand(losses: list[tuple[float, float]], patience:
     ends = [n for n in range(1, len(curve) + 1) if patience and n - 1 - curve.index(max(curve[:n])) >= patience]
     epochs = min([*ends, len(curve)])
     assert course.curve == tuple(curve[:epochs])
-    assert course.ended == (f"no better for {words.count(patience or 0, 'epoch')}" if ends else "all epochs")
+    assert course.ended == (f"no better for {formatting.count(patience or 0, 'epoch')}" if ends else "all epochs")
     best = max(course.curve)
     assert course.best == Validation(best, -best, parts=(best - 1, best + 1))
     assert (learner.seen, learner.validated) == (epochs * 10 * BATCHES, epochs * 7)

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoshrink import words
+from autoshrink import formatting
 from autoshrink.cell import OPS, Cell
 from autoshrink.config import resolve
 from autoshrink.metrics import METRICS, log_values, metric_of, round_values, shown_resources
 
 ACCURACY, PERPLEXITY = METRICS["image"], METRICS["text"]
-T = words.THIN
+T = formatting.THIN
 
 
 def ln(*perplexities: float) -> tuple[float, ...]:

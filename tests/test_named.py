@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from autoshrink import words
+from autoshrink import formatting
 from autoshrink.cell import Cell
 from autoshrink.cli import run
 from autoshrink.cli.result import print_result
@@ -57,7 +57,7 @@ def test_no_search_names_a_cell_that_is_worse_than_its_start(seed: int) -> None:
     assert best.score >= start.score
     found = summary(record, run=Path("x"))
     assert found["found"]["better_than_start"] == (best.score > start.score)
-    assert found["found"]["headline"] == words.plain(story.headline(record))
+    assert found["found"]["headline"] == formatting.plain(story.headline(record))
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from autoshrink import words
+from autoshrink import formatting
 from autoshrink.cell import OPS, Cell, Edge
 from autoshrink.config import resolve
 from autoshrink.events import Event
@@ -233,7 +233,7 @@ def test_headline_figures_are_the_records(finished: RunRecord) -> None:
     )
     assert values == [metric.value(best.performance), best.score, *shown]
     assert metric.write(best.performance) in page.text
-    assert words.change(score.cost(costs), score.cost(start.recorded.resources)) in page.text
+    assert formatting.change(score.cost(costs), score.cost(start.recorded.resources)) in page.text
     assert f"mean of {len(best.repeats)} fresh seeds" in page.text
 
 
@@ -247,7 +247,7 @@ def test_evidence_counts_the_decisions_that_are_clear(finished: RunRecord) -> No
             compared += 1
             lead = score(step.chosen.evaluation) - score(step.runner_up.evaluation)
             clear += abs(lead) > 2 * step.standard_error
-    assert story.evidence_sentence(steps).startswith(f"{clear} of {words.count(compared, 'decision')}")
+    assert story.evidence_sentence(steps).startswith(f"{clear} of {formatting.count(compared, 'decision')}")
 
 
 def test_text_from_outside_is_escaped() -> None:
@@ -369,14 +369,14 @@ def test_poster_parses_and_has_its_own_dark_colours(finished: RunRecord) -> None
 
 
 def test_figures_are_written_as_people_read_them() -> None:
-    assert words.quantity(38_200_000) == "38.2M"
-    assert words.quantity(999_950) == "1.00M"
-    assert words.quantity(105) == "105"
-    assert words.change(54, 100) == f"−46{words.THIN}%"
-    assert words.points(0.008) == "+0.8 points"
-    assert words.points(0.0) == "±0.0 points"
-    assert words.memory(65_536) == f"64.0{words.THIN}KiB"
-    assert words.duration(3_725) == f"1{words.THIN}h 2{words.THIN}min"
+    assert formatting.quantity(38_200_000) == "38.2M"
+    assert formatting.quantity(999_950) == "1.00M"
+    assert formatting.quantity(105) == "105"
+    assert formatting.change(54, 100) == f"−46{formatting.THIN}%"
+    assert formatting.points(0.008) == "+0.8 points"
+    assert formatting.points(0.0) == "±0.0 points"
+    assert formatting.memory(65_536) == f"64.0{formatting.THIN}KiB"
+    assert formatting.duration(3_725) == f"1{formatting.THIN}h 2{formatting.THIN}min"
 
 
 def test_lead_within_noise_is_called_that(finished: RunRecord) -> None:
@@ -392,10 +392,10 @@ def test_lead_within_noise_is_called_that(finished: RunRecord) -> None:
 def test_an_image_page_speaks_of_images_and_a_text_page_of_tokens(finished: RunRecord) -> None:
     page = Page(render(finished, name="x")).text
     metric = metric_of(finished)
-    cost = words.RESOURCE[finished.settings.resource]
+    cost = formatting.RESOURCE[finished.settings.resource]
     for wanted in (
         f"{metric.name.capitalize()} on {metric.validation}: mean of 3 fresh seeds",
-        f"{words.quantity(finished.spent().samples)} training {metric.sample}s",
+        f"{formatting.quantity(finished.spent().samples)} training {metric.sample}s",
         f"S = {metric.symbol} − 0.05·log₁₀({cost} / 10⁶)",
         "Score: Eq. 5, S = Perf − λ·log₁₀(Res / 10⁶)",
         f"{metric.name.capitalize()} against {cost}",
@@ -410,7 +410,7 @@ def test_text_data_are_described() -> None:
     page = Page(render(text().search(1).record(), name="x")).text
     for wanted in (
         "levelword", "train88,832 tokens", "sentences3,000", "validation600 tokens", "validation sentences400",
-        "vocabulary2,000", f"unknown share3.1{words.THIN}% of the validation tokens are <unk>",
+        "vocabulary2,000", f"unknown share3.1{formatting.THIN}% of the validation tokens are <unk>",
     ):  # fmt: skip
         assert wanted in page, wanted
 
@@ -475,7 +475,7 @@ def test_a_better_perplexity_falls_and_is_not_coloured_worse() -> None:
     source = render(record, name="x")
     assert '<dd class="delta">−15.6</dd>' in source
     assert "delta worse" not in source
-    assert f"9.5{words.THIN}% lower perplexity" in story.headline(record)
+    assert f"9.5{formatting.THIN}% lower perplexity" in story.headline(record)
 
 
 def test_costs_that_old_logs_do_not_have_are_left_out() -> None:

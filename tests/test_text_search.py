@@ -297,7 +297,7 @@ def _asks(path: Path, names: frozenset[str]) -> list[str]:
     [
         ("run.py store.py record.py launch.py results.py progress.py strategies/*.py", TASKS | KINDS),
         # What is drawn and counted there is a cell, of one kind or another, and not a task.
-        ("report/*.py cli/*.py drawing/*.py words.py", TASKS),
+        ("report/*.py cli/*.py drawing/*.py formatting.py", TASKS),
     ],
 )
 def test_nothing_between_the_settings_and_the_report_asks_which_task_it_is(parts: str, names: frozenset[str]) -> None:

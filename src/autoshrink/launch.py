@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from autoshrink import words
+from autoshrink import formatting
 from autoshrink.cell import INPUT, Cell
 from autoshrink.config import Overrides, SearchSettings, resolve
 from autoshrink.config.contradictions import is_file
@@ -277,8 +277,8 @@ def _check_limits(settings: SearchSettings, start: Cell, problem: TaskProblem) -
         if limit is not None and limit < least:
             ways = [] if name == "latency" else problem.fitting(smallest, name, limit)
             raise InputError(
-                f"--max-{name} {words.plain(words.limit(limit, name))}: even the smallest cell costs "
-                f"{words.plain(words.beside(least, limit, name))} here; raise it, or "
+                f"--max-{name} {formatting.plain(formatting.limit(limit, name))}: even the smallest cell costs "
+                f"{formatting.plain(formatting.beside(least, limit, name))} here; raise it, or "
                 + (f"take {', or '.join(ways)}" if ways else f"lower {TASKS[settings.task].sizes}")
             )
 

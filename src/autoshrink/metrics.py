@@ -10,7 +10,7 @@ import math
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
-from autoshrink import words
+from autoshrink import formatting
 from autoshrink.cell import Cell
 from autoshrink.config import SearchSettings, TaskName
 from autoshrink.score import OVERFLOW_NATS, ResourceName
@@ -101,14 +101,14 @@ class Accuracy(Metric):
 
     def write(self, performance: float, *, fine: bool = False) -> str:
         """Percent."""
-        return words.percent(performance, 1 + fine)
+        return formatting.percent(performance, 1 + fine)
 
     def measured(self, performance: float, deviation: float | None, *, fine: bool = False) -> str:
         """Percent with its deviation."""
         if deviation is None:
             return self.write(performance, fine=fine)
         shown = self.error(deviation, performance, fine=fine)
-        return f"{100 * performance:.{1 + fine}f}{words.THIN}±{words.THIN}{shown}{words.THIN}%"
+        return f"{100 * performance:.{1 + fine}f}{formatting.THIN}±{formatting.THIN}{shown}{formatting.THIN}%"
 
     def error(self, error: float, performance: float, *, fine: bool = False) -> str:  # noqa: ARG002
         """Percentage points, the same at every accuracy."""
@@ -117,7 +117,7 @@ class Accuracy(Metric):
     def shift(self, performance: float, other: float, error: float | None = None, *, fine: bool = False) -> str:
         """Percentage points."""
         shown = "" if error is None else f" ± {self.error(error, performance, fine=fine)}"
-        return words.signed(100 * (performance - other), 1 + fine) + shown
+        return formatting.signed(100 * (performance - other), 1 + fine) + shown
 
     def difference(self, performance: float, other: float, error: float | None = None, *, fine: bool = False) -> str:
         """Percentage points, and the word."""
@@ -135,7 +135,7 @@ class Accuracy(Metric):
 
     def tick(self, performance: float) -> str:
         """Percent, as few digits as it takes."""
-        return f"{100 * performance:.4g}{words.THIN}%"
+        return f"{100 * performance:.4g}{formatting.THIN}%"
 
 
 class Perplexity(Metric):
@@ -158,20 +158,20 @@ class Perplexity(Metric):
     def write(self, performance: float, *, fine: bool = False) -> str:
         """Four significant digits."""
         value = self.value(performance)
-        return words.number(value, _places(value) + fine)
+        return formatting.number(value, _places(value) + fine)
 
     def measured(self, performance: float, deviation: float | None, *, fine: bool = False) -> str:
         """The perplexity of the mean log-likelihood; a deviation of σ nats is one of perplexity · σ, to first order."""
         shown = self.write(performance, fine=fine)
         if deviation is None:
             return shown
-        return f"{shown}{words.THIN}±{words.THIN}{self.error(deviation, performance, fine=fine)}"
+        return f"{shown}{formatting.THIN}±{formatting.THIN}{self.error(deviation, performance, fine=fine)}"
 
     def error(self, error: float, performance: float, *, fine: bool = False) -> str:
         """Times the perplexity, to first order."""
         value = self.value(performance)
         # Where two runs agree exactly and the perplexity is infinite, their product has no value.
-        return words.number(value * error if error else 0.0, _places(value) + fine)
+        return formatting.number(value * error if error else 0.0, _places(value) + fine)
 
     def shift(self, performance: float, other: float, error: float | None = None, *, fine: bool = False) -> str:
         """Perplexities subtracted."""
@@ -180,19 +180,19 @@ class Perplexity(Metric):
         if math.isnan(gap):
             return "unknown"
         shown = "" if error is None else f" ± {self.error(error, performance, fine=fine)}"
-        return words.signed(gap, _places(new) + fine) + shown
+        return formatting.signed(gap, _places(new) + fine) + shown
 
     def difference(self, performance: float, other: float, error: float | None = None, *, fine: bool = False) -> str:
         """Perplexities subtracted, and what that is of the second."""
         shown = self.shift(performance, other, error, fine=fine)
-        return f"{shown} ({words.change(_exp(other - performance), 1.0)})"
+        return f"{shown} ({formatting.change(_exp(other - performance), 1.0)})"
 
     def gained(self, performance: float, other: float, error: float | None = None) -> str:
         """Percent lower or higher."""
         change = abs(100 * (_exp(other - performance) - 1))
         direction = "lower" if performance >= other else "higher"
-        spread = "" if error is None else f" ± {words.number(100 * error * _exp(other - performance), 1)}"
-        return f"{words.number(change, 1)}{spread}{words.THIN}% {direction} {self.name}"
+        spread = "" if error is None else f" ± {formatting.number(100 * error * _exp(other - performance), 1)}"
+        return f"{formatting.number(change, 1)}{spread}{formatting.THIN}% {direction} {self.name}"
 
     def ticks(self, low: float, high: float, about: int = 4) -> tuple[float, ...]:
         """Performances of round perplexities: evenly spread where the axis is short, powers of ten where it is long."""
@@ -204,7 +204,9 @@ class Perplexity(Metric):
     def tick(self, performance: float) -> str:
         """The perplexity, as few digits as it takes."""
         value = self.value(performance)
-        return f"{value:.3g}" if value > 1e12 else words.round_quantity(value) if value > 9999.5 else f"{value:.4g}"
+        return (
+            f"{value:.3g}" if value > 1e12 else formatting.round_quantity(value) if value > 9999.5 else f"{value:.4g}"
+        )
 
 
 class EstimatedAccuracy(Accuracy):
@@ -243,23 +245,23 @@ class ScaledZico(Metric):
 
     def write(self, performance: float, *, fine: bool = False) -> str:
         """Four digits after the point."""
-        return words.number(performance, 4 + fine)
+        return formatting.number(performance, 4 + fine)
 
     def measured(self, performance: float, deviation: float | None, *, fine: bool = False) -> str:
         """The figure, and its deviation where there is one."""
         shown = self.write(performance, fine=fine)
         if deviation is None:
             return shown
-        return f"{shown}{words.THIN}±{words.THIN}{self.error(deviation, performance, fine=fine)}"
+        return f"{shown}{formatting.THIN}±{formatting.THIN}{self.error(deviation, performance, fine=fine)}"
 
     def error(self, error: float, performance: float, *, fine: bool = False) -> str:  # noqa: ARG002
         """The same at every figure."""
-        return words.number(error, 4 + fine)
+        return formatting.number(error, 4 + fine)
 
     def shift(self, performance: float, other: float, error: float | None = None, *, fine: bool = False) -> str:
         """Subtracted."""
         shown = "" if error is None else f" ± {self.error(error, performance, fine=fine)}"
-        return words.signed(performance - other, 4 + fine) + shown
+        return formatting.signed(performance - other, 4 + fine) + shown
 
     def difference(self, performance: float, other: float, error: float | None = None, *, fine: bool = False) -> str:
         """Subtracted; it has no unit."""
@@ -267,7 +269,7 @@ class ScaledZico(Metric):
 
     def gained(self, performance: float, other: float, error: float | None = None) -> str:
         """More or less."""
-        gap = words.number(abs(performance - other), 4) + (
+        gap = formatting.number(abs(performance - other), 4) + (
             "" if error is None else f" ± {self.error(error, performance)}"
         )
         return f"{gap} {'more' if performance >= other else 'less'} {self.name}"

@@ -14,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from autoshrink import words
+from autoshrink import formatting
 from autoshrink.cell import Cell
 from autoshrink.config import SearchSettings
 from autoshrink.escaping import message
@@ -48,9 +48,9 @@ def step_line(
         figures = f"failed: {evaluation.reason}"
     else:
         resource = metric.resources[0]
-        cost = words.resource(getattr(evaluation.resources, resource), resource)
+        cost = formatting.resource(getattr(evaluation.resources, resource), resource)
         shown = metric.write(evaluation.performance, fine=True)
-        figures = f"S {words.number(score, 4)}   {metric.name} {shown}   {cost} {words.RESOURCE[resource]}"
+        figures = f"S {formatting.number(score, 4)}   {metric.name} {shown}   {cost} {formatting.RESOURCE[resource]}"
     evidence = ""
     if evaluation.performance is not None and comparison is not None and comparison.standard_error is not None:
         other = evaluation.performance - comparison.difference
@@ -58,7 +58,7 @@ def step_line(
         evidence = f"   {gap} to the next"
     edges = len(candidate.cell.edges)
     noun = "edge " if edges == 1 else "edges"
-    return words.plain(f"step {candidate.step:>3}  {what:<8}{edges:>3} {noun}   {figures}{evidence}")
+    return formatting.plain(f"step {candidate.step:>3}  {what:<8}{edges:>3} {noun}   {figures}{evidence}")
 
 
 class _Narrator(Watcher):
@@ -82,7 +82,7 @@ class _Narrator(Watcher):
         if not self._warned and cell is not None and left is not None and left > LONG_SECONDS:
             self._warned = True
             self._remark(
-                f"this search will take about {words.duration(left)}; for a first look: --time-limit 1h, or "
+                f"this search will take about {formatting.duration(left)}; for a first look: --time-limit 1h, or "
                 f"{_SHORTER[metric_of(cell).task]}"
             )
 
@@ -109,7 +109,7 @@ class _Plain(_Narrator):
             return
         self._last = now
         self._estimated = now if known else self._estimated
-        self._say(words.plain(f"{_under_way(progress)}; {self._time_left(progress.phase, progress.seconds_left)}"))
+        self._say(formatting.plain(f"{_under_way(progress)}; {self._time_left(progress.phase, progress.seconds_left)}"))
 
     def decided(self, candidate: Candidate, score: float, comparison: Comparison | None) -> None:
         self._last = time.monotonic()
@@ -117,16 +117,16 @@ class _Plain(_Narrator):
 
 
 def _left(seconds: float | None) -> str:
-    return "time left not known yet" if seconds is None else f"about {words.duration(seconds)} left"
+    return "time left not known yet" if seconds is None else f"about {formatting.duration(seconds)} left"
 
 
 def _under_way(progress: Progress) -> str:
-    counted = f"{progress.done} of {words.count(progress.expected, 'candidate')}"
+    counted = f"{progress.done} of {formatting.count(progress.expected, 'candidate')}"
     if progress.phase == "search":
-        edges = f"{progress.edges} of {words.count(progress.total_edges, 'edge')}"
+        edges = f"{progress.edges} of {formatting.count(progress.total_edges, 'edge')}"
         return f"step {progress.step}, {edges}: {counted}"
     if progress.phase == "playoff":
-        counted = f"{progress.done} of {words.count(progress.expected, 'cell')}"
+        counted = f"{progress.done} of {formatting.count(progress.expected, 'cell')}"
         return f"playoff, round {progress.step + 1}, short trainings from scratch: {counted}"
     return f"measuring the finalists again, fresh seed {progress.step + 1}: {counted}"
 
@@ -170,7 +170,7 @@ class _Live(_Narrator):
         bar = Table.grid(padding=(0, 1))
         bar.add_row(
             ProgressBar(total=max(1, progress.total_edges), completed=gone, width=40),
-            f"{progress.edges} of {words.count(progress.total_edges, 'edge')} left",
+            f"{progress.edges} of {formatting.count(progress.total_edges, 'edge')} left",
         )
         doing = Text(_under_way(progress))
         if self._epoch:
@@ -183,7 +183,8 @@ class _Live(_Narrator):
         best = Text("best so far: ", style="bold")
         if progress.best_score is not None and progress.best_cell is not None:
             best.append(
-                f"S {words.number(progress.best_score, 4)} with {words.count(len(progress.best_cell.edges), 'edge')}",
+                f"S {formatting.number(progress.best_score, 4)} with "
+                f"{formatting.count(len(progress.best_cell.edges), 'edge')}",
                 style="",
             )
         else:

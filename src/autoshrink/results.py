@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from autoshrink import report, words
+from autoshrink import formatting, report
 from autoshrink.files import write_text
 from autoshrink.metrics import METRICS
 from autoshrink.record import Figures, Retrained, RunRecord
@@ -54,7 +54,7 @@ def summary(record: RunRecord, *, run: Path) -> dict[str, Any]:
 def _found(record: RunRecord) -> dict[str, Any]:
     best, complete = record.best(), record.complete()
     value: dict[str, Any] = {
-        "headline": words.plain(story.headline(record)),
+        "headline": formatting.plain(story.headline(record)),
         "better_than_start": None,
         "score_difference": None,
         "standard_error": None,

@@ -12,7 +12,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
-from autoshrink import words
+from autoshrink import formatting
 from autoshrink.cell import Cell
 from autoshrink.config import SearchSettings
 from autoshrink.errors import RunError, SearchError
@@ -45,7 +45,7 @@ def make_strategy(
 
     def stop(cell: Cell) -> str | None:
         if settings.stop.edges and len(cell.edges) <= settings.stop.edges:
-            return words.left(len(cell.edges), "edge")
+            return formatting.left(len(cell.edges), "edge")
         if settings.stop.macs and evaluator.resources(cell).macs <= settings.stop.macs:
             return f"the cell is down to {evaluator.resources(cell).macs:,} MACs"
         return None
@@ -148,7 +148,7 @@ class Loop:
             return self._stopped
         limit = self._settings.stop.evaluations
         if limit is not None and len(self._seconds) + len(self._new_keys(proposals)) > limit:
-            return f"another step would exceed {words.count(limit, 'evaluation')}"
+            return f"another step would exceed {formatting.count(limit, 'evaluation')}"
         deadline = self._search_deadline()
         if deadline is not None and self._clock() >= deadline:
             return "the time limit is reached"

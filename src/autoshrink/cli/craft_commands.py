@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar, cast
 import typer
 from rich.table import Table
 
-from autoshrink import words
+from autoshrink import formatting
 from autoshrink.architecture import (
     ActivationName,
     Architecture,
@@ -153,8 +153,8 @@ def _stages(text: str | None, pool: str | None) -> tuple[Stage, ...] | None:
     pools = quantities.numbers(pool) if pool else [1, *[2] * (len(parts) - 1)]
     if len(pools) != len(parts):
         raise InputError(
-            f"--pool {brief(pool or '')}: {words.count(len(pools), 'number')} for the "
-            f"{words.count(len(parts), 'stage')} of --stages {brief(text)}"
+            f"--pool {brief(pool or '')}: {formatting.count(len(pools), 'number')} for the "
+            f"{formatting.count(len(parts), 'stage')} of --stages {brief(text)}"
         )
     stages = []
     for part, before in zip(parts, pools, strict=True):
@@ -217,7 +217,7 @@ def _print_parts(found: Crafted) -> None:
             *("" if number is None else str(number) for number in numbers),
             f"{part.params:,}",
             f"{part.macs:,}",
-            words.plain(words.percent(part.share)),
+            formatting.plain(formatting.percent(part.share)),
             bar(part.share),
         )
     stdout.print(found.architecture.sizes, markup=False)
@@ -241,7 +241,7 @@ def _print_totals(found: Crafted) -> None:
     if before != after:
         stdout.print(f"scaled from {before}\n       to   {after}", markup=False)
     for use in found.uses:
-        stdout.print(f"budget: {use}, {words.plain(words.percent(use.share, 2))}", markup=False)
+        stdout.print(f"budget: {use}, {formatting.plain(formatting.percent(use.share, 2))}", markup=False)
     if found.remark:
         stdout.print(found.remark, markup=False)
 

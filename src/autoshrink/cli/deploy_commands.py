@@ -11,7 +11,7 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
-from autoshrink import words
+from autoshrink import formatting
 from autoshrink.cli import quantities
 from autoshrink.cli.columns import ImageColumnOption, LabelColumnOption, named_data
 from autoshrink.cli.command import refuse_unread
@@ -167,8 +167,8 @@ def _predictions(model: OnnxClassifier, images: list[Path], *, top: int) -> Iter
 
 def _line(prediction: Prediction) -> str:
     (name, chance), *others = prediction.ranked
-    behind = ", ".join(f"{shown(other)} {words.plain(words.percent(share))}" for other, share in others)
-    return f"{shown(prediction.source)}: {shown(name)} {words.plain(words.percent(chance))}" + (
+    behind = ", ".join(f"{shown(other)} {formatting.plain(formatting.percent(share))}" for other, share in others)
+    return f"{shown(prediction.source)}: {shown(name)} {formatting.plain(formatting.percent(chance))}" + (
         f"   ({behind})" if behind else ""
     )
 
@@ -183,9 +183,9 @@ def _print_exported(done: Exported) -> None:
         about["int8"] = f"still runs in float32: {floats}"
     for name, what in about.items():
         path = done.files[name]
-        stdout.print(f"{shown(path)}   {words.plain(words.memory(size(path)))}\n  {what}", markup=False)
+        stdout.print(f"{shown(path)}   {formatting.plain(formatting.memory(size(path)))}\n  {what}", markup=False)
     if done.times is not None and done.times.said not in done.notes:
-        stdout.print(f"  {words.plain(done.times.said)}", markup=False)
+        stdout.print(f"  {formatting.plain(done.times.said)}", markup=False)
     if done.measured is not None:
         stdout.print()
         _print_measured(done.measured, {**done.files, "onnx": done.files["model"]}, size)
@@ -198,11 +198,11 @@ def _print_measured(measured: Measured, files: dict[str, Path], size: Callable[[
     for column in ("", measured.metric, *(("as PyTorch",) if agreed else ()), "size"):
         table.add_column(column, justify="right" if column else "left")
     for name, value in measured.values.items():
-        figure = words.percent(value, 2) if agreed else f"{value:,.2f}"
-        same = (words.percent(measured.agreement[name], 2),) if agreed else ()
-        table.add_row(name, figure, *same, words.memory(size(files[name])) if name in files else "")
+        figure = formatting.percent(value, 2) if agreed else f"{value:,.2f}"
+        same = (formatting.percent(measured.agreement[name], 2),) if agreed else ()
+        table.add_row(name, figure, *same, formatting.memory(size(files[name])) if name in files else "")
     stdout.print(table)
-    samples = words.count(measured.samples, "image" if agreed else "token")
+    samples = formatting.count(measured.samples, "image" if agreed else "token")
     stdout.print(f"on {samples} of {measured.data}", markup=False)
 
 

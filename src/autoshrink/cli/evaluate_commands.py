@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from autoshrink import words
+from autoshrink import formatting
 from autoshrink.classification import TOP, ClassFigures, ClassifierEvaluation, ClassifierFigures
 from autoshrink.cli.columns import ImageColumnOption, LabelColumnOption, named_data
 from autoshrink.cli.command import refuse_unread
@@ -122,9 +122,9 @@ def _evaluate_text(target: Path, *, data: str | None, split: str, streams: int, 
         return
     stdout.print(
         f"perplexity {found['perplexity']:,.2f} on the {split} split of {shown(found['data'])}: "
-        f"{words.count(found['tokens'], 'token')}, "
+        f"{formatting.count(found['tokens'], 'token')}, "
         f"{found['loss']:.4f} nats ({found['bits_per_token']:.4f} bits) each; {found['unknown']:,} of them "
-        f"<unk> ({words.plain(words.percent(found['unknown'] / found['tokens']))})",
+        f"<unk> ({formatting.plain(formatting.percent(found['unknown'] / found['tokens']))})",
         markup=False,
     )
 
@@ -165,7 +165,7 @@ def print_evaluation(evaluation: ClassifierEvaluation) -> None:
     """The figures on standard output: all classes of few, the worst of many."""
     figures = evaluation.figures
     for text in headlines(evaluation):
-        stdout.print(words.plain(text), markup=False)
+        stdout.print(formatting.plain(text), markup=False)
     stdout.print()
     few = len(figures.classes) <= TABLE_CLASSES
     _print_classes(figures.per_class if few else figures.worst(LISTED), few=few)
@@ -182,20 +182,20 @@ def headlines(evaluation: ClassifierEvaluation) -> tuple[str, ...]:
     """The figures of the whole split, in a few lines."""
     figures, calibration = evaluation.figures, evaluation.figures.calibration
     low, high = figures.accuracy.interval
-    top = "" if figures.top is None else f"   top-{TOP} {words.percent(figures.top.value or 0.0, 2)}"
+    top = "" if figures.top is None else f"   top-{TOP} {formatting.percent(figures.top.value or 0.0, 2)}"
     skipped = f", {len(evaluation.skipped):,} skipped" if evaluation.skipped else ""
     cost = ""
     if evaluation.params is not None and evaluation.macs is not None:
-        cost = f"{evaluation.params:,} parameters, {words.quantity(evaluation.macs)} MACs an image"
+        cost = f"{evaluation.params:,} parameters, {formatting.quantity(evaluation.macs)} MACs an image"
     lines = (
-        f"accuracy {words.percent(figures.accuracy.value or 0.0, 2)} on the {evaluation.split} split of "
-        f"{shown(evaluation.data)}: {words.count(figures.images, 'image')}{skipped}, "
-        f"{words.count(len(figures.classes), 'class')}; "
-        f"95 % interval {100 * low:.2f} to {words.percent(high, 2)}",
-        f"loss {figures.loss:.4f} nats{top}   macro accuracy {words.percent(figures.macro.accuracy, 2)}   "
-        f"macro F1 {words.percent(figures.macro.f1, 2)}",
-        f"calibration error {words.percent(calibration.error, 2)}   mean confidence "
-        f"{words.percent(calibration.confidence, 2)}",
+        f"accuracy {formatting.percent(figures.accuracy.value or 0.0, 2)} on the {evaluation.split} split of "
+        f"{shown(evaluation.data)}: {formatting.count(figures.images, 'image')}{skipped}, "
+        f"{formatting.count(len(figures.classes), 'class')}; "
+        f"95 % interval {100 * low:.2f} to {formatting.percent(high, 2)}",
+        f"loss {figures.loss:.4f} nats{top}   macro accuracy {formatting.percent(figures.macro.accuracy, 2)}   "
+        f"macro F1 {formatting.percent(figures.macro.f1, 2)}",
+        f"calibration error {formatting.percent(calibration.error, 2)}   mean confidence "
+        f"{formatting.percent(calibration.confidence, 2)}",
         cost,
     )
     return tuple(text for text in lines if text)
@@ -224,7 +224,7 @@ def _print_confusions(figures: ClassifierFigures) -> None:
     for one in found:
         names = (Text(_short(figures.classes[number], 24)) for number in (one.true, one.predicted))
         share = one.images / figures.per_class[one.true].images
-        table.add_row(*names, f"{one.images:,}", words.plain(words.percent(share)))
+        table.add_row(*names, f"{one.images:,}", formatting.plain(formatting.percent(share)))
     stdout.print()
     stdout.print(table)
 
@@ -262,7 +262,7 @@ def _style(share: float, right: bool) -> str:
 
 
 def _share(value: float | None) -> str:
-    return "–" if value is None else words.plain(words.percent(value))
+    return "–" if value is None else formatting.plain(formatting.percent(value))
 
 
 def _short(name: str, most: int) -> str:

@@ -12,7 +12,7 @@ import typer
 from rich.progress import track
 from rich.table import Table
 
-from autoshrink import words
+from autoshrink import formatting
 from autoshrink.architecture import ActivationName, ConvArchitecture, proxy_architecture, recurrent_proxy
 from autoshrink.cell import INPUT, Cell
 from autoshrink.cli import quantities
@@ -171,7 +171,7 @@ def _make_table(path: Path, around: ConvArchitecture, nodes: int, threads: int, 
     if as_json:
         print_json({"table": str(path), "operations": len(wanted), "device": facts})
     else:
-        stdout.print(f"{shown(path)}: {words.count(len(wanted), 'operation')} on {facts['cpu']}", markup=False)
+        stdout.print(f"{shown(path)}: {formatting.count(len(wanted), 'operation')} on {facts['cpu']}", markup=False)
 
 
 def _to_json(names: Sequence[str], raced: Sequence[Raced], profiles: Sequence[Sequence[NodeTime]]) -> dict[str, Any]:
@@ -233,4 +233,4 @@ def _print_profile(name: str, nodes: Sequence[NodeTime]) -> None:
 
 
 def _time(seconds: float) -> str:
-    return words.plain(words.latency(1e9 * seconds))
+    return formatting.plain(formatting.latency(1e9 * seconds))

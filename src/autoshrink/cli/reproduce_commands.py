@@ -11,7 +11,7 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 
-from autoshrink import words
+from autoshrink import formatting
 from autoshrink.cell import Cell
 from autoshrink.cli import INTERRUPTED, quantities
 from autoshrink.cli.command import refuse_unread
@@ -80,7 +80,7 @@ def reproduce(  # noqa: PLR0913 - one parameter an option
 
             def on_progress(progress: Progress) -> None:
                 left = progress.seconds_left
-                what = "" if left is None else f"about {words.plain(words.duration(left))} left"
+                what = "" if left is None else f"about {formatting.plain(formatting.duration(left))} left"
                 if bar and task is not None:
                     bar.update(task, description=name, total=progress.total, completed=progress.done, what=what)
                 latest = progress.latest
@@ -155,7 +155,7 @@ def _print(found: Reproduction) -> None:
         stdout.print(text, markup=False)
     if found.spent:
         stdout.print(
-            f"{words.quantity(found.spent)} training MACs in {words.plain(words.duration(found.seconds))}; "
-            f"outcomes: {found.folder}",
+            f"{formatting.quantity(found.spent)} training MACs in "
+            f"{formatting.plain(formatting.duration(found.seconds))}; outcomes: {found.folder}",
             markup=False,
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from autoshrink import words
+from autoshrink import formatting
 from autoshrink.cli.console import stdout
 from autoshrink.crafting.sources import reading_options
 from autoshrink.drawing import cell_text
@@ -26,7 +26,7 @@ def print_result(record: RunRecord, folder: Path, *, front: bool = False) -> Non
     With `front`, the Pareto front too.
     """
     best = record.best()
-    stdout.print(words.plain(story.headline(record)), style="bold", markup=False)
+    stdout.print(formatting.plain(story.headline(record)), style="bold", markup=False)
     if best is None:
         _print_nothing(record)
     else:
@@ -38,8 +38,8 @@ def print_result(record: RunRecord, folder: Path, *, front: bool = False) -> Non
     spent, metric = record.spent(), METRICS[record.settings.task]
     parts = evidence.phases_words(record)
     stdout.print(
-        f"{_tried(record)} in {words.duration(record.active_seconds)}: "
-        f"{words.count(spent.samples, metric.sample)}, {words.quantity(spent.training_macs)} training MACs"
+        f"{_tried(record)} in {formatting.duration(record.active_seconds)}: "
+        f"{formatting.count(spent.samples, metric.sample)}, {formatting.quantity(spent.training_macs)} training MACs"
         f"{f' ({parts})' if parts else ''}; {record.stopped or 'not finished yet'}",
         markup=False,
     )
@@ -76,7 +76,7 @@ def _print_nothing(record: RunRecord) -> None:
 def _tried(record: RunRecord) -> str:
     if record.settings.relative:
         return evidence.count_words(record)
-    return f"{words.count(sum(one.same_as is None for one in record.candidates), 'candidate')} trained"
+    return f"{formatting.count(sum(one.same_as is None for one in record.candidates), 'candidate')} trained"
 
 
 def _print_next(record: RunRecord, folder: Path) -> None:
@@ -121,7 +121,7 @@ def _next_for_images(record: RunRecord, folder: Path) -> list[_Command]:
     spec, trained = word(record.settings.data.spec), word(folder / "trained")
     best = record.best()
     # Its own size in the search: at the complete graph's, what was saved would be spent again.
-    size = "1M" if best is None else words.quantity(best.recorded.resources.macs)
+    size = "1M" if best is None else formatting.quantity(best.recorded.resources.macs)
     return [
         (f"autoshrink craft {run} --macs {size} -o {architecture}", "a network of it, of a size that you choose"),
         (f"autoshrink train {architecture} --data {spec}{_reading(record)} -o {trained}", "train that in full"),
@@ -166,7 +166,7 @@ def print_front(record: RunRecord) -> None:
     stdout.print(table)
 
 
-_SHORT: dict[ResourceName, str] = words.RESOURCE | {"params": "params", "cell_params": "cell params"}
+_SHORT: dict[ResourceName, str] = formatting.RESOURCE | {"params": "params", "cell_params": "cell params"}
 
 
 def _costs(record: RunRecord) -> tuple[ResourceName, ...]:
@@ -186,9 +186,9 @@ def _row(record: RunRecord, figures: Figures) -> tuple[str, ...]:
     costs = ((name, getattr(figures.recorded.resources, name)) for name in _costs(record))
     return (
         str(len(figures.cell.edges)),
-        words.plain(measured),
-        *(words.exact(value, name) for name, value in costs),
-        words.number(figures.score, 4),
+        formatting.plain(measured),
+        *(formatting.exact(value, name) for name, value in costs),
+        formatting.number(figures.score, 4),
     )
 
 
@@ -206,13 +206,15 @@ def _verdict(record: RunRecord, best: Figures, start: Figures | None) -> str:
     new, old = (settings.score.cost(one.recorded.resources) for one in (best, start))
     difference = gain(best, start)
     gained = metric.difference(best.performance, start.performance, difference.error, fine=True)
-    change = f"{words.change(new, old)} {words.RESOURCE[settings.resource]}, {metric.name} {gained} against it"
-    return words.plain(f"{change} ({_seeds(record, best)}). {difference.score_words()}.")
+    change = (
+        f"{formatting.change(new, old)} {formatting.RESOURCE[settings.resource]}, {metric.name} {gained} against it"
+    )
+    return formatting.plain(f"{change} ({_seeds(record, best)}). {difference.score_words()}.")
 
 
 def _seeds(record: RunRecord, best: Figures) -> str:
     """How the best cell's figures were measured."""
     if best.repeats:
         length = f", {best.repeats[0].fidelity}" if record.settings.relative else ""
-        return f"mean of {words.count(len(best.repeats), 'fresh seed')}{length}"
+        return f"mean of {formatting.count(len(best.repeats), 'fresh seed')}{length}"
     return f"one seed, {best.recorded.fidelity if record.settings.relative else 'as recorded in the search'}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from autoshrink import words
+from autoshrink import formatting
 from autoshrink.architecture import Architecture, LanguageModel, recurrent_proxy
 from autoshrink.cell import Cell
 from autoshrink.cli import quantities
@@ -203,7 +203,7 @@ def print_training(result: TrainingResult, *, as_json: bool) -> None:
         measured = f"evaluate {folder}   its {metric.name} on the test split"
         lines = lines.replace(measured, f"evaluate {folder} {KEPT_BACK[result.task]}")
     stdout.print(
-        f"validation {metric.name} {words.plain(metric.write(result.performance))} after epoch {result.epoch} of "
+        f"validation {metric.name} {formatting.plain(metric.write(result.performance))} after epoch {result.epoch} of "
         f"{len(result.course.curve)}; {count(result.architecture).params:,} parameters\n"
         f"model: {shown(result.folder)}/model.safetensors\n\nnext:\n{lines}",
         markup=False,
@@ -260,9 +260,9 @@ def training_watched(on_begun: Callable[[], None] = lambda: None) -> Iterator[Tr
             counted, sample = count(architecture), METRICS[task_of(architecture)].sample
             going_on = f"; going on after epoch {done}" if done else ""
             stderr.print(
-                f"{architecture.sizes}: {counted.params:,} parameters, {words.quantity(counted.macs)} MACs "
+                f"{architecture.sizes}: {counted.params:,} parameters, {formatting.quantity(counted.macs)} MACs "
                 f"{'an' if sample[0] in 'aeiou' else 'a'} {sample}; "
-                f"{words.count(samples, f'training {sample}')} an epoch{going_on}",
+                f"{formatting.count(samples, f'training {sample}')} an epoch{going_on}",
                 markup=False,
             )
 
@@ -290,9 +290,9 @@ def epoch_line(epoch: Epoch) -> str:
     kept = "   kept" if epoch.kept else ""
     averaged = "   averaged weights" if epoch.averaging else ""
     remaining = epoch.epochs - epoch.number
-    left = f"   about {words.duration(epoch.seconds * remaining)} left" if remaining else ""
-    return words.plain(
+    left = f"   about {formatting.duration(epoch.seconds * remaining)} left" if remaining else ""
+    return formatting.plain(
         f"epoch {epoch.number:>3} of {epoch.epochs}   validation {metric.name} "
         f"{metric.write(epoch.performance, fine=True)}   "
-        f"{words.quantity(epoch.samples / max(epoch.seconds, 1e-9))} {metric.sample}s/s{left}{kept}{averaged}"
+        f"{formatting.quantity(epoch.samples / max(epoch.seconds, 1e-9))} {metric.sample}s/s{left}{kept}{averaged}"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from autoshrink import words
+from autoshrink import formatting
 from autoshrink.cost import Cost
 from autoshrink.errors import InputError
 from autoshrink.quantity import Quantity
@@ -81,15 +81,15 @@ def too_few(use: Use, smallest: str) -> str:
     """That even the smallest network breaks a budget: both figures in the unit in which the budget was typed."""
     limit, used = shown(use.limit, use.name), shown(use.used, use.name)
     if isinstance(use.limit, Quantity) and use.limit.one > 1:
-        unit = "of activations" if use.name == "memory" else words.RESOURCE[use.name]
-        limit = f"{words.limit(use.limit, use.name)} {unit}"
-        used = f"{words.beside(int(use.used), use.limit, use.name)} {unit}"
+        unit = "of activations" if use.name == "memory" else formatting.RESOURCE[use.name]
+        limit = f"{formatting.limit(use.limit, use.name)} {unit}"
+        used = f"{formatting.beside(int(use.used), use.limit, use.name)} {unit}"
     return f"{use.name}: {limit} are too few: {smallest} has {used}; allow more"
 
 
 def shown(value: float, name: BudgetName) -> str:
     """A figure with its unit: ``383,677,672 MACs``, ``262,144 bytes of activations``, ``4.87 ms``."""
     if name == "latency":
-        return words.plain(words.latency(1e9 * value))
-    unit = "bytes of activations" if name == "memory" else words.RESOURCE[name]
+        return formatting.plain(formatting.latency(1e9 * value))
+    unit = "bytes of activations" if name == "memory" else formatting.RESOURCE[name]
     return f"{value:,.0f} {unit}"

@@ -14,7 +14,7 @@ import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
-from autoshrink import words
+from autoshrink import formatting
 from autoshrink.architecture import ImageArchitecture
 from autoshrink.cell import Cell
 from autoshrink.config import ClassifierData, ClassifierSettings, Occasion, Overrides, TaskName, classifier_settings
@@ -247,7 +247,7 @@ class ClassifierJob(Job):
             # Images that are streamed are found out only when they are read.
             self._skipped = len(skipped)
             first = skipped[0]
-            several = words.count(len(skipped), "image")
+            several = formatting.count(len(skipped), "image")
             self.remark(f"left out, since it cannot be decoded: {several}, first {first.path}: {first.reason}")
 
     @contextmanager

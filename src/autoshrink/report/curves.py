@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from autoshrink import words
+from autoshrink import formatting
 from autoshrink.drawing import tag
 from autoshrink.escaping import escape
 from autoshrink.metrics import METRICS
@@ -155,4 +155,4 @@ def _epochs(count: int) -> tuple[float, ...]:
 
 
 def _short(value: float) -> str:
-    return words.round_quantity(value) if value >= 1e-3 or value == 0 else f"{value:.0e}".replace("e-0", "e−")
+    return formatting.round_quantity(value) if value >= 1e-3 or value == 0 else f"{value:.0e}".replace("e-0", "e−")

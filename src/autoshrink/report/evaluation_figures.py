@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from autoshrink import words
+from autoshrink import formatting
 from autoshrink.classification import Bin, Calibration, ClassFigures, ClassifierFigures
 from autoshrink.drawing import tag
 from autoshrink.escaping import escape
@@ -91,14 +91,16 @@ def _cells(figures: ClassifierFigures, left: float, top: float, side: float) -> 
         opacity = max(shade(images / of), 0.0 if side >= 12 else 0.2 if side >= 4 else 0.45)
         x, y = left + predicted * side, top + true * side
         said = "rightly recognised" if true == predicted else f"taken for {classes[predicted]}"
-        tip = f"{classes[true]}, {said}: {images:,} of {words.count(of, 'image')}, {words.percent(images / of)}"
+        tip = (
+            f"{classes[true]}, {said}: {images:,} of {formatting.count(of, 'image')}, {formatting.percent(images / of)}"
+        )
         yield tag(
             "rect", tag("title", escape(tip)), class_="right" if true == predicted else "wrong",
             x=f"{x:.2f}", y=f"{y:.2f}", width=f"{size:.2f}", height=f"{size:.2f}", fill_opacity=f"{opacity:.2f}",
         )  # fmt: skip
         if len(classes) <= NUMBERED:
             kind = "count on" if opacity > 0.7 else "count"
-            shown = f"{images}" if images < 10_000 else words.quantity(images)
+            shown = f"{images}" if images < 10_000 else formatting.quantity(images)
             yield label(x + side / 2 - gap / 2, y + side / 2 + 4, shown, kind=kind)
 
 
@@ -126,7 +128,7 @@ def reliability_svg(calibration: Calibration) -> str:
         accuracy.rules(ticks, _tick),
         *(_bar(one, accuracy, images) for one in calibration.bins if one.images),
         line((x(0), accuracy.y(0)), (x(1), accuracy.y(1)), "even"),
-        images.rules((0.0, float(most)), lambda value: words.percent(value / total, 0)),
+        images.rules((0.0, float(most)), lambda value: formatting.percent(value / total, 0)),
         images.foot(ticks, _tick),
         label(middle, _BOTTOM + 38, "confidence", kind="axis-name", anchor="middle"),
         label(_LEFT, _TOP - 14, "accuracy", kind="axis-name"),
@@ -145,8 +147,9 @@ def _bar(one: Bin, accuracy: Panel, images: Panel) -> str:
     right, said = accuracy.y(one.accuracy), accuracy.y(one.confidence)
     foot = accuracy.y(0)
     tip = (
-        f"confidence {words.percent(one.low, 0)} to {words.percent(one.high, 0)}: {words.count(one.images, 'image')}\n"
-        f"{words.percent(one.accuracy)} right, mean confidence {words.percent(one.confidence)}"
+        f"confidence {formatting.percent(one.low, 0)} to {formatting.percent(one.high, 0)}: "
+        f"{formatting.count(one.images, 'image')}\n"
+        f"{formatting.percent(one.accuracy)} right, mean confidence {formatting.percent(one.confidence)}"
     )
     low = images.y(float(one.images))
     # Last, and over the whole height, so that it can be pointed at anywhere.
@@ -164,7 +167,7 @@ def _bar(one: Bin, accuracy: Panel, images: Panel) -> str:
 
 
 def _tick(value: float) -> str:
-    return f"{100 * value:.0f}{words.THIN}%"
+    return f"{100 * value:.0f}{formatting.THIN}%"
 
 
 # --- classes -------------------------------------------------------------------------------------------------------
@@ -181,8 +184,8 @@ def class_tip(one: ClassFigures) -> str:
     low, high = one.accuracy.interval
     assert one.accuracy.value is not None
     return (
-        f"{one.name}: {words.percent(one.accuracy.value)} of {words.count(one.images, 'image')}\n"
-        f"95 % interval {100 * low:.1f} to {words.percent(high)}"
+        f"{one.name}: {formatting.percent(one.accuracy.value)} of {formatting.count(one.images, 'image')}\n"
+        f"95 % interval {100 * low:.1f} to {formatting.percent(high)}"
     )
 
 
@@ -205,7 +208,7 @@ def _named_bars(found: tuple[ClassFigures, ...]) -> str:
                 width=scale(share) - scale.start, height=height - 8,
             ),
             tag("path", class_="whisker", d=f"M{low:.1f} {y + 9}v6m0-3H{high:.1f}m0-3v6"),
-            label(412, y + 16, f"{words.percent(share)} of {one.images:,}"),
+            label(412, y + 16, f"{formatting.percent(share)} of {one.images:,}"),
         ]  # fmt: skip
     return _bars(parts, 526, len(found) * height + 20)
 

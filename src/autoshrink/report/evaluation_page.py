@@ -7,7 +7,7 @@ import io
 
 from PIL import Image
 
-from autoshrink import words
+from autoshrink import formatting
 from autoshrink.classification import TOP, ClassFigures, ClassifierEvaluation, Mistake, Pixels
 from autoshrink.escaping import escape
 from autoshrink.report import evaluation_figures as charts
@@ -50,11 +50,11 @@ def _header(evaluation: ClassifierEvaluation) -> str:
     figures = evaluation.figures
     low, high = figures.accuracy.interval
     headline = (
-        f"{words.percent(figures.accuracy.value or 0.0)} of {words.count(figures.images, evaluation.split + ' image')} "
-        "recognised"
+        f"{formatting.percent(figures.accuracy.value or 0.0)} of "
+        f"{formatting.count(figures.images, evaluation.split + ' image')} recognised"
     )
     lede = (
-        f"On images like these, between {100 * low:.1f} and {words.percent(high)} (95 % interval). "
+        f"On images like these, between {100 * low:.1f} and {formatting.percent(high)} (95 % interval). "
         f"{_guessing(evaluation)}{_most_confused(evaluation)}"
     )
     found = _stats(evaluation)
@@ -73,7 +73,9 @@ def _header(evaluation: ClassifierEvaluation) -> str:
 def _guessing(evaluation: ClassifierEvaluation) -> str:
     """What knowing nothing would give: always the class with most images."""
     largest = max(evaluation.figures.per_class, key=lambda one: one.images)
-    return f"Always saying “{largest.name}” would give {words.percent(largest.images / evaluation.figures.images)}. "
+    return (
+        f"Always saying “{largest.name}” would give {formatting.percent(largest.images / evaluation.figures.images)}. "
+    )
 
 
 def _most_confused(evaluation: ClassifierEvaluation) -> str:
@@ -82,7 +84,7 @@ def _most_confused(evaluation: ClassifierEvaluation) -> str:
         return "No image is mistaken."
     return (
         f"Mistaken most often: {classes[found[0].true]} for {classes[found[0].predicted]} "
-        f"({words.count(found[0].images, 'image')})."
+        f"({formatting.count(found[0].images, 'image')})."
     )
 
 
@@ -91,22 +93,30 @@ def _stats(evaluation: ClassifierEvaluation) -> list[tuple[str, str, str]]:
     figures = evaluation.figures
     calibration, low, high = figures.calibration, *figures.accuracy.interval
     rows = [
-        ("Accuracy", words.percent(figures.accuracy.value or 0.0), f"95 %: {100 * low:.1f} to {words.percent(high)}")
+        (
+            "Accuracy",
+            formatting.percent(figures.accuracy.value or 0.0),
+            f"95 %: {100 * low:.1f} to {formatting.percent(high)}",
+        )
     ]
     if figures.top is not None and figures.top.value is not None:
-        rows.append((f"Top-{TOP} accuracy", words.percent(figures.top.value), f"among the {TOP} likeliest"))
+        rows.append((f"Top-{TOP} accuracy", formatting.percent(figures.top.value), f"among the {TOP} likeliest"))
     rows += [
-        ("Macro accuracy", words.percent(figures.macro.accuracy), "every class counted alike"),
-        ("Loss", words.number(figures.loss, 3), "nats an image"),
+        ("Macro accuracy", formatting.percent(figures.macro.accuracy), "every class counted alike"),
+        ("Loss", formatting.number(figures.loss, 3), "nats an image"),
         (
             "Calibration error",
-            words.percent(calibration.error),
-            f"mean confidence {words.percent(calibration.confidence)}",
+            formatting.percent(calibration.error),
+            f"mean confidence {formatting.percent(calibration.confidence)}",
         ),
     ]
     if evaluation.params is not None and evaluation.macs is not None:
         rows.append(
-            ("Parameters", words.quantity(evaluation.params), f"{words.quantity(evaluation.macs)} MACs an image")
+            (
+                "Parameters",
+                formatting.quantity(evaluation.params),
+                f"{formatting.quantity(evaluation.macs)} MACs an image",
+            )
         )
     return rows
 
@@ -144,7 +154,7 @@ def _confusions(evaluation: ClassifierEvaluation) -> str:
             figures.classes[one.true],
             figures.classes[one.predicted],
             f"{one.images:,}",
-            words.percent(one.images / sizes[one.true].images),
+            formatting.percent(one.images / sizes[one.true].images),
         )
         for one in found
     ]
@@ -188,7 +198,7 @@ def _class_table(found: tuple[ClassFigures, ...]) -> str:
 
 
 def _share(value: float | None) -> str:
-    return "–" if value is None else words.percent(value)
+    return "–" if value is None else formatting.percent(value)
 
 
 # --- confidence ----------------------------------------------------------------------------------------------------
@@ -204,9 +214,9 @@ def _calibration(evaluation: ClassifierEvaluation) -> str:
     facts = definitions(
         [
             ("on the whole", verdict),
-            ("mean confidence", words.percent(calibration.confidence)),
-            ("accuracy", words.percent(accuracy)),
-            ("expected calibration error", words.percent(calibration.error)),
+            ("mean confidence", formatting.percent(calibration.confidence)),
+            ("accuracy", formatting.percent(accuracy)),
+            ("expected calibration error", formatting.percent(calibration.error)),
             *_sure(evaluation),
         ]
     )
@@ -227,11 +237,11 @@ def _sure(evaluation: ClassifierEvaluation) -> list[tuple[str, str]]:
     last = evaluation.figures.calibration.bins[-1]
     if last.accuracy is None:
         return []
-    share = words.percent(last.images / evaluation.figures.images)
+    share = formatting.percent(last.images / evaluation.figures.images)
     return [
         (
-            f"surer than {words.percent(last.low)}",
-            f"{share} of the images, {words.percent(last.accuracy)} of them right",
+            f"surer than {formatting.percent(last.low)}",
+            f"{share} of the images, {formatting.percent(last.accuracy)} of them right",
         )
     ]
 
@@ -245,8 +255,8 @@ def _gallery(evaluation: ClassifierEvaluation) -> str:
     wrong = evaluation.figures.images - evaluation.figures.accuracy.hits
     shown = "".join(_mistake(one, evaluation.figures.classes) for one in evaluation.mistakes)
     note = (
-        f"{len(evaluation.mistakes)} of {words.count(wrong, 'mistake')}, the surest first, as the model saw them. Look "
-        "for wrong labels too."
+        f"{len(evaluation.mistakes)} of {formatting.count(wrong, 'mistake')}, the surest first, as the model saw them. "
+        "Look for wrong labels too."
     )
     return section("The most confident mistakes", f'<ul class="gallery">{shown}</ul>', note=note)
 
@@ -256,7 +266,7 @@ def _mistake(one: Mistake, classes: tuple[str, ...]) -> str:
     coarse = ' class="coarse"' if max(one.pixels.shape[1:]) < _PICTURE else ""
     return (
         f'<li><img{coarse} src="{picture(one.pixels)}" alt="an image of {true}, taken for {said}">'
-        f'<p><b>{true}</b>, taken for <span class="said">{said}</span><br>{words.percent(one.confidence)} sure</p>'
+        f'<p><b>{true}</b>, taken for <span class="said">{said}</span><br>{formatting.percent(one.confidence)} sure</p>'
         f'<p class="place">{escape(one.place)}</p></li>'
     )
 
@@ -283,7 +293,10 @@ def _background(evaluation: ClassifierEvaluation) -> str:
     ]
     if evaluation.params is not None and evaluation.macs is not None:
         rows += [("parameters", f"{evaluation.params:,}"), ("MACs an image", f"{evaluation.macs:,}")]
-    rows += [("macro precision", words.percent(figures.macro.precision)), ("macro F1", words.percent(figures.macro.f1))]
+    rows += [
+        ("macro precision", formatting.percent(figures.macro.precision)),
+        ("macro F1", formatting.percent(figures.macro.f1)),
+    ]
     notes = "".join(f"<li>{escape(note)}</li>" for note in evaluation.notes)
     skipped = "".join(f"<li>{escape(one.path)}: {escape(one.reason)}</li>" for one in evaluation.skipped[:100])
     beside = f"<div><h3>Notes</h3><ul>{notes}</ul></div>" if notes else ""

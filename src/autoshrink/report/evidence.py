@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from autoshrink import words
+from autoshrink import formatting
 from autoshrink.metrics import METRICS, Metric, step_metric
 from autoshrink.ranking import spearman
 from autoshrink.record import CLEAR, Candidate, Figures, RunRecord
@@ -52,13 +52,13 @@ def count_words(record: RunRecord) -> str:
     """How many candidates there were, and what was done with them."""
     settings = record.settings
     if not settings.relative:
-        return f"{words.count(len(record.candidates), 'cell')} measured"
+        return f"{formatting.count(len(record.candidates), 'cell')} measured"
     how = {"inherited": "estimated with inherited weights", "zico": "scored by ZiCo without training"}
-    found = words.count(len(estimated(record)), "candidate")
+    found = formatting.count(len(estimated(record)), "candidate")
     were = "was" if len(estimated(record)) == 1 else "were"
     trained = trained_cells(record)
     return (
-        f"{found} {were} {how[settings.evaluator]}; {words.count(trained, 'cell')} "
+        f"{found} {were} {how[settings.evaluator]}; {formatting.count(trained, 'cell')} "
         f"{'was' if trained == 1 else 'were'} trained from scratch"
     )
 
@@ -66,7 +66,7 @@ def count_words(record: RunRecord) -> str:
 def measured_words(record: RunRecord, figures: Figures) -> str:
     """How a cell's performance was measured."""
     if figures.repeats:
-        seeds = words.count(len(figures.repeats), "fresh seed")
+        seeds = formatting.count(len(figures.repeats), "fresh seed")
         found = f"mean of {seeds}" if len(figures.repeats) > 1 else f"one measurement with {seeds}"
         # What is trained less than the recipe says is not left unsaid.
         return f"{found}, {figures.repeats[0].fidelity}" if record.settings.relative else found
@@ -94,7 +94,7 @@ def phases(record: RunRecord) -> dict[str, Spent]:
 def phases_words(record: RunRecord) -> str:
     """``search 1.2G, playoff 300M, fresh seeds 2.1G``: the training MACs; nothing where there is one part only."""
     found = phases(record)
-    shown = ", ".join(f"{name} {words.quantity(spent.training_macs)}" for name, spent in found.items())
+    shown = ", ".join(f"{name} {formatting.quantity(spent.training_macs)}" for name, spent in found.items())
     return shown if len(found) > 1 else ""
 
 

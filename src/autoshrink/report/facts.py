@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from autoshrink import words
+from autoshrink import formatting
 from autoshrink.config import SearchSettings, resolve
 from autoshrink.escaping import escape, escape_lines
 from autoshrink.metrics import METRICS, step_metric
@@ -24,7 +24,7 @@ def decisions(record: RunRecord) -> str:
     steps = story.steps(record)
     if not steps:
         return ""
-    name, metric = words.RESOURCE[record.settings.resource], step_metric(record.settings)
+    name, metric = formatting.RESOURCE[record.settings.resource], step_metric(record.settings)
     usual = METRICS[record.settings.task]
     # A score of untrained networks has a name of its own; an estimate is of the usual figure.
     delta = f"Δ {metric.name if record.settings.evaluator == 'zico' else usual.name}"
@@ -35,7 +35,7 @@ def decisions(record: RunRecord) -> str:
     shown = table(head, rows, numeric=frozenset({0, 2, 3, 4, 5, 7, 8}))
     return (
         f'<section class="long"><h2>The decisions</h2><p class="note">{escape(story.evidence_sentence(steps))}</p>'
-        f"<details><summary>All {words.count(len(steps), 'decision')}</summary>{shown}"
+        f"<details><summary>All {formatting.count(len(steps), 'decision')}</summary>{shown}"
         f'<p class="note">{delta}: {estimated}chosen minus runner-up on the same {metric.validation}, '
         f"{unit}± its standard error.</p></details>{proof.candidates(record)}</section>"
     )
@@ -45,7 +45,7 @@ def _decision(record: RunRecord, step: Step) -> tuple[str, ...]:
     evaluation, settings = step.chosen.evaluation, record.settings
     score = performance = "failed"
     if evaluation.performance is not None:
-        score = words.number(settings.score(evaluation), 4)
+        score = formatting.number(settings.score(evaluation), 4)
         performance = step.metric.write(evaluation.performance, fine=True)
     other = step.runner_up
     difference = ""
@@ -58,9 +58,9 @@ def _decision(record: RunRecord, step: Step) -> tuple[str, ...]:
         str(len(step.chosen.cell.edges)),
         score,
         performance,
-        words.resource(settings.score.cost(evaluation.resources), settings.resource),
+        formatting.resource(settings.score.cost(evaluation.resources), settings.resource),
         f"{other.edge[0]}→{other.edge[1]}" if other and other.edge else "",
-        "" if step.lead is None else words.number(step.lead, 4),
+        "" if step.lead is None else formatting.number(step.lead, 4),
         difference,
         {True: "beyond noise", False: "within noise", None: ""}[step.clear_lead],
     )
@@ -80,13 +80,17 @@ def failures(record: RunRecord) -> str:
     ]
     again = [one for repeats in record.remeasured.values() for one in repeats if one.failed]
     short = [one.evaluation for one in record.retrained if one.evaluation.failed]
-    rows += [("playoff", words.count(len(one.cell.edges), "edge"), str(one.seed), one.reason or "") for one in short]
-    rows += [("fresh seed", words.count(len(one.cell.edges), "edge"), str(one.seed), one.reason or "") for one in again]
+    rows += [
+        ("playoff", formatting.count(len(one.cell.edges), "edge"), str(one.seed), one.reason or "") for one in short
+    ]
+    rows += [
+        ("fresh seed", formatting.count(len(one.cell.edges), "edge"), str(one.seed), one.reason or "") for one in again
+    ]
     if not rows:
         return ""
     return (
-        f'<section class="long"><h2>Failed</h2><p class="note">{words.count(len(rows), "evaluation")} failed. A failed '
-        f"candidate has no {METRICS[record.settings.task].name} and never wins.</p>"
+        f'<section class="long"><h2>Failed</h2><p class="note">{formatting.count(len(rows), "evaluation")} failed. '
+        f"A failed candidate has no {METRICS[record.settings.task].name} and never wins.</p>"
         + table(("step", "removed", "seed", "reason"), rows)
         + "</section>"
     )
@@ -131,9 +135,9 @@ def _data(record: RunRecord) -> str:
         return '<p class="note">The data have not been read yet.</p>'
     sample = METRICS[record.settings.task].sample
     shown = {name: _text(data[name]) for name in _DATA if name in data}
-    shown |= {name: words.count(data[name], sample) for name in ("train", "validation") if name in data}
+    shown |= {name: formatting.count(data[name], sample) for name in ("train", "validation") if name in data}
     if "unknown_share" in data:
-        shown["unknown_share"] = f"{words.percent(data['unknown_share'])} of the validation tokens are <unk>"
+        shown["unknown_share"] = f"{formatting.percent(data['unknown_share'])} of the validation tokens are <unk>"
     rows = [(name.replace("_", " "), value) for name, value in shown.items()]
     classes = data.get("classes")
     if isinstance(classes, list | tuple):
@@ -160,16 +164,20 @@ def _cost(record: RunRecord) -> list[tuple[str, str]]:
     shared = sum(one.same_as is not None for one in record.candidates)
     return [
         ("candidates", f"{len(record.candidates):,}, of which {shared:,} share the training of an isomorphic one"),
-        *([("playoff", words.count(len(record.retrained), "training") + " from scratch")] if record.retrained else []),
-        *([("ZiCo filter", f"{words.count(len(record.ranks), 'cell')} scored")] if record.ranks else []),
-        ("measured again", words.count(again, "training")),
-        (f"{sample}s", f"{words.count(spent.samples, f'training {sample}')} seen"),
-        ("MACs", f"{words.quantity(spent.training_macs)} in all passes"),
+        *(
+            [("playoff", formatting.count(len(record.retrained), "training") + " from scratch")]
+            if record.retrained
+            else []
+        ),
+        *([("ZiCo filter", f"{formatting.count(len(record.ranks), 'cell')} scored")] if record.ranks else []),
+        ("measured again", formatting.count(again, "training")),
+        (f"{sample}s", f"{formatting.count(spent.samples, f'training {sample}')} seen"),
+        ("MACs", f"{formatting.quantity(spent.training_macs)} in all passes"),
         *([("of these", parts)] if (parts := evidence.phases_words(record)) else []),
-        ("training", words.duration(spent.seconds)),
-        ("open", f"{words.duration(record.active_seconds)} in {words.count(record.sessions, 'session')}"),
-        ("first event", words.moment(record.created_at)),
-        ("last event", words.moment(record.updated_at)),
+        ("training", formatting.duration(spent.seconds)),
+        ("open", f"{formatting.duration(record.active_seconds)} in {formatting.count(record.sessions, 'session')}"),
+        ("first event", formatting.moment(record.created_at)),
+        ("last event", formatting.moment(record.updated_at)),
         ("end", record.stopped or "not reached"),
     ]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 
-from autoshrink import words
+from autoshrink import formatting
 from autoshrink.drawing import tag
 from autoshrink.metrics import METRICS, Metric, step_metric
 from autoshrink.record import Figures, RunRecord
@@ -32,12 +32,12 @@ class Box:
 
 def cost(record: RunRecord, resources: Resources) -> float:
     """The run's resource in the unit of its axis: a count, KiB or µs."""
-    return record.settings.score.cost(resources) / words.axis_scale(record.settings.resource)[0]
+    return record.settings.score.cost(resources) / formatting.axis_scale(record.settings.resource)[0]
 
 
 def cost_axis(record: RunRecord) -> str:
     """The name of that axis."""
-    return words.RESOURCE[record.settings.resource] + words.axis_scale(record.settings.resource)[1]
+    return formatting.RESOURCE[record.settings.resource] + formatting.axis_scale(record.settings.resource)[1]
 
 
 # --- the trajectory ------------------------------------------------------------------------------------------------
@@ -73,13 +73,13 @@ class _Track:
         low, high = panel.y.low, panel.y.high
         if self.quantity == "performance":
             return panel.rules(self.metric.ticks(low, high), self.metric.tick)
-        write = {"cost": words.round_quantity, "zico": _write_zico}.get(self.quantity, write_score)
+        write = {"cost": formatting.round_quantity, "zico": _write_zico}.get(self.quantity, write_score)
         return panel.rules(panel.y.ticks(4), write)
 
 
 def write_score(value: float) -> str:
     """A value of S on its axis."""
-    return words.number(value, 2)
+    return formatting.number(value, 2)
 
 
 def _write_zico(value: float) -> str:
@@ -200,9 +200,9 @@ def _again_mark(panel: Panel, track: _Track, x: float, figures: Figures) -> str:
 
 def _again_tip(metric: Metric, figures: Figures) -> str:
     return (
-        f"measured again: {words.count(len(figures.cell.edges), 'edge')}\n"
+        f"measured again: {formatting.count(len(figures.cell.edges), 'edge')}\n"
         f"{metric.name} {metric.measured(figures.performance, figures.performance_sd)} "
-        f"(mean of {words.count(len(figures.repeats), 'fresh seed')})\nS {words.number(figures.score, 4)}"
+        f"(mean of {formatting.count(len(figures.repeats), 'fresh seed')})\nS {formatting.number(figures.score, 4)}"
     )
 
 
@@ -254,7 +254,7 @@ def trajectory_svg(record: RunRecord, *, width: float = 700.0, height: float = 1
 
 def chart_svg(record: RunRecord, drawn: str, size: tuple[float, float], title: str) -> str:
     """An SVG element of the page around what is drawn; `size` is width and height."""
-    summary = f"{title}; {words.count(len(record.candidates), 'candidate')}"
+    summary = f"{title}; {formatting.count(len(record.candidates), 'candidate')}"
     return tag("svg", drawn, class_="chart", viewBox=f"0 0 {size[0]:g} {size[1]:g}", role="img", aria_label=summary)
 
 
@@ -270,7 +270,7 @@ def front_marks(record: RunRecord, box: Box) -> str:
     front = [(panel.x(cost(record, one.recorded.resources)), panel.held(one.performance)) for one in record.front()]
     steps = charts.staircase(front) + ([(box.right, front[-1][1])] if front else [])
     track = tracks(record)[1]
-    parts = [track.rules(panel), panel.foot(panel.x.ticks(4), words.round_quantity), _limit(record, panel)]
+    parts = [track.rules(panel), panel.foot(panel.x.ticks(4), formatting.round_quantity), _limit(record, panel)]
     for one in sorted(points, key=lambda one: (one.trail, "scratch" in one.kind)):
         at = (place(one.evaluation)[0], one.evaluation.performance or 0.0)
         parts.append(_dot(panel, at, one))
@@ -305,7 +305,7 @@ def _limit_value(record: RunRecord) -> float | None:
     limit = getattr(record.settings.limits, f"max_{record.settings.resource}", None)
     if limit is None:
         return None
-    return float(limit) / words.axis_scale(record.settings.resource)[0]
+    return float(limit) / formatting.axis_scale(record.settings.resource)[0]
 
 
 def _limit(record: RunRecord, panel: Panel) -> str:

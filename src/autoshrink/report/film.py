@@ -6,7 +6,7 @@ print the frames stand beside each other.
 
 from __future__ import annotations
 
-from autoshrink import drawing, words
+from autoshrink import drawing, formatting
 from autoshrink.cell import Cell
 from autoshrink.drawing import Layout, tag
 from autoshrink.escaping import escape
@@ -68,7 +68,7 @@ def _frame(record: RunRecord, layout: Layout, step: Step) -> str:
     names += [f"e{i}-{j}" for i, j in cell.edges] + [f"n{node}" for node in cell.reachable] + ["out"]
     cuts = "".join(tag("use", href=f"#e{i}-{j}", class_="cut") for i, j in step.removed)
     uses = "".join(tag("use", href=f"#{name}") for name in names)
-    title = f"<title>Step {step.number}: {words.count(len(cell.edges), 'edge')}</title>"
+    title = f"<title>Step {step.number}: {formatting.count(len(cell.edges), 'edge')}</title>"
     picture = tag("svg", title, cuts, uses, class_="as-cell thumb", viewBox=_view_box(layout), role="img")
     return f'<li class="frame" data-frame>{picture}<p class="short">{_short(step)}</p>{_caption(record, step)}</li>'
 
@@ -90,7 +90,7 @@ def _caption(record: RunRecord, step: Step) -> str:
     evaluation, settings = step.chosen.evaluation, record.settings
     score = performance = "failed"
     if evaluation.performance is not None:
-        score = words.number(settings.score(evaluation), 4)
+        score = formatting.number(settings.score(evaluation), 4)
         performance = step.metric.write(evaluation.performance, fine=True)
     rows = (
         ("edges left", str(len(step.chosen.cell.edges))),
@@ -98,8 +98,8 @@ def _caption(record: RunRecord, step: Step) -> str:
         ("S", score),
         (step.metric.name, performance),
         (
-            words.RESOURCE[settings.resource],
-            words.resource(settings.score.cost(evaluation.resources), settings.resource),
+            formatting.RESOURCE[settings.resource],
+            formatting.resource(settings.score.cost(evaluation.resources), settings.resource),
         ),
     )
     listed = "".join(f"<dt>{name}</dt><dd>{escape(value)}</dd>" for name, value in rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from autoshrink import words
+from autoshrink import formatting
 from autoshrink.metrics import Metric, metric_of, shown_resources
 from autoshrink.record import CLEAR, Figures, RunRecord
 from autoshrink.report import evidence
@@ -36,8 +36,8 @@ class Gain:
     def score_words(self) -> str:
         """The difference in S, and whether it is noise: ``S +0.0123 ± 0.0040, more than noise``."""
         verdict = {True: "more than noise", False: "within noise", None: "one seed, which may be noise"}[self.clear]
-        error = "" if self.score_error is None else f" ± {words.number(self.score_error, 4)}"
-        return f"S {words.signed(self.score, 4)}{error}, {verdict}"
+        error = "" if self.score_error is None else f" ± {formatting.number(self.score_error, 4)}"
+        return f"S {formatting.signed(self.score, 4)}{error}, {verdict}"
 
 
 def gain(best: Figures, start: Figures) -> Gain:
@@ -109,7 +109,7 @@ def performance_headline(metric: Metric, best: Figures, other: Figures | None) -
         return found
     difference = gain(best, other)
     change = f"{metric.shift(mean, other.performance)} {metric.difference_unit}".rstrip()
-    error = "" if difference.error is None else f" (s.e.{words.THIN}{metric.error(difference.error, mean)})"
+    error = "" if difference.error is None else f" (s.e.{formatting.THIN}{metric.error(difference.error, mean)})"
     return replace(
         found,
         change=change + error,
@@ -120,11 +120,11 @@ def performance_headline(metric: Metric, best: Figures, other: Figures | None) -
 
 def score_headline(best: Figures, other: Figures | None) -> Headline:
     """S, against the starting cell's."""
-    found = Headline("score S", best.score, words.number(best.score, 3))
+    found = Headline("score S", best.score, formatting.number(best.score, 3))
     if other is None or not math.isfinite(best.score - other.score):
         return found
-    change = words.signed(best.score - other.score, 3)
-    reference = words.number(other.score, 3)
+    change = formatting.signed(best.score - other.score, 3)
+    reference = formatting.number(other.score, 3)
     return replace(found, change=change, reference=reference, worse=_is_worse(change, best.score - other.score))
 
 
@@ -134,9 +134,9 @@ def cost_headline(name: ResourceName, best: Figures, other: Figures | None) -> H
     old = 0 if other is None else int(getattr(other.recorded.resources, name))
     if new == 0:
         return None
-    title = words.RESOURCE[name] + (f" per {metric_of(best.cell).sample}" if name == "macs" else "")
-    found = Headline(title, new, words.resource(new, name))
+    title = formatting.RESOURCE[name] + (f" per {metric_of(best.cell).sample}" if name == "macs" else "")
+    found = Headline(title, new, formatting.resource(new, name))
     if old == 0:
         return found
-    change = words.change(new, old)
-    return replace(found, change=change, reference=words.resource(old, name), worse=_is_worse(change, old - new))
+    change = formatting.change(new, old)
+    return replace(found, change=change, reference=formatting.resource(old, name), worse=_is_worse(change, old - new))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from autoshrink import words
+from autoshrink import formatting
 from autoshrink.metrics import METRICS
 from autoshrink.record import Candidate, Retrained, RunRecord
 from autoshrink.report import evidence, story
@@ -88,10 +88,11 @@ def _retrained(record: RunRecord, one: Retrained) -> Point:
         shown = f"failed: {evaluation.reason}"
     else:
         shown = (
-            f"S {words.number(settings.score(evaluation), 4)} · "
+            f"S {formatting.number(settings.score(evaluation), 4)} · "
             f"{metric.name} {metric.write(evaluation.performance, fine=True)}"
         )
-    costs = f"{words.weighed(settings.score, evaluation.resources)} · {words.count(len(evaluation.cell.edges), 'edge')}"
+    edges = formatting.count(len(evaluation.cell.edges), "edge")
+    costs = f"{formatting.weighed(settings.score, evaluation.resources)} · {edges}"
     kind = _kind(record, evaluation, chosen=False, style=" scratch")
     return Point(evaluation, kind, f"playoff.{one.round}.{one.index}", f"{place}\n{shown}\n{costs}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 
-from autoshrink import drawing, words
+from autoshrink import drawing, formatting
 from autoshrink.cell import Cell
 from autoshrink.escaping import escape, escape_lines
 from autoshrink.metrics import METRICS
@@ -46,7 +46,8 @@ def _header(record: RunRecord, name: str) -> str:
     kind = "status" if record.finished else "status open"
     return (
         f'<header><p class="eyebrow"><span>autoshrink run <b>{escape(name)}</b></span>'
-        f'<span>{words.moment(record.created_at)}</span><span class="{kind}">{escape(story.status(record))}</span></p>'
+        f'<span>{formatting.moment(record.created_at)}</span><span class="{kind}">'
+        f"{escape(story.status(record))}</span></p>"
         f'<h1>{escape(story.headline(record))}</h1><p class="lede">{escape(_lede(record))}</p>{_stats(record)}</header>'
     )
 
@@ -54,7 +55,7 @@ def _header(record: RunRecord, name: str) -> str:
 def _lede(record: RunRecord) -> str:
     best, complete = record.best(), record.complete()
     metric = METRICS[record.settings.task]
-    spent = words.spent(record.spent(), metric.sample)
+    spent = formatting.spent(record.spent(), metric.sample)
     parts = evidence.phases_words(record)
     spent += f" (MACs: {parts})" if parts else ""
     tried = evidence.count_words(record)
@@ -130,7 +131,7 @@ def _flow(record: RunRecord) -> str:
 
 
 def _cell_figure(cell: Cell, name: str, cost: str = "") -> str:
-    caption = f"<b>{escape(name[0].upper() + name[1:])}</b>, {words.count(len(cell.edges), 'edge')}{escape(cost)}"
+    caption = f"<b>{escape(name[0].upper() + name[1:])}</b>, {formatting.count(len(cell.edges), 'edge')}{escape(cost)}"
     layout = drawing.arrange(cell)
     picture = drawing.cell_svg(cell, layout=layout, standalone=False)
     # A small cell would otherwise fill its column at twice the size of the text around it.
@@ -185,7 +186,9 @@ def _trajectory(record: RunRecord) -> str:
         f'<li><svg viewBox="0 0 22 14" aria-hidden="true">{mark}</svg>{name}</li>'
         for mark, name in (*_CANDIDATES[record.settings.evaluator], *_LEGEND)
     )
-    against = f"{METRICS[record.settings.task].name.capitalize()} against {words.RESOURCE[record.settings.resource]}"
+    against = (
+        f"{METRICS[record.settings.task].name.capitalize()} against {formatting.RESOURCE[record.settings.resource]}"
+    )
     note = (
         f"{story.formula(record)}. Each step removes one edge and keeps the candidate with the highest S; the further "
         "right, the fewer edges are left."
@@ -207,8 +210,8 @@ def _trajectory(record: RunRecord) -> str:
 def _limits_words(record: RunRecord) -> str:
     limits = record.settings.limits
     found = [
-        f"{words.RESOURCE[name]} at most {words.resource(limit, name)}"
-        for name in words.RESOURCE
+        f"{formatting.RESOURCE[name]} at most {formatting.resource(limit, name)}"
+        for name in formatting.RESOURCE
         if (limit := getattr(limits, f"max_{name}", None)) is not None
     ]
     if not found:
@@ -228,6 +231,6 @@ def _footer(record: RunRecord) -> str:
         "Method: T. Zhang et al., AutoShrink: A Topology-aware NAS for Discovering Efficient Neural Architecture, "
         f'AAAI 2020, <a href="{ARXIV}">arXiv 1911.09251</a>. '
         f"Score: {escape(story.formula_source(record))}. "
-        f"Last event of this run: {words.moment(record.updated_at)}."
+        f"Last event of this run: {formatting.moment(record.updated_at)}."
     )
     return f"<p>{text}</p>"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from autoshrink import drawing, words
+from autoshrink import drawing, formatting
 from autoshrink.cell import Cell
 from autoshrink.drawing import tag
 from autoshrink.escaping import escape
@@ -101,7 +101,7 @@ def _cell(cell: Cell, place: tuple[float, float, float], name: str, cost: str) -
     """A cell below its name; `place` is left, top and width."""
     left, top, width = place
     layout = drawing.arrange(cell)
-    caption = words.count(len(cell.edges), "edge") + cost
+    caption = formatting.count(len(cell.edges), "edge") + cost
     inside = drawing.cell_marks(cell, layout)
     box = f"0 0 {layout.width:.0f} {layout.height:.0f}"
     picture = tag("svg", inside, x=left, y=top + 40, width=width, height=434.0, viewBox=box)

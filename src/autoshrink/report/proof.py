@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from autoshrink import words
+from autoshrink import formatting
 from autoshrink.escaping import escape
 from autoshrink.metrics import METRICS, step_metric
 from autoshrink.record import CLEAR, Retrained, RunRecord
@@ -31,9 +31,9 @@ def candidates(record: RunRecord) -> str:
     )
     if record.ranks:
         note += " ZiCo: S with scaled ZiCo as the performance, by which the candidates were chosen before any training."
-    count = words.count(sum(map(len, steps.values())), "candidate")
+    count = formatting.count(sum(map(len, steps.values())), "candidate")
     return (
-        f'<details class="steps"><summary>Every candidate: {count} in {words.count(len(steps), "step")}</summary>'
+        f'<details class="steps"><summary>Every candidate: {count} in {formatting.count(len(steps), "step")}</summary>'
         f'<p class="note">{escape(note)}</p>{shown}</details>'
     )
 
@@ -69,7 +69,7 @@ def _edge(edge: tuple[int, int] | None) -> str:
 def _step(record: RunRecord, rivals: tuple[Rival, ...]) -> str:
     """One step's table, without the columns that say nothing in it."""
     metric = step_metric(record.settings)
-    name = words.RESOURCE[record.settings.resource]
+    name = formatting.RESOURCE[record.settings.resource]
     columns = {
         "removed": [_edge(one.candidate.edge) for one in rivals],
         "edges": [str(len(one.candidate.cell.edges)) for one in rivals],
@@ -96,18 +96,18 @@ def _performance(record: RunRecord, one: Rival) -> str:
 
 def _cost(record: RunRecord, one: Rival) -> str:
     settings = record.settings
-    return words.resource(settings.score.cost(one.candidate.evaluation.resources), settings.resource)
+    return formatting.resource(settings.score.cost(one.candidate.evaluation.resources), settings.resource)
 
 
 def _score(record: RunRecord, one: Rival) -> str:
     evaluation = one.candidate.evaluation
-    return "" if evaluation.failed else words.number(record.settings.score(evaluation), 4)
+    return "" if evaluation.failed else formatting.number(record.settings.score(evaluation), 4)
 
 
 def _lead(one: Rival) -> str:
     if one.lead is None:
         return ""
-    return words.signed(one.lead, 4) + ("" if one.error is None else f" ± {words.number(one.error, 4)}")
+    return formatting.signed(one.lead, 4) + ("" if one.error is None else f" ± {formatting.number(one.error, 4)}")
 
 
 def _verdict(one: Rival) -> str:
@@ -118,7 +118,7 @@ def _verdict(one: Rival) -> str:
 def _rank(one: Rival) -> str:
     if one.rank is None:
         return ""
-    return "none" if math.isnan(one.rank) else words.number(one.rank, 4)
+    return "none" if math.isnan(one.rank) else formatting.number(one.rank, 4)
 
 
 # --- the playoff -----------------------------------------------------------------------------------------------------
@@ -132,12 +132,12 @@ def playoff(record: RunRecord) -> str:
     score = settings.score
     ordered = sorted(record.retrained, key=lambda one: score.preference(one.evaluation), reverse=True)
     ordered.sort(key=lambda one: one.round)
-    head = ("round", "training", "edges", metric.name, words.RESOURCE[settings.resource], "S", "then")
+    head = ("round", "training", "edges", metric.name, formatting.RESOURCE[settings.resource], "S", "then")
     rows = [_round_row(record, one) for one in ordered]
     cells = len({one.evaluation.cell.key for one in record.retrained})
     note = (
-        f"{words.count(cells, 'cell')} of all sizes, trained from scratch for a short time and paired; about one of "
-        f"{settings.playoff.reduction} stays after a round. These are the only figures before the fresh seeds that "
+        f"{formatting.count(cells, 'cell')} of all sizes, trained from scratch for a short time and paired; about one "
+        f"of {settings.playoff.reduction} stays after a round. These are the only figures before the fresh seeds that "
         "compare cells of different sizes; they are of one seed."
     )
     shown = table(head, rows, numeric=frozenset({0, 2, 3, 4, 5}))
@@ -161,8 +161,8 @@ def _round_row(record: RunRecord, one: Retrained) -> tuple[str, ...]:
         evaluation.fidelity,
         str(len(evaluation.cell.edges)),
         "failed" if performance is None else METRICS[settings.task].write(performance, fine=True),
-        words.resource(settings.score.cost(evaluation.resources), settings.resource),
-        "" if performance is None else words.number(settings.score(evaluation), 4),
+        formatting.resource(settings.score.cost(evaluation.resources), settings.resource),
+        "" if performance is None else formatting.number(settings.score(evaluation), 4),
         then,
     )
 
@@ -197,6 +197,6 @@ def _agreement_row(one: Agreement) -> tuple[str, ...]:
         one.where,
         one.predictor,
         f"n = {one.cells}",
-        "" if one.performance is None else words.signed(one.performance, 2),
-        "" if one.score is None else words.signed(one.score, 2),
+        "" if one.performance is None else formatting.signed(one.performance, 2),
+        "" if one.score is None else formatting.signed(one.score, 2),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from autoshrink import words
+from autoshrink import formatting
 from autoshrink.cell import Cell, Edge
 from autoshrink.metrics import METRICS, Metric, step_metric
 from autoshrink.record import CLEAR, Candidate, Decision, Figures, RunRecord
@@ -62,7 +62,7 @@ class Step:
         """The comparison with the runner-up in words."""
         if self.lead is None or self.pair is None:
             return "no runner-up" if self.number else "the starting cell"
-        lead = f"S ahead of the runner-up by {words.number(self.lead, 4)}"
+        lead = f"S ahead of the runner-up by {formatting.number(self.lead, 4)}"
         found = self.metric.difference(*self.pair, self.standard_error, fine=True)
         verdict = {True: ": beyond noise", False: ": within noise", None: ", standard error unknown"}[self.clear_lead]
         return f"{lead}; {self.metric.name} {found}{verdict}"
@@ -114,14 +114,14 @@ def evidence_sentence(all_steps: tuple[Step, ...]) -> str:
     known = [step for step in compared if step.clear_lead is not None]
     if not compared:
         return "No decision had a runner-up to compare with."
-    counted = words.count(len(compared), "decision")
+    counted = formatting.count(len(compared), "decision")
     if not known:
         return f"{counted} had a runner-up; their standard errors are unknown, and so is how many are more than noise."
     clear = sum(bool(step.clear_lead) for step in known)
     alone = sum(bool(step.clear_difference) for step in known)
     metric = known[0].metric
     return (
-        f"{clear} of {words.count(len(known), 'decision')} with a runner-up led it in S by more than 2 standard "
+        f"{clear} of {formatting.count(len(known), 'decision')} with a runner-up led it in S by more than 2 standard "
         f"errors; the others might have gone another way on other {metric.validation}. In {metric.name} alone, "
         f"{alone} of {len(known)} differences were larger than 2 standard errors. The standard error counts the "
         f"{metric.validation}, not the noise of training{_inherited_caution(metric)}."
@@ -171,7 +171,7 @@ def headline(record: RunRecord) -> str:
 
 
 def _edges_left(record: RunRecord, best: Figures) -> str:
-    return f"{len(best.cell.edges)} of {words.count(len(record.start.edges), 'edge')}"
+    return f"{len(best.cell.edges)} of {formatting.count(len(record.start.edges), 'edge')}"
 
 
 def _compared(record: RunRecord, best: Figures, complete: Figures) -> str:
@@ -216,9 +216,13 @@ def _cheaper(record: RunRecord, best: Figures, start: Figures) -> str:
     name = record.settings.resource
     old, new = (record.settings.score.cost(one.recorded.resources) for one in (start, best))
     if old == new:
-        return f"as many {words.RESOURCE[name]}" if name not in words.AXIS else f"the same {words.RESOURCE[name]}"
-    less = "less" if name in words.AXIS else "fewer"
-    return f"{words.change(new, old).lstrip('−+±')} {less if new < old else 'more'} {words.RESOURCE[name]}"
+        return (
+            f"as many {formatting.RESOURCE[name]}"
+            if name not in formatting.AXIS
+            else f"the same {formatting.RESOURCE[name]}"
+        )
+    less = "less" if name in formatting.AXIS else "fewer"
+    return f"{formatting.change(new, old).lstrip('−+±')} {less if new < old else 'more'} {formatting.RESOURCE[name]}"
 
 
 def _nothing_yet(record: RunRecord) -> str:
@@ -255,7 +259,7 @@ _SOURCE: dict[FormulaName, str] = {"paper": "Eq. 5", "released-text": "as the re
 
 def cost_words(record: RunRecord, measured: Figures | None) -> str:
     """``, 5.2M MACs``: what a cell costs in the run's own resource, as the end of a caption; nothing if it failed."""
-    return f", {words.weighed(record.settings.score, measured.recorded.resources)}" if measured else ""
+    return f", {formatting.weighed(record.settings.score, measured.recorded.resources)}" if measured else ""
 
 
 def formula(record: RunRecord) -> str:
@@ -263,7 +267,7 @@ def formula(record: RunRecord) -> str:
     settings = record.settings
     unit = {"memory": " in bytes", "latency": " in ns"}.get(settings.resource, "")
     gain, cost = (
-        part.format(performance=METRICS[settings.task].symbol, resource=words.RESOURCE[settings.resource] + unit)
+        part.format(performance=METRICS[settings.task].symbol, resource=formatting.RESOURCE[settings.resource] + unit)
         for part in _FORMULA[settings.formula]
     )
     penalty = "" if settings.penalty == 1 else f"{settings.penalty:g}·"
@@ -286,7 +290,7 @@ def status(record: RunRecord) -> str:
         return "unfinished: the search ended, the best cells are being measured again"
     if not record.decisions:
         return "unfinished: nothing decided yet"
-    return f"unfinished: {words.count(record.decisions[-1].step, 'step')} so far"
+    return f"unfinished: {formatting.count(record.decisions[-1].step, 'step')} so far"
 
 
 def tips(record: RunRecord) -> dict[tuple[int, int], str]:
@@ -311,7 +315,8 @@ def _tip(record: RunRecord, candidate: Candidate) -> str:
         return f"{place}\nfailed: {evaluation.reason}"
     metric = step_metric(settings)
     return (
-        f"{place}\nS {words.number(settings.score(evaluation), 4)} · "
+        f"{place}\nS {formatting.number(settings.score(evaluation), 4)} · "
         f"{metric.name} {metric.write(evaluation.performance, fine=True)}"
-        f"\n{words.weighed(settings.score, evaluation.resources)} · {words.count(len(candidate.cell.edges), 'edge')}"
+        f"\n{formatting.weighed(settings.score, evaluation.resources)} · "
+        f"{formatting.count(len(candidate.cell.edges), 'edge')}"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from autoshrink import words
+from autoshrink import formatting
 from autoshrink.drawing import tag
 from autoshrink.report import charts
 from autoshrink.reproduce.published import Published
@@ -141,7 +141,7 @@ def picture(reproduction: Reproduction) -> str | None:
         charts.label(LEFT - 44, 24, reproduction.title, kind="head"),
         charts.label(LEFT - 44, 42, reproduction.unit, kind="tick"),
         panel.rules(panel.y.ticks(), lambda value: f"{value:g}"),
-        panel.foot(panel.x.ticks(), words.round_quantity),
+        panel.foot(panel.x.ticks(), formatting.round_quantity),
         charts.label(WIDTH - RIGHT, HEIGHT - 10, "MACs", kind="tick", anchor="end"),
     ]
     for one, height in zip(shown, _apart([panel.y(one.mean or 0.0) for one in shown]), strict=True):

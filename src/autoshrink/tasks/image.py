@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from autoshrink import words
+from autoshrink import formatting
 from autoshrink.architecture import Architecture, ConvArchitecture, proxy_architecture
 from autoshrink.cell import Cell
 from autoshrink.config import ImageNetwork, ImageSettings, SearchSettings
@@ -73,7 +73,9 @@ class ImageProblem:
         # On a CPU what one network leaves in the cache another's would drive out: slower from 16×16 on.
         self.together = device.type == "cuda"
         self.stops = image_stops(settings.recipe, self._classes)
-        self.fidelity = f"{words.count(settings.recipe.epochs, 'epoch')} × {words.count(len(proxy.train), 'image')}"
+        self.fidelity = (
+            f"{formatting.count(settings.recipe.epochs, 'epoch')} × {formatting.count(len(proxy.train), 'image')}"
+        )
 
     def architecture(self, cell: Cell) -> ConvArchitecture:
         """The paper's proxy network (Table 1) for these images."""
@@ -183,8 +185,8 @@ def _load(settings: ImageSettings, observer: Observer) -> Proxy:
         observer.remark(f"skipped {skipped.path}: {skipped.reason}")
     if len(proxy.train) < 2 or len(proxy.validation) < 1:
         raise DataError(
-            f"{data.spec}: {words.count(len(proxy.train), 'training image')} and "
-            f"{words.count(len(proxy.validation), 'validation image')} are too few"
+            f"{data.spec}: {formatting.count(len(proxy.train), 'training image')} and "
+            f"{formatting.count(len(proxy.validation), 'validation image')} are too few"
         )
     return proxy
 

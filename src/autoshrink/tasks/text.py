@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from autoshrink import words
+from autoshrink import formatting
 from autoshrink.architecture import Architecture, LanguageModel, RecurrentArchitecture, recurrent_proxy
 from autoshrink.cell import Cell
 from autoshrink.config import SearchSettings, TextSettings
@@ -49,8 +49,8 @@ class TextTask:
             seed=derive_seed(settings.seed, "data"),
         )
         observer.on_data(
-            f"data: {data.spec}: {words.count(proxy.train_sentences, 'training sentence')} "
-            f"({words.count(len(proxy.train), 'token')}), "
+            f"data: {data.spec}: {formatting.count(proxy.train_sentences, 'training sentence')} "
+            f"({formatting.count(len(proxy.train), 'token')}), "
             f"{proxy.validation_sentences:,} for validation ({len(proxy.validation):,}); vocabulary "
             f"{len(proxy.vocabulary):,}, level {data.level}"
         )
@@ -85,7 +85,9 @@ class TextProblem:
             Streams.of(proxy.validation, recipe.validation_batch, end=end, device=device),
         )
         self.stops = text_stops(recipe, self._vocabulary)
-        self.fidelity = f"{words.count(recipe.epochs, 'epoch')} × {words.count(self._data[0].tokens, 'token')}"
+        self.fidelity = (
+            f"{formatting.count(recipe.epochs, 'epoch')} × {formatting.count(self._data[0].tokens, 'token')}"
+        )
 
     def architecture(self, cell: Cell) -> RecurrentArchitecture:
         """The language model around a cell for this vocabulary."""

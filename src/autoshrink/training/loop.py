@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from autoshrink import words
+from autoshrink import formatting
 from autoshrink.score import TIME_LIMIT
 
 
@@ -328,7 +328,7 @@ def _early_stop(stops: Stops, course: Course, loss: float, running_loss: float) 
     curve = course.curve
     since_best = len(curve) - 1 - curve.index(max(curve))
     if stops.patience is not None and since_best >= stops.patience:
-        return f"no better for {words.count(stops.patience, 'epoch')}"
+        return f"no better for {formatting.count(stops.patience, 'epoch')}"
     if stops.floor is not None and len(curve) - 1 == stops.floor[0] and curve[-1] < stops.floor[1]:
         return f"accuracy {curve[-1]:.3f} below {stops.floor[1]:.3f} after epoch {len(curve)}"
     if stops.overfit_ratio is not None and not loss <= stops.overfit_ratio * running_loss:

@@ -9,10 +9,10 @@ from autoshrink.architecture import ActivationName
 from autoshrink.cost import count
 from autoshrink.data import picture
 from autoshrink.deploy.plain_source.python import fill, import_lines, listing, quoted
+from autoshrink.formatting import quantity
 from autoshrink.networks import BN_EPSILON
 from autoshrink.training.classifier import TrainedClassifier
 from autoshrink.version import __version__
-from autoshrink.words import quantity
 
 CLASSES_FILE = "classes.json"
 MOST_CLASSES = 32

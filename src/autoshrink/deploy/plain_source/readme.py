@@ -11,10 +11,10 @@ from autoshrink.deploy.parity import Parity
 from autoshrink.deploy.plain_source import image, text
 from autoshrink.deploy.plain_source.python import fill
 from autoshrink.escaping import code
+from autoshrink.formatting import quantity
 from autoshrink.training.classifier import TrainedClassifier
 from autoshrink.training.language_model import TrainedModel
 from autoshrink.version import __version__
-from autoshrink.words import quantity
 
 PAGE = """
 # $title
