@@ -28,8 +28,7 @@ from autoshrink.seeding import derive_seed
 from autoshrink.tasks import TASKS
 from autoshrink.training.device import choose_device, repeatable
 from autoshrink.training.loop import Course, Learner, Pass, TrainingError, advance, conclude
-from autoshrink.training.problem import Problem
-from autoshrink.training.trained import TrainedEvaluator
+from autoshrink.training.trained import Problem, TrainedEvaluator
 from autoshrink.watching import Observer
 from compare_judge import Judge, make_judge
 
@@ -150,7 +149,7 @@ class Ground:
     def prior(self, spec: str) -> Cell:
         """A starting graph with the operations that a search with this seed draws (see `autoshrink.launch`)."""
         settings, rng = self.settings, random.Random(derive_seed(self.settings.seed, "start"))
-        kind = TASKS[settings.task].kind
+        kind = TASKS[settings.task].cell_kind
         return start_cell(spec, kind=kind, nodes=settings.nodes, rng=rng, draw=settings.draw)
 
     def resources(self, cell: Cell) -> Resources:

@@ -13,7 +13,7 @@ from autoshrink.config import ImageSettings, SearchSettings, TextSettings
 from autoshrink.data import Proxy, load_proxy, load_text_proxy
 from autoshrink.data.images import LabelledImages
 from autoshrink.seeding import derive_seed
-from autoshrink.tasks.image import ImageProblem
+from autoshrink.tasks.image.problem import ImageProblem
 from autoshrink.training.image_learner import ImageLearner
 from autoshrink.training.loop import Learner
 from autoshrink.training.text import Streams

@@ -16,7 +16,7 @@ from autoshrink.config import ImageNetwork, ImageRecipe, ImageSettings
 from autoshrink.data import load_proxy
 from autoshrink.evaluation import Job
 from autoshrink.priors import start_cell
-from autoshrink.tasks.image import ImageProblem
+from autoshrink.tasks.image.problem import ImageProblem
 from autoshrink.training.device import choose_device
 from autoshrink.training.trained import TrainedEvaluator
 

@@ -26,10 +26,11 @@ from autoshrink.evaluation import Job
 from autoshrink.priors import random_cells
 from autoshrink.ranking import spearman
 from autoshrink.seeding import derive_seed
-from autoshrink.tasks import TASKS, TaskProblem
+from autoshrink.tasks import TASKS
 from autoshrink.training.device import choose_device, repeatable
 from autoshrink.training.loop import TrainingError, fit
 from autoshrink.training.playoff import SprintTrainer
+from autoshrink.training.problem import TaskProblem
 from autoshrink.training.trained import TrainedEvaluator
 from autoshrink.watching import Observer
 
@@ -70,7 +71,7 @@ def sprinted(problem: TaskProblem, cells: list[Cell], epochs: float, seed: int, 
 def compare(settings: SearchSettings, problem: TaskProblem, options: argparse.Namespace) -> dict[str, object]:
     """Train everything and correlate."""
     whole = TrainedEvaluator(problem)
-    kind = TASKS[settings.task].kind
+    kind = TASKS[settings.task].cell_kind
     truths: list[float] = []
     cells: list[Cell] = []
     for cell in random_cells(kind, settings.nodes, options.cells, seed=options.seed):

@@ -31,8 +31,8 @@ from autoshrink.cost import count
 from autoshrink.priors import random_cells
 from autoshrink.ranking import kendall, spearman
 from autoshrink.tasks import TASKS
-from autoshrink.tasks.image import ImageProblem
-from autoshrink.tasks.text import TextProblem
+from autoshrink.tasks.image.problem import ImageProblem
+from autoshrink.tasks.text.problem import TextProblem
 from autoshrink.training.device import choose_device, repeatable
 from autoshrink.training.loop import TrainingError, fit
 from autoshrink.training.zico import ZicoScorer, fitted_penalty, zico
@@ -71,7 +71,7 @@ def main() -> None:
     prepared = TASKS[options.task].prepare(settings, Observer())
     problem = prepared.problem(choose_device(options.device))
     assert isinstance(problem, ImageProblem | TextProblem)
-    cells = random_cells(TASKS[options.task].kind, options.nodes, options.cells, options.seed)
+    cells = random_cells(TASKS[options.task].cell_kind, options.nodes, options.cells, options.seed)
     rows = measured(problem, cells, options)
     done = [row for row in rows if row["performance"] is not None]
     result = {

@@ -110,7 +110,7 @@ def created(overrides: dict[str, Any]) -> tuple[SearchSettings, dict[str, Any]]:
     settings = resolve({"nodes": 4, "candidates": 3, "finalists": 2, "repeats": 2, "evaluator": "trained"} | overrides)
     rng = random.Random(derive_seed(settings.seed, "start"))
     start = start_cell(
-        settings.start, kind=TASKS[settings.task].kind, nodes=settings.nodes, rng=rng, draw=settings.draw
+        settings.start, kind=TASKS[settings.task].cell_kind, nodes=settings.nodes, rng=rng, draw=settings.draw
     )
     return settings, {"settings": settings.to_json(), "environment": {"python": "3"}, "start": start.to_json()}
 

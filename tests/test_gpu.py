@@ -22,8 +22,8 @@ from autoshrink.evaluation import Job
 from autoshrink.networks import build, reference
 from autoshrink.networks.recurrent import RecurrentCell
 from autoshrink.score import Evaluation
-from autoshrink.tasks.image import ImageProblem
-from autoshrink.tasks.text import TextProblem
+from autoshrink.tasks.image.problem import ImageProblem
+from autoshrink.tasks.text.problem import TextProblem
 from autoshrink.training.augmentation import Augmentation
 from autoshrink.training.classifier import MODEL_FILE, load_classifier
 from autoshrink.training.device import choose_device, choose_precision, describe, repeatable

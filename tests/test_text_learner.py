@@ -22,7 +22,7 @@ from autoshrink.data import TextProxy, Vocabulary
 from autoshrink.evaluation import Job
 from autoshrink.networks import LanguageNetwork, build
 from autoshrink.score import Evaluation
-from autoshrink.tasks.text import TextProblem
+from autoshrink.tasks.text.problem import TextProblem
 from autoshrink.training.loop import Batch, TrainingError, Validation, fit
 from autoshrink.training.text import Streams, chunk_lengths
 from autoshrink.training.text_learner import TextLearner, draw_masks, measure, text_stops

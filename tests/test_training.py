@@ -22,7 +22,7 @@ from autoshrink.data.images import LabelledImages
 from autoshrink.evaluation import Job
 from autoshrink.networks import build
 from autoshrink.score import Evaluation
-from autoshrink.tasks.image import ImageProblem
+from autoshrink.tasks.image.problem import ImageProblem
 from autoshrink.training.device import repeatable
 from autoshrink.training.image_learner import ImageLearner, image_stops
 from autoshrink.training.images import DeviceImages, Normalisation

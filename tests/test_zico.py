@@ -29,8 +29,8 @@ from autoshrink.networks.recurrent import RecurrentCell
 from autoshrink.priors import random_cells
 from autoshrink.ranking import spearman
 from autoshrink.score import Spent
-from autoshrink.tasks.image import ImageProblem
-from autoshrink.tasks.text import TextProblem
+from autoshrink.tasks.image.problem import ImageProblem
+from autoshrink.tasks.text.problem import TextProblem
 from autoshrink.training.images import DeviceImages, Normalisation
 from autoshrink.training.text import Streams
 from autoshrink.training.zico import (

@@ -25,22 +25,20 @@ from autoshrink.files import named
 from autoshrink.machine import refuse_too_many
 from autoshrink.priors import random_cells, start_cell
 from autoshrink.record import RunRecord, replay
+from autoshrink.registry import TASKS
 from autoshrink.report import story
 from autoshrink.results import write_results
 from autoshrink.run import Loop
 from autoshrink.score import ResourceName
 from autoshrink.seeding import derive_seed
 from autoshrink.store import Store, opening, read_record
-from autoshrink.tasks import TASKS, TaskProblem
 from autoshrink.training.costs import CellCosts
 from autoshrink.training.device import choose_device, describe
 from autoshrink.training.inherited import InheritedEvaluator
 from autoshrink.training.playoff import SprintEvaluator, SprintTrainer
-from autoshrink.training.population import Populations
-from autoshrink.training.problem import Fitting
+from autoshrink.training.problem import TaskProblem
 from autoshrink.training.trained import TrainedEvaluator
 from autoshrink.training.zero_shot import ZicoEvaluator, ZicoRanking
-from autoshrink.training.zico import GradientSource
 from autoshrink.version import __version__
 from autoshrink.watching import Observer
 
@@ -214,7 +212,7 @@ def _anchored(settings: SearchSettings) -> SearchSettings:
 
 
 def _start(settings: SearchSettings) -> Cell:
-    kind = TASKS[settings.task].kind
+    kind = TASKS[settings.task].cell_kind
     if is_file(settings.start):
         cell = Cell.read(Path(settings.start))
         if cell.kind != kind:
@@ -233,15 +231,13 @@ def _population(settings: SearchSettings, problem: TaskProblem) -> int:
     """How many candidates are trained as one program."""
     if settings.population != "auto":
         return settings.population
-    if not isinstance(problem, Populations):
+    if not problem.together:
         return 1
     return settings.nodes * (settings.nodes - 1) // 2 if settings.candidates == "all" else settings.candidates
 
 
 def _ranking(settings: SearchSettings, problem: TaskProblem, store: Store) -> ZicoRanking:
-    if not isinstance(problem, GradientSource):
-        raise InputError(f"the task {settings.task!r} has no gradients that ZiCo could score; leave zico out")
-    kind = TASKS[settings.task].kind
+    kind = TASKS[settings.task].cell_kind
     seed = derive_seed(settings.seed, "zico")
     first = "evaluated" if settings.evaluator == "zico" else "screened"
     return ZicoRanking(
@@ -280,7 +276,7 @@ def _check_limits(settings: SearchSettings, start: Cell, problem: TaskProblem) -
     for name in LIMITED:
         limit, least = getattr(settings.limits, f"max_{name}"), min(int(getattr(cost, name)) for cost in costs)
         if limit is not None and limit < least:
-            ways = problem.fitting(smallest, name, limit) if isinstance(problem, Fitting) and name != "latency" else []
+            ways = [] if name == "latency" else problem.fitting(smallest, name, limit)
             raise InputError(
                 f"--max-{name} {formatting.plain(formatting.limit(limit, name))}: even the smallest cell costs "
                 f"{formatting.plain(formatting.beside(least, limit, name))} here; raise it, or "

@@ -336,7 +336,8 @@ def log_values(low: float, high: float, about: int) -> tuple[float, ...]:
     return tuple(inside[:: math.ceil(len(inside) / (about + 2)) or 1])
 
 
-METRICS: dict[str, Metric] = {metric.task: metric for metric in (Accuracy(), Perplexity())}
+ACCURACY, PERPLEXITY = Accuracy(), Perplexity()
+METRICS: dict[str, Metric] = {metric.task: metric for metric in (ACCURACY, PERPLEXITY)}
 """By the task's name."""
 
 

@@ -13,10 +13,13 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from autoshrink.errors import InputError
 from autoshrink.escaping import shown
+
+if TYPE_CHECKING:
+    from autoshrink.tasks.base import Task
 
 Part = TypeVar("Part")
 
@@ -116,6 +119,6 @@ def loaded_plugins() -> Mapping[Path, str]:
     return dict(_LOADED)
 
 
-TASKS: Registry[object] = Registry(
+TASKS: Registry[Task] = Registry(
     "autoshrink.tasks", "task", {"image": "autoshrink.tasks.image:IMAGE", "text": "autoshrink.tasks.text:TEXT"}
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -23,7 +23,8 @@ from autoshrink.quantity import Quantity
 from autoshrink.score import FormulaName, ResourceName, Resources, Score
 
 Share = Annotated[float, Field(ge=0, le=1)]
-TaskName = Literal["image", "text"]
+TaskName = str
+"""As `autoshrink.registry.TASKS` has it."""
 EvaluatorName = Literal["trained", "inherited", "zico"]
 
 SHORT_STEPS = 200
@@ -177,10 +178,8 @@ class SearchSettings(Section):
     how fast a cell begins (benchmarks/short_steps.py). It lengthens `inherit.start`, `playoff.rounds` and
     `playoff.fresh`."""
     population: PositiveInt | Literal["auto"] = "auto"
-    """How many candidates are trained from scratch as one batched program, where the task can do that, which text can
-    (benchmarks/population.py). auto: all of a step."""
-    populations: ClassVar[bool] = False
-    """Whether the task can."""
+    """How many candidates are trained from scratch as one batched program. auto: all of a step, but image networks one
+    by one on a CPU, where that is faster (benchmarks/population.py)."""
     inherit: InheritSettings = InheritSettings()
     playoff: PlayoffSettings = PlayoffSettings()
     data: DataSettings

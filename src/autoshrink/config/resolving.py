@@ -3,38 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from autoshrink.architecture import first_problem
-from autoshrink.config import image, text
 from autoshrink.config.base import Overrides, SearchSettings, merge
 from autoshrink.config.contradictions import departures, refuse_contradictions, unread
 from autoshrink.errors import InputError
+from autoshrink.registry import TASKS
+from autoshrink.untrusted import brief
+
+if TYPE_CHECKING:
+    from autoshrink.tasks.base import Task
 
 
-@dataclass(frozen=True)
-class _Task:
-    settings: type[SearchSettings]
-    built_in: str
-    """The data that are searched when none are named, with settings that make that a matter of minutes."""
-    quick: Overrides
-    paper: Overrides
-
-
-_TASKS: dict[str, _Task] = {
-    "image": _Task(image.ImageSettings, "digits", image.DIGITS, image.PAPER),
-    "text": _Task(text.TextSettings, "pydocs", text.PYDOCS, text.PAPER),
-}
-
-
-SOUND: Overrides = {"evaluator": "inherited", "finalists": 3}
-"""What a search is that is neither the paper's nor on built-in data, which are small enough to train every candidate.
-
-At equal training MACs it finds as good cells and the better front (benchmarks/compare.py). Fewer finalists, since a
-playoff has come before."""
+DEFAULT_TASK = "image"
+"""Of settings that name none."""
 
 
 def resolve(overrides: Overrides) -> SearchSettings:
@@ -49,7 +34,7 @@ def resolve(overrides: Overrides) -> SearchSettings:
     if isinstance(data, Mapping) and data.get("spec", task.built_in) == task.built_in:
         base = task.quick
     elif overrides.get("mode") != "paper":
-        base = SOUND
+        base = task.sound
     if overrides.get("mode") == "paper":
         base = merge(base, task.paper)
     chosen = settings_from_json(merge(base, overrides))
@@ -89,11 +74,11 @@ def stored_settings(value: Mapping[str, Any]) -> SearchSettings:
     return settings_from_json(merge(_BEFORE, value))
 
 
-def _task(value: Mapping[str, Any]) -> _Task:
-    name = value.get("task", "image")
-    if not isinstance(name, str) or name not in _TASKS:
-        raise InputError(f"task {name!r} is unknown; choose from {', '.join(_TASKS)}")
-    return _TASKS[name]
+def _task(value: Mapping[str, Any]) -> Task:
+    name = value.get("task", DEFAULT_TASK)
+    if not isinstance(name, str):
+        raise InputError(f"task {brief(name)} is unknown; choose from {', '.join(TASKS)}")
+    return TASKS[name]
 
 
 def _explained(error: ValidationError, value: Mapping[str, Any]) -> str:
@@ -101,8 +86,8 @@ def _explained(error: ValidationError, value: Mapping[str, Any]) -> str:
     if problem["type"] != "extra_forbidden":
         return f"setting {first_problem(error)}"
     place = ".".join(str(part) for part in problem["loc"])
-    task = value.get("task", "image")
-    others = [name for name, other in _TASKS.items() if name != task and _knows(other.settings, problem["loc"])]
+    task = _task(value).name
+    others = [name for name in TASKS if name != task and _knows(TASKS[name].settings, problem["loc"])]
     hint = f"; it belongs to --task {others[0]}" if others else ""
     return f"setting {place}: there is no such setting for the task {task!r}{hint}"
 

@@ -15,11 +15,12 @@ from autoshrink.config import Overrides, merge
 from autoshrink.data import anchored
 from autoshrink.errors import InputError
 from autoshrink.files import named
-from autoshrink.final.classifier import ClassifierFacts, ClassifierRequest, ClassifierResult
+from autoshrink.final.classifier import ClassifierFacts, ClassifierResult
 from autoshrink.final.folder import STATE_FILE, locked, refuse_used
 from autoshrink.final.job import Job, enough_memory, run
-from autoshrink.final.language import LanguageFacts, LanguageRequest, LanguageResult
+from autoshrink.final.language import LanguageFacts, LanguageResult
 from autoshrink.final.watching import TrainingResult, TrainingWatcher
+from autoshrink.tasks import TASKS, task_of
 from autoshrink.training import checkpoint
 from autoshrink.training.distributed import announced, joined
 
@@ -143,23 +144,17 @@ def _read(path: Path) -> tuple[dict[str, Tensor], LanguageFacts | ClassifierFact
     tensors, facts = checkpoint.load(path)
     with checkpoint.understood(path):
         facts["architecture"] = Architecture.from_json(facts["architecture"])
-    if isinstance(facts["architecture"], ImageArchitecture):
-        return tensors, ClassifierFacts.of(facts, path)
-    return tensors, LanguageFacts.of(facts, path)
+    found: LanguageFacts | ClassifierFacts = task_of(facts["architecture"]).resumed_training(facts, path)
+    return tensors, found
 
 
 def _request(
     target: Architecture | Cell | None, overrides: Overrides, width: int | None, params: int | None
 ) -> Request:
-    if isinstance(target, LanguageModel):
-        return LanguageRequest(target, overrides, width, params)
-    if isinstance(target, Cell) and target.kind != "conv":
-        raise InputError(f"a {target.kind} cell alone is no network; `recurrent_proxy` makes a language model of it")
-    if isinstance(target, Architecture) and not isinstance(target, ImageArchitecture):
-        raise InputError(f"a {target.kind} architecture cannot be trained by this version")
-    if width is not None or params is not None:
-        raise InputError("width and params are for language models; `autoshrink craft` fits a classifier to a budget")
-    return ClassifierRequest(target, overrides)
+    # Where nothing is named, a trained classifier is, to start from.
+    task = TASKS["image"] if target is None else task_of(target)
+    request: Request = task.train_request(target, overrides, width=width, params=params)
+    return request
 
 
 def _anchored(overrides: Overrides) -> dict[str, Any]:

@@ -102,8 +102,8 @@ class ImageTrial:
                     if not math.isfinite(batch.loss):
                         raise TrainingError(f"the training loss became {batch.loss} in epoch {epoch + 1}")
                     done += batch.samples
-                    learner.scale_learning_rate((1 + math.cos(math.pi * done / total)) / 2)
-            learner.recalibrate_statistics(SETTLING)
+                    learner.pace((1 + math.cos(math.pi * done / total)) / 2)
+            learner.settle(SETTLING)
             return 100 * learner.validate().performance
 
     def speed(self, architecture: ConvArchitecture) -> float:

@@ -18,7 +18,7 @@ from autoshrink.data import load_text_proxy, load_text_split
 from autoshrink.reproduce.published import TABLE_3, TABLE_5, Published
 from autoshrink.reproduce.study import Outcome, Result, Work, direction
 from autoshrink.seeding import derive_seed
-from autoshrink.tasks.text import TextProblem
+from autoshrink.tasks.text.problem import TextProblem
 from autoshrink.training.device import choose_device, repeatable
 from autoshrink.training.loop import TrainingError, fit
 from autoshrink.training.text import Streams

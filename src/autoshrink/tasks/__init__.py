@@ -1,10 +1,9 @@
-"""The tasks: what differs between a search on images and one on text, and nothing else."""
+"""The tasks: what differs between a search on images and one on text, and nothing else does.
 
-from autoshrink.tasks.base import Prepared, Task, TaskProblem
-from autoshrink.tasks.image import ImageTask
-from autoshrink.tasks.text import TextTask
+`autoshrink.registry.TASKS` has them by name; each is one object (`Task`).
+"""
 
-__all__ = ["TASKS", "Prepared", "Task", "TaskProblem"]
+from autoshrink.registry import TASKS
+from autoshrink.tasks.base import Option, Prepared, Task, task_of
 
-TASKS: dict[str, Task] = {"image": ImageTask(), "text": TextTask()}
-"""By the name in `SearchSettings.task`."""
+__all__ = ["TASKS", "Option", "Prepared", "Task", "task_of"]

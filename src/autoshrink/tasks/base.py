@@ -1,27 +1,53 @@
-"""What a search needs to know of a task: the cells it searches, its data, and how candidates are trained on them."""
+"""What a task is: the cells it searches, its data, its metric, and how its networks are trained, read and exported.
+
+Nothing here imports torch, and whatever a task needs of it it imports where it needs it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-import torch
+from autoshrink.errors import InputError
+from autoshrink.registry import TASKS
 
-from autoshrink.architecture import Architecture
-from autoshrink.config import SearchSettings
-from autoshrink.training.problem import Problem
-from autoshrink.watching import Observer
+if TYPE_CHECKING:
+    import torch
+
+    from autoshrink.architecture import Architecture
+    from autoshrink.cell import Cell
+    from autoshrink.config import Overrides, SearchSettings
+    from autoshrink.crafting import Budget, Crafted
+    from autoshrink.crafting.sources import Source
+    from autoshrink.metrics import Metric
+    from autoshrink.record import RunRecord
+    from autoshrink.training.problem import TaskProblem
+    from autoshrink.watching import Observer
+
+Command = tuple[str, str]
+"""A command, and what it is good for."""
+Shape = tuple[int | None, int | None, tuple[int, int] | None, int | None]
+"""Of a part of a network: its cells or blocks, their width, height and width of its output, channels of that."""
 
 
-class TaskProblem(Problem, Protocol):
-    """What candidates are trained on.
+@dataclass(frozen=True)
+class Option:
+    """An option of a command, and the setting whose value it is.
 
     Attributes:
-        latency: nanoseconds of a network; None where the search does not ask.
+        flag: ``--lr``; of a switch that can be said both ways ``--augment/--no-augment``.
+        setting: ``recipe.learning_rate``.
+        read: how its text is read: a type, or the name of a grammar in `autoshrink.cli.quantities` (``count``).
+        help: one line.
     """
 
-    latency: Callable[[Architecture], int] | None
+    flag: str
+    setting: str
+    read: type | str
+    help: str
 
 
 @dataclass(frozen=True)
@@ -39,21 +65,211 @@ class Prepared:
     problem: Callable[[torch.device], TaskProblem]
 
 
-class Task(Protocol):
-    """One of the tasks that `SearchSettings.task` names.
+class Task(ABC):
+    """One of the tasks that `SearchSettings.task` names; `autoshrink.registry.TASKS` has them.
+
+    What is not abstract has a default, or is refused by name: ``task toy has no int8``.
 
     Attributes:
-        kind: of the cells that are searched.
+        name: as in ``--task``.
+        about: what is learned, in a few words, for ``--task``'s help: ``classify``.
+        model: what a training makes, in words: ``image classifier``.
+        cell_kind: of the cells that are searched.
+        architecture_kinds: of the networks that are trained for it.
+        metric: what a performance is called and how it is shown.
+        settings: of a search.
+        built_in: the data that are searched when none are named; None where there are none.
+        quick: settings with which a search on these is a matter of minutes.
+        paper: what ``--mode paper`` does otherwise.
+        sound: what any other search does otherwise than the defaults.
+        search_options: the options of ``search`` that this task's settings have beyond those of every task.
         sizes: the options that make the smallest network smaller.
+        shorter: options that make a search a matter of minutes.
+        on_own_data: the options of ``search`` for data of one's own.
     """
 
-    kind: str
-    sizes: str
+    name: ClassVar[str]
+    about: ClassVar[str]
+    model: ClassVar[str]
+    cell_kind: ClassVar[str]
+    architecture_kinds: ClassVar[tuple[str, ...]]
+    metric: ClassVar[Metric]
+    settings: ClassVar[type[SearchSettings]]
+    built_in: ClassVar[str | None] = None
+    quick: ClassVar[Overrides] = {}
+    paper: ClassVar[Overrides] = {}
+    sound: ClassVar[Overrides] = {"evaluator": "inherited", "finalists": 3}
+    """Neither the paper's search nor one on built-in data, which are small enough to train every candidate.
 
+    At equal training MACs it finds as good cells and the better front (benchmarks/compare.py). Fewer finalists, since a
+    playoff has come before."""
+    search_options: ClassVar[tuple[Option, ...]] = ()
+    sizes: ClassVar[str] = "the network"
+    shorter: ClassVar[str] = "--epochs 3"
+    on_own_data: ClassVar[str] = "--data path/to/data"
+
+    # --- search ----------------------------------------------------------------------------------------------------
+
+    @abstractmethod
     def prepare(self, settings: SearchSettings, observer: Observer) -> Prepared:
         """Read the data; the observer is told what a person should know.
 
         Raises:
             DataError: they cannot be used.
         """
-        ...
+
+    @abstractmethod
+    def proxy(self, cell: Cell, settings: SearchSettings, data: Mapping[str, Any]) -> Architecture:
+        """The network around a cell in which a search compares.
+
+        Args:
+            cell: of this task's kind.
+            settings: of the search.
+            data: its `data` event, as `prepare` made it.
+
+        Raises:
+            KeyError: the event lacks what is needed, as those of early versions do.
+        """
+
+    @abstractmethod
+    def default_network(self, cell: Cell, **sizes: int | None) -> Architecture:
+        """The network around a cell of which nothing else is known; `sizes` (``width=``) where somebody names some.
+
+        Raises:
+            InputError: a size means nothing here.
+        """
+
+    def next_commands(self, record: RunRecord, folder: Path) -> list[Command]:
+        """What to do with the best cell of a finished search."""
+        del record, folder
+        return []
+
+    # --- architectures ---------------------------------------------------------------------------------------------
+
+    def sized(self, architecture: Architecture, **sizes: int | None) -> Architecture:
+        """The same architecture with other sizes; None keeps what it has.
+
+        Raises:
+            InputError: a size means nothing here.
+        """
+        for name, value in sizes.items():
+            if value is not None:
+                self.refuse(f"{name} to set")
+        return architecture
+
+    def craft(self, begin: Source, budget: Budget, said: Mapping[str, Any]) -> Crafted:
+        """A cell, or an architecture, scaled to a budget.
+
+        Args:
+            begin: where crafting begins.
+            budget: what it may cost.
+            said: what was said about the network, without what was not: the arguments of `autoshrink.craft` by name.
+
+        Raises:
+            InputError: the budget or what was said cannot be kept.
+        """
+        del begin, budget, said
+        self.refuse("craft")
+
+    def part_shapes(self, architecture: Architecture) -> Mapping[str, Shape]:
+        """The shapes of a network's parts, by the names before the first point of its layers' names."""
+        del architecture
+        return {}
+
+    def size_options(self, architecture: Architecture) -> str:
+        """What crafting turns, as options have it: ``--stem 44/2 --stages 1x12,3x24``."""
+        return architecture.sizes
+
+    # --- final training --------------------------------------------------------------------------------------------
+
+    train_options: ClassVar[tuple[Option, ...]] = ()
+    """The options of ``train`` that this task has beyond those of every task."""
+
+    def train_request(self, target: Architecture | Cell | None, overrides: Overrides, **sizes: int | None) -> Any:
+        """What is asked for, before any data are read: `autoshrink.final.training.Request`.
+
+        Args:
+            target: what to train; None where the overrides name a trained model to start from.
+            overrides: nested settings.
+            sizes: of the network, in place of its own.
+
+        Raises:
+            InputError: something cannot be used.
+        """
+        del target, overrides, sizes
+        self.refuse("final training")
+
+    def resumed_training(self, facts: dict[str, Any], path: Path) -> Any:
+        """What the state file of a training says (`autoshrink.final.folder.Facts`); its architecture is a value.
+
+        Raises:
+            InputError: it is damaged; the message names the file.
+        """
+        del facts, path
+        self.refuse("final training")
+
+    def read_model(
+        self,
+        path: Path,
+        architecture: Architecture,
+        tensors: Mapping[str, torch.Tensor],
+        facts: dict[str, Any],
+        device: torch.device,
+    ) -> Any:
+        """A trained model from what its file holds, on a device, in evaluation mode.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        del path, architecture, tensors, facts, device
+        self.refuse("trained models")
+
+    def after_training(self, folder: Path, *, tested: bool) -> list[Command]:
+        """What to do with a trained model; `tested` where there are test data."""
+        del tested
+        return [(f"autoshrink evaluate {folder}", f"its {self.metric.name}")]
+
+    # --- what it is worth, and elsewhere ---------------------------------------------------------------------------
+
+    evaluate_options: ClassVar[tuple[Option, ...]] = ()
+    """The options of ``evaluate`` beyond those of every task."""
+
+    def evaluate(self, model: Any, *, data: str | None, split: str, said: Mapping[str, Any]) -> Any:
+        """Measure a model on a split; `said` has what the options of `evaluate_options` say, by setting.
+
+        Raises:
+            InputError: it cannot be measured, or an option means nothing here.
+            DataError: the data cannot be used.
+        """
+        del model, data, split, said
+        self.refuse("evaluation")
+
+    predict_options: ClassVar[tuple[Option, ...]] = ()
+    """The options of ``predict`` beyond those of every task."""
+
+    def open_exported(self, session: Any, card: Any) -> Any:
+        """The model in an ONNX file that was exported for this task, ready to predict."""
+        del session, card
+        self.refuse("prediction")
+
+    def refuse(self, what: str) -> NoReturn:
+        """Say that this task does not do something.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError(f"task {self.name} has no {what}")
+
+
+def task_of(thing: Cell | Architecture | str) -> Task:
+    """The task of an architecture, a cell, or the kind of one.
+
+    Raises:
+        InputError: no task has it.
+    """
+    kind = thing if isinstance(thing, str) else thing.kind
+    for name in TASKS:
+        task = TASKS[name]
+        if kind == task.cell_kind or kind in task.architecture_kinds:
+            return task
+    raise InputError(f"no task has {kind} networks; name the file that registers it with --plugin")

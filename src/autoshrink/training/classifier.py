@@ -15,8 +15,9 @@ from autoshrink.data import Preprocessing
 from autoshrink.data.carving import Ledger
 from autoshrink.errors import InputError
 from autoshrink.networks import BN_EPSILON, build, set_normalisation
+from autoshrink.tasks import task_of
 from autoshrink.training import checkpoint
-from autoshrink.training.language_model import MODEL_FILE, TrainedModel, model_path, trained_model
+from autoshrink.training.language_model import MODEL_FILE, TrainedModel, model_path
 from autoshrink.training.ledger_file import ledger_tensors, parted
 from autoshrink.untrusted import brief
 
@@ -74,9 +75,10 @@ def load_trained(folder: Path, *, device: torch.device | None = None) -> Trained
     with checkpoint.understood(path):
         architecture = Architecture.from_json(facts.pop("architecture"))
     device = device or torch.device("cpu")
-    if isinstance(architecture, ImageArchitecture):
-        return _classifier(path, architecture, tensors, facts, device)
-    return trained_model(path, architecture, tensors, facts, device)
+    model: TrainedClassifier | TrainedModel = task_of(architecture).read_model(
+        path, architecture, tensors, facts, device
+    )
+    return model
 
 
 def load_classifier(folder: Path, *, device: torch.device | None = None) -> TrainedClassifier:
@@ -91,13 +93,18 @@ def load_classifier(folder: Path, *, device: torch.device | None = None) -> Trai
     return model
 
 
-def _classifier(
+def read_classifier(
     path: Path,
     architecture: ImageArchitecture,
     tensors: Mapping[str, Tensor],
     facts: dict[str, Any],
     device: torch.device,
 ) -> TrainedClassifier:
+    """A classifier from what its file holds.
+
+    Raises:
+        InputError: the file is damaged.
+    """
     with checkpoint.understood(path):
         checkpoint.ModelFacts.model_validate(facts)
         classes = _class_names(facts.pop("classes"))
@@ -122,4 +129,4 @@ def _class_names(value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
-__all__ = ["MODEL_FILE", "TrainedClassifier", "load_classifier", "load_trained", "save_classifier"]
+__all__ = ["MODEL_FILE", "TrainedClassifier", "load_classifier", "load_trained", "read_classifier", "save_classifier"]

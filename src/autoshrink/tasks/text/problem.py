@@ -1,4 +1,4 @@
-"""Language modelling: recurrent cells, compared by perplexity."""
+"""What candidates of a search on text are trained on."""
 
 from __future__ import annotations
 
@@ -26,41 +26,39 @@ from autoshrink.training.zico import steps_a_chunk, text_gradients
 from autoshrink.watching import Observer
 
 
-class TextTask:
-    """See `autoshrink.tasks.base.Task`."""
+def prepare(settings: SearchSettings, observer: Observer) -> Prepared:
+    """Read and encode the proxy's sentences.
 
-    kind = "recurrent"
-    sizes = "--width or --vocabulary"
-
-    def prepare(self, settings: SearchSettings, observer: Observer) -> Prepared:
-        """Read and encode the proxy's sentences."""
-        assert isinstance(settings, TextSettings)
-        data = settings.data
-        proxy = load_text_proxy(
-            data.spec,
-            level=data.level,
-            tokens=data.tokens,
-            sentences=data.sentences,
-            validation_sentences=data.validation_sentences,
-            max_vocabulary=data.max_vocabulary,
-            min_count=data.min_count,
-            sample=data.sample,
-            shared_vocabulary=data.shared_vocabulary,
-            seed=derive_seed(settings.seed, "data"),
-        )
-        observer.on_data(
-            f"data: {data.spec}: {formatting.count(proxy.train_sentences, 'training sentence')} "
-            f"({formatting.count(len(proxy.train), 'token')}), "
-            f"{proxy.validation_sentences:,} for validation ({len(proxy.validation):,}); vocabulary "
-            f"{len(proxy.vocabulary):,}, level {data.level}"
-        )
-        for note in proxy.notes:
-            observer.remark(note)
-        return Prepared(proxy.name, _event(proxy), lambda device: TextProblem(settings, proxy, device))
+    Raises:
+        DataError: the text cannot be used.
+    """
+    assert isinstance(settings, TextSettings)
+    data = settings.data
+    proxy = load_text_proxy(
+        data.spec,
+        level=data.level,
+        tokens=data.tokens,
+        sentences=data.sentences,
+        validation_sentences=data.validation_sentences,
+        max_vocabulary=data.max_vocabulary,
+        min_count=data.min_count,
+        sample=data.sample,
+        shared_vocabulary=data.shared_vocabulary,
+        seed=derive_seed(settings.seed, "data"),
+    )
+    observer.on_data(
+        f"data: {data.spec}: {formatting.count(proxy.train_sentences, 'training sentence')} "
+        f"({formatting.count(len(proxy.train), 'token')}), "
+        f"{proxy.validation_sentences:,} for validation ({len(proxy.validation):,}); vocabulary "
+        f"{len(proxy.vocabulary):,}, level {data.level}"
+    )
+    for note in proxy.notes:
+        observer.remark(note)
+    return Prepared(proxy.name, _event(proxy), lambda device: TextProblem(settings, proxy, device))
 
 
 class TextProblem:
-    """See `autoshrink.training.problem.Problem`.
+    """See `autoshrink.training.trained.Problem`.
 
     Args:
         settings: network and recipe.
@@ -78,6 +76,8 @@ class TextProblem:
         self._cut: dict[int, Streams] = {}
         self.device = device
         self.latency: Callable[[Architecture], int] | None = None
+        # Few large products in place of many small ones: faster on every device.
+        self.together = True
         self._data = (
             self._streams(recipe.batch),
             Streams.of(proxy.validation, recipe.validation_batch, end=end, device=device),

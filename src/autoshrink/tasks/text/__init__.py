@@ -1,0 +1,134 @@
+"""Language modelling: recurrent cells, compared by perplexity."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autoshrink.architecture import Architecture, LanguageModel, RecurrentArchitecture, language_model, recurrent_proxy
+from autoshrink.cell import Cell
+from autoshrink.config import Overrides, SearchSettings, TextSettings, text
+from autoshrink.escaping import word
+from autoshrink.metrics import PERPLEXITY
+from autoshrink.record import RunRecord
+from autoshrink.tasks.base import Command, Option, Prepared, Task
+from autoshrink.watching import Observer
+
+if TYPE_CHECKING:
+    import torch
+
+    from autoshrink.final.language import LanguageFacts, LanguageRequest
+    from autoshrink.training.language_model import TrainedModel
+
+VOCABULARY, WIDTH = 10_000, 200
+"""Of a recurrent cell whose file names neither: the language model in which the paper compares (AutoShrink, §"RNN")."""
+
+
+class TextTask(Task):
+    """See `Task`."""
+
+    name = "text"
+    about = "predict the next word"
+    model = "language model"
+    cell_kind = "recurrent"
+    architecture_kinds = ("recurrent", "lstm", "gru")
+    metric = PERPLEXITY
+    settings = TextSettings
+    built_in = "pydocs"
+    quick = text.PYDOCS
+    paper = text.PAPER
+    sizes = "--width or --vocabulary"
+    shorter = "--sentences 1000 --width 50 --epochs 3"
+    on_own_data = "--task text --data path/to/text.txt"
+    search_options = (
+        Option("--level", "data.level", str, "Text: word (default) or char."),
+        Option("--sentences", "data.sentences", int, "Text: training lines, at most."),
+        Option("--validation-sentences", "data.validation_sentences", int, "Text: validation lines, at most."),
+        Option("--vocabulary", "data.max_vocabulary", int, "Text: words, at most; rarer ones are <unk>."),
+        Option("--width", "network.width", int, "Text: embedding and hidden size."),
+    )
+
+    def prepare(self, settings: SearchSettings, observer: Observer) -> Prepared:
+        """Read and encode the proxy's sentences."""
+        from autoshrink.tasks.text.problem import prepare  # noqa: PLC0415 - torch takes seconds to import
+
+        return prepare(settings, observer)
+
+    def proxy(self, cell: Cell, settings: SearchSettings, data: Mapping[str, Any]) -> RecurrentArchitecture:
+        """The language model around a cell for the run's vocabulary."""
+        assert isinstance(settings, TextSettings)
+        network = settings.network
+        return recurrent_proxy(cell, vocabulary=data["vocabulary"], width=network.width, aggregate=network.aggregate)
+
+    def default_network(self, cell: Cell, **sizes: int | None) -> Architecture:
+        """A language model of 10,000 words and width 200."""
+        return self.sized(recurrent_proxy(cell, vocabulary=VOCABULARY, width=WIDTH), **sizes)
+
+    def sized(self, architecture: Architecture, **sizes: int | None) -> Architecture:
+        """For another ``vocabulary`` or ``width``."""
+        return language_model(architecture, **sizes)
+
+    def next_commands(self, record: RunRecord, folder: Path) -> list[Command]:
+        """What it costs, and how to train it."""
+        from autoshrink.crafting.sources import reading_options  # noqa: PLC0415 - it asks the tasks
+
+        cell, width = word(folder / "best.cell.json"), record.settings.to_json()["network"]["width"]
+        sizes = f"--vocabulary {record.data['vocabulary']} --width {width}" if "vocabulary" in record.data else ""
+        spec, trained = word(record.settings.data.spec), word(folder / "trained")
+        reading = "".join(f" {option} {word(value)}" for option, value in reading_options(record))
+        return [
+            (f"autoshrink cost {cell} {sizes}".rstrip(), "what it costs, part by part"),
+            (f"autoshrink train {cell} --data {spec}{reading} -o {trained}", "train it in full"),
+        ]
+
+    def train_request(
+        self, target: Architecture | Cell | None, overrides: Overrides, **sizes: int | None
+    ) -> LanguageRequest:
+        """A language model's training; ``width`` is its size, or ``params`` what it may have at most."""
+        from autoshrink.errors import InputError  # noqa: PLC0415
+        from autoshrink.final.language import LanguageRequest  # noqa: PLC0415 - torch takes seconds to import
+
+        if not isinstance(target, LanguageModel):
+            raise InputError("a recurrent cell alone is no network; `recurrent_proxy` makes a language model of it")
+        return LanguageRequest(target, overrides, **sizes)
+
+    def resumed_training(self, facts: dict[str, Any], path: Path) -> LanguageFacts:
+        """Of a language model."""
+        from autoshrink.final.language import LanguageFacts  # noqa: PLC0415 - torch takes seconds to import
+
+        return LanguageFacts.of(facts, path)
+
+    def read_model(
+        self,
+        path: Path,
+        architecture: Architecture,
+        tensors: Mapping[str, torch.Tensor],
+        facts: dict[str, Any],
+        device: torch.device,
+    ) -> TrainedModel:
+        """A language model."""
+        from autoshrink.training.language_model import trained_model  # noqa: PLC0415 - torch takes seconds to import
+
+        return trained_model(path, architecture, tensors, facts, device)
+
+    def after_training(self, folder: Path, *, tested: bool) -> list[Command]:
+        """Evaluate, let it write."""
+        name = word(folder)
+        kept = (
+            f"autoshrink evaluate {name} --split validation",
+            "its perplexity on the validation text; there is no test text",
+        )
+        return [
+            (f"autoshrink evaluate {name}", "its perplexity on the test split") if tested else kept,
+            (f'autoshrink generate {name} --prompt "The"', "what it writes"),
+        ]
+
+    def open_exported(self, session: Any, card: Any) -> Any:
+        """A language model."""
+        from autoshrink.deploy.predict import OnnxLanguageModel  # noqa: PLC0415 - needs the extra `onnx`
+
+        return OnnxLanguageModel(session, card)
+
+
+TEXT = TextTask()
