@@ -3,7 +3,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-CODE := src tests benchmarks
+CODE := src tests benchmarks paper
 
 .PHONY: help demo test fuzz format install clean
 .DEFAULT_GOAL := help

@@ -32,13 +32,12 @@ LAYERS = [
     {"launch", "final", "generation", "timm"},
     {"crafting", "evaluating"},
     {"tasks.image", "tasks.text"},
-    {"reproduce"},
     {"cli"},
     {"__main__"},
 ]
 """From the ground up: a part imports from lower layers only. The face of the package, `__init__`, stands above all."""
 
-WITH_TORCH = {"networks", "training", "launch", "final", "generation", "reproduce", "timm", "__main__"}
+WITH_TORCH = {"networks", "training", "launch", "final", "generation", "timm", "__main__"}
 WITHOUT_TORCH = set().union(*LAYERS) - WITH_TORCH
 
 

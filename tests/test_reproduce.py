@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
-from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,59 +13,61 @@ import pytest
 
 from autoshrink.cell import Cell
 from autoshrink.cli import run
+from autoshrink.cli.reproduce_commands import CHECKOUT, missing
 from autoshrink.errors import InputError, RunError
-from autoshrink.reproduce import Asked, Outcome, Progress, Result, figure6, language, picture, read, reproduce, table4
-from autoshrink.reproduce.conduct import conduct
-from autoshrink.reproduce.images import ImageSize
-from autoshrink.reproduce.journal import OUTCOMES_FILE, PLAN_FILE, Journal, opened
-from autoshrink.reproduce.published import Published
-from autoshrink.reproduce.report import Reproduction
-from autoshrink.reproduce.study import Work, difference, direction, largest_rung, results
+from autoshrink_paper.figure6 import Figure6, SearchSize
+from autoshrink_paper.journal import Journal, opened
+from autoshrink_paper.published import Published
+from autoshrink_paper.rebuilding import Progress, rebuild, run_study
+from autoshrink_paper.report import Reproduction, spread_out
+from autoshrink_paper.study import Asked, Measurement, Outcome, Row, Study, difference, direction, largest
+from autoshrink_paper.tables import LanguageTable, Table4
+from autoshrink_paper.trials import ImageSize, TextSize
 
 TINY_IMAGES = (ImageSize(8, 40, 1, 2, 1), ImageSize(8, 1_000_000, 9, 9, 1))
-TINY_TEXT = (language.TextSize(60, 20_000, 8, 1, 2), language.TextSize(10**9, 200_000, 8, 1, 2))
+TINY_TEXT = (TextSize(60, 20_000, 8, 1, 2), TextSize(10**9, 200_000, 8, 1, 2))
 CHAIN = Cell("conv", ("input", "conv1x1", "sepconv3x3"), ((0, 1), (1, 2)))
 
 
-class Dice:
+class Dice(Study):
     """A study whose values are known."""
 
     name, title, unit = "dice", "Dice", "pips"
-    rows: ClassVar = {"a": "first", "b": "second"}
     published: ClassVar = {"a": Published("first", 3.0)}
     differences = ("nobody threw",)
 
     def __init__(self, fails_at: int | None = None) -> None:
-        self.measured: list[Work] = []
+        self.rows = {"a": "first", "b": "second"}
+        self.measured: list[Measurement] = []
         self._fails_at = fails_at
 
-    def works(self) -> tuple[Work, ...]:
-        return tuple(Work(row, draw, 10) for draw in range(2) for row in self.rows)
+    def measurements(self) -> tuple[Measurement, ...]:
+        return tuple(Measurement(row, draw, 10) for draw in range(2) for row in self.rows)
 
-    def measure(self, work: Work) -> Outcome:
+    def measure(self, one: Measurement) -> Outcome:
         if len(self.measured) == self._fails_at:
             raise KeyboardInterrupt
-        self.measured.append(work)
-        value = 1.0 + work.draw + (2.0 if work.row == "b" else 0.0)
-        return Outcome(work.row, work.draw, value, 100, 7, work.macs, 0.5)
+        self.measured.append(one)
+        value = 1.0 + one.draw + (2.0 if one.row == "b" else 0.0)
+        return Outcome(one.row, one.draw, value, 100, 7, one.macs, 0.5)
 
-    def verdict(self, results: Sequence[Result]) -> tuple[str, ...]:
-        return (direction(results[0], results[1], higher=True, digits=1),)
+    def verdict(self, rows: Mapping[str, Row]) -> tuple[str, ...]:
+        return (direction(rows["a"], rows["b"], higher=True, digits=1),)
 
 
-def _result(*values: float, row: str = "a", macs: float = 10.0) -> Result:
-    return Result(row, row, None, values, macs, 1.0)
+def _result(*values: float, row: str = "a", macs: float = 10.0) -> Row:
+    return Row(row, row, None, values, macs, 1.0)
 
 
 def test_rows_by_hand() -> None:
     study = Dice()
-    first, second = results(study, [study.measure(work) for work in study.works()])
+    first, second = study.results(study.measure(one) for one in study.measurements()).values()
     assert (first.values, first.mean, first.macs, first.failed) == ((1.0, 2.0), 1.5, 100.0, 0)
     assert second.deviation == pytest.approx(math.sqrt(0.5))
     assert first.paper == Published("first", 3.0)
     assert second.paper is None
     lost = Outcome("a", 0, None, 100, 7, 10, 0.5, "diverged")
-    assert results(study, [lost])[0].failed == 1
+    assert study.results([lost])["a"].failed == 1
 
 
 def test_a_difference_has_welch_error() -> None:
@@ -94,32 +95,32 @@ def test_direction(first: tuple[float, ...], second: tuple[float, ...], higher: 
 
 
 def test_the_size_is_the_largest_that_fits() -> None:
-    assert [largest_rung([10, 100, 1000], 1.0, budget) for budget in (1, 10, 99, 100, 5000)] == [0, 0, 0, 1, 2]
+    assert [largest([10, 100, 1000], budget) for budget in (1, 10, 99, 100, 5000)] == [0, 0, 0, 1, 2]
 
 
 def test_an_interrupted_study_goes_on(tmp_path: Path) -> None:
     first = Dice(fails_at=3)
     with opened(tmp_path) as journal, pytest.raises(KeyboardInterrupt):
-        conduct(first, journal, on_progress=lambda _: None)
-    second, told = Dice(), list[Progress]()
+        run_study(first, journal, on_progress=lambda _: None)
+    second, seen = Dice(), list[Progress]()
     with opened(tmp_path) as journal:
-        found = conduct(second, journal, on_progress=told.append)
-    assert [work.row for work in first.measured + second.measured] == ["a", "b", "a", "b"]
-    assert found == tuple(Dice().measure(work) for work in Dice().works())
-    assert [progress.done for progress in told] == [3, 4]
-    assert told[-1].seconds_left == 0
+        found = run_study(second, journal, on_progress=seen.append)
+    assert [one.row for one in first.measured + second.measured] == ["a", "b", "a", "b"]
+    assert found == tuple(Dice().measure(one) for one in Dice().measurements())
+    assert [progress.done for progress in seen] == [4]
+    assert seen[-1].seconds_left == 0
 
 
 def test_a_line_cut_off_by_a_kill_is_measured_again(tmp_path: Path) -> None:
     with opened(tmp_path) as journal:
-        conduct(Dice(), journal, on_progress=lambda _: None)
-    path = tmp_path / OUTCOMES_FILE
+        run_study(Dice(), journal, on_progress=lambda _: None)
+    path = Journal(tmp_path).outcomes_file
     whole = path.read_bytes()
     path.write_bytes(whole[:-9])
     again = Dice()
     with opened(tmp_path) as journal:
-        conduct(again, journal, on_progress=lambda _: None)
-    assert [(work.row, work.draw) for work in again.measured] == [("b", 1)]
+        run_study(again, journal, on_progress=lambda _: None)
+    assert [(one.row, one.draw) for one in again.measured] == [("b", 1)]
     assert path.read_bytes() == whole
     path.write_bytes(whole.replace(b'"draw": 0', b'"drew": 0', 1))
     with pytest.raises(InputError, match=r"outcomes\.jsonl: line 1 is damaged"):
@@ -145,11 +146,10 @@ def test_table_2_counts_and_says_whose_accuracy_it_is(capsys: pytest.CaptureFixt
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    monkeypatch.setattr(table4, "LADDER", TINY_IMAGES)
-    monkeypatch.setattr(language, "LADDER", TINY_TEXT)
-    monkeypatch.setattr(figure6, "LADDER", (figure6.SearchSize(3, 8, 4, 1, 2),))
-    for module in ("images", "language"):
-        monkeypatch.setattr(f"autoshrink.reproduce.{module}.TRIAL_SECONDS", 0.01)
+    monkeypatch.setattr(Table4, "sizes", TINY_IMAGES)
+    monkeypatch.setattr(LanguageTable, "sizes", TINY_TEXT)
+    monkeypatch.setattr(Figure6, "sizes", (SearchSize(3, 8, 4, 1, 2),))
+    monkeypatch.setattr("autoshrink_paper.trials.SPEED_SECONDS", 0.01)
     monkeypatch.setenv("AUTOSHRINK_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -182,37 +182,41 @@ def test_table_4_end_to_end(tiny: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 def test_draws_repeat_and_random_graphs_differ(tiny: Path) -> None:
     asked = Asked("table4", data="digits", budget=0.001, threads=1)
-    first, second = (reproduce(asked, tiny / name) for name in ("a", "b"))
-    assert [one.values for one in first.results] == [one.values for one in second.results]
-    assert read(asked, tiny / "a") == first
-    plan = json.loads((tiny / "a" / PLAN_FILE).read_text())
+    first, second = (rebuild(asked, tiny / name) for name in ("a", "b"))
+    assert [one.values for one in first.rows.values()] == [one.values for one in second.rows.values()]
+    assert rebuild(asked, tiny / "a").outcomes == first.outcomes
+    file = Journal(tiny / "a").plan_file
+    plan = json.loads(file.read_text())
     assert plan == {"name": "table4", "data": "digits", "seed": 0, "size": asdict(TINY_IMAGES[0]), "cells": {}}
-    (tiny / "a" / PLAN_FILE).write_text(json.dumps(plan | {"size": plan["size"] | {"epochs": 2}}))
+    file.write_text(json.dumps(plan | {"size": plan["size"] | {"epochs": 2}}))
     with pytest.raises(InputError, match="at a size that this version does not have"):
-        read(asked, tiny / "a")
+        rebuild(asked, tiny / "a")
+    file.unlink()
+    with pytest.raises(RunError, match="outcomes but no plan"):
+        rebuild(asked, tiny / "a")
 
 
 @pytest.mark.parametrize("name", ["table3", "table5"])
 def test_language_tables_end_to_end(tiny: Path, name: str) -> None:
-    found = reproduce(Asked(name, data="pydocs", budget=0.001), tiny / name)
-    assert found.done == found.total == 2 * len(found.results)
-    assert all(one.paper is not None and one.mean is not None and one.mean > 1 for one in found.results)
-    params = {one.row: one.params for one in found.results}
+    found = rebuild(Asked(name, data="pydocs", budget=0.001), tiny / name)
+    assert len(found.outcomes) == 2 * len(found.rows)
+    assert all(one.paper is not None and one.mean is not None and one.mean > 1 for one in found.rows.values())
+    params = {one.row: one.params for one in found.rows.values()}
     if name == "table3":
         assert max(params.values()) <= TINY_TEXT[0].params
     else:
         assert params["complete-rnn"] > params["shrinkrnn"]
-    assert len(found.verdict) == len(found.results) - 1
+    assert len(found.study.verdict(found.rows)) == len(found.rows) - 1
 
 
 def test_figure_6_end_to_end(tiny: Path) -> None:
-    found = reproduce(Asked("figure6", data="digits", budget=0.001), tiny / "k")
-    assert [one.row for one in found.results] == ["K=5", "K=10", "K=15"]
+    found = rebuild(Asked("figure6", data="digits", budget=0.001), tiny / "k")
+    assert list(found.rows) == ["K=5", "K=10", "K=15"]
     # Three edges: every K tries all of them, so that all searches are the same.
-    assert len({one.values for one in found.results}) == 1
+    assert len({one.values for one in found.rows.values()}) == 1
     assert found.spent > 0
-    (tiny / "k" / OUTCOMES_FILE).unlink()
-    assert reproduce(Asked("figure6", data="digits", budget=0.001), tiny / "k").results == found.results
+    Journal(tiny / "k").outcomes_file.unlink()
+    assert rebuild(Asked("figure6", data="digits", budget=0.001), tiny / "k").rows == found.rows
 
 
 @pytest.mark.parametrize(
@@ -236,10 +240,13 @@ def test_what_cannot_be_done_is_refused(
 
 
 def test_the_picture_keeps_names_apart() -> None:
-    rows = tuple(Result(str(n), f"row {n}", None, (50.0 + n / 100,), 1e6 + n, 1.0) for n in range(4))
-    drawn = picture(Reproduction("table4", "t", "u", rows, (), (), 4, 4, 1, 1.0, None))
-    assert drawn is not None
-    heights = sorted(
-        float(part.split('"')[0]) for part in drawn.split('class="name"')[1:] for part in [part.split('y="')[1]]
-    )
-    assert all(after - before >= 14.9 for before, after in pairwise(heights))
+    placed = spread_out([50.02, 50.0, 50.01, 60.0], gap=1.0)
+    assert placed == [52.0, 50.0, 51.0, 60.0]
+    with pytest.raises(InputError, match="dice has nothing to draw"):
+        Reproduction(Dice(), (), None).picture()
+
+
+def test_without_the_package_the_command_says_how_to_get_it() -> None:
+    assert (CHECKOUT / "autoshrink_paper").is_dir()
+    with pytest.raises(InputError, match=r"pip install \./paper"):
+        missing()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,12 @@ from autoshrink.launch import resume, search
 from autoshrink.priors import complete_edges
 from autoshrink.quantity import counted
 from autoshrink.record import RunRecord
-from autoshrink.reproduce.published import FIGURE_6, Published
-from autoshrink.reproduce.study import Outcome, Result, Work, difference
 from autoshrink.seeding import derive_seed
 from autoshrink.watching import Observer
+from autoshrink_paper.published import FIGURE_6
+from autoshrink_paper.study import Asked, Measurement, Outcome, Row, Study, difference
+from autoshrink_paper.tables import Table4
+from autoshrink_paper.trials import ImageSize
 
 CANDIDATES = (5, 10, 15)
 
@@ -36,38 +38,25 @@ class SearchSize:
     draws: int
 
 
-LADDER = (
-    SearchSize(5, 12, 20, 2, 2),
-    SearchSize(6, 12, 50, 4, 2),
-    SearchSize(8, 12, 50, 4, 2),
-    SearchSize(8, 16, 100, 8, 3),
-    SearchSize(8, 32, 500, 20, 3),
-)
-"""Sizes to choose from, by what they cost. The last is the paper's."""
-
-
-class Figure6:
-    """See `autoshrink.reproduce.study.Study`.
-
-    Args:
-        spec: images.
-        size: of the searches.
-        folder: where the runs lie; a search that was cut off goes on.
-        seed: decides every draw.
-        device: a name.
-        threads: CPU threads; None for torch's choice.
-    """
+class Figure6(Study):
+    """The search with K = 5, 10, 15, every candidate trained from scratch as in the paper."""
 
     name = "figure6"
     title = "Figure 6: K, the candidates of a step"
     unit = "accuracy of the cell found, %, fresh seeds"
-    published: dict[str, Published] = FIGURE_6
+    published = FIGURE_6
+    data = "cifar10"
+    sizes = (
+        SearchSize(5, 12, 20, 2, 2),
+        SearchSize(6, 12, 50, 4, 2),
+        SearchSize(8, 12, 50, 4, 2),
+        SearchSize(8, 16, 100, 8, 3),
+        SearchSize(8, 32, 500, 20, 3),
+    )
+    """The last is the paper's."""
 
-    def __init__(
-        self, spec: str, size: SearchSize, folder: Path, *, seed: int, device: str, threads: int | None
-    ) -> None:
-        self._spec, self._size, self._folder, self._seed = spec, size, folder, seed
-        self._device, self._threads = device, threads
+    def __init__(self, asked: Asked, size: SearchSize, folder: Path) -> None:
+        self._asked, self._size, self._folder = asked, size, folder
         self.rows = {f"K={k}": f"K = {k}" for k in CANDIDATES}
         self.differences = (
             f"size: {size.nodes} nodes, {size.pixels}×{size.pixels} pixels, {size.images} training images a class, "
@@ -77,67 +66,77 @@ class Figure6:
             "figure's own points are not known to us",
         )
 
-    def works(self) -> tuple[Work, ...]:
+    def measurements(self) -> Sequence[Measurement]:
         """Every K once, then again."""
-        return tuple(
-            Work(f"K={k}", draw, expected(self._size, k)) for draw in range(self._size.draws) for k in CANDIDATES
-        )
+        return [
+            Measurement(f"K={k}", draw, search_macs(self._size, k))
+            for draw in range(self._size.draws)
+            for k in CANDIDATES
+        ]
 
-    def measure(self, work: Work) -> Outcome:
-        """Search once, every candidate trained from scratch as in the paper."""
+    def measure(self, one: Measurement) -> Outcome:
+        """Search once; a search that was cut off goes on."""
         began = time.monotonic()
         try:
-            record = self._searched(work)
+            record = self._searched(one)
         except SearchError as error:
-            return Outcome(work.row, work.draw, None, 0, 0, 0, time.monotonic() - began, str(error))
-        best, spent = record.best(), record.spent()
+            return Outcome(one.row, one.draw, None, 0, 0, 0, time.monotonic() - began, str(error))
+        best = record.best()
         assert best is not None, "a search that ends well has a best cell"
         resources = best.recorded.resources
-        trained = sum(one.same_as is None for one in record.candidates)
+        trained = sum(candidate.same_as is None for candidate in record.candidates)
         return Outcome(
-            work.row,
-            work.draw,
+            one.row,
+            one.draw,
             100 * best.performance,
             resources.macs,
             resources.params,
-            spent.training_macs,
+            record.spent().training_macs,
             record.active_seconds,
             f"{counted(trained, 'candidate')} trained, S {best.score:.4f}",
         )
 
-    def _searched(self, work: Work) -> RunRecord:
-        run = self._folder / f"{work.row}-{work.draw}"
+    def _searched(self, one: Measurement) -> RunRecord:
+        run = self._folder / f"{one.row}-{one.draw}"
         if (run / "run.sqlite").exists():
             return resume(run, observer=Observer())
-        size = self._size
-        asked: dict[str, Any] = {
-            "data": {"spec": self._spec, "size": size.pixels, "train_per_class": size.images},
+        size, asked = self._size, self._asked
+        settings: dict[str, Any] = {
+            "data": {"spec": asked.data, "size": size.pixels, "train_per_class": size.images},
             "recipe": {"epochs": size.epochs},
             "evaluator": "trained",
             "nodes": size.nodes,
-            "candidates": int(work.row.removeprefix("K=")),
-            "seed": derive_seed(self._seed, "search", work.draw) % 2**31,
-            "device": self._device,
-            "threads": self._threads,
+            "candidates": int(one.row.removeprefix("K=")),
+            "seed": derive_seed(asked.seed, "search", one.draw) % 2**31,
+            "device": asked.device,
+            "threads": asked.threads,
         }
-        return search(resolve(asked), run=run, observer=Observer())
+        return search(resolve(settings), run=run, observer=Observer())
 
-    def verdict(self, results: Sequence[Result]) -> tuple[str, ...]:
+    def verdict(self, rows: Mapping[str, Row]) -> Sequence[str]:
         """The paper's claim: from 10 to 15 candidates accuracy hardly changes."""
-        by_row = {one.row: one for one in results}
         sentences = []
         for less, more in ((5, 10), (10, 15)):
-            found = difference(by_row[f"K={more}"], by_row[f"K={less}"])
+            found = difference(rows[f"K={more}"], rows[f"K={less}"])
             if found is None:
                 sentences.append(f"K = {less} to {more}: not measured")
                 continue
             gap, error = found
             noise = "one draw each" if error is None else f"± {error:.2f}, standard error"
             sentences.append(f"K = {less} to {more}: accuracy {gap:+.2f} points ({noise})".replace("-", "−"))
-        return tuple(sentences)
+        return sentences
+
+    def cost(self, size: SearchSize) -> int:
+        """Of all searches."""
+        return size.draws * sum(search_macs(size, k) for k in CANDIDATES)
+
+    def speed(self) -> float:
+        """That of Table 4's largest network on as many images."""
+        images = ImageSize(self._size.pixels, 10 * self._size.images, 1, 1, 1)
+        return Table4(replace(self._asked, cells={}), images, self._folder).speed()
 
 
-def expected(size: SearchSize, candidates: int) -> int:
+def search_macs(size: SearchSize, candidates: int) -> int:
     """About how many multiply-adds one search takes: half of the complete cell's for every candidate."""
     edges = size.nodes * (size.nodes - 1) // 2
     trainings = sum(min(candidates, left) for left in range(1, edges + 1))

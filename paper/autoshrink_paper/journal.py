@@ -1,4 +1,4 @@
-"""The folder of a reproduction: what it is, and each outcome as soon as it is there: work that can be gone on with."""
+"""The folder of a reproduction: its plan, and each outcome as soon as it is there, so that work can be gone on with."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,8 @@ from filelock import FileLock, Timeout
 
 from autoshrink.errors import InputError, RunError
 from autoshrink.files import write_text
-from autoshrink.reproduce.study import Outcome
-from autoshrink.results import pretty
 from autoshrink.untrusted import parse_json, read_json, read_text
-
-PLAN_FILE, OUTCOMES_FILE = "plan.json", "outcomes.jsonl"
+from autoshrink_paper.study import Outcome
 
 
 @dataclass(frozen=True)
@@ -27,26 +24,34 @@ class Journal:
 
     folder: Path
 
+    @property
+    def plan_file(self) -> Path:
+        """What is measured."""
+        return self.folder / "plan.json"
+
+    @property
+    def outcomes_file(self) -> Path:
+        """What was measured."""
+        return self.folder / "outcomes.jsonl"
+
     def plan(self) -> dict[str, Any] | None:
         """What was begun here; None for nothing.
 
         Raises:
             InputError: the file is damaged.
+            RunError: there are outcomes without a plan.
         """
-        path = self.folder / PLAN_FILE
-        if not path.exists():
+        if not self.plan_file.exists():
+            if self.outcomes_file.exists():
+                raise RunError(f"{self.folder}: has outcomes but no plan.json; choose another --run")
             return None
         try:
-            plan = read_json(path)
+            plan = read_json(self.plan_file)
         except InputError as error:
             raise InputError(f"{error}; delete the folder, or choose another --run") from error
         if not isinstance(plan, dict):
-            raise InputError(f"{path}: damaged: no JSON object; delete the folder, or choose another --run")
+            raise InputError(f"{self.plan_file}: damaged: no JSON object; delete the folder, or choose another --run")
         return plan
-
-    def begin(self, plan: dict[str, Any]) -> None:
-        """Write the plan; RunError where that fails."""
-        write_text(self.folder / PLAN_FILE, pretty(plan), own=True)
 
     def outcomes(self) -> tuple[Outcome, ...]:
         """What has been measured so far; a last line that was cut off by a kill is measured again.
@@ -54,18 +59,17 @@ class Journal:
         Raises:
             InputError: another line is damaged.
         """
-        path = self.folder / OUTCOMES_FILE
+        path = self.outcomes_file
         if not path.exists():
             return ()
-        text = read_text(path)
-        whole, _, torn = text.rpartition("\n")
+        whole, _, torn = read_text(path).rpartition("\n")
         if torn:
             # What follows the last line's end was being written when the process died.
             write_text(path, whole + "\n" if whole else "", own=True)
         found = []
         for number, line in enumerate(whole.splitlines(), start=1):
             try:
-                found.append(Outcome.from_json(parse_json(line)))
+                found.append(Outcome(**parse_json(line)))
             except (InputError, ValueError, TypeError) as error:
                 raise InputError(f"{path}: line {number} is damaged ({error}); delete that line") from error
         return tuple(found)
@@ -76,14 +80,13 @@ class Journal:
         Raises:
             RunError: it cannot be written; what was measured before is still there.
         """
-        path = self.folder / OUTCOMES_FILE
         try:
-            with path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(outcome.to_json()) + "\n")
+            with self.outcomes_file.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(asdict(outcome)) + "\n")
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            raise RunError(f"{path}: cannot be written ({error.strerror or error})") from error
+            raise RunError(f"{self.outcomes_file}: cannot be written ({error.strerror or error})") from error
 
 
 @contextmanager
