@@ -17,11 +17,12 @@ from autoshrink.architecture import (
     language_model,
     recurrent_proxy,
 )
-from autoshrink.cell import OPS, Cell
+from autoshrink.cell import Cell
 from autoshrink.data import Preprocessing, Vocabulary
 from autoshrink.data.tokenising import Level, Rule
 from autoshrink.deploy.plain_source import PlainSource
 from autoshrink.networks import build, set_normalisation
+from autoshrink.ops import DEFAULTS
 from autoshrink.priors import complete_edges
 from autoshrink.training.classifier import TrainedClassifier
 from autoshrink.training.language_model import TrainedModel
@@ -32,7 +33,7 @@ WORDS = ["the", "cat", "dog", "sees", "likes", "milk", "bones", ".", ",", "don't
 
 def random_cell(rng: random.Random, kind: str, nodes: int) -> Cell:
     pairs = [(i, j) for j in range(1, nodes) for i in range(j)]
-    ops = ("input", *(rng.choice(OPS[kind]) for _ in range(nodes - 1)))
+    ops = ("input", *(rng.choice(DEFAULTS[kind]) for _ in range(nodes - 1)))
     return Cell(kind, ops, tuple(pair for pair in pairs if rng.random() < 0.6))
 
 

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoshrink.cell import MAX_NODES, OPS, Cell, Edge
+from autoshrink.cell import MAX_NODES, Cell, Edge
 from autoshrink.errors import InputError
+from autoshrink.ops import DEFAULTS
 
 LETTERS = {"S": "sepconv3x3", "C": "conv1x1"}
 CONTRACT = (
@@ -35,9 +36,9 @@ def _conv(ops: str, edges: str) -> Cell:
 @st.composite
 def _wirings(draw: st.DrawFn, most: int = 8) -> tuple[str, tuple[str, ...], list[Edge]]:
     """Kind, operations and edges in any order, not yet canonical."""
-    kind = draw(st.sampled_from(sorted(OPS)))
+    kind = draw(st.sampled_from(sorted(DEFAULTS)))
     nodes = draw(st.integers(1, most))
-    ops = draw(st.lists(st.sampled_from(OPS[kind]), min_size=nodes - 1, max_size=nodes - 1))
+    ops = draw(st.lists(st.sampled_from(DEFAULTS[kind]), min_size=nodes - 1, max_size=nodes - 1))
     pairs = list(combinations(range(nodes), 2))
     edges = draw(st.lists(st.sampled_from(pairs), unique=True)) if pairs else []
     return kind, ("input", *ops), edges
@@ -283,7 +284,7 @@ def _same_partition(cells: Iterable[Cell]) -> int:
 def test_keys_divide_all_cells_of_four_nodes_as_brute_force_does() -> None:
     pairs = list(combinations(range(4), 2))
     wirings = [tuple(pair for pair, on in zip(pairs, bits, strict=True) if on) for bits in product((0, 1), repeat=6)]
-    cells = {Cell("conv", ("input", *ops), edges) for ops in product(OPS["conv"], repeat=3) for edges in wirings}
+    cells = {Cell("conv", ("input", *ops), edges) for ops in product(DEFAULTS["conv"], repeat=3) for edges in wirings}
     assert 50 < _same_partition(cells) < len(cells)
 
 

@@ -30,10 +30,11 @@ from autoshrink.architecture import (
     proxy_architecture,
     recurrent_proxy,
 )
-from autoshrink.cell import OPS, Cell, Edge
+from autoshrink.cell import Cell, Edge
 from autoshrink.cost import Cost, Layer, count, widest
 from autoshrink.errors import InputError
 from autoshrink.networks import ConvNetwork, LanguageNetwork
+from autoshrink.ops import DEFAULTS
 
 # ShrinkCNN-A at 224×224 as a count of its released file gives it: stage.cells, layer, channels in and out, output size
 # in pixels, parameters and MACs of one such layer.
@@ -113,7 +114,7 @@ SHRINKCNN_A = """
 def _architectures(draw: st.DrawFn, most_nodes: int = 7) -> ConvArchitecture:
     nodes = draw(st.integers(1, most_nodes))
     pairs = list(combinations(range(nodes), 2))
-    ops = draw(st.lists(st.sampled_from(OPS["conv"]), min_size=nodes - 1, max_size=nodes - 1))
+    ops = draw(st.lists(st.sampled_from(DEFAULTS["conv"]), min_size=nodes - 1, max_size=nodes - 1))
     edges: list[Edge] = draw(st.lists(st.sampled_from(pairs), unique=True)) if pairs else []
     stage = st.builds(Stage, cells=st.integers(1, 2), width=st.integers(1, 12), pool=st.integers(1, 3))
     return ConvArchitecture(
@@ -401,7 +402,7 @@ def test_one_edge_less_of_the_complete_cell_changes_macs_and_score_as_worked_out
 @st.composite
 def _recurrent(draw: st.DrawFn) -> RecurrentArchitecture:
     nodes = draw(st.integers(1, 8))
-    ops = draw(st.lists(st.sampled_from(OPS["recurrent"]), min_size=nodes - 1, max_size=nodes - 1))
+    ops = draw(st.lists(st.sampled_from(DEFAULTS["recurrent"]), min_size=nodes - 1, max_size=nodes - 1))
     pairs = list(combinations(range(nodes), 2))
     edges: list[Edge] = draw(st.lists(st.sampled_from(pairs), unique=True)) if pairs else []
     cell = Cell("recurrent", ("input", *ops), tuple(edges))

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoshrink.cell import OPS, Cell, Edge
+from autoshrink.cell import Cell, Edge
 from autoshrink.drawing import BOX_HEIGHT, BOX_WIDTH, CELL_STYLE, Layout, arrange, cell_svg, cell_text, tag
+from autoshrink.ops import DEFAULTS
 
 SVG = "{http://www.w3.org/2000/svg}"
 SHRINK_CNN = Cell(
@@ -28,9 +29,9 @@ def complete(nodes: int) -> Cell:
 
 @st.composite
 def cells(draw: st.DrawFn, most: int = 10) -> Cell:
-    kind = draw(st.sampled_from(list(OPS)))
+    kind = draw(st.sampled_from(list(DEFAULTS)))
     nodes = draw(st.integers(2, most))
-    ops = ("input", *(draw(st.sampled_from(OPS[kind])) for _ in range(nodes - 1)))
+    ops = ("input", *(draw(st.sampled_from(DEFAULTS[kind])) for _ in range(nodes - 1)))
     pairs = [(i, j) for j in range(nodes) for i in range(j)]
     # Few edges make wide pictures and many make deep ones; drawing the number first gives both.
     number = draw(st.integers(0, len(pairs)))

@@ -18,6 +18,8 @@ LAYERS = [
     {"errors", "escaping", "quantity", "seeding", "version", "ranking"},
     {"files", "machine", "registry"},
     {"untrusted", "optional", "tasks"},
+    {"steps"},
+    {"ops"},
     {"cell"},
     {"priors", "architecture"},
     {"cost", "zoo", "score"},

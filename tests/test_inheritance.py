@@ -16,11 +16,12 @@ from torch.nn import functional
 
 from autoshrink.architecture import ConvArchitecture, NetworkPlan, recurrent_proxy
 from autoshrink.architecture.base import ARCHITECTURE_FORMAT
-from autoshrink.cell import OPS, Cell
+from autoshrink.cell import Cell
 from autoshrink.config import ImageRecipe
 from autoshrink.networks import ConvNetwork, LanguageNetwork, build, inherit, reference, undo_normalisation
 from autoshrink.networks.conv import ConvCell
 from autoshrink.networks.recurrent import RecurrentCell
+from autoshrink.ops import DEFAULTS
 from autoshrink.training.image_learner import ImageLearner
 from autoshrink.training.images import DeviceImages, Normalisation
 
@@ -73,7 +74,7 @@ def _family(seed: int) -> Family:
     """Any cell in any frame, one edge removed."""
     draw = random.Random(seed)
     nodes = draw.randint(2, 6)
-    ops = ("input", *draw.choices(OPS["conv"], k=nodes - 1))
+    ops = ("input", *draw.choices(DEFAULTS["conv"], k=nodes - 1))
     pairs = [(i, j) for j in range(nodes) for i in range(j)]
     share = draw.choice([0.5, 0.8, 1.0])
     cell = Cell("conv", ops, tuple(pair for pair in pairs if pair[0] == 0 or draw.random() < share))
@@ -347,7 +348,7 @@ def _language(cell: Cell, seed: int) -> LanguageNetwork:
 def test_a_recurrent_child_computes_with_its_parents_weights(seed: int) -> None:
     draw = random.Random(seed)
     nodes = draw.randint(2, 5)
-    ops = ("input", *draw.choices(OPS["recurrent"], k=nodes - 1))
+    ops = ("input", *draw.choices(DEFAULTS["recurrent"], k=nodes - 1))
     cell = Cell("recurrent", ops, tuple((i, j) for j in range(nodes) for i in range(j)))
     _, without = draw.choice(cell.shrink_space())
     parent, child = _language(cell, 1), _language(without, 2)

@@ -24,7 +24,7 @@ from autoshrink.architecture import ActivationName, ConvArchitecture, proxy_arch
 from autoshrink.cell import INPUT, Cell
 from autoshrink.config import resolve
 from autoshrink.config.base import Limits
-from autoshrink.cost.latency import LatencyTable, Operation, every_operation, operations
+from autoshrink.cost.latency import LatencyTable, every_operation, operations
 from autoshrink.deploy.latency_table import (
     Latencies,
     OperationTimer,
@@ -38,6 +38,7 @@ from autoshrink.metrics import shown_resources
 from autoshrink.priors import random_cells, start_cell
 from autoshrink.results import summary
 from autoshrink.score import Evaluation, Resources, Score
+from autoshrink.steps import RuntimeOperation
 from autoshrink.store import read_record
 from autoshrink.training.costs import CellCosts
 from autoshrink.zoo import get
@@ -211,7 +212,7 @@ def test_every_operation_is_a_file_that_runs() -> None:
 
 def test_a_larger_operation_takes_longer() -> None:
     timer = OperationTimer(pairs=20)
-    small, large = (timer(Operation("conv1x1", (channels,), channels, (32, 32))) for channels in (16, 128))
+    small, large = (timer(RuntimeOperation("conv1x1", (channels,), channels, (32, 32))) for channels in (16, 128))
     assert 1 <= small < large
 
 
@@ -219,7 +220,7 @@ def test_a_larger_operation_takes_longer() -> None:
 
 
 def counting(asked: list[str]) -> Any:
-    def timer(operation: Operation) -> int:
+    def timer(operation: RuntimeOperation) -> int:
         asked.append(operation.key)
         return 1000 + len(asked)
 
@@ -263,7 +264,7 @@ def test_another_device_does_not_extend_a_runs_table(tmp_path: Path) -> None:
 def test_this_device_extends_its_own(tmp_path: Path) -> None:
     (tmp_path / "latency.json").write_text(json.dumps(LatencyTable(device_facts(), {}).to_json()))
     latencies = resume_latencies(tmp_path, None, fresh=False)
-    latencies.learn([Operation("linear", (4,), 2)])
+    latencies.learn([RuntimeOperation("linear", (4,), 2)])
     assert list(LatencyTable.read(tmp_path / "latency.json").nanoseconds) == ["linear 4>2 1x1"]
 
 

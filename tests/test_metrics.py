@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoshrink import formatting
-from autoshrink.cell import OPS, Cell
+from autoshrink.cell import Cell
 from autoshrink.config import resolve
 from autoshrink.metrics import METRICS, log_values, metric_of, round_values, shown_resources
+from autoshrink.ops import DEFAULTS
 
 ACCURACY, PERPLEXITY = METRICS["image"], METRICS["text"]
 T = formatting.THIN
@@ -129,7 +130,7 @@ def test_round_values_are_multiples_of_one_two_or_five() -> None:
 
 
 def test_every_kind_of_cell_has_its_metric_and_every_task_its_own() -> None:
-    for kind, ops in OPS.items():
+    for kind, ops in DEFAULTS.items():
         assert metric_of(Cell(kind, ("input", ops[0]), ())).kind == kind
     for task, metric in METRICS.items():
         assert metric.task == task

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from autoshrink.architecture import ActivationName, CellPlan, ConvArchitecture, Head, Stage, Stem, proxy_architecture
-from autoshrink.cell import OPS, Cell, Edge
+from autoshrink.cell import Cell, Edge
 from autoshrink.networks import ConvNetwork, build
+from autoshrink.ops import DEFAULTS
 
 LETTERS = {"S": "sepconv3x3", "C": "conv1x1"}
 SHRINK: tuple[Edge, ...] = ((0, 1), (0, 2), (0, 3), (0, 4), (1, 3), (2, 4))
@@ -32,7 +33,7 @@ def _proxy(cell: Cell, size: int = 8, activation: ActivationName = "relu", stem:
 def _architectures(draw: st.DrawFn) -> ConvArchitecture:
     nodes = draw(st.integers(1, 7))
     pairs = list(combinations(range(nodes), 2))
-    ops = draw(st.lists(st.sampled_from(OPS["conv"]), min_size=nodes - 1, max_size=nodes - 1))
+    ops = draw(st.lists(st.sampled_from(DEFAULTS["conv"]), min_size=nodes - 1, max_size=nodes - 1))
     edges: list[Edge] = draw(st.lists(st.sampled_from(pairs), unique=True)) if pairs else []
     stage = st.builds(Stage, cells=st.integers(1, 2), width=st.integers(1, 6), pool=st.integers(1, 3))
     size = st.sampled_from((1, 2, 3, 7, 8, 9, 16))

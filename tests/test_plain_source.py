@@ -24,10 +24,11 @@ from autoshrink.architecture import (
     proxy_architecture,
     recurrent_proxy,
 )
-from autoshrink.cell import OPS, Cell
+from autoshrink.cell import Cell
 from autoshrink.cost import count
 from autoshrink.deploy.plain_source import render
 from autoshrink.deploy.plain_source.image import ACTIVATIONS
+from autoshrink.ops import DEFAULTS
 from autoshrink.training.classifier import TrainedClassifier
 from autoshrink.training.language_model import TrainedModel
 from plain_source_fixtures import (
@@ -198,7 +199,7 @@ def test_ruff_would_change_nothing(tmp_path: Path) -> None:
     models: list[TrainedClassifier | TrainedModel] = [classifier(random_network(seed)) for seed in range(12)]
     models += [classifier(random_blocks(seed)) for seed in range(12)]
     for nodes in (12, 14, 17, 18, 19, 20, 30):
-        ops = [OPS["conv"][n % 2] for n in range(nodes - 1)]
+        ops = [DEFAULTS["conv"][n % 2] for n in range(nodes - 1)]
         models.append(classifier(proxy_architecture(complete(ops), widths=(2,), shape=(3, 8, 8))))
         # Every node a leaf.
         star = Cell("conv", ("input", *ops), tuple((0, n) for n in range(1, nodes)))

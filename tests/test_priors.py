@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoshrink.cell import OPS, Cell, Edge
+from autoshrink.cell import Cell, Edge
 from autoshrink.errors import InputError
+from autoshrink.ops import DEFAULTS
 from autoshrink.priors import (
     balanced_ops,
     barabasi_albert_edges,
@@ -49,7 +50,7 @@ def test_every_start_is_a_cell_that_uses_all_its_nodes(spec: str, nodes: int, se
         assert {j for i, j in cell.edges if i == 0} == set(range(1, nodes)) - fed_by_others
 
 
-@given(st.sampled_from(SPECS), st.sampled_from(sorted(OPS)), st.integers(0, 2**32))
+@given(st.sampled_from(SPECS), st.sampled_from(sorted(DEFAULTS)), st.integers(0, 2**32))
 @settings(deadline=None)
 def test_the_seed_decides_the_start(spec: str, kind: str, seed: int) -> None:
     first, again = (start_cell(spec, kind=kind, nodes=9, rng=random.Random(seed)) for _ in range(2))
@@ -142,21 +143,21 @@ def _attached(n: int, links: int, rng: random.Random) -> list[Edge]:
     return edges
 
 
-@given(st.sampled_from(sorted(OPS)), st.integers(1, 24), st.integers(0, 2**32))
+@given(st.sampled_from(sorted(DEFAULTS)), st.integers(1, 24), st.integers(0, 2**32))
 @settings(deadline=None)
 def test_operations_are_balanced(kind: str, nodes: int, seed: int) -> None:
-    first, *drawn = balanced_ops(kind, nodes, random.Random(seed))
+    first, *drawn = balanced_ops(DEFAULTS[kind], nodes, random.Random(seed))
     assert first == "input"
     counts = Counter(drawn)
-    assert set(counts) <= set(OPS[kind])
+    assert set(counts) <= set(DEFAULTS[kind])
     # One draw lands on the input and is not used, so at most one operation is one short of its fair share.
-    least, most = nodes // len(OPS[kind]), -(-nodes // len(OPS[kind]))
-    assert all(least - 1 <= counts[op] <= most for op in OPS[kind])
-    assert sum(counts[op] < least for op in OPS[kind]) <= 1
+    least, most = nodes // len(DEFAULTS[kind]), -(-nodes // len(DEFAULTS[kind]))
+    assert all(least - 1 <= counts[op] <= most for op in DEFAULTS[kind])
+    assert sum(counts[op] < least for op in DEFAULTS[kind]) <= 1
 
 
 def test_eight_nodes_draw_four_of_each_and_lose_one() -> None:
-    seen = [balanced_ops("conv", 8, random.Random(seed)) for seed in range(300)]
+    seen = [balanced_ops(DEFAULTS["conv"], 8, random.Random(seed)) for seed in range(300)]
     assert {tuple(sorted(Counter(ops[1:]).values())) for ops in seen} == {(3, 4)}
     lost = Counter("conv1x1" if ops.count("conv1x1") == 3 else "sepconv3x3" for ops in seen)
     assert min(lost.values()) > 100
@@ -164,11 +165,11 @@ def test_eight_nodes_draw_four_of_each_and_lose_one() -> None:
         assert 100 < sum(ops[node] == "conv1x1" for ops in seen) < 200
 
 
-@pytest.mark.parametrize("kind", sorted(OPS))
+@pytest.mark.parametrize("kind", sorted(DEFAULTS))
 def test_independent_operations_are_equally_likely_at_every_node_and_know_nothing_of_each_other(kind: str) -> None:
     """Counts of single operations and of pairs, within five standard errors of a multinomial's."""
-    nodes, draws, choices = 5, 4000, len(OPS[kind])
-    seen = [independent_ops(kind, nodes, random.Random(seed)) for seed in range(draws)]
+    nodes, draws, choices = 5, 4000, len(DEFAULTS[kind])
+    seen = [independent_ops(DEFAULTS[kind], nodes, random.Random(seed)) for seed in range(draws)]
     assert {ops[0] for ops in seen} == {"input"}
     assert {len(ops) for ops in seen} == {nodes}
     places = [(node,) for node in range(1, nodes)] + list(combinations(range(1, nodes), 2))
@@ -191,7 +192,7 @@ def test_independent_draws_are_unbalanced_where_balanced_ones_never_are() -> Non
     assert alike["independent", 5] / 3000 == pytest.approx(4**-4, abs=5 * math.sqrt(4**-4 / 3000))
 
 
-@given(st.sampled_from(SPECS), st.sampled_from(sorted(OPS)), st.integers(0, 2**32))
+@given(st.sampled_from(SPECS), st.sampled_from(sorted(DEFAULTS)), st.integers(0, 2**32))
 @settings(deadline=None)
 def test_balanced_is_the_draw_that_nobody_asked_for(spec: str, kind: str, seed: int) -> None:
     asked = start_cell(spec, kind=kind, nodes=9, rng=random.Random(seed), draw="balanced")
@@ -238,10 +239,10 @@ def test_numbers_that_are_no_counts_are_refused_by_name(spec: str) -> None:
 def test_the_drawn_graph_is_a_cell_of_the_asked_kind() -> None:
     cell = start_cell("ws:4,0.75", kind="recurrent", nodes=8, rng=random.Random(1))
     assert cell == Cell("recurrent", cell.ops, cell.edges)
-    assert set(cell.ops[1:]) <= set(OPS["recurrent"])
+    assert set(cell.ops[1:]) <= set(DEFAULTS["recurrent"])
 
 
-@given(st.sampled_from(sorted(OPS)), st.integers(5, 10), st.integers(1, 30), st.integers(0, 2**32))
+@given(st.sampled_from(sorted(DEFAULTS)), st.integers(5, 10), st.integers(1, 30), st.integers(0, 2**32))
 @settings(deadline=None)
 def test_random_cells_are_different_and_of_all_sizes(kind: str, nodes: int, count: int, seed: int) -> None:
     cells = random_cells(kind, nodes, count, seed)

@@ -26,12 +26,13 @@ from autoshrink.architecture import (
     language_model,
 )
 from autoshrink.architecture import recurrent_proxy as proxy
-from autoshrink.cell import OPS, Cell, Edge
+from autoshrink.cell import Cell, Edge
 from autoshrink.cost import count
 from autoshrink.networks import LanguageNetwork, Masks, build, decoder
 from autoshrink.networks.decoder import tied_cross_entropy, token_losses
 from autoshrink.networks.recurrent import LibraryCore, RecurrentCell
 from autoshrink.networks.reference import run as reference
+from autoshrink.ops import DEFAULTS
 from autoshrink.seeding import derive_seed
 
 LANGUAGE_MODELS = [name for name in zoo.names() if isinstance(zoo.get(name), LanguageModel)]
@@ -39,7 +40,7 @@ LANGUAGE_MODELS = [name for name in zoo.names() if isinstance(zoo.get(name), Lan
 
 def _cell(ops: str, *edges: Edge) -> Cell:
     """T for tanh, S for sigmoid, R for relu, I for identity."""
-    names = {op[0].upper(): op for op in OPS["recurrent"]}
+    names = {op[0].upper(): op for op in DEFAULTS["recurrent"]}
     return Cell("recurrent", ("input", *(names[op] for op in ops)), edges)
 
 
@@ -74,7 +75,7 @@ def _cases(draw: st.DrawFn) -> Case:
         "random": st.lists(st.sampled_from(pairs), unique=True),
     }
     wiring = draw(st.sampled_from(sorted(edges)))
-    ops = draw(st.lists(st.sampled_from(OPS["recurrent"]), min_size=nodes - 1, max_size=nodes - 1))
+    ops = draw(st.lists(st.sampled_from(DEFAULTS["recurrent"]), min_size=nodes - 1, max_size=nodes - 1))
     cell = Cell("recurrent", ("input", *ops), tuple(draw(edges[wiring])))
     usable = cell.reachable[1:] or (0,)
     listed = st.lists(st.sampled_from(usable), min_size=1, unique=True).map(sorted)

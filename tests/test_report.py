@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 
 from autoshrink import formatting
-from autoshrink.cell import OPS, Cell, Edge
+from autoshrink.cell import Cell, Edge
 from autoshrink.config import resolve
 from autoshrink.events import Event
 from autoshrink.metrics import METRICS, Metric
+from autoshrink.ops import DEFAULTS
 from autoshrink.record import RunRecord, replay
 from autoshrink.report import gains, render, story, summary_svg
 from autoshrink.report.page import ARXIV
@@ -33,7 +34,7 @@ WIDTH, VOCABULARY = 48, 2000
 
 
 def complete(nodes: int, kind: str = "conv") -> Cell:
-    ops = ("input", *(OPS[kind][i % len(OPS[kind])] for i in range(nodes - 1)))
+    ops = ("input", *(DEFAULTS[kind][i % len(DEFAULTS[kind])] for i in range(nodes - 1)))
     return Cell(kind, ops, tuple((i, j) for j in range(nodes) for i in range(j)))
 
 

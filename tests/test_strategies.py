@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoshrink.cell import OPS, Cell, Edge
+from autoshrink.cell import Cell, Edge
+from autoshrink.ops import DEFAULTS
 from autoshrink.score import Evaluation, Resources, Score
 from autoshrink.strategies import AutoShrink, Choice, Proposal
 
@@ -20,7 +21,7 @@ Objective = Callable[[Cell], float | None]
 
 
 def _complete(nodes: int) -> Cell:
-    ops = ("input", *(OPS["conv"][node % 2] for node in range(1, nodes)))
+    ops = ("input", *(DEFAULTS["conv"][node % 2] for node in range(1, nodes)))
     return Cell("conv", ops, tuple(combinations(range(nodes), 2)))
 
 

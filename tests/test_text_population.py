@@ -17,13 +17,14 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from autoshrink.architecture import Architecture, LibraryArchitecture, RecurrentArchitecture, recurrent_proxy
-from autoshrink.cell import OPS, Cell, Edge
+from autoshrink.cell import Cell, Edge
 from autoshrink.config import TextRecipe, resolve
 from autoshrink.config.text import TextSettings
 from autoshrink.data import TextProxy, Vocabulary
 from autoshrink.evaluation import Job
 from autoshrink.networks import LanguageNetwork, Masks, build
 from autoshrink.networks.language_population import LanguagePopulation
+from autoshrink.ops import DEFAULTS
 from autoshrink.tasks.text.problem import TextProblem
 from autoshrink.training.loop import Course, Stops, TrainingError, fit
 from autoshrink.training.population import fit_population
@@ -42,7 +43,7 @@ WORDS = 7
 
 def _cell(ops: str, *edges: Edge) -> Cell:
     """T for tanh, S for sigmoid, R for relu, I for identity."""
-    names = {op[0].upper(): op for op in OPS["recurrent"]}
+    names = {op[0].upper(): op for op in DEFAULTS["recurrent"]}
     return Cell("recurrent", ("input", *(names[op] for op in ops)), edges)
 
 
@@ -98,7 +99,7 @@ def _cases(draw: st.DrawFn) -> Case:
     wirings: st.SearchStrategy[list[Edge]] = st.one_of(
         st.just(pairs), st.just([]), st.lists(st.sampled_from(pairs), unique=True)
     )
-    activations = st.lists(st.sampled_from(OPS["recurrent"]), min_size=nodes - 1, max_size=nodes - 1)
+    activations = st.lists(st.sampled_from(DEFAULTS["recurrent"]), min_size=nodes - 1, max_size=nodes - 1)
     same = draw(activations) if draw(st.booleans()) else None
     architectures = []
     for _ in range(count):

@@ -16,9 +16,10 @@ from autoshrink.architecture import (
     RecurrentArchitecture,
     language_model,
 )
-from autoshrink.cell import OPS, Cell
+from autoshrink.cell import Cell
 from autoshrink.cost import count
 from autoshrink.errors import InputError
+from autoshrink.ops import DEFAULTS
 
 # Published genotypes: for every node after node 0 its operation and the one node that it reads.
 CHAINS = {
@@ -145,7 +146,7 @@ def test_the_released_recurrent_cell() -> None:
 def test_the_complete_graph_uses_every_operation() -> None:
     cell = _recurrent("complete-rnn").cell
     assert cell.edges == tuple(combinations(range(6), 2))
-    assert set(cell.ops[1:]) == set(OPS["recurrent"])
+    assert set(cell.ops[1:]) == set(DEFAULTS["recurrent"])
     assert "ours" in zoo.source("complete-rnn")
 
 

@@ -13,6 +13,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
+from autoshrink import ops as operations
 from autoshrink.errors import InputError
 from autoshrink.untrusted import brief, brief_path, inside, parse_json, read_text
 
@@ -20,10 +21,6 @@ Edge = tuple[int, int]
 
 CELL_FORMAT = "autoshrink.cell/1"
 INPUT = "input"
-OPS: dict[str, tuple[str, ...]] = {
-    "conv": ("conv1x1", "sepconv3x3"),
-    "recurrent": ("relu", "sigmoid", "tanh", "identity"),
-}
 MAX_NODES = 64
 
 
@@ -154,8 +151,8 @@ class Cell:
 
 
 def _checked_ops(kind: object, ops: object) -> tuple[str, ...]:
-    if not isinstance(kind, str) or kind not in OPS:
-        raise InputError(f"cell kind {brief(kind)} is unknown; choose from {', '.join(OPS)}")
+    if not isinstance(kind, str) or kind not in operations.DEFAULTS:
+        raise InputError(f"cell kind {brief(kind)} is unknown; choose from {', '.join(operations.DEFAULTS)}")
     if isinstance(ops, str) or not isinstance(ops, Sequence) or not ops:
         raise InputError(f"cell ops must be a list that starts with {INPUT!r}, not {brief(ops)}")
     if len(ops) > MAX_NODES:
@@ -163,10 +160,8 @@ def _checked_ops(kind: object, ops: object) -> tuple[str, ...]:
     if ops[0] != INPUT:
         raise InputError(f"node 0 of a cell is {INPUT!r}, not {brief(ops[0])}")
     for node, op in enumerate(ops[1:], start=1):
-        if op not in OPS[kind]:
-            raise InputError(
-                f"node {node}: operation {brief(op)} is unknown in a {kind} cell; choose from {', '.join(OPS[kind])}"
-            )
+        if not isinstance(op, str) or not operations.known(kind, op):
+            raise InputError(f"node {node}: {operations.unknown(kind, op)}")
     return tuple(ops)
 
 

@@ -3,33 +3,33 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import combinations
 
 import networkx as nx
 
-from autoshrink.cell import INPUT, OPS, Cell, Edge
+from autoshrink.cell import INPUT, Cell, Edge
 from autoshrink.errors import InputError
+from autoshrink.ops import DEFAULTS
 
 
-def balanced_ops(kind: str, nodes: int, rng: random.Random) -> tuple[str, ...]:
+def balanced_ops(ops: Sequence[str], nodes: int, rng: random.Random) -> tuple[str, ...]:
     """Random operations, each equally often over `nodes` draws; the draw for node 0 is not used.
 
     This is the released AutoShrink rule for convolutional cells: 0, 1, 0, 1, … shuffled, four of each for eight nodes,
     one of which lands on the input. (The paper says "randomly assign".)
     """
-    alphabet = OPS[kind]
-    draws = [alphabet[index % len(alphabet)] for index in range(nodes)]
+    draws = [ops[index % len(ops)] for index in range(nodes)]
     rng.shuffle(draws)
     return (INPUT, *draws[1:])
 
 
-def independent_ops(kind: str, nodes: int, rng: random.Random) -> tuple[str, ...]:
+def independent_ops(ops: Sequence[str], nodes: int, rng: random.Random) -> tuple[str, ...]:
     """Random operations, each node's by itself; node 0's draw is not used (the released rule of recurrent cells)."""
-    return (INPUT, *[rng.choice(OPS[kind]) for _ in range(nodes)][1:])
+    return (INPUT, *[rng.choice(ops) for _ in range(nodes)][1:])
 
 
-DRAWS: dict[str, Callable[[str, int, random.Random], tuple[str, ...]]] = {
+DRAWS: dict[str, Callable[[Sequence[str], int, random.Random], tuple[str, ...]]] = {
     "balanced": balanced_ops,
     "independent": independent_ops,
 }
@@ -98,7 +98,9 @@ def _numbers(text: str, count: int, spec: str) -> list[float]:
     return numbers
 
 
-def start_cell(spec: str, *, kind: str, nodes: int, rng: random.Random, draw: str = "balanced") -> Cell:
+def start_cell(
+    spec: str, *, kind: str, nodes: int, rng: random.Random, draw: str = "balanced", ops: Sequence[str] | None = None
+) -> Cell:
     """The cell a search starts from.
 
     Args:
@@ -107,6 +109,7 @@ def start_cell(spec: str, *, kind: str, nodes: int, rng: random.Random, draw: st
         nodes: number of nodes, the input included; at least 2.
         rng: draws the operations first, then the graph.
         draw: ``balanced`` or ``independent`` operations.
+        ops: the operations to draw from; None: AutoShrink's own.
 
     Raises:
         InputError: the spec or its numbers cannot be used.
@@ -120,8 +123,8 @@ def start_cell(spec: str, *, kind: str, nodes: int, rng: random.Random, draw: st
         "ws": lambda: _watts_strogatz(nodes, spec, rng),
     }
     _require(name in makers and not (name == "complete" and rest), f"start {spec!r} is unknown; choose {EXAMPLES}")
-    ops = DRAWS[draw](kind, nodes, rng)
-    return Cell(kind, ops, makers[name]())
+    drawn = DRAWS[draw](ops or DEFAULTS[kind], nodes, rng)
+    return Cell(kind, drawn, makers[name]())
 
 
 def _watts_strogatz(nodes: int, spec: str, rng: random.Random) -> tuple[Edge, ...]:
@@ -135,7 +138,7 @@ TRIES = 200
 """Draws for one more cell that is unlike all before it."""
 
 
-def random_cells(kind: str, nodes: int, count: int, seed: int) -> tuple[Cell, ...]:
+def random_cells(kind: str, nodes: int, count: int, seed: int, ops: Sequence[str] | None = None) -> tuple[Cell, ...]:
     """Different cells of all sizes, to see how a measure does over a whole search space.
 
     Their numbers of edges lie evenly between a tenth of the complete graph's and all of them, in random order. A cell
@@ -147,6 +150,7 @@ def random_cells(kind: str, nodes: int, count: int, seed: int) -> tuple[Cell, ..
         nodes: of each, the input included; at least 2.
         count: how many cells.
         seed: decides them.
+        ops: the operations to draw from; None: AutoShrink's own.
 
     Raises:
         InputError: there are not so many different cells, or too few nodes.
@@ -160,7 +164,7 @@ def random_cells(kind: str, nodes: int, count: int, seed: int) -> tuple[Cell, ..
         for attempt in range(TRIES):
             # Of the smallest and the largest there may be too few different ones.
             edges = max(1, round(most * density)) if attempt < TRIES // 4 else rng.randint(1, most)
-            cell = Cell(kind, _mixed_ops(kind, nodes, rng), _grown_edges(nodes, edges, rng))
+            cell = Cell(kind, _mixed_ops(ops or DEFAULTS[kind], nodes, rng), _grown_edges(nodes, edges, rng))
             if found.setdefault(cell.key, cell) is cell:
                 break
         else:
@@ -170,9 +174,8 @@ def random_cells(kind: str, nodes: int, count: int, seed: int) -> tuple[Cell, ..
     return tuple(cells)
 
 
-def _mixed_ops(kind: str, nodes: int, rng: random.Random) -> tuple[str, ...]:
-    alphabet = OPS[kind]
-    return (INPUT, *rng.choices(alphabet, [rng.random() for _ in alphabet], k=nodes - 1))
+def _mixed_ops(ops: Sequence[str], nodes: int, rng: random.Random) -> tuple[str, ...]:
+    return (INPUT, *rng.choices(ops, [rng.random() for _ in ops], k=nodes - 1))
 
 
 def _grown_edges(nodes: int, count: int, rng: random.Random) -> tuple[Edge, ...]:

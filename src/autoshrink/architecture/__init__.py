@@ -2,12 +2,10 @@
 
 from autoshrink.architecture.base import ARCHITECTURE_FORMAT, Architecture, checked, first_problem
 from autoshrink.architecture.conv import (
-    ActivationName,
     CellPlan,
     ConvArchitecture,
     Head,
     NetworkPlan,
-    NodePlan,
     Stage,
     Stem,
     proxy_architecture,
@@ -22,6 +20,7 @@ from autoshrink.architecture.recurrent import (
     RecurrentPlan,
     recurrent_proxy,
 )
+from autoshrink.ops import ActivationName, NodePlan
 
 __all__ = [
     "ARCHITECTURE_FORMAT",

@@ -14,8 +14,7 @@ from pydantic import BeforeValidator, Field, field_validator
 from autoshrink.architecture.base import ARCHITECTURE_FORMAT, CellField, Depth, Frozen, Size, checked_depth, stages_of
 from autoshrink.architecture.image import ImageArchitecture
 from autoshrink.cell import Cell
-
-ActivationName = Literal["relu", "swish", "hardswish", "relu6", "gelu", "leaky_relu"]
+from autoshrink.ops import ActivationName, NodePlan, conv
 
 
 class Stem(Frozen):
@@ -37,27 +36,6 @@ class Head(Frozen):
     """A 1×1 convolution, BN, activation before the global pooling."""
 
     channels: Size
-
-
-@dataclass(frozen=True)
-class NodePlan:
-    """One node of one cell, with its shapes.
-
-    Attributes:
-        node: its number in the cell.
-        op: ``conv1x1`` or ``sepconv3x3``.
-        inputs: the nodes it concatenates, ascending.
-        in_channels: their channels together.
-        out_channels: the stage's width.
-        is_leaf: leaves end in BN without activation, since the shortcut is added to them.
-    """
-
-    node: int
-    op: str
-    inputs: tuple[int, ...]
-    in_channels: int
-    out_channels: int
-    is_leaf: bool
 
 
 @dataclass(frozen=True)
@@ -188,27 +166,19 @@ def _ceil(length: int, stride: int) -> int:
 
 
 def _plan_cell(cell: Cell, name: str, *, channels: int, size: tuple[int, int], width: int, pool: int) -> CellPlan:
-    def channels_of(node: int) -> int:
-        return channels if node == 0 else width
-
-    nodes = tuple(
-        NodePlan(
-            node=node,
-            op=cell.ops[node],
-            inputs=cell.predecessors[node],
-            in_channels=sum(channels_of(i) for i in cell.predecessors[node]),
-            out_channels=width,
-            is_leaf=node in cell.leaves,
-        )
-        for node in cell.reachable[1:]
-    )
+    widths, nodes = {0: channels}, []
+    for node in cell.reachable[1:]:
+        reads = sum(widths[i] for i in cell.predecessors[node])
+        widths[node] = conv(cell.ops[node]).out_channels(reads, width)
+        leaf = node in cell.leaves
+        nodes.append(NodePlan(node, cell.ops[node], cell.predecessors[node], reads, widths[node], is_leaf=leaf))
     return CellPlan(
         name=name,
         in_channels=channels,
         in_size=size,
         pool=pool,
         size=(_ceil(size[0], pool), _ceil(size[1], pool)),
-        nodes=nodes,
+        nodes=tuple(nodes),
         leaves=cell.leaves,
-        out_channels=sum(channels_of(leaf) for leaf in cell.leaves),
+        out_channels=sum(widths[leaf] for leaf in cell.leaves),
     )

@@ -19,8 +19,9 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, field_validator
 
 from autoshrink.architecture.base import Depth, Frozen, Size, checked_depth, stages_of
-from autoshrink.architecture.conv import ActivationName, Head, Stem
+from autoshrink.architecture.conv import Head, Stem
 from autoshrink.architecture.image import ImageArchitecture
+from autoshrink.ops import ActivationName
 
 
 class MobileStage(Frozen):

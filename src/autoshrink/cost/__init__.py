@@ -1,6 +1,6 @@
 """Parameters, MACs and peak activation memory of an architecture, by shape arithmetic alone."""
 
 from autoshrink.cost.counting import count, widest
-from autoshrink.cost.steps import BYTES_PER_ACTIVATION, Cost, Layer
+from autoshrink.steps import BYTES_PER_ACTIVATION, Cost, Layer
 
 __all__ = ["BYTES_PER_ACTIVATION", "Cost", "Layer", "count", "widest"]

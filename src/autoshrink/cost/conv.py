@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from autoshrink.architecture import CellPlan, NetworkPlan, NodePlan
-from autoshrink.cost.steps import Step, classification, convolution
+from autoshrink.ops import conv
+from autoshrink.steps import Step, classification, convolution
 
 
 def conv_steps(plan: NetworkPlan) -> Iterator[Step]:
@@ -59,18 +60,7 @@ def _node_steps(node: NodePlan, cell: CellPlan, tensors: dict[int, str]) -> Iter
     if len(node.inputs) > 1:
         yield Step(tuple(tensors[i] for i in node.inputs), f"{name}.concat", node.in_channels * area)
         tensor = f"{name}.concat"
-    if node.op == "sepconv3x3":
-        depthwise = convolution(
-            f"{name}.depthwise", "depthwise3x3", (node.in_channels, node.in_channels), cell.size, 9 * node.in_channels
-        )
-        yield Step((tensor,), depthwise.name, node.in_channels * area, depthwise)
-        tensor = depthwise.name
-    pointwise = convolution(
-        f"{name}.pointwise",
-        "conv1x1",
-        (node.in_channels, node.out_channels),
-        cell.size,
-        node.in_channels * node.out_channels,
-    )
-    yield Step((tensor,), pointwise.name, node.out_channels * area, pointwise)
-    tensors[node.node] = pointwise.name
+    for step in conv(node.op).steps(node, name, tensor, cell.size):
+        yield step
+        tensor = step.writes
+    tensors[node.node] = tensor

@@ -17,9 +17,9 @@ from autoshrink.architecture import (
 from autoshrink.cost.conv import conv_steps
 from autoshrink.cost.language import library_steps, recurrent_steps, state_names
 from autoshrink.cost.mobile import mobile_steps
-from autoshrink.cost.steps import Cost, cost_of
 from autoshrink.errors import InputError
 from autoshrink.quantity import Quantity
+from autoshrink.steps import Cost, cost_of
 
 Model = TypeVar("Model", bound=LanguageModel)
 

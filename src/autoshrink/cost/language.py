@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from autoshrink.architecture import LibraryArchitecture, RecurrentPlan
-from autoshrink.cost.steps import Layer, Step
+from autoshrink.steps import Layer, Step
 
 GATES = {"lstm": 4, "gru": 3}
 """Vectors of one width that each of the two matrix products of a layer gives."""

@@ -9,50 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
-from autoshrink.architecture import Architecture, CellPlan, ConvArchitecture, NetworkPlan, NodePlan
+from autoshrink.architecture import Architecture, CellPlan, ConvArchitecture, NetworkPlan
 from autoshrink.errors import InputError
+from autoshrink.ops import DEFAULTS, NodePlan, conv
+from autoshrink.steps import RuntimeOperation
 from autoshrink.untrusted import brief, brief_path, inside, read_json
 
 TABLE_FORMAT = "autoshrink.latency-table/1"
-
-OperationName = Literal[
-    "call", "conv3x3", "conv1x1", "depthwise3x3", "shortcut", "maxpool", "concat", "add", "average", "linear"
-]
-
-
-@dataclass(frozen=True)
-class Operation:
-    """What a runtime executes as one piece: a convolution with its bias and activation, a concatenation, a pooling …
-
-    Attributes:
-        name: ``call`` is what calling the runtime takes beside the operations; ``shortcut`` is the strided 1×1
-            convolution with the addition of the cell's output; the others are what they are called.
-        reads: channels of every tensor that it reads.
-        writes: channels of the tensor that it writes.
-        size: height and width of what it writes, pixels; of an ``average``, of what it reads.
-        stride: rows and columns of the input for one of the output.
-        activation: what follows a convolution at once, or None.
-    """
-
-    name: OperationName
-    reads: tuple[int, ...] = ()
-    writes: int = 0
-    size: tuple[int, int] = (1, 1)
-    stride: int = 1
-    activation: str | None = None
-
-    @property
-    def key(self) -> str:
-        """Its name in a table: ``conv1x1 48>16 32x32 relu``."""
-        if self.name == "call":
-            return self.name
-        parts = [self.name, f"{'+'.join(map(str, self.reads))}>{self.writes}", f"{self.size[0]}x{self.size[1]}"]
-        if self.stride > 1:
-            parts.append(f"/{self.stride}")
-        return " ".join([*parts, self.activation] if self.activation else parts)
 
 
 @dataclass(frozen=True)
@@ -61,13 +28,13 @@ class LatencyTable:
 
     Attributes:
         device: what was measured, how, and on what, for people to read.
-        nanoseconds: by `Operation.key`.
+        nanoseconds: by `RuntimeOperation.key`.
     """
 
     device: Mapping[str, str | int]
     nanoseconds: Mapping[str, int]
 
-    def missing(self, architecture: Architecture) -> tuple[Operation, ...]:
+    def missing(self, architecture: Architecture) -> tuple[RuntimeOperation, ...]:
         """The operations that the table lacks, each once, in order.
 
         Raises:
@@ -124,7 +91,7 @@ class LatencyTable:
             return cls.from_json(value)
 
 
-def operations(architecture: Architecture) -> Iterator[Operation]:
+def operations(architecture: Architecture) -> Iterator[RuntimeOperation]:
     """What one image goes through, in execution order, BN folded into the convolutions.
 
     Raises:
@@ -137,7 +104,7 @@ def operations(architecture: Architecture) -> Iterator[Operation]:
     return _network(architecture.plan())
 
 
-def every_operation(around: ConvArchitecture, nodes: int) -> tuple[Operation, ...]:
+def every_operation(around: ConvArchitecture, nodes: int) -> tuple[RuntimeOperation, ...]:
     """What cells of up to so many nodes, the input included, can need in the places of an architecture's cell.
 
     Args:
@@ -145,7 +112,7 @@ def every_operation(around: ConvArchitecture, nodes: int) -> tuple[Operation, ..
         nodes: of the largest cell.
     """
     plan = around.plan()
-    found: dict[str, Operation] = {}
+    found: dict[str, RuntimeOperation] = {}
     fixed = {"call", "conv3x3"}
     found.update((one.key, one) for one in _network(plan) if one.name in fixed)
     inputs = {around.stem.channels}
@@ -159,70 +126,64 @@ def every_operation(around: ConvArchitecture, nodes: int) -> tuple[Operation, ..
     for channels in sorted(inputs):
         features = around.head.channels if around.head else channels
         if around.head:
-            head = Operation("conv1x1", (channels,), features, size, activation=around.activation)
+            head = RuntimeOperation("conv1x1", (channels,), features, size, activation=around.activation)
             found[head.key] = head
-        for one in (Operation("average", (features,), features, size), Operation("linear", (features,), plan.classes)):
+        for one in (
+            RuntimeOperation("average", (features,), features, size),
+            RuntimeOperation("linear", (features,), plan.classes),
+        ):
             found[one.key] = one
     return tuple(found.values())
 
 
-def _stage(cell: CellPlan, channels: int, width: int, nodes: int, activation: str) -> Iterator[Operation]:
+def _stage(cell: CellPlan, channels: int, width: int, nodes: int, activation: str) -> Iterator[RuntimeOperation]:
     """Everything that a cell can need that reads so many channels."""
     size, pool = cell.size, cell.pool
     if pool > 1:
-        yield Operation("maxpool", (channels,), channels, size, pool)
+        yield RuntimeOperation("maxpool", (channels,), channels, size, pool)
     for others in range(nodes - 1):
         for parts in ((width,) * others, (channels, *(width,) * others)):
             yield from _concatenation(parts, size)
-            for after in (activation, None) if parts else ():
-                yield Operation("conv1x1", (sum(parts),), width, size, activation=after)
-            for between in dict.fromkeys((activation, "relu")) if parts else ():
-                yield Operation("depthwise3x3", (sum(parts),), sum(parts), size, activation=between)
+            for op, is_leaf in product(DEFAULTS["conv"], (False, True)) if parts else ():
+                node = NodePlan(1, op, (0,), sum(parts), width, is_leaf)
+                yield from conv(op).latency(node, size, activation)
     yield from _concatenation((width,) * (nodes - 1), size)
     for out in {channels, *(width * leaves for leaves in range(1, nodes))}:
         if out == channels and cell.in_size == size:
-            yield Operation("add", (out, out), out, size)
+            yield RuntimeOperation("add", (out, out), out, size)
         else:
-            yield Operation("shortcut", (channels, out), out, size, pool)
+            yield RuntimeOperation("shortcut", (channels, out), out, size, pool)
 
 
-def _network(plan: NetworkPlan) -> Iterator[Operation]:
-    yield Operation("call")
+def _network(plan: NetworkPlan) -> Iterator[RuntimeOperation]:
+    yield RuntimeOperation("call")
     stem = plan.stem
-    yield Operation("conv3x3", (plan.input[0],), stem.channels, plan.stem_size, stem.stride, plan.activation)
+    yield RuntimeOperation("conv3x3", (plan.input[0],), stem.channels, plan.stem_size, stem.stride, plan.activation)
     for cell in plan.cells:
         yield from _cell(cell, plan.activation)
     last = plan.cells[-1]
     if plan.head:
-        yield Operation("conv1x1", (last.out_channels,), plan.features, last.size, activation=plan.activation)
-    yield Operation("average", (plan.features,), plan.features, last.size)
-    yield Operation("linear", (plan.features,), plan.classes)
+        yield RuntimeOperation("conv1x1", (last.out_channels,), plan.features, last.size, activation=plan.activation)
+    yield RuntimeOperation("average", (plan.features,), plan.features, last.size)
+    yield RuntimeOperation("linear", (plan.features,), plan.classes)
 
 
-def _cell(cell: CellPlan, activation: str) -> Iterator[Operation]:
+def _cell(cell: CellPlan, activation: str) -> Iterator[RuntimeOperation]:
     if cell.pool > 1:
-        yield Operation("maxpool", (cell.in_channels,), cell.in_channels, cell.size, cell.pool)
+        yield RuntimeOperation("maxpool", (cell.in_channels,), cell.in_channels, cell.size, cell.pool)
     widths = {0: cell.in_channels} | {node.node: node.out_channels for node in cell.nodes}
     for node in cell.nodes:
         yield from _concatenation(tuple(widths[i] for i in node.inputs), cell.size)
-        yield from _node(node, cell.size, activation)
+        yield from conv(node.op).latency(node, cell.size, activation)
     yield from _concatenation(tuple(widths[leaf] for leaf in cell.leaves), cell.size)
     if cell.projects:
-        yield Operation("shortcut", (cell.in_channels, cell.out_channels), cell.out_channels, cell.size, cell.pool)
+        yield RuntimeOperation(
+            "shortcut", (cell.in_channels, cell.out_channels), cell.out_channels, cell.size, cell.pool
+        )
     else:
-        yield Operation("add", (cell.out_channels, cell.out_channels), cell.out_channels, cell.size)
+        yield RuntimeOperation("add", (cell.out_channels, cell.out_channels), cell.out_channels, cell.size)
 
 
-def _concatenation(parts: tuple[int, ...], size: tuple[int, int]) -> Iterator[Operation]:
+def _concatenation(parts: tuple[int, ...], size: tuple[int, int]) -> Iterator[RuntimeOperation]:
     if len(parts) > 1:
-        yield Operation("concat", parts, sum(parts), size)
-
-
-def _node(node: NodePlan, size: tuple[int, int], activation: str) -> Iterator[Operation]:
-    channels = node.in_channels
-    if node.op == "sepconv3x3":
-        # As the networks have it: a leaf's depthwise half is followed by ReLU whatever the activation.
-        between = "relu" if node.is_leaf else activation
-        yield Operation("depthwise3x3", (channels,), channels, size, activation=between)
-    after = None if node.is_leaf else activation
-    yield Operation("conv1x1", (channels,), node.out_channels, size, activation=after)
+        yield RuntimeOperation("concat", parts, sum(parts), size)

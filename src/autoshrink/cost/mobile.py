@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from autoshrink.architecture import BlockPlan, MobilePlan
-from autoshrink.cost.steps import Layer, Step, classification, convolution
+from autoshrink.steps import Layer, Step, classification, convolution
 
 
 def mobile_steps(plan: MobilePlan) -> Iterator[Step]:

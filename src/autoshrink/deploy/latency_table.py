@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autoshrink.architecture import Architecture
-from autoshrink.cost.latency import LatencyTable, Operation
+from autoshrink.cost.latency import LatencyTable
 from autoshrink.deploy.latency import Session, conditions
 from autoshrink.deploy.onnx_file import INSTALL
 from autoshrink.errors import InputError, RunError
@@ -27,6 +27,7 @@ from autoshrink.files import write_text
 from autoshrink.optional import optional
 from autoshrink.quantity import counted
 from autoshrink.results import pretty
+from autoshrink.steps import RuntimeOperation
 
 COPIES = 9
 """Of the longer file."""
@@ -64,7 +65,7 @@ class Latencies:
     """
 
     def __init__(
-        self, table: LatencyTable, timer: Callable[[Operation], int] | None = None, *, refusal: str = ""
+        self, table: LatencyTable, timer: Callable[[RuntimeOperation], int] | None = None, *, refusal: str = ""
     ) -> None:
         self.table = table
         self._timer = timer
@@ -85,7 +86,7 @@ class Latencies:
         self.learn(self.table.missing(architecture))
         return self.table.of(architecture)
 
-    def learn(self, wanted: Sequence[Operation]) -> None:
+    def learn(self, wanted: Sequence[RuntimeOperation]) -> None:
         """Measure operations that are unknown, and keep them."""
         if not wanted:
             return
@@ -175,7 +176,7 @@ class OperationTimer:
         self._pairs = pairs
         self._around: dict[tuple[int, tuple[int, int], bool], float] = {}
 
-    def __call__(self, operation: Operation) -> int:
+    def __call__(self, operation: RuntimeOperation) -> int:
         """Nanoseconds, one at least.
 
         Raises:
@@ -226,7 +227,7 @@ class OperationTimer:
         return Session(model, threads=self._threads, disabled=LEAVE_COPIES)
 
 
-def operation_model(operation: Operation, copies: int) -> bytes:
+def operation_model(operation: RuntimeOperation, copies: int) -> bytes:
     """A serialised ONNX model with so many copies of an operation, each followed by a pooling to one pixel."""
     graph = _Graph()
     build = _BUILD[operation.name]
@@ -311,11 +312,11 @@ class _Graph:
         return found
 
 
-def _in_size(operation: Operation) -> tuple[int, int]:
+def _in_size(operation: RuntimeOperation) -> tuple[int, int]:
     return operation.size[0] * operation.stride, operation.size[1] * operation.stride
 
 
-def _sources(graph: _Graph, operation: Operation) -> tuple[str, ...]:
+def _sources(graph: _Graph, operation: RuntimeOperation) -> tuple[str, ...]:
     """What an operation reads."""
     if operation.name == "linear":
         return (graph.given(1, operation.reads[0]),)
@@ -339,49 +340,49 @@ def _one_pixel(graph: _Graph, tensor: str, size: tuple[int, int]) -> str:
 
 _INCOMPLETE = "make {file} for this search's sizes, with `autoshrink latency --make-table` on its device"
 
-Builder = Callable[[_Graph, Operation, Sequence[str]], str]
+Builder = Callable[[_Graph, RuntimeOperation, Sequence[str]], str]
 
 
-def _conv3x3(graph: _Graph, operation: Operation, sources: Sequence[str]) -> str:
+def _conv3x3(graph: _Graph, operation: RuntimeOperation, sources: Sequence[str]) -> str:
     (reads,), stride = operation.reads, operation.stride
     return _activated(
         graph, graph.convolution(sources[0], reads, operation.writes, kernel=3, stride=stride), operation.activation
     )
 
 
-def _conv1x1(graph: _Graph, operation: Operation, sources: Sequence[str]) -> str:
+def _conv1x1(graph: _Graph, operation: RuntimeOperation, sources: Sequence[str]) -> str:
     (reads,) = operation.reads
     return _activated(graph, graph.convolution(sources[0], reads, operation.writes), operation.activation)
 
 
-def _depthwise(graph: _Graph, operation: Operation, sources: Sequence[str]) -> str:
+def _depthwise(graph: _Graph, operation: RuntimeOperation, sources: Sequence[str]) -> str:
     (reads,) = operation.reads
     return _activated(graph, graph.convolution(sources[0], reads, reads, kernel=3, groups=reads), operation.activation)
 
 
-def _shortcut(graph: _Graph, operation: Operation, sources: Sequence[str]) -> str:
+def _shortcut(graph: _Graph, operation: RuntimeOperation, sources: Sequence[str]) -> str:
     projected = graph.convolution(sources[0], operation.reads[0], operation.writes, stride=operation.stride)
     return graph.node("Add", projected, sources[1])
 
 
-def _maxpool(graph: _Graph, operation: Operation, sources: Sequence[str]) -> str:
+def _maxpool(graph: _Graph, operation: RuntimeOperation, sources: Sequence[str]) -> str:
     sides = [operation.stride, operation.stride]
     return graph.node("MaxPool", sources[0], kernel_shape=sides, strides=sides, ceil_mode=1)
 
 
-def _concat(graph: _Graph, _: Operation, sources: Sequence[str]) -> str:
+def _concat(graph: _Graph, _: RuntimeOperation, sources: Sequence[str]) -> str:
     return graph.node("Concat", *sources, axis=1)
 
 
-def _add(graph: _Graph, _: Operation, sources: Sequence[str]) -> str:
+def _add(graph: _Graph, _: RuntimeOperation, sources: Sequence[str]) -> str:
     return graph.node("Add", *sources)
 
 
-def _average(graph: _Graph, _: Operation, sources: Sequence[str]) -> str:
+def _average(graph: _Graph, _: RuntimeOperation, sources: Sequence[str]) -> str:
     return graph.node("ReduceMean", sources[0], graph.numbers(2, 3), keepdims=0)
 
 
-def _linear(graph: _Graph, operation: Operation, sources: Sequence[str]) -> str:
+def _linear(graph: _Graph, operation: RuntimeOperation, sources: Sequence[str]) -> str:
     weight = graph.weights(operation.writes, operation.reads[0])
     return graph.node("Gemm", sources[0], weight, graph.weights(operation.writes), transB=1)
 

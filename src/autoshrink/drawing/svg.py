@@ -9,14 +9,15 @@ from autoshrink.drawing.layout import BOX_HEIGHT, BOX_WIDTH, PLUS_RADIUS, Layout
 from autoshrink.drawing.markup import plain, tag
 from autoshrink.drawing.text import count, node_word
 from autoshrink.escaping import escape
+from autoshrink.ops import operation
 
 CELL_STYLE = """
 .as-cell{--as-paper:#fff;--as-ink:#1c2126;--as-soft:#5b6570;--as-line:#6b7680;--as-cut:#b3261e;--as-mark:#0b6b6b;
---as-input:#eceff1;--as-conv1x1:#dbe8f6;--as-sepconv3x3:#fbe6c8;--as-relu:#dbe8f6;--as-sigmoid:#fbe6c8;
---as-tanh:#dcefdc;--as-identity:#ece3f3;--as-out:#fff;font-family:system-ui,-apple-system,"Segoe UI",sans-serif}
+--as-out:#fff;font-family:system-ui,-apple-system,"Segoe UI",sans-serif}
 @media (prefers-color-scheme:dark){.as-cell{--as-paper:#15191d;--as-ink:#e8eaec;--as-soft:#b6bec6;--as-line:#87929c;
---as-cut:#ff8a80;--as-mark:#5cc7bd;--as-input:#2b3238;--as-conv1x1:#22405f;--as-sepconv3x3:#5a4214;--as-relu:#22405f;
---as-sigmoid:#5a4214;--as-tanh:#244a2b;--as-identity:#43325a;--as-out:#15191d}}
+--as-cut:#ff8a80;--as-mark:#5cc7bd;--as-out:#15191d}
+.as-cell .as-op{fill:var(--as-dark)}}
+.as-op{fill:var(--as-light)}
 .as-wire{fill:none;stroke:var(--as-wire,var(--as-line));stroke-width:var(--as-width,1.4);stroke-linecap:round;
 stroke-linejoin:round}
 .as-leaf{stroke-dasharray:none;opacity:.6}.as-shortcut{stroke-dasharray:2 5;opacity:.8}
@@ -26,6 +27,8 @@ opacity:var(--as-label,1)}.as-node .as-number{fill:var(--as-soft);font-size:10.5
 .as-node .as-out{fill:var(--as-out)}.as-node .as-plus{fill:none;stroke:var(--as-soft);stroke-width:1.4}
 """
 """The style of every cell's SVG, light and dark: a page that embeds cells with ``standalone=False`` needs it once."""
+
+_INPUT_COLOURS = ("#eceff1", "#2b3238")
 
 
 def cell_svg(
@@ -94,10 +97,11 @@ def edge_mark(layout: Layout, edge: Edge, kind: str = "as-wire as-edge", **attri
 def node_mark(cell: Cell, layout: Layout, node: int, **attributes: object) -> str:
     """One node's box with its number and operation."""
     x, y = layout.nodes[node]
+    light, dark = _INPUT_COLOURS if node == 0 else operation(cell.kind, cell.ops[node]).colours
     return tag(
         "g",
         tag("rect", x=x - BOX_WIDTH / 2, y=y - BOX_HEIGHT / 2, width=BOX_WIDTH, height=BOX_HEIGHT, rx=7.0,
-            style=f"fill:var(--as-{cell.ops[node]})"),
+            class_="as-op", style=f"--as-light:{light};--as-dark:{dark}"),
         tag("text", str(node), class_="as-number", x=x - BOX_WIDTH / 2 + 8, y=y + 4),
         tag("text", escape(node_word(cell, node)), x=x + 7, y=y + 4.5, text_anchor="middle"),
         class_="as-node",

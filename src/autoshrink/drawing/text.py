@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from autoshrink.cell import Cell
+from autoshrink.ops import operation
 
 
 def cell_text(cell: Cell, *, outputs: Collection[int] | None = None) -> str:
@@ -54,7 +55,9 @@ def node_word(cell: Cell, node: int) -> str:
 
     Node 0 of a recurrent cell gates the input x into the hidden state h, always through tanh.
     """
-    return "tanh(x, h)" if cell.kind == "recurrent" and node == 0 else cell.ops[node]
+    if node == 0:
+        return "tanh(x, h)" if cell.kind == "recurrent" else cell.ops[0]
+    return operation(cell.kind, cell.ops[node]).shown
 
 
 def count(number: int, noun: str) -> str:

@@ -8,10 +8,11 @@ from autoshrink.architecture import Architecture, ConvArchitecture, LanguageMode
 from autoshrink.errors import InputError
 from autoshrink.networks import conv, recurrent
 from autoshrink.networks.backbone import Backbone, feature_info
-from autoshrink.networks.conv import BN_EPSILON, BN_MOMENTUM, ConvNetwork, set_normalisation
+from autoshrink.networks.conv import ConvNetwork, set_normalisation
 from autoshrink.networks.inheritance import inherit, undo_normalisation
 from autoshrink.networks.mobile import MobileNetwork
 from autoshrink.networks.recurrent import LanguageNetwork, Masks
+from autoshrink.ops.layers import BN_EPSILON, BN_MOMENTUM
 
 __all__ = [
     "BN_EPSILON",

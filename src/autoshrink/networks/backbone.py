@@ -18,6 +18,7 @@ from autoshrink.errors import InputError
 from autoshrink.networks import conv
 from autoshrink.networks.conv import ConvNetwork
 from autoshrink.networks.mobile import MobileNetwork
+from autoshrink.ops.layers import BN_EPSILON, BN_MOMENTUM
 
 POOLS: dict[str, Callable[[Tensor], Tensor]] = {
     "avg": lambda x: x.mean(dim=(2, 3)),
@@ -82,8 +83,8 @@ class Backbone(nn.Module):
             self.reset_classifier(wanted, global_pool)
         conv.set_normalisation(
             self,
-            epsilon=conv.BN_EPSILON if bn_eps is None else bn_eps,
-            momentum=conv.BN_MOMENTUM if bn_momentum is None else bn_momentum,
+            epsilon=BN_EPSILON if bn_eps is None else bn_eps,
+            momentum=BN_MOMENTUM if bn_momentum is None else bn_momentum,
         )
 
     @property

@@ -6,66 +6,15 @@ Shape letters: B batch, C channels, H height, W width.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
-from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from autoshrink.architecture import ActivationName, CellPlan, NetworkPlan, NodePlan
+from autoshrink.architecture import CellPlan, NetworkPlan
+from autoshrink.ops import ActivationName, Convolution
+from autoshrink.ops import conv as operation
+from autoshrink.ops.layers import BN_MOMENTUM, conv_bn
 from autoshrink.seeding import derive_seed
-
-BN_EPSILON = 1e-5
-BN_MOMENTUM = 0.1
-"""torch's momentum is the weight of the new batch: 0.1 keeps 0.9 of the running statistics."""
-
-ACTIVATIONS: dict[ActivationName, Callable[[], nn.Module]] = {
-    "relu": partial(nn.ReLU, inplace=True),
-    "swish": partial(nn.SiLU, inplace=True),
-    "hardswish": partial(nn.Hardswish, inplace=True),
-    "relu6": partial(nn.ReLU6, inplace=True),
-    "gelu": nn.GELU,
-    "leaky_relu": partial(nn.LeakyReLU, 0.1, inplace=True),
-}
-
-
-def conv_bn(
-    in_channels: int,
-    out_channels: int,
-    *,
-    kernel: int = 1,
-    stride: int = 1,
-    groups: int = 1,
-    activation: ActivationName | None,
-) -> nn.Sequential:
-    """A bias-free convolution padded by kernel // 2, BN, and an activation or none."""
-    layers: OrderedDict[str, nn.Module] = OrderedDict(
-        conv=nn.Conv2d(
-            in_channels, out_channels, kernel, stride=stride, padding=kernel // 2, groups=groups, bias=False
-        ),
-        bn=nn.BatchNorm2d(out_channels, eps=BN_EPSILON, momentum=BN_MOMENTUM),
-    )
-    if activation:
-        layers["activation"] = ACTIVATIONS[activation]()
-    return nn.Sequential(layers)
-
-
-def _node(plan: NodePlan, activation: ActivationName) -> nn.Sequential:
-    """One operation. A leaf ends in BN; the depthwise half of a leaf is always followed by ReLU.
-
-    That ReLU is what the released networks do, ShrinkCNN-B's (swish) included.
-    """
-    layers: OrderedDict[str, nn.Module] = OrderedDict()
-    if plan.op == "sepconv3x3":
-        layers["depthwise"] = conv_bn(
-            plan.in_channels,
-            plan.in_channels,
-            kernel=3,
-            groups=plan.in_channels,
-            activation="relu" if plan.is_leaf else activation,
-        )
-    layers["pointwise"] = conv_bn(plan.in_channels, plan.out_channels, activation=None if plan.is_leaf else activation)
-    return nn.Sequential(layers)
 
 
 class ConvCell(nn.Module):
@@ -75,7 +24,9 @@ class ConvCell(nn.Module):
         super().__init__()
         # ceil_mode gives ceil(H / pool), the size of the strided shortcut, for every H.
         self.pool = nn.MaxPool2d(plan.pool, ceil_mode=True) if plan.pool > 1 else None
-        self.nodes = nn.ModuleDict({f"node{node.node}": _node(node, activation) for node in plan.nodes})
+        self.nodes = nn.ModuleDict(
+            {f"node{node.node}": operation(node.op).module(node, activation) for node in plan.nodes}
+        )
         self.shortcut = conv_bn(plan.in_channels, plan.out_channels, activation=None) if plan.projects else None
         self._stride = plan.pool
         self._walk = tuple((f"node{node.node}", node.node, node.inputs) for node in plan.nodes)
@@ -108,7 +59,9 @@ class ConvNetwork(nn.Module):
         super().__init__()
         self.plan = plan
         activation = plan.activation
-        self.stem = conv_bn(plan.input[0], plan.stem.channels, kernel=3, stride=plan.stem.stride, activation=activation)
+        self.stem = conv_bn(
+            plan.input[0], plan.stem.channels, Convolution(3), stride=plan.stem.stride, activation=activation
+        )
         cells: OrderedDict[str, nn.Module] = OrderedDict(
             (cell.name.replace(".", "_"), ConvCell(cell, activation)) for cell in plan.cells
         )

@@ -13,22 +13,16 @@ For recurrent cells every parameter belongs to one edge, or to all cells alike: 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from autoshrink.architecture import CellPlan, NetworkPlan
 from autoshrink.networks.conv import ConvCell, ConvNetwork
 from autoshrink.networks.recurrent import LanguageNetwork
-
-
-class Slot(NamedTuple):
-    """Channels that one tensor contributes to a concatenation: whose they are, and how many."""
-
-    owner: tuple[str, int]
-    channels: int
+from autoshrink.ops import conv, inheriting
+from autoshrink.ops.inheriting import Slot
 
 
 def inherit(child: nn.Module, parent: nn.Module) -> tuple[nn.BatchNorm2d, ...]:
@@ -76,10 +70,12 @@ def _inherit_conv(child: ConvNetwork, parent: ConvNetwork) -> Iterator[nn.BatchN
                 yield fresh
         slots, known = after, known_after
     if child.head is not None and parent.head is not None:
-        _copy_dense(child.head, parent.head, slots, known)
+        inheriting.copy_dense(child.head, parent.head, slots, known)
         child.classifier.load_state_dict(parent.classifier.state_dict())
     else:
-        child.classifier.weight.copy_(_columns(child.classifier.weight, parent.classifier.weight, slots, known))
+        child.classifier.weight.copy_(
+            inheriting.columns(child.classifier.weight, parent.classifier.weight, slots, known)
+        )
         child.classifier.bias.copy_(parent.classifier.bias)
 
 
@@ -87,7 +83,7 @@ _Side = tuple[ConvCell, CellPlan, Sequence[Slot]]
 
 
 def _inherit_nodes(child: _Side, parent: _Side) -> None:
-    """Every node of a cell: the depthwise half channel by channel, the dense one block by block."""
+    """Every node of a cell, as its operation says."""
     cell, plan, slots = child
     parent_cell, parent_plan, known_slots = parent
     known_inputs = {node.node: node.inputs for node in parent_plan.nodes}
@@ -96,9 +92,7 @@ def _inherit_nodes(child: _Side, parent: _Side) -> None:
         ours, theirs = cell.nodes[name], parent_cell.nodes[name]
         reads = _read_slots(plan, slots, node.inputs)
         known = _read_slots(parent_plan, known_slots, known_inputs[node.node])
-        if node.op == "sepconv3x3":
-            _copy_depthwise(ours.get_submodule("depthwise"), theirs.get_submodule("depthwise"), reads, known)
-        _copy_dense(ours.get_submodule("pointwise"), theirs.get_submodule("pointwise"), reads, known)
+        conv(node.op).inherit(ours, theirs, reads, known)
 
 
 def _inherit_shortcut(
@@ -112,68 +106,19 @@ def _inherit_shortcut(
     conv, bn = ours.get_submodule("conv"), ours.get_submodule("bn")
     assert isinstance(conv, nn.Conv2d), "a projection is a convolution and BN"
     assert isinstance(bn, nn.BatchNorm2d), "a projection is a convolution and BN"
-    places = _places(rows, known_rows)
+    places = inheriting.places(rows, known_rows)
     if theirs is None:
         # The identity sent the i-th channel of the cell's input to the i-th of its output.
         width = sum(slot.channels for slot in known_columns)
         weight = torch.eye(width, dtype=conv.weight.dtype, device=conv.weight.device).view(width, width, 1, 1)
     else:
         weight = theirs.get_submodule("conv").weight  # type: ignore[assignment]
-        _copy_bn(bn, theirs.get_submodule("bn"), places)
+        inheriting.copy_bn(bn, theirs.get_submodule("bn"), places)
     mixed = conv.weight.clone()
     for mine, yours in places:
-        mixed[mine] = _columns(conv.weight[mine], weight[yours], columns, known_columns)
+        mixed[mine] = inheriting.columns(conv.weight[mine], weight[yours], columns, known_columns)
     conv.weight.copy_(mixed)
     return bn if theirs is None and places else None
-
-
-def _copy_dense(ours: nn.Module, theirs: nn.Module, slots: Sequence[Slot], known: Sequence[Slot]) -> None:
-    weight = ours.get_submodule("conv").weight
-    weight.copy_(_columns(weight, theirs.get_submodule("conv").weight, slots, known))  # type: ignore[operator, arg-type]
-    ours.get_submodule("bn").load_state_dict(theirs.get_submodule("bn").state_dict())
-
-
-def _copy_depthwise(ours: nn.Module, theirs: nn.Module, slots: Sequence[Slot], known: Sequence[Slot]) -> None:
-    places = _places(slots, known)
-    weight, parent_weight = ours.get_submodule("conv").weight, theirs.get_submodule("conv").weight
-    for mine, yours in places:
-        weight[mine] = parent_weight[yours]  # type: ignore[index, operator]
-    _copy_bn(ours.get_submodule("bn"), theirs.get_submodule("bn"), places)
-
-
-def _copy_bn(ours: nn.Module, theirs: nn.Module, places: Sequence[tuple[slice, slice]]) -> None:
-    known: Mapping[str, Tensor] = theirs.state_dict()
-    for name, tensor in ours.state_dict().items():
-        if tensor.dim() == 0:
-            tensor.copy_(known[name])
-            continue
-        for mine, yours in places:
-            tensor[mine] = known[name][yours]
-
-
-def _columns(weight: Tensor, parent: Tensor, slots: Sequence[Slot], known: Sequence[Slot]) -> Tensor:
-    """(rows, columns, …): the parent's blocks, zero for what it did not read; fresh where it read nothing of this."""
-    places = _places(slots, known)
-    if not places:
-        return weight
-    mixed = torch.zeros_like(weight)
-    for mine, yours in places:
-        mixed[:, mine] = parent[:, yours]
-    return mixed
-
-
-def _places(slots: Sequence[Slot], known: Sequence[Slot]) -> list[tuple[slice, slice]]:
-    """Where the slots that both have lie, here and there."""
-    there = _ranges(known)
-    return [(here, there[owner]) for owner, here in _ranges(slots).items() if owner in there]
-
-
-def _ranges(slots: Sequence[Slot]) -> dict[tuple[str, int], slice]:
-    ranges, start = {}, 0
-    for slot in slots:
-        ranges[slot.owner] = slice(start, start + slot.channels)
-        start += slot.channels
-    return ranges
 
 
 def _stem_slots(plan: NetworkPlan) -> tuple[Slot, ...]:
@@ -181,11 +126,21 @@ def _stem_slots(plan: NetworkPlan) -> tuple[Slot, ...]:
 
 
 def _read_slots(plan: CellPlan, inputs: Sequence[Slot], nodes: Sequence[int]) -> tuple[Slot, ...]:
-    """The slots of a concatenation of nodes; node 0 stands for all of the cell's inputs."""
-    widths = {node.node: node.out_channels for node in plan.nodes}
+    """The slots of a concatenation of nodes.
+
+    Node 0 stands for all of the cell's inputs; where an operation mixes no channels, those of its inputs go on.
+    """
+    plans = {node.node: node for node in plan.nodes}
     slots: list[Slot] = []
-    for node in nodes:
-        slots.extend(inputs if node == 0 else [Slot((plan.name, node), widths[node])])
+    for number in nodes:
+        if number == 0:
+            slots.extend(inputs)
+            continue
+        node, owner = plans[number], (plan.name, number)
+        if conv(node.op).mixes:
+            slots.append(Slot(owner, node.out_channels))
+        else:
+            slots.extend(Slot((*owner, *slot.owner), slot.channels) for slot in _read_slots(plan, inputs, node.inputs))
     return tuple(slots)
 
 

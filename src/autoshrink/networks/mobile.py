@@ -9,8 +9,9 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
-from autoshrink.architecture import ActivationName, BlockPlan, MobilePlan
-from autoshrink.networks.conv import ACTIVATIONS, conv_bn
+from autoshrink.architecture import BlockPlan, MobilePlan
+from autoshrink.ops import ActivationName, Convolution
+from autoshrink.ops.layers import ACTIVATIONS, conv_bn
 
 
 class SqueezeExcite(nn.Module):
@@ -38,7 +39,7 @@ class InvertedResidual(nn.Module):
         if plan.expands:
             layers["expand"] = conv_bn(plan.in_channels, channels, activation=activation)
         layers["depthwise"] = conv_bn(
-            channels, channels, kernel=plan.kernel, stride=plan.stride, groups=channels, activation=activation
+            channels, channels, Convolution(plan.kernel, depthwise=True), stride=plan.stride, activation=activation
         )
         if plan.squeezed is not None:
             layers["excitation"] = SqueezeExcite(channels, plan.squeezed, activation)
@@ -59,7 +60,9 @@ class MobileNetwork(nn.Module):
         super().__init__()
         self.plan = plan
         activation = plan.activation
-        self.stem = conv_bn(plan.input[0], plan.stem.channels, kernel=3, stride=plan.stem.stride, activation=activation)
+        self.stem = conv_bn(
+            plan.input[0], plan.stem.channels, Convolution(3), stride=plan.stem.stride, activation=activation
+        )
         blocks: OrderedDict[str, nn.Module] = OrderedDict(
             (block.name.replace(".", "_"), InvertedResidual(block, activation)) for block in plan.blocks
         )

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from autoshrink.architecture import ActivationName, Architecture, CellPlan, NetworkPlan, NodePlan
-from autoshrink.networks.conv import ACTIVATIONS, BN_EPSILON, BN_MOMENTUM, ConvNetwork
+from autoshrink.networks.conv import ConvNetwork
 from autoshrink.networks.stacking import Binding, Channels, Stack, State
+from autoshrink.ops.layers import ACTIVATIONS, BN_EPSILON, BN_MOMENTUM
 
 
 def groups(architectures: Sequence[Architecture]) -> list[list[int]]:

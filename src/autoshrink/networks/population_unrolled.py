@@ -19,8 +19,9 @@ from torch import Tensor, nn
 
 from autoshrink.architecture import RecurrentPlan
 from autoshrink.cell import Edge
-from autoshrink.networks.reference import ACTIVATIONS
+from autoshrink.ops import DEFAULTS, recurrent
 
+ACTIVATIONS = {name: recurrent(name).apply for name in DEFAULTS["recurrent"]}
 MIXED = "mixed"
 """Instead of an activation: the candidates have different ones at this node."""
 ORDER = ("sigmoid", "tanh", "relu", "identity", MIXED)

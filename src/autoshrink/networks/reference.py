@@ -8,26 +8,20 @@ Shape letters: T time steps, B streams, n width.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from autoshrink.architecture import RecurrentPlan
 from autoshrink.cell import Edge
-
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "tanh": torch.tanh,
-    "sigmoid": torch.sigmoid,
-    "relu": torch.relu,
-    "identity": lambda x: x,
-}
+from autoshrink.ops import recurrent
 
 
 def highway(x: Tensor, product: Tensor, op: str) -> Tensor:
     """x + σ(c) ⊙ (op(h) − x) for a product [c | h]; x (B, n), product (B, 2n)."""
     gate, transform = product.chunk(2, dim=1)
-    return x + torch.sigmoid(gate) * (ACTIVATIONS[op](transform) - x)
+    return x + torch.sigmoid(gate) * (recurrent(op).apply(transform) - x)
 
 
 def step(

@@ -1,4 +1,4 @@
-"""A forward pass as a list of steps, each one tensor made from others, and what such a list costs.
+"""A forward pass as a list: of steps, each one tensor made from others, to be counted; or of what a runtime times.
 
 Whatever the kind of architecture, one MAC is one multiply-add of a convolution or a matrix product; BN, biases,
 activations, gates, pooling, additions and means are not counted, nor is an embedding, which is a look-up.
@@ -114,3 +114,37 @@ def _peak_elements(steps: tuple[Step, ...], inputs: dict[str, int], kept: frozen
         peak = max(peak, sum(alive.values()))
         alive = {name: size for name, size in alive.items() if last_read.get(name, -1) > position}
     return peak
+
+
+@dataclass(frozen=True)
+class RuntimeOperation:
+    """What a runtime executes as one piece: a convolution with its bias and activation, a concatenation, a pooling …
+
+    Attributes:
+        name: ``call`` is what calling the runtime takes beside the operations; ``shortcut`` is the strided 1×1
+            convolution with the addition of the cell's output; the others are what they are called, with the kernel's
+            size where there is one: ``conv1x1``, ``depthwise5x5``, dilated ``depthwise3x3d2``, ``avgpool3x3``. A
+            ``conv3x3`` is a network's first layer and reads the image; further on it is a ``dense3x3``.
+        reads: channels of every tensor that it reads.
+        writes: channels of the tensor that it writes.
+        size: height and width of what it writes, pixels; of an ``average``, of what it reads.
+        stride: rows and columns of the input for one of the output.
+        activation: what follows a convolution at once, or None.
+    """
+
+    name: str
+    reads: tuple[int, ...] = ()
+    writes: int = 0
+    size: tuple[int, int] = (1, 1)
+    stride: int = 1
+    activation: str | None = None
+
+    @property
+    def key(self) -> str:
+        """Its name in a table: ``conv1x1 48>16 32x32 relu``."""
+        if self.name == "call":
+            return self.name
+        parts = [self.name, f"{'+'.join(map(str, self.reads))}>{self.writes}", f"{self.size[0]}x{self.size[1]}"]
+        if self.stride > 1:
+            parts.append(f"/{self.stride}")
+        return " ".join([*parts, self.activation] if self.activation else parts)

@@ -1,0 +1,128 @@
+"""The operations that a node of a cell can have, one file each; how to add one is said in docs/plugins.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+from autoshrink.errors import InputError
+from autoshrink.ops.base import (
+    ActivationName,
+    Convolution,
+    ConvOperation,
+    NodePlan,
+    Operation,
+    Pooling,
+    RecurrentOperation,
+    Source,
+)
+from autoshrink.registry import Registry
+from autoshrink.untrusted import brief
+
+__all__ = [
+    "DEFAULTS",
+    "OPERATIONS",
+    "ActivationName",
+    "ConvOperation",
+    "Convolution",
+    "NodePlan",
+    "Operation",
+    "Pooling",
+    "RecurrentOperation",
+    "Source",
+    "conv",
+    "known",
+    "names",
+    "operation",
+    "recurrent",
+    "register",
+    "require",
+    "unknown",
+]
+
+Kind = TypeVar("Kind", bound=Operation)
+
+DEFAULTS: dict[str, tuple[str, ...]] = {
+    "conv": ("conv1x1", "sepconv3x3"),
+    "recurrent": ("relu", "sigmoid", "tanh", "identity"),
+}
+"""By kind of cell, the operations that nodes draw from unless a search says otherwise: those of AutoShrink, in the
+order in which they are drawn."""
+
+OPERATIONS: Registry[Operation] = Registry(
+    "autoshrink.ops",
+    "operation",
+    {f"{kind}.{name}": f"autoshrink.ops.{name}:{name.upper()}" for kind, names in DEFAULTS.items() for name in names},
+)
+"""By kind of cell and name: ``conv.sepconv3x3``. Entry points of the group ``autoshrink.ops`` are named likewise."""
+
+
+def register(added: Operation) -> None:
+    """Make an operation known, so that cells may have it and searches may draw it.
+
+    Raises:
+        InputError: the name is another operation's.
+    """
+    OPERATIONS.register(f"{added.kind}.{added.name}", added)
+
+
+def names(kind: str) -> tuple[str, ...]:
+    """Every operation that a kind of cell may have: those of this package, then the installed and registered ones."""
+    return tuple(key.partition(".")[2] for key in OPERATIONS if key.startswith(f"{kind}."))
+
+
+def operation(kind: str, name: str) -> Operation:
+    """The operation of a name.
+
+    Raises:
+        InputError: a kind of cell has none of this name; the message lists those that it has.
+    """
+    if not known(kind, name):
+        raise InputError(unknown(kind, name))
+    return OPERATIONS[f"{kind}.{name}"]
+
+
+def known(kind: str, name: str) -> bool:
+    """Whether a kind of cell has an operation of this name."""
+    return f"{kind}.{name}" in OPERATIONS
+
+
+def unknown(kind: str, name: object) -> str:
+    """What is said of an operation that nobody registered."""
+    return (
+        f"operation {brief(name)} is unknown in a {kind} cell; choose from {', '.join(names(kind))}, "
+        "or name the file that registers it with --plugin"
+    )
+
+
+def conv(name: str) -> ConvOperation:
+    """The operation of a convolutional cell's nodes; raises as `operation` does."""
+    return _checked(operation("conv", name), ConvOperation)
+
+
+def recurrent(name: str) -> RecurrentOperation:
+    """The operation of a recurrent cell's nodes; raises as `operation` does."""
+    return _checked(operation("recurrent", name), RecurrentOperation)
+
+
+def require(kind: str, wanted: Iterable[str], part: str) -> None:
+    """Refuse operations that lack a part.
+
+    Args:
+        kind: of the cell.
+        wanted: names.
+        part: the method or field that is needed, such as ``inherit``.
+
+    Raises:
+        InputError: one of them does not provide it; the message has its name and the way out.
+    """
+    for name in wanted:
+        found = operation(kind, name)
+        if not found.provides(part):
+            raise found.lacks(part)
+
+
+def _checked(found: Operation, kind: type[Kind]) -> Kind:
+    if not isinstance(found, kind):
+        raise InputError(f"operation {found.name!r} is registered as {found.kind}, but is no {kind.__name__}")
+    return found
