@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from autoshrink.data import open_images
+from autoshrink.data.names import splits_named
 from autoshrink.data.opening import splits_of
-from autoshrink.data.split_names import splits_named
 from autoshrink.errors import DataError
 from data_fixtures import parquet, photos
 
@@ -122,9 +122,15 @@ def test_parquet_files_that_are_one_file_are_refused(tmp_path: Path) -> None:
             "animals, vehicles hold no images but folders",
         ),
         (("a/cat", "a/dog", "b/cat", "b/dog", "docs"), "a, b hold no images but folders of them (a/cat, a/dog, b/cat"),
-        (("photos/cat", "photos/dog"), "give the folder that holds the classes ({}/photos)"),
-        (("photos/train/cat", "photos/test/cat"), "give the folder that holds the splits: {}/photos"),
-        (("a/train", "a/test", "b/train", "b/test"), "put the splits outside and the classes inside: train/CLASS"),
+        (
+            ("photos/cat", "photos/dog"),
+            "which are the classes?\ngive the folder that holds the classes, or the splits ({}/photos)",
+        ),
+        (("photos/train/cat", "photos/test/cat"), "or the splits ({}/photos)"),
+        (
+            ("a/train", "a/test", "b/train", "b/test"),
+            "a, b hold no images but folders of them (a/test, a/train, b/test, b/train)",
+        ),
         (("fold/0", "fold/1", "other/0", "other/1"), "which are the classes?"),
         (("train/animals/cat", "train/animals/dog", "test/animals/cat", "test/animals/dog"), "which are the classes?"),
     ],

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from autoshrink.data import Proxy, load_proxy, load_split, open_images
 from autoshrink.data.decoding import Reading
-from autoshrink.data.images import Indices, Payload
+from autoshrink.data.images import ImageSource, Indices, Payload
 from autoshrink.data.sampling import Picked, Wanted, pick, pick_with_replacement
 from autoshrink.errors import DataError, InputError
 from data_fixtures import away_from_home, photos, picture
@@ -40,17 +40,14 @@ def _per_class(labels: Indices) -> list[int]:
 # The laws, over a source that is all in memory
 
 
-@dataclass(frozen=True, eq=False)
-class _Memory:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Memory(ImageSource):
     """A source of 1×1 images in which some cannot be read; image i of the first 256 holds the value i."""
 
-    labels: Indices
     broken: frozenset[int]
     classes: tuple[str, ...] = ("a", "b", "c")
     name: str = "memory"
     location: str = "memory"
-    natural_size: int | None = 1
-    notes: tuple[str, ...] = ()
 
     def describe(self, index: int) -> str:
         return str(index)
@@ -129,7 +126,7 @@ def test_with_replacement_the_counts_are_full_and_the_pools_disjoint(
 
 
 def test_only_what_is_drawn_is_decoded() -> None:
-    memory = _Memory(np.arange(60) % 3, frozenset())
+    memory = _Memory(labels=np.arange(60) % 3, broken=frozenset())
     _, reading = _picked(pick, memory, Wanted(4, 2), 0)
     assert len(reading.attempted) == 18
 

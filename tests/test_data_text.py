@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from autoshrink.data import TextSource, open_images, open_text
 from autoshrink.data.images import SPLITS, TEST, TRAIN, VALIDATION
-from autoshrink.data.pydocs import open_pydocs, sentences_of
+from autoshrink.data.pydocs import sentences_of
 from autoshrink.data.text import carve
 from autoshrink.data.tokenising import END, Rule, cut, joined
 from autoshrink.errors import DataError
@@ -334,7 +334,8 @@ def test_a_text_without_white_space_is_read_in_blocks(tmp_path: Path, monkeypatc
 def test_pydocs_are_sentences() -> None:
     source = open_text("pydocs")
     assert (source.name, source.location, source.tokens, source.given) == ("pydocs", "pydocs", "words", (TRAIN,))
-    held = open_pydocs().text
+    (document,) = source.files[TRAIN]
+    held = list(document.lines())
     assert 2500 < len(held) < 8000
     assert len(set(held)) == len(held)
     assert not [line for line in held if line.startswith(("***", "===", "---", "+--", "|"))]
@@ -396,8 +397,8 @@ def _refused(spec: object, **options: object) -> str:
         ("wikitext-2", "did you mean wikitext2?"),
         ("novel.tx", "did you mean novel.txt?"),
         ("nowhere/at/all", "names: pydocs, ptb, wikitext2; or give the path of a UTF-8 text file"),
-        ("digits", "digits is an image set: use --task image; for --task text there is pydocs, ptb and wikitext2"),
-        ("cifar10", "cifar10 is an image set: use --task image"),
+        ("digits", "digits is for --task image; for --task text there is pydocs, ptb and wikitext2"),
+        ("cifar10", "cifar10 is for --task image"),
         ("x" * 5000, "cannot be opened: "),
     ],
 )
@@ -473,7 +474,7 @@ def test_text_given_for_images(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"holds text, not images; use --task text, or give an image folder"):
             open_images(str(spec))
     for name in ("ptb", "pydocs"):
-        with pytest.raises(DataError, match=rf"{name} is text: use --task text; for --task image there is digits and"):
+        with pytest.raises(DataError, match=rf"{name} is for --task text; for --task image there is digits and"):
             open_images(name)
     batches = written(tmp_path / "cifar", {**cifar_binary(10), "README.md": b"CIFAR-10"})
     assert len(open_images(str(batches)).labels) == 50
@@ -503,7 +504,7 @@ def test_files_that_the_system_refuses(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "corpus").mkdir()
     (tmp_path / "corpus" / "train.txt").symlink_to(tmp_path / "gone")
     assert "train.txt: cannot be read: No such file or directory" in _refused(tmp_path / "corpus")
-    assert "null is no regular file; give a UTF-8 text file" in _refused("/dev/null")
+    assert "null is a pipe, a socket or a device and no file; give a UTF-8" in _refused("/dev/null")
     path = text_file(tmp_path / "a.txt", sentences(30))
 
     def refuse(*_: object, **__: object) -> None:

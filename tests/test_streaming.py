@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from autoshrink.data import open_images, streaming
-from autoshrink.data.parquet import encoded_image
+from autoshrink.data import open_images
+from autoshrink.data import parquet as streaming
+from autoshrink.data.parquet import ParquetImages, encoded_image
 from autoshrink.data.split_choice import training_splits
 from autoshrink.errors import DataError
 from data_fixtures import encoded, parquet
@@ -47,7 +48,8 @@ def test_what_waits_in_memory_is_bounded(table: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(streaming, "HELD_BYTES", 10 * row)
     monkeypatch.setattr(streaming, "_READ_BYTES", 1)
     source = open_images(str(table))
-    reader: Any = streaming.reader_of(source)
+    assert isinstance(source, ParquetImages)
+    reader: Any = source._row_groups
     assert (reader._lanes, reader._read) == (2, 1)
     everything = np.arange(72)
     orders = [reader.order(everything, seed) for seed in range(5)]
@@ -66,14 +68,14 @@ def test_what_waits_in_memory_is_bounded(table: Path, monkeypatch: pytest.Monkey
 def test_row_groups_are_read_side_by_side(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With no room for rows to wait in, they come from two row groups by turns, as far as both have any."""
     monkeypatch.setattr(streaming, "HELD_BYTES", 1)
-    order = streaming.reader_of(open_images(str(table))).order(np.arange(72), 0)
+    order = open_images(str(table)).order(np.arange(72), 0)
     ends = np.cumsum([7, 7, 7, 7, 7, 5, 7, 7, 7, 7, 4])
     groups = np.searchsorted(ends, order[:20], side="right")
     assert not set(groups[::2]) & set(groups[1::2])
 
 
 def test_rows_of_small_files_come_in_perfectly_random_order(table: Path) -> None:
-    reader = streaming.reader_of(open_images(str(table)))
+    reader = open_images(str(table))
     places = np.stack([np.argsort(reader.order(np.arange(72), seed)) for seed in range(400)])
     # The place of every image: uniform over 72, mean 35.5, deviation 20.8 / √400.
     assert np.abs(places.mean(axis=0) - 35.5).max() < 5 * 20.8 / 20
@@ -105,7 +107,7 @@ def test_cifar10_from_its_row_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     splits = training_splits("cifar10", validation_share=0.1, seed=0)
     assert np.bincount(splits.validation.labels).tolist() == [500] * 10
     held = dict(splits.training.source.payloads(splits.training.indices))
-    reader = streaming.reader_of(splits.training.source)
+    reader = splits.training.source
     order = reader.order(splits.training.indices, 5)
     assert np.array_equal(np.sort(order), splits.training.indices)
     assert all(held[index] == handle for index, handle in zip(order.tolist(), reader.handles(order), strict=True))

@@ -10,8 +10,8 @@ import pytest
 
 from autoshrink.cli import run
 from autoshrink.data import TextSource, load_text_proxy, open_text
-from autoshrink.data.documents import composed
 from autoshrink.data.images import SPLITS, TEST, TRAIN, VALIDATION
+from autoshrink.data.names import composed
 from autoshrink.errors import DataError
 from data_fixtures import away_from_home, penn, text_file
 

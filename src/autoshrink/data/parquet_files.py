@@ -1,20 +1,20 @@
-"""Parquet files on disk: which of a folder's files are which split, and what a file's footer says of its columns."""
+"""Parquet files on disk: which of a folder's files are which split, and how one is opened."""
 
-import os
-from collections.abc import Iterator
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autoshrink.data.folder_layout import Ignored, entries, holds_class_folders, is_class_folder, listed
-from autoshrink.data.images import SPLITS, TRAIN, one_line
-from autoshrink.data.parquet_columns import Footer
-from autoshrink.data.split_names import SPLIT_OF, splits_named
-from autoshrink.errors import DataError, InputError
-from autoshrink.escaping import printable
+from autoshrink.data.folder_layout import Ignored, entries, holds_class_folders, is_class_folder
+from autoshrink.data.images import SPLITS, TRAIN, one_line, reason
+from autoshrink.data.names import SPLIT_OF, listed, splits_named
+from autoshrink.data.parquet_columns import Footer, features
+from autoshrink.errors import DataError
+from autoshrink.escaping import shown
 from autoshrink.optional import optional
-from autoshrink.untrusted import parse_json
 
 _SUFFIX = ".parquet"
 _DEPTH = 2
@@ -25,63 +25,60 @@ _ROWS_PER_BYTE = 100
 
 @dataclass(frozen=True)
 class FoundParquet:
-    """The files of each split, in the order of their paths; sentences about what is ignored; and whether folders of
-    image files stand beside them."""
+    """The files of each split, in the order of their paths, and sentences about what is ignored."""
 
     splits: dict[str, tuple[Path, ...]]
     notes: tuple[str, ...] = ()
-    beside_images: bool = False
 
 
 def find_parquet(path: Path) -> FoundParquet:
     """Return the parquet files of each split at `path`, a file or a folder; none where there is none with images.
 
-    A file is of the split that its name says, else of the one that a folder on its way says (see `split_names`); where
-    no name says any, all are the train split. Files without columns for images and labels are ignored with a note.
+    A file is of the split that its name says, else of the one that a folder on its way says (see `names`); where no
+    name says any, all are the train split. Files without columns for images and labels are ignored with a note.
 
     Raises DataError, naming the files, where a file with images says no split beside others that do, a name says two,
     files stand there as several data sets side by side, or one file is there twice.
     """
     if not path.is_dir():
         return FoundParquet({_split_of(path.parent, path) or _folder_of_numbered(path) or TRAIN: (path,)})
-    files = list(_below(path, _DEPTH))
-    said = {file: _split_of(path, file) for file in files}
-    silent = [file for file in files if said[file] is None]
-    strays = [file for file in silent if not footer_of(file).holds_images]
+    said = {file: _split_of(path, file) for file in parquet_below(path)}
+    strays = [file for file, split in said.items() if split is None and not footer_of(file).holds_images]
     kept = {file: split for file, split in said.items() if file not in strays}
-    if _none_of_images(kept) and holds_class_folders(path):
-        strays, kept = files, {}
-    _refuse_several(path, list(kept))
-    known = {file: split for file, split in kept.items() if split is not None}
-    if known and len(known) < len(kept):
-        names = _names(path, [file for file in kept if kept[file] is None])
+    beside = bool(said) and holds_class_folders(path)
+    first = next((file for file, split in kept.items() if split in (TRAIN, None)), None)
+    if beside and first is not None and not footer_of(first).holds_images:
+        strays, kept = [*said], {}
+    known = [file for file, split in kept.items() if split is not None]
+    others = [file for file in kept if file not in known]
+    _refuse_several(path, kept)
+    if known and others:
         raise DataError(
-            f"{printable(str(path))}: {names} beside {_names(path, list(known))}: the name says no split "
+            f"{shown(path)}: {_names(path, others)} beside {_names(path, known)}: the name says no split "
             "(train, validation, test); rename it or move it out"
         )
-    _refuse_twice(path, list(kept))
-    splits = {split: tuple(file for file in kept if (kept[file] or TRAIN) == split) for split in SPLITS}
+    _refuse_twice(path, kept)
     notes = [f"parquet files without images and labels are ignored: {_names(path, strays)}"] if strays else []
-    return FoundParquet(
-        {split: found for split, found in splits.items() if found},
-        tuple(notes),
-        beside_images=bool(kept) and holds_class_folders(path),
-    )
+    if beside and kept:
+        notes.append("the parquet files are read, and the folders of image files beside them are not")
+    splits = {split: tuple(file for file in kept if (kept[file] or TRAIN) == split) for split in SPLITS}
+    return FoundParquet({split: files for split, files in splits.items() if files}, tuple(notes))
 
 
-def _none_of_images(kept: dict[Path, str | None]) -> bool:
-    first = next((file for file, split in kept.items() if split in (TRAIN, None)), None)
-    return first is not None and not footer_of(first).holds_images
+def is_parquet(path: Path) -> bool:
+    """Whether a file's name, or a folder's content, is parquet."""
+    return any(parquet_below(path)) if path.is_dir() else path.suffix.lower() == _SUFFIX
 
 
-def _below(folder: Path, depth: int) -> Iterator[Path]:
+def parquet_below(folder: Path, depth: int = _DEPTH) -> Iterator[Path]:
+    """Yield the parquet files in a folder and in the folders in it; DataError for a pipe that is called so."""
     for entry in entries(folder):
         if entry.name.lower().endswith(_SUFFIX) and not entry.is_dir():
             if not entry.is_file():
-                raise DataError(f"{printable(entry.path)}: a pipe, socket, device or broken link, and no file")
+                raise DataError(f"{shown(entry.path)}: a pipe, socket, device or broken link, and no file")
             yield Path(entry.path)
         elif depth and is_class_folder(entry, folder, Ignored()):
-            yield from _below(Path(entry.path), depth - 1)
+            yield from parquet_below(Path(entry.path), depth - 1)
 
 
 def _split_of(root: Path, file: Path) -> str | None:
@@ -92,9 +89,7 @@ def _split_of(root: Path, file: Path) -> str | None:
     said = (own | exact) if own else (exact or {split for folder in folders for split in splits_named(folder)})
     if len(said) > 1:
         words = " and ".join(split for split in SPLITS if split in said)
-        raise DataError(
-            f"{printable(str(file))}: the name says {words}; rename it so that it says one split, or move it out"
-        )
+        raise DataError(f"{shown(file)}: the name says {words}; rename it so that it says one split, or move it out")
     return next(iter(said), None)
 
 
@@ -112,69 +107,52 @@ def _configuration(root: Path, file: Path) -> tuple[str, ...]:
     return tuple(folder for folder in folders if not splits_named(folder))
 
 
-def _refuse_several(root: Path, files: list[Path]) -> None:
+def _refuse_several(root: Path, files: Iterable[Path]) -> None:
     sets = {_configuration(root, file) for file in files}
     if len(sets) > 1:
-        names = listed([printable("/".join(folders) or "the folder itself") for folders in sets])
+        names = shown(listed("/".join(folders) or "the folder itself" for folders in sets))
         raise DataError(
-            f"{printable(str(root))}: parquet files of several data sets side by side ({names}); give one of these "
-            "folders"
+            f"{shown(root)}: parquet files of several data sets side by side ({names}); give one of these folders"
         )
 
 
-def _refuse_twice(root: Path, files: list[Path]) -> None:
+def _refuse_twice(root: Path, files: Iterable[Path]) -> None:
     seen: dict[tuple[int, int], Path] = {}
     for file in files:
         try:
             status = file.stat()
         except OSError as error:
-            raise DataError(f"{printable(str(file))}: cannot be read: {error.strerror}") from error
+            raise DataError(f"{shown(file)}: cannot be read: {reason(error)}") from error
         first = seen.setdefault((status.st_dev, status.st_ino), file)
         if status.st_ino and first is not file:
             raise DataError(
-                f"{printable(str(root))}: {_names(root, [first, file])} are one file (a link?), so its rows would "
-                "count twice; delete one"
+                f"{shown(root)}: {_names(root, [first, file])} are one file (a link?), so its rows would count twice; "
+                "delete one"
             )
 
 
-def _names(root: Path, files: list[Path]) -> str:
-    return printable(listed([file.relative_to(root).as_posix() for file in files]))
+def _names(root: Path, files: Iterable[Path]) -> str:
+    return shown(listed(file.relative_to(root).as_posix() for file in files))
 
 
 def footer_of(path: Path) -> Footer:
     """Return what a file's footer says of its columns; no column is read."""
     with parquet_file(path) as file:
-        schema, rows = file.schema_arrow, file.metadata.num_rows
-        size = os.stat(path).st_size  # noqa: PTH116 - the path is that of an open file
+        schema, rows, size = file.schema_arrow, file.metadata.num_rows, path.stat().st_size
         if rows > _ROWS_PER_BYTE * size:
-            raise DataError(f"{printable(str(path))}: the footer declares {rows:,} rows in a file of {size:,} bytes")
-        return Footer(path, schema, _features(schema.metadata or {}, path))
-
-
-def _features(metadata: dict[bytes, bytes], path: Path) -> dict[str, Any]:
-    try:
-        found = parse_json(metadata.get(b"huggingface", b"{}"))
-        for key in ("info", "features"):
-            found = found.get(key, {}) if isinstance(found, dict) else None
-        if not isinstance(found, dict):
-            raise InputError("no info.features that are an object")
-    except InputError as error:
-        raise DataError(
-            f"{printable(str(path))}: the schema's huggingface metadata are not as expected: {one_line(error)}"
-        ) from error
-    return {column: feature for column, feature in found.items() if isinstance(feature, dict)}
+            raise DataError(f"{shown(path)}: the footer declares {rows:,} rows in a file of {size:,} bytes")
+        return Footer(path, schema, features(schema.metadata or {}, path))
 
 
 @contextmanager
-def parquet_file(path: Path) -> Iterator[Any]:
+def parquet_file(path: Path, **options: Any) -> Iterator[Any]:
     """Open a file as a `pyarrow.parquet.ParquetFile`, every failure in use being a DataError that names the file."""
-    place = printable(str(path))
-    install = "pip install 'autoshrink[data]'"
+    place, install = shown(path), "pip install 'autoshrink[data]'"
     with optional("pyarrow", purpose=f"{place}: reading parquet", install=install, kind=DataError):
         import pyarrow as pa  # noqa: PLC0415 - an extra
         import pyarrow.parquet as pq  # noqa: PLC0415
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, **options) as file:
             yield file
     except (pa.ArrowException, OSError, MemoryError, ValueError, OverflowError) as error:
         raise DataError(f"{place}: not a readable parquet file ({one_line(error)})") from error

@@ -10,7 +10,7 @@ import numpy as np
 from autoshrink.data import cache as image_cache
 from autoshrink.data.carving import NOTHING_KEPT, Digests, Draw, Keeping, carved, never_parted
 from autoshrink.data.decoding import Progress, Reading, check_size
-from autoshrink.data.depth import look_through, pixel_notes
+from autoshrink.data.depth import Depth, look_through, pixel_notes
 from autoshrink.data.images import TRAIN, ImageSource, Indices, LabelledImages, SkippedFile
 from autoshrink.data.opening import open_images
 from autoshrink.data.picture import Window
@@ -131,9 +131,8 @@ def load_proxy(  # noqa: PLR0913 - one keyword per setting
 
     Raises DataError for anything wrong with the data, InputError for a setting out of range.
     """
-    source, units = _source(spec, keeping, progress)
+    source, units, depth = _source(spec, keeping, progress)
     check_size(_target_size(source, size))
-    depth = look_through(source, np.arange(len(source.labels)))
     request = _Request(
         train=train_per_class,
         validation=validation_per_class,
@@ -200,12 +199,14 @@ def load_split(
     return Split(source.name, source.classes, data, reading.skipped, _source_notes(source, size))
 
 
-def _source(spec: str, keeping: Keeping, progress: Progress | None) -> tuple[ImageSource, Digests | None]:
-    """The images that may be drawn, and which of them belong together, if any do."""
+def _source(spec: str, keeping: Keeping, progress: Progress | None) -> tuple[ImageSource, Digests | None, Depth]:
+    """The images that may be drawn, which of them belong together, if any do, and what their files hold."""
     if not keeping:
-        return open_images(spec, split=TRAIN), None
+        source = open_images(spec, split=TRAIN)
+        return source, None, look_through(source, np.arange(len(source.labels)))
     learning = train_part(spec, keeping, progress)
-    return ChosenImages(learning.part, learning.notes), learning.units if keeping.group else None
+    depth = look_through(learning.part.source, learning.part.indices)
+    return ChosenImages.of(learning.part, learning.notes), learning.units if keeping.group else None, depth
 
 
 def _draw(source: ImageSource, units: Digests | None, request: _Request, progress: Progress | None) -> _Drawn:

@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterator
 
 from autoshrink.data.documents import TextInMemory
+from autoshrink.data.images import TRAIN
+from autoshrink.data.sources import FoundText, Place, TextReader
 from autoshrink.errors import DataError
 
 NOTE = f"pydocs is the documentation of Python {platform.python_version()}; another version has another text"
@@ -23,18 +25,27 @@ _DRAWN = re.compile(r"\s*(?:([*=~^\"#.-])\1{2,}|[+|].*)\s*")
 _SENTENCE_END = re.compile(r"(?<![ (]e\.g\.)(?<![ (]i\.e\.)(?<! vs\.)(?<=[.!?])[\"”)]?\s+(?=[\"“(*]*[A-Z_])")
 
 
-def open_pydocs() -> TextInMemory:
-    """Return the sentences of all topics, in the order of the topics' names, each sentence once.
+class PydocsReader(TextReader):
+    """The sentences of all topics, in the order of the topics' names, each sentence once.
 
-    A sentence once because topics repeat each other in whole sections, of which one copy could else be learnt from and
-    the other measured on. Raises DataError when this Python was installed without the module.
+    Once because topics repeat each other in whole sections, of which one copy could else be learnt from and the other
+    measured on.
     """
-    try:
-        from pydoc_data.topics import topics  # noqa: PLC0415 - half a megabyte that only this text needs
-    except ImportError as error:
-        raise DataError("pydocs: this Python has no pydoc_data, an optional part of it; give another text") from error
-    sentences = (sentence for _, topic in sorted(topics.items()) for sentence in sentences_of(topic))
-    return TextInMemory("pydocs", tuple(dict.fromkeys(sentences)))
+
+    description = "Python's own documentation, about 50,000 words (part of Python)"
+
+    def open(self, place: Place) -> FoundText:
+        """One text; DataError when this Python was installed without the module."""
+        try:
+            from pydoc_data.topics import topics  # noqa: PLC0415 - half a megabyte that only this text needs
+        except ImportError as error:
+            raise DataError("pydocs: this Python has no pydoc_data, an optional part; give another text") from error
+        sentences = (sentence for _, topic in sorted(topics.items()) for sentence in sentences_of(topic))
+        text = TextInMemory(place.name, tuple(dict.fromkeys(sentences)))
+        return FoundText({TRAIN: (text,)}, divided=False, notes=(NOTE,))
+
+
+PYDOCS = PydocsReader()
 
 
 def sentences_of(topic: str) -> Iterator[str]:

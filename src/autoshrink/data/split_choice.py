@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
@@ -19,7 +20,6 @@ from autoshrink.data.carving import (
     never_parted,
 )
 from autoshrink.data.decoding import Progress
-from autoshrink.data.folder import FolderImages
 from autoshrink.data.images import TEST, TRAIN, VALIDATION, ImageSource, Indices, Payload
 from autoshrink.data.opening import open_images, splits_of
 from autoshrink.errors import DataError, InputError
@@ -48,37 +48,25 @@ class Part:
         return self.source.identity(self.indices)
 
 
-@dataclass(frozen=True, eq=False)
-class ChosenImages:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ChosenImages(ImageSource):
     """The images of a part as an `ImageSource` of their own, numbered from 0."""
 
     part: Part
-    notes: tuple[str, ...]
 
-    @property
-    def name(self) -> str:
-        """That of the whole."""
-        return self.part.source.name
-
-    @property
-    def location(self) -> str:
-        """That of the whole."""
-        return self.part.source.location
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Those of the whole."""
-        return self.part.source.classes
-
-    @property
-    def natural_size(self) -> int | None:
-        """That of the whole."""
-        return self.part.source.natural_size
-
-    @property
-    def labels(self) -> Indices:
-        """One class index per image, int64 (n,)."""
-        return self.part.labels
+    @classmethod
+    def of(cls, part: Part, notes: tuple[str, ...]) -> Self:
+        """From a part, and sentences about it."""
+        whole = part.source
+        return cls(
+            name=whole.name,
+            location=whole.location,
+            classes=whole.classes,
+            labels=part.labels,
+            natural_size=whole.natural_size,
+            notes=notes,
+            part=part,
+        )
 
     def describe(self, index: int) -> str:
         """Return where the image stands."""
@@ -251,9 +239,9 @@ def _kept_for_test(source: ImageSource, keeping: Keeping, digests: Digests) -> t
     """What belongs together, and which images are test images."""
     units = digests
     if keeping.group is not None:
-        if not isinstance(source, FolderImages):
+        if source.paths is None:
             raise InputError(f"--group {keeping.group}: groups are read from file names; {source.location} has none")
-        units = group_units([source.describe(index) for index in range(len(source.labels))], keeping.group)
+        units = group_units(source.paths, keeping.group)
     if keeping.share is None:
         return units, np.zeros(len(units), dtype=np.bool_)
     kept = held_out(units, keeping.share)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from autoshrink.data.documents import composed
+from autoshrink.data.names import composed
 from autoshrink.data.tokenising import END, LEVELS, UNKNOWN, WORD_RULES, Level, Rule, cut, joined
 from autoshrink.errors import InputError
 from autoshrink.untrusted import brief

@@ -11,7 +11,7 @@ from autoshrink.data import Preprocessing, SkippedFile, open_images
 from autoshrink.data.carving import NOTHING_KEPT, Digests, Marks, content_digest, content_digests
 from autoshrink.data.decoding import CORRUPT, Progress, reading_images
 from autoshrink.data.images import SPLITS, TEST, TRAIN, VALIDATION, Indices, Payload, Pixels, reason
-from autoshrink.data.opening import names_its_split, splits_of
+from autoshrink.data.opening import splits_of
 from autoshrink.data.split_choice import Part, Past, held_part, train_part, training_splits
 from autoshrink.errors import DataError, InputError
 from autoshrink.evaluating.models import Carving
@@ -52,7 +52,7 @@ def open_split(
         if split == TEST and own and keeping.share is not None:
             said = f"no test split: these are the images that the training kept back for it ({keeping.share:.0%})"
             return held_part(spec, keeping), (said,)
-        if split == TEST and not own and not names_its_split(source, spec):
+        if split == TEST and not own and not source.states_split:
             said = f"no folders of splits in {source.location}: all of its images are measured, as new test images"
             return everything, (*source.notes, said)
     elif split == VALIDATION and carving is not None and own and TRAIN in there:

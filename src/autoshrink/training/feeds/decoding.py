@@ -14,9 +14,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from autoshrink.data.crops import Draws, RandomCrop, centre
 from autoshrink.data.decoding import CORRUPT, reading_images
-from autoshrink.data.images import Indices, Pixels, one_line, reason
+from autoshrink.data.images import Handle, Indices, Pixels, one_line, payload_of, reason
 from autoshrink.data.picture import Window
-from autoshrink.data.streaming import Handle, payload_of
 from autoshrink.errors import RunError
 
 

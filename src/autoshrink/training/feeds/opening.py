@@ -14,9 +14,8 @@ from autoshrink.config.augmentation import AugmentSettings
 from autoshrink.data import Preprocessing, open_images
 from autoshrink.data.decoding import CORRUPT, Progress, decode, reading_images
 from autoshrink.data.depth import look_through, pixel_notes
-from autoshrink.data.images import TRAIN, ArrayImages, ImageSource, Indices
+from autoshrink.data.images import TRAIN, ImageSource, Indices, payload_of, sample
 from autoshrink.data.split_choice import NO_PAST, Part, Past, TrainingSplits, training_splits
-from autoshrink.data.streaming import Reader, payload_of, reader_of, sample
 from autoshrink.errors import DataError
 from autoshrink.seeding import derive_seed
 from autoshrink.training.augmentation import Augmentation, crop_rule
@@ -95,7 +94,7 @@ def open_measuring_data(
     normaliser = Normaliser(Normalisation(preprocessing.mean, preprocessing.std), loading.device)
     mine = loading.share.of(len(part))
     if loading.streams(len(part) * look.size**2 * preprocessing.channels):
-        stream = Stream(part, reader_of(source), Tally(source, len(part), max_corrupt))
+        stream = Stream(part, Tally(source, len(part), max_corrupt))
         feed = StreamedMeasuring(stream, look, normaliser, loading)
         return MeasuringData(source.classes, feed, part.labels[mine], source.notes)
     images = held(part, look, max_corrupt=max_corrupt, progress=progress)
@@ -111,9 +110,7 @@ def channels_of(spec: str) -> int:
         DataError: the data cannot be used, or none of these images can be decoded.
     """
     source = open_images(spec, split=TRAIN)
-    if isinstance(source, ArrayImages):
-        return int(source.pixels.shape[1])
-    return _channels(source, reader_of(source), np.arange(len(source.labels)))
+    return _channels(source, np.arange(len(source.labels)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,11 +168,11 @@ def _counted_with(splits: TrainingSplits, part: Part) -> int:
 def _streamed(plan: _Plan) -> ImageData:
     splits, pictures, loading = plan.splits, plan.pictures, plan.loading
     training, validation = (
-        Stream(part, reader_of(part.source), Tally(part.source, _counted_with(splits, part), pictures.max_corrupt))
+        Stream(part, Tally(part.source, _counted_with(splits, part), pictures.max_corrupt))
         for part in (splits.training, splits.validation)
     )
     part = splits.training
-    channels = pictures.depth or _channels(part.source, training.reader, part.indices)
+    channels = pictures.depth or _channels(part.source, part.indices)
     look = Look(pictures.size, pictures.scaled, channels, window=pictures.window)
     pool = DecodingPool(
         replace(look, crop=crop_rule(plan.augment)), workers=loading.workers, pinned=loading.device.type == "cuda"
@@ -217,7 +214,7 @@ def _preprocessing(pictures: Pictures, norm: Normalisation) -> Preprocessing:
 
 
 def _sampled_norm(stream: Stream, pool: DecodingPool, channels: int, plan: _Plan) -> Normalisation:
-    chosen = sample(stream.reader, stream.part.indices, SAMPLE, derive_seed(plan.seed, "normalisation"))
+    chosen = sample(stream.part.source, stream.part.indices, SAMPLE, derive_seed(plan.seed, "normalisation"))
     some = replace(
         stream,
         part=Part(stream.part.source, chosen),
@@ -256,10 +253,10 @@ def _measured(parts: Iterable[npt.NDArray[np.uint8]], channels: int) -> Normalis
     return Normalisation(*(tuple(round(float(value), 6) for value in values) for values in (mean, std)))
 
 
-def _channels(source: ImageSource, reader: Reader, indices: Indices) -> int:
+def _channels(source: ImageSource, indices: Indices) -> int:
     kinds = set()
     with reading_images():
-        for handle in reader.handles(sample(reader, indices, GREY_SAMPLE, derive_seed(0, "channels"))):
+        for handle in source.handles(sample(source, indices, GREY_SAMPLE, derive_seed(0, "channels"))):
             try:
                 kinds.add(len(decode(payload_of(handle), size=1, channels=None, window="own")))
             except CORRUPT:

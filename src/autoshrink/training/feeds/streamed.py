@@ -12,7 +12,6 @@ from torch import Tensor
 from autoshrink.data import SkippedFile
 from autoshrink.data.images import Indices
 from autoshrink.data.split_choice import Part
-from autoshrink.data.streaming import Reader
 from autoshrink.errors import DataError
 from autoshrink.seeding import derive_seed
 from autoshrink.training.augmentation import Augmentation, crop_draws
@@ -24,10 +23,9 @@ from autoshrink.training.images import Normaliser
 
 @dataclass(frozen=True, eq=False)
 class Stream:
-    """Images as they can be read: some of a source, how to read them, and a count of the corrupt ones."""
+    """Some images of a source, and a count of the corrupt ones."""
 
     part: Part
-    reader: Reader
     tally: Tally
 
     def labels(self, indices: Tensor, device: torch.device) -> Tensor:
@@ -64,7 +62,9 @@ class StreamedTraining:
 
     def epoch(self, epoch: int, *, start: int = 0) -> Batches:
         """See `TrainingFeed`."""
-        order = self._stream.reader.order(self._stream.part.indices, derive_seed(self._schedule.seed, "order", epoch))
+        order = self._stream.part.source.order(
+            self._stream.part.indices, derive_seed(self._schedule.seed, "order", epoch)
+        )
         parts = list(self._schedule.parts(epoch, start))
         decoded = self._pool.run(self._requests(order, parts))
         for (_, draws), batch in zip(parts, decoded, strict=True):
@@ -78,7 +78,7 @@ class StreamedTraining:
     def _requests(self, order: Indices, parts: list[tuple[slice, BatchDraws]]) -> Iterator[Request]:
         wanted = [order[places] for places, _ in parts]
         everything = torch.cat([torch.from_numpy(indices) for indices in wanted]).numpy() if wanted else order[:0]
-        handles = self._stream.reader.handles(everything)
+        handles = self._stream.part.source.handles(everything)
         for indices, (_, draws) in zip(wanted, parts, strict=True):
             chosen = list(islice(handles, len(indices)))
             yield Request(indices, chosen, crop_draws(draws) if self._cuts else None)
@@ -115,7 +115,7 @@ class StreamedMeasuring:
 def in_order(stream: Stream, size: int) -> Iterator[Request]:
     """Requests for all images of a stream, ascending, `size` at a time."""
     indices = stream.part.indices
-    handles = stream.reader.handles(indices)
+    handles = stream.part.source.handles(indices)
     for places in pieces(len(indices), -(-len(indices) // size)) if len(indices) else []:
         chosen = indices[places]
         yield Request(chosen, list(islice(handles, len(chosen))), None)
