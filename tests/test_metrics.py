@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 from autoshrink import formatting
 from autoshrink.cell import Cell
 from autoshrink.config import resolve
-from autoshrink.metrics import METRICS, log_values, metric_of, round_values, shown_resources
+from autoshrink.metrics import ACCURACY, PERPLEXITY, log_values, metric_of, round_values, scaled_zico, shown_resources
 from autoshrink.ops import DEFAULTS
 
-ACCURACY, PERPLEXITY = METRICS["image"], METRICS["text"]
 T = formatting.THIN
 
 
@@ -129,12 +128,23 @@ def test_round_values_are_multiples_of_one_two_or_five() -> None:
     assert round_values(1, 1, 4) == ()
 
 
-def test_every_kind_of_cell_has_its_metric_and_every_task_its_own() -> None:
-    for kind, ops in DEFAULTS.items():
-        assert metric_of(Cell(kind, ("input", ops[0]), ())).kind == kind
-    for task, metric in METRICS.items():
-        assert metric.task == task
-        assert resolve({"task": task}).task == task
+def test_every_search_has_the_metric_of_its_task_and_every_cell_that_of_its_kind() -> None:
+    for task, metric, kind in (("image", ACCURACY, "conv"), ("text", PERPLEXITY, "recurrent")):
+        assert metric_of(resolve({"task": task})) is metric
+        assert metric_of(Cell(kind, ("input", DEFAULTS[kind][0]), ())) is metric
+
+
+def test_estimates_have_the_units_of_what_they_estimate_and_their_own_names() -> None:
+    accuracy, perplexity = ACCURACY.estimated(), PERPLEXITY.estimated()
+    assert (accuracy.name, accuracy.symbol) == ("estimated accuracy", "estimated accuracy")
+    assert (perplexity.name, perplexity.symbol) == ("estimated perplexity", "−ln estimated perplexity")
+    assert perplexity.axis == "Estimated validation perplexity (lower is better)"
+    assert accuracy.difference(0.972, 0.968, 0.002) == "+0.4 ± 0.2 points"
+    zico = scaled_zico(PERPLEXITY)
+    assert zico.write(-1.25) == "−1.2500"
+    assert zico.difference(0.5, 0.25, 0.125) == "+0.2500 ± 0.1250"
+    assert zico.gained(0.25, 0.5) == "0.2500 less scaled ZiCo"
+    assert zico.sample == "token"
 
 
 def test_tables_show_the_costs_of_the_task_and_the_one_that_is_weighed() -> None:

@@ -7,168 +7,135 @@ is shown goes through here.
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
-from typing import ClassVar
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Self
 
 from autoshrink import formatting
 from autoshrink.cell import Cell
-from autoshrink.config import SearchSettings, TaskName
+from autoshrink.config import SearchSettings
+from autoshrink.registry import TASKS
 from autoshrink.score import OVERFLOW_NATS, ResourceName
+from autoshrink.tasks import task_of
 
 
-class Metric(ABC):
-    """How one task's performance is shown. `fine` asks for one more digit than usual."""
+@dataclass(frozen=True)
+class Metric:
+    """How one task's performance is shown. `fine` asks for one more digit than usual.
 
-    name: ClassVar[str]
-    """``accuracy`` or ``perplexity``."""
-    symbol: ClassVar[str]
-    """The performance as it stands in a formula."""
-    rises: ClassVar[bool]
-    """Whether a better performance is a larger figure."""
-    sample: ClassVar[str]
-    """What is counted when training is: ``image`` or ``token``."""
-    validation: ClassVar[str]
-    """What it is measured on."""
-    piece: ClassVar[str]
-    """What a comparison of two candidates pairs: an ``image``, or a ``piece of text`` (a chunk of a stream)."""
-    task: ClassVar[TaskName]
-    """The task that is measured by it."""
-    kind: ClassVar[str]
-    """Of the cells that it measures."""
-    resources: ClassVar[tuple[ResourceName, ...]]
-    """The costs that tables show, the most telling first."""
-    difference_unit: ClassVar[str] = ""
-    """Of what `shift` says."""
+    The figure that people read is the performance itself, in percent where `percent` says so. Others override what
+    differs (`Perplexity`).
 
-    @abstractmethod
+    Attributes:
+        name: ``accuracy`` or ``perplexity``.
+        sample: what is counted when training is: ``image`` or ``token``.
+        validation: what it is measured on.
+        piece: what a comparison of two candidates pairs: an ``image``, or a ``piece of text`` (a chunk of a stream).
+        resources: the costs that tables show, the most telling first.
+        symbol: the performance as it stands in a formula; the name where nothing is said.
+        axis: the title of an axis on which up is better.
+        digits: after the figure's point.
+        percent: whether the figure is a share, written in percent, and differences in points.
+        trained: whether it is of a network that was trained from scratch.
+    """
+
+    name: str
+    sample: str
+    validation: str
+    piece: str
+    resources: tuple[ResourceName, ...]
+    symbol: str = ""
+    axis: str = ""
+    digits: int = 4
+    percent: bool = False
+    trained: bool = True
+
+    def __post_init__(self) -> None:
+        for name, default in (("symbol", self.name), ("axis", f"Validation {self.name}")):
+            object.__setattr__(self, name, getattr(self, name) or default)
+
+    def estimated(self) -> Self:
+        """Of a candidate that had most of its weights from the cell it was cut from."""
+        axis = f"Estimated {self.axis[0].lower()}{self.axis[1:]}"
+        symbol = self.symbol.replace(self.name, f"estimated {self.name}")
+        return replace(self, name=f"estimated {self.name}", symbol=symbol, axis=axis, trained=False)
+
     def value(self, performance: float) -> float:
         """The figure itself: a share, or a perplexity."""
-
-    @abstractmethod
-    def write(self, performance: float, *, fine: bool = False) -> str:
-        """The figure with its unit: ``97.2 %``, ``231.4``."""
-
-    @abstractmethod
-    def measured(self, performance: float, deviation: float | None, *, fine: bool = False) -> str:
-        """The figure with the standard deviation of the performance: ``97.2 ± 0.7 %``, ``231.4 ± 3.1``."""
-
-    @abstractmethod
-    def error(self, error: float, performance: float, *, fine: bool = False) -> str:
-        """A standard error of performance, at a performance, in the figure's unit and without it."""
-
-    @abstractmethod
-    def shift(self, performance: float, other: float, error: float | None = None, *, fine: bool = False) -> str:
-        """The first's figure minus the second's, perhaps with its standard error, no unit: ``+0.4``, ``−7.1 ± 0.9``."""
-
-    @abstractmethod
-    def difference(self, performance: float, other: float, error: float | None = None, *, fine: bool = False) -> str:
-        """How the first differs from the second: ``+0.4 points``, ``−7.1 (−3 %)``."""
-
-    @abstractmethod
-    def gained(self, performance: float, other: float, error: float | None = None) -> str:
-        """The same in words, perhaps with its standard error: ``0.4 ± 0.2 points more accuracy``, ``3 % lower …``."""
-
-    @abstractmethod
-    def ticks(self, low: float, high: float, about: int = 4) -> tuple[float, ...]:
-        """Performances within [low, high] whose figures are round, about so many, ascending."""
-
-    @abstractmethod
-    def tick(self, performance: float) -> str:
-        """What an axis says at one of them."""
-
-    @property
-    def axis(self) -> str:
-        """The title of an axis on which up is better."""
-        return f"Validation {self.name}" + ("" if self.rises else " (lower is better)")
-
-
-class Accuracy(Metric):
-    """Share of validation images classified correctly."""
-
-    name = symbol = "accuracy"
-    rises = True
-    sample = "image"
-    validation = "validation images"
-    piece = "image"
-    task = "image"
-    kind = "conv"
-    resources = ("macs", "params", "memory")
-    difference_unit = "points"
-
-    def value(self, performance: float) -> float:
-        """The share itself."""
         return performance
 
     def write(self, performance: float, *, fine: bool = False) -> str:
-        """Percent."""
-        return formatting.percent(performance, 1 + fine)
+        """The figure with its unit: ``97.2 %``, ``231.4``."""
+        return self._number(performance, fine=fine) + self._unit
 
     def measured(self, performance: float, deviation: float | None, *, fine: bool = False) -> str:
-        """Percent with its deviation."""
+        """The figure with the standard deviation of the performance: ``97.2 ± 0.7 %``, ``231.4 ± 3.1``."""
         if deviation is None:
             return self.write(performance, fine=fine)
-        shown = self.error(deviation, performance, fine=fine)
-        return f"{100 * performance:.{1 + fine}f}{formatting.THIN}±{formatting.THIN}{shown}{formatting.THIN}%"
+        spread = self.error(deviation, performance, fine=fine)
+        figure = self._number(performance, fine=fine)
+        return f"{figure}{formatting.THIN}±{formatting.THIN}{spread}{self._unit}"
 
-    def error(self, error: float, performance: float, *, fine: bool = False) -> str:  # noqa: ARG002
-        """Percentage points, the same at every accuracy."""
-        return f"{100 * error:.{1 + fine}f}"
+    def error(self, error: float, performance: float, *, fine: bool = False) -> str:
+        """A standard error of performance, at a performance, in the figure's unit and without it."""
+        del performance  # the same everywhere
+        return formatting.number(self._scale * error, self.digits + fine)
 
     def shift(self, performance: float, other: float, error: float | None = None, *, fine: bool = False) -> str:
-        """Percentage points."""
-        shown = "" if error is None else f" ± {self.error(error, performance, fine=fine)}"
-        return formatting.signed(100 * (performance - other), 1 + fine) + shown
+        """The first's figure minus the second's, perhaps with its standard error, no unit: ``+0.4``, ``−7.1 ± 0.9``."""
+        shown = formatting.signed(self._scale * (performance - other), self.digits + fine)
+        return shown + self._spread(performance, error, fine=fine)
 
     def difference(self, performance: float, other: float, error: float | None = None, *, fine: bool = False) -> str:
-        """Percentage points, and the word."""
-        return f"{self.shift(performance, other, error, fine=fine)} {self.difference_unit}"
+        """How the first differs from the second: ``+0.4 points``, ``−7.1 (−3 %)``."""
+        return f"{self.shift(performance, other, error, fine=fine)} {self.difference_unit}".rstrip()
 
     def gained(self, performance: float, other: float, error: float | None = None) -> str:
-        """Points more or less."""
-        spread = "" if error is None else f" ± {self.error(error, performance)}"
-        points = f"{abs(100 * (performance - other)):.1f}{spread} {self.difference_unit}"
-        return f"{points} {'more' if performance >= other else 'less'} {self.name}"
+        """The same in words, perhaps with its standard error: ``0.4 ± 0.2 points more accuracy``, ``3 % lower …``."""
+        gap = formatting.number(self._scale * abs(performance - other), self.digits) + self._spread(performance, error)
+        return f"{f'{gap} {self.difference_unit}'.rstrip()} {'more' if performance >= other else 'less'} {self.name}"
 
     def ticks(self, low: float, high: float, about: int = 4) -> tuple[float, ...]:
-        """Round shares."""
+        """Performances within [low, high] whose figures are round, about so many, ascending."""
         return round_values(low, high, about)
 
     def tick(self, performance: float) -> str:
-        """Percent, as few digits as it takes."""
-        return f"{100 * performance:.4g}{formatting.THIN}%"
+        """What an axis says at one of them: as few digits as it takes."""
+        return f"{self._scale * performance:.4g}".replace("-", "−") + self._unit
+
+    @property
+    def difference_unit(self) -> str:
+        """Of what `shift` says."""
+        return "points" if self.percent else ""
+
+    @property
+    def _scale(self) -> float:
+        return 100.0 if self.percent else 1.0
+
+    @property
+    def _unit(self) -> str:
+        return f"{formatting.THIN}%" if self.percent else ""
+
+    def _number(self, performance: float, *, fine: bool) -> str:
+        return formatting.number(self._scale * performance, self.digits + fine)
+
+    def _spread(self, performance: float, error: float | None, *, fine: bool = False) -> str:
+        return "" if error is None else f" ± {self.error(error, performance, fine=fine)}"
 
 
 class Perplexity(Metric):
     """exp of the mean negative log-likelihood of a validation token: how many tokens the model is torn between."""
 
-    name = "perplexity"
-    symbol = "−ln perplexity"
-    rises = False
-    sample = "token"
-    validation = "validation text"
-    piece = "piece of text"
-    task = "text"
-    kind = "recurrent"
-    resources = ("cell_params", "params", "macs", "memory")
-
     def value(self, performance: float) -> float:
         """The perplexity; infinite where it is no float."""
         return _exp(-performance)
 
-    def write(self, performance: float, *, fine: bool = False) -> str:
-        """Four significant digits."""
+    def _number(self, performance: float, *, fine: bool) -> str:
         value = self.value(performance)
         return formatting.number(value, _places(value) + fine)
 
-    def measured(self, performance: float, deviation: float | None, *, fine: bool = False) -> str:
-        """The perplexity of the mean log-likelihood; a deviation of σ nats is one of perplexity · σ, to first order."""
-        shown = self.write(performance, fine=fine)
-        if deviation is None:
-            return shown
-        return f"{shown}{formatting.THIN}±{formatting.THIN}{self.error(deviation, performance, fine=fine)}"
-
     def error(self, error: float, performance: float, *, fine: bool = False) -> str:
-        """Times the perplexity, to first order."""
+        """Times the perplexity: a deviation of σ nats is one of perplexity · σ, to first order."""
         value = self.value(performance)
         # Where two runs agree exactly and the perplexity is infinite, their product has no value.
         return formatting.number(value * error if error else 0.0, _places(value) + fine)
@@ -179,8 +146,7 @@ class Perplexity(Metric):
         gap = 0.0 if performance == other else new - old
         if math.isnan(gap):
             return "unknown"
-        shown = "" if error is None else f" ± {self.error(error, performance, fine=fine)}"
-        return formatting.signed(gap, _places(new) + fine) + shown
+        return formatting.signed(gap, _places(new) + fine) + self._spread(performance, error, fine=fine)
 
     def difference(self, performance: float, other: float, error: float | None = None, *, fine: bool = False) -> str:
         """Perplexities subtracted, and what that is of the second."""
@@ -204,102 +170,8 @@ class Perplexity(Metric):
     def tick(self, performance: float) -> str:
         """The perplexity, as few digits as it takes."""
         value = self.value(performance)
-        return (
-            f"{value:.3g}" if value > 1e12 else formatting.round_quantity(value) if value > 9999.5 else f"{value:.4g}"
-        )
-
-
-class EstimatedAccuracy(Accuracy):
-    """Accuracy of a candidate that had most of its weights from the cell it was cut from."""
-
-    name = symbol = "estimated accuracy"
-
-    @property
-    def axis(self) -> str:
-        """The title of an axis on which up is better."""
-        return "Estimated validation accuracy"
-
-
-class EstimatedPerplexity(Perplexity):
-    """Perplexity of a candidate that had most of its weights from the cell it was cut from."""
-
-    name = "estimated perplexity"
-    symbol = "−ln estimated perplexity"
-
-    @property
-    def axis(self) -> str:
-        """The title of an axis on which up is better."""
-        return "Estimated validation perplexity (lower is better)"
-
-
-class ScaledZico(Metric):
-    """ZiCo in units of performance, which makes it no performance: nothing was trained."""
-
-    name = symbol = "scaled ZiCo"
-    rises = True
-    difference_unit = ""
-
-    def value(self, performance: float) -> float:
-        """The figure itself."""
-        return performance
-
-    def write(self, performance: float, *, fine: bool = False) -> str:
-        """Four digits after the point."""
-        return formatting.number(performance, 4 + fine)
-
-    def measured(self, performance: float, deviation: float | None, *, fine: bool = False) -> str:
-        """The figure, and its deviation where there is one."""
-        shown = self.write(performance, fine=fine)
-        if deviation is None:
-            return shown
-        return f"{shown}{formatting.THIN}±{formatting.THIN}{self.error(deviation, performance, fine=fine)}"
-
-    def error(self, error: float, performance: float, *, fine: bool = False) -> str:  # noqa: ARG002
-        """The same at every figure."""
-        return formatting.number(error, 4 + fine)
-
-    def shift(self, performance: float, other: float, error: float | None = None, *, fine: bool = False) -> str:
-        """Subtracted."""
-        shown = "" if error is None else f" ± {self.error(error, performance, fine=fine)}"
-        return formatting.signed(performance - other, 4 + fine) + shown
-
-    def difference(self, performance: float, other: float, error: float | None = None, *, fine: bool = False) -> str:
-        """Subtracted; it has no unit."""
-        return self.shift(performance, other, error, fine=fine)
-
-    def gained(self, performance: float, other: float, error: float | None = None) -> str:
-        """More or less."""
-        gap = formatting.number(abs(performance - other), 4) + (
-            "" if error is None else f" ± {self.error(error, performance)}"
-        )
-        return f"{gap} {'more' if performance >= other else 'less'} {self.name}"
-
-    def ticks(self, low: float, high: float, about: int = 4) -> tuple[float, ...]:
-        """Round figures."""
-        return round_values(low, high, about)
-
-    def tick(self, performance: float) -> str:
-        """As few digits as it takes."""
-        return f"{performance:.4g}".replace("-", "−")
-
-    @property
-    def axis(self) -> str:
-        """The title of an axis on which up is better."""
-        return "Scaled ZiCo, nothing trained"
-
-
-class ImageZico(ScaledZico):
-    """Scaled ZiCo of convolutional cells."""
-
-    sample, validation, piece = Accuracy.sample, Accuracy.validation, Accuracy.piece
-    task, kind, resources = Accuracy.task, Accuracy.kind, Accuracy.resources
-
-
-class TextZico(ScaledZico):
-    """Scaled ZiCo of recurrent cells."""
-
-    sample, validation, piece = Perplexity.sample, Perplexity.validation, Perplexity.piece
-    task, kind, resources = Perplexity.task, Perplexity.kind, Perplexity.resources
+        short = formatting.round_quantity(value) if value > 9999.5 else f"{value:.4g}"
+        return f"{value:.3g}" if value > 1e12 else short
 
 
 def _exp(nats: float) -> float:
@@ -336,31 +208,67 @@ def log_values(low: float, high: float, about: int) -> tuple[float, ...]:
     return tuple(inside[:: math.ceil(len(inside) / (about + 2)) or 1])
 
 
-ACCURACY, PERPLEXITY = Accuracy(), Perplexity()
-METRICS: dict[str, Metric] = {metric.task: metric for metric in (ACCURACY, PERPLEXITY)}
-"""By the task's name."""
+ACCURACY = Metric(
+    name="accuracy",
+    sample="image",
+    validation="validation images",
+    piece="image",
+    resources=("macs", "params", "memory"),
+    digits=1,
+    percent=True,
+)
+"""Share of validation images classified correctly."""
+
+PERPLEXITY = Perplexity(
+    name="perplexity",
+    sample="token",
+    validation="validation text",
+    piece="piece of text",
+    resources=("cell_params", "params", "macs", "memory"),
+    symbol="−ln perplexity",
+    axis="Validation perplexity (lower is better)",
+)
 
 
-_STEPS: dict[str, dict[str, Metric]] = {
-    "trained": METRICS,
-    "inherited": {metric.task: metric for metric in (EstimatedAccuracy(), EstimatedPerplexity())},
-    "zico": {metric.task: metric for metric in (ImageZico(), TextZico())},
-}
-"""By evaluator, then task."""
+def scaled_zico(usual: Metric) -> Metric:
+    """ZiCo in units of a task's performance, which makes it no performance: nothing was trained."""
+    return Metric(
+        name="scaled ZiCo",
+        sample=usual.sample,
+        validation=usual.validation,
+        piece=usual.piece,
+        resources=usual.resources,
+        axis="Scaled ZiCo, nothing trained",
+        trained=False,
+    )
 
 
 def step_metric(settings: SearchSettings) -> Metric:
     """What the figures of a step's candidates are: the task's metric, an estimate of it, or no performance at all."""
-    return _STEPS[settings.evaluator][settings.task]
+    usual = metric_of(settings)
+    if settings.evaluator == "zico":
+        return scaled_zico(usual)
+    return usual.estimated() if settings.relative else usual
 
 
-def metric_of(cell: Cell) -> Metric:
-    """What cells of this kind are measured by."""
-    return next(metric for metric in METRICS.values() if metric.kind == cell.kind)
+def metric_of(thing: SearchSettings | Cell) -> Metric:
+    """What a search measures by; of a cell alone, what those of its kind are measured by."""
+    return task_of(thing).metric if isinstance(thing, Cell) else TASKS[thing.task].metric
 
 
 def shown_resources(settings: SearchSettings) -> tuple[ResourceName, ...]:
     """The costs that a run's tables show: those of its task, the one that its score weighs, and what is limited."""
-    usual = METRICS[settings.task].resources
+    usual = metric_of(settings).resources
     timed: tuple[ResourceName, ...] = ("latency",) if settings.times else ()
     return tuple(dict.fromkeys((*timed, *usual) if settings.resource in usual else (settings.resource, *timed, *usual)))
+
+
+class _Metrics:
+    def __getitem__(self, task: str) -> Metric:
+        return TASKS[task].metric
+
+    def values(self) -> Iterator[Metric]:
+        return (TASKS[task].metric for task in TASKS)
+
+
+METRICS = _Metrics()

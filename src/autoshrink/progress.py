@@ -21,6 +21,7 @@ from autoshrink.escaping import message
 from autoshrink.metrics import metric_of, step_metric
 from autoshrink.record import Candidate
 from autoshrink.score import Comparison
+from autoshrink.tasks import task_of
 from autoshrink.watching import Observer, Progress, Watcher
 
 PLAIN_SECONDS = 30.0
@@ -29,13 +30,6 @@ ESTIMATE_SECONDS = 120.0
 """An estimate of the time left at least so often, whatever else is said."""
 LONG_SECONDS = 2 * 3600.0
 """A search expected to take longer than this is remarked upon."""
-
-
-_SHORTER = {
-    "image": "--size 16 --nodes 6 --train-per-class 200 --epochs 8",
-    "text": "--sentences 1000 --width 50 --epochs 3",
-}
-"""By task: options that make a search a matter of minutes."""
 
 
 def step_line(
@@ -83,7 +77,7 @@ class _Narrator(Watcher):
             self._warned = True
             self._remark(
                 f"this search will take about {formatting.duration(left)}; for a first look: --time-limit 1h, or "
-                f"{_SHORTER[metric_of(cell).task]}"
+                f"{task_of(cell).shorter}"
             )
 
 
