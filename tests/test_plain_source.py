@@ -181,7 +181,7 @@ def test_the_wiring_reads_as_statements(tmp_path: Path) -> None:
         "ACTIVATION = nn.SiLU",
         "        self.out_channels = 2 * width",
         "        self.node2 = ConvBN(channels + width, width, ACTIVATION)",
-        "        self.node3 = SepConv(width, width, nn.ReLU, nn.Identity)",
+        "        self.node3 = SepConv3x3(width, width, nn.ReLU, nn.Identity)",
         "        x2 = self.node2(torch.cat([x0, x1], dim=1))",
         "        x3 = self.node3(x2)",
         "        output = torch.cat([x3, x4], dim=1)",

@@ -46,7 +46,7 @@ def source_of(name: str, pieces: Sequence[tuple[str, Piece]]) -> Source:
         else:
             lines += _call(f"self.{part} = nn.MaxPool2d", [f"{piece.kernel}, stride=1", f"padding={piece.kernel // 2}"])
         channels, applied = made, f"self.{part}({applied})"
-    title = "".join(part.capitalize() for part in name.split("_"))
+    title = "".join(part.capitalize() for part in name.split("_")).replace("conv", "Conv")
     definition = _CLASS.format(
         name=title,
         words=", then ".join(piece.what for _, piece in pieces),

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from torch import Tensor, nn
 
-from autoshrink.architecture import CellPlan, ConvArchitecture, NetworkPlan, NodePlan
+from autoshrink.architecture import CellPlan, ConvArchitecture, NetworkPlan
 from autoshrink.deploy.plain_source import image
 from autoshrink.deploy.plain_source.python import INDENT, LINE, PlainSource, fill, listing, table
+from autoshrink.ops import NodePlan, Source
+from autoshrink.ops import conv as operation
 from autoshrink.training.classifier import TrainedClassifier
 
 CONSTANTS = """
@@ -18,28 +20,6 @@ STEM = $stem  # channels of the first convolution
 $stages
 ${head}ACTIVATION = $activation
 """
-
-SEP_CONV = '''
-class SepConv(nn.Module):
-    """A separable convolution: 3×3 within every channel, then 1×1 across channels."""
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        inner: Callable[[], nn.Module],
-        outer: Callable[[], nn.Module],
-    ) -> None:
-        super().__init__()
-        self.depthwise = ConvBN(
-            in_channels, in_channels, inner, kernel=3, groups=in_channels
-        )
-        self.pointwise = ConvBN(in_channels, out_channels, outer)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, in_channels, H, W) to (B, out_channels, H, W)."""
-        return self.pointwise(self.depthwise(x))
-'''
 
 CELL = '''
 class Cell(nn.Module):
@@ -89,21 +69,25 @@ $head        self.classifier = nn.Linear($features, len(CLASSES))
 $apply_head        return self.classifier(x.mean(dim=(2, 3)))
 '''
 
+_Width = tuple[int, int]
+"""Channels: multiples of a cell's arguments `channels` and `width`."""
+
 
 def render(model: TrainedClassifier, architecture: ConvArchitecture) -> PlainSource:
     """``model.py`` with what it reads, for a convolutional classifier."""
     plan = architecture.plan()
-    separable = any(node.op == "sepconv3x3" for node in plan.cells[0].nodes)
+    sources = {name: operation(name).plain() for name in dict.fromkeys(node.op for node in plan.cells[0].nodes)}
+    definitions = [source.definition for source in sources.values() if source.definition]
     blocks = [
         image.head(model, plan.activation) + "\n" + _constants(architecture, plan),
-        image.conv_bn(model),
-        *([fill(SEP_CONV)] if separable else []),
-        _cell(plan.cells[0]),
+        image.conv_bn(model, dilated=any("dilation=" in definition for definition in definitions)),
+        *definitions,
+        _cell(plan.cells[0], sources),
         _network(plan),
         image.tail(model),
     ]
     texts = {"model.py": "\n\n".join(blocks)} | image.companions(model)
-    return PlainSource(texts, dict(_renamed(model.network, plan)))
+    return PlainSource(texts, dict(_renamed(model.network, plan, sources)))
 
 
 def _constants(architecture: ConvArchitecture, plan: NetworkPlan) -> str:
@@ -122,7 +106,8 @@ def _constants(architecture: ConvArchitecture, plan: NetworkPlan) -> str:
     )
 
 
-def _cell(plan: CellPlan) -> str:
+def _cell(plan: CellPlan, sources: Mapping[str, Source]) -> str:
+    widths = _widths(plan)
     leaves = [f"x{leaf}" for leaf in plan.leaves]
     steps = [_step(f"x{node.node}", f"self.node{node.node}", [f"x{i}" for i in node.inputs]) for node in plan.nodes]
     if len(leaves) > 1:
@@ -132,8 +117,10 @@ def _cell(plan: CellPlan) -> str:
     return fill(
         CELL,
         words=textwrap.fill(words, LINE - len(INDENT)).replace("\n", f"\n{INDENT}"),
-        out_channels=_times(len(leaves), "width") if plan.nodes else "channels",
-        nodes="".join(f"        self.node{node.node} = {_operation(node)}\n" for node in plan.nodes),
+        out_channels=_channels([widths[leaf] for leaf in plan.leaves]),
+        nodes="".join(
+            f"        self.node{node.node} = {_module(node, widths, sources[node.op])}\n" for node in plan.nodes
+        ),
         steps="".join(f"{step}\n" for step in steps),
         output=leaves[0] if len(leaves) == 1 else "output",
     )
@@ -155,18 +142,33 @@ def _applied(layer: str, tensors: str) -> str:
     return f"{layer}({joined})" if layer else joined
 
 
-def _operation(node: NodePlan) -> str:
-    others = len(node.inputs) - (0 in node.inputs)
-    parts = [*(["channels"] if 0 in node.inputs else []), *([_times(others, "width")] if others else [])]
-    last = "nn.Identity" if node.is_leaf else "ACTIVATION"
-    if node.op == "conv1x1":
-        return f"ConvBN({' + '.join(parts)}, width, {last})"
-    # As in the released networks, a leaf's 3×3 half is followed by ReLU whatever the activation is.
-    return f"SepConv({' + '.join(parts)}, width, {'nn.ReLU' if node.is_leaf else 'ACTIVATION'}, {last})"
+def _widths(plan: CellPlan) -> dict[int, _Width]:
+    """Every node's channels, which are the same in every cell of the network, in terms of the cell's arguments."""
+    widths: dict[int, _Width] = {0: (1, 0)}
+    for node in plan.nodes:
+        reads = [widths[i] for i in node.inputs]
+        widths[node.node] = (0, 1) if operation(node.op).mixes else _added(reads)
+    return widths
 
 
-def _times(count: int, width: str) -> str:
-    return width if count == 1 else f"{count} * {width}"
+def _module(node: NodePlan, widths: Mapping[int, _Width], source: Source) -> str:
+    # As in the released networks, what comes before a leaf's end is followed by ReLU whatever the activation is.
+    return source.call.format(
+        reads=_channels([widths[i] for i in node.inputs]),
+        writes=_channels([widths[node.node]]),
+        inner="nn.ReLU" if node.is_leaf else "ACTIVATION",
+        last="nn.Identity" if node.is_leaf else "ACTIVATION",
+    )
+
+
+def _channels(parts: Sequence[_Width]) -> str:
+    """A sum: ``channels + 2 * width``."""
+    named = zip(_added(parts), ("channels", "width"), strict=True)
+    return " + ".join(name if times == 1 else f"{times} * {name}" for times, name in named if times)
+
+
+def _added(parts: Sequence[_Width]) -> _Width:
+    return sum(part[0] for part in parts), sum(part[1] for part in parts)
 
 
 def _network(plan: NetworkPlan) -> str:
@@ -181,14 +183,14 @@ def _network(plan: NetworkPlan) -> str:
     )
 
 
-def _renamed(network: nn.Module, plan: NetworkPlan) -> Iterator[tuple[str, Tensor]]:
+def _renamed(network: nn.Module, plan: NetworkPlan, sources: Mapping[str, Source]) -> Iterator[tuple[str, Tensor]]:
     """The network's tensors by their names in the generated file."""
     positions = {cell.name.replace(".", "_"): str(place) for place, cell in enumerate(plan.cells)}
-    single = {f"node{node.node}" for node in plan.cells[0].nodes if node.op == "conv1x1"}
+    dropped = {f"node{node.node}": sources[node.op].dropped for node in plan.cells[0].nodes}
     for name, tensor in network.state_dict().items():
-        parts = name.split(".")
+        parts = name.split(".", 4)
         if parts[0] == "cells":
             parts[1] = positions[parts[1]]
             if parts[2] == "nodes":
-                parts[2:] = [parts[3], *parts[4 + (parts[3] in single) :]]
+                parts[2:] = [parts[3], parts[4].removeprefix(dropped[parts[3]])]
         yield ".".join(parts), tensor

@@ -78,15 +78,15 @@ class ConvBN(nn.Module):
         kernel: int = 1,
         stride: int = 1,
         groups: int = 1,
-    ) -> None:
+$option    ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(
             in_channels,
             out_channels,
             kernel,
             stride=stride,
-            padding=kernel // 2,
-            groups=groups,
+            padding=$padding,
+$dilation            groups=groups,
             bias=False,
         )
         self.bn = nn.BatchNorm2d(out_channels$epsilon)
@@ -165,9 +165,15 @@ def head(model: TrainedClassifier, activation: ActivationName) -> str:
     )
 
 
-def conv_bn(model: TrainedClassifier) -> str:
+def conv_bn(model: TrainedClassifier, *, dilated: bool = False) -> str:
     """The layer that all kinds are made of."""
-    return fill(CONV_BN, epsilon="" if model.bn_epsilon == BN_EPSILON else f", eps={model.bn_epsilon!r}")
+    return fill(
+        CONV_BN,
+        epsilon="" if model.bn_epsilon == BN_EPSILON else f", eps={model.bn_epsilon!r}",
+        option="        dilation: int = 1,\n" if dilated else "",
+        padding="dilation * (kernel // 2)" if dilated else "kernel // 2",
+        dilation="            dilation=dilation,\n" if dilated else "",
+    )
 
 
 def tail(model: TrainedClassifier) -> str:

@@ -11,10 +11,9 @@ from autoshrink.cost import count
 from autoshrink.deploy.plain_source import text
 from autoshrink.deploy.plain_source.python import PlainSource, fill, import_lines, total
 from autoshrink.errors import InputError
+from autoshrink.ops import recurrent
 from autoshrink.training.language_model import TrainedModel
 from autoshrink.version import __version__
-
-ACTIVATIONS = {"tanh": "torch.tanh", "sigmoid": "torch.sigmoid", "relu": "torch.relu", "identity": "identity"}
 
 HEAD = '''
 """A language model: $sizes.
@@ -58,7 +57,7 @@ def highway(
     return s + torch.sigmoid(gate) * (activation(transform) - s)
 
 
-${identity}class Cell(nn.Module):
+${functions}class Cell(nn.Module):
     """The cell: input x (B, n) and hidden state h (B, n) to the next hidden state."""
 
     def __init__(self) -> None:
@@ -69,14 +68,6 @@ $edges
         """Compute the nodes in order, numbered as in the search."""
         s0 = highway(h, self.input(torch.cat([x, h], dim=1)), torch.tanh)
 $nodes$output
-'''
-
-IDENTITY = '''
-def identity(x: Tensor) -> Tensor:
-    """x as it is."""
-    return x
-
-
 '''
 
 NETWORK = '''
@@ -189,12 +180,12 @@ def _head(model: TrainedModel, *, constants: str = "", cell: bool) -> str:
 
 def _recurrent(model: TrainedModel, plan: RecurrentPlan) -> list[str]:
     edges = "".join(f"        self.{_edge(i, j)} = nn.Linear(WIDTH, 2 * WIDTH, bias=False)\n" for i, j in plan.edges)
-    needs_identity = any(node.op == "identity" for node in plan.nodes)
+    sources = [recurrent(name).plain() for name in dict.fromkeys(node.op for node in plan.nodes)]
     return [
         _head(model, cell=True),
         fill(
             CELL,
-            identity=fill(IDENTITY) if needs_identity else "",
+            functions="".join(f"{source.definition}\n\n" for source in sources if source.definition),
             edges=edges,
             nodes="".join(f"{_node(node, plan)}\n" for node in plan.nodes),
             output=_output(plan),
@@ -210,7 +201,7 @@ def _recurrent(model: TrainedModel, plan: RecurrentPlan) -> list[str]:
 
 
 def _node(node: RecurrentNode, plan: RecurrentPlan) -> str:
-    terms = [f"highway(s{i}, self.{_edge(i, node.node)}(s{i}), {ACTIVATIONS[node.op]})" for i in node.inputs]
+    terms = [f"highway(s{i}, self.{_edge(i, node.node)}(s{i}), {recurrent(node.op).call})" for i in node.inputs]
     return total(f"s{node.node}", terms, len(terms) if plan.aggregate == "mean" else 1, indent=2)
 
 
