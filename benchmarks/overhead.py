@@ -35,6 +35,7 @@ class FreeEvaluator:
     """Counts the real costs and makes the accuracy up."""
 
     relative = joint = False
+    grace = 0.0
 
     def __init__(self) -> None:
         self._resources: dict[Cell, Resources] = {}

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from autoshrink.architecture import proxy_architecture, recurrent_proxy
-from autoshrink.cell import Cell
+from autoshrink.cell import Cell, Edge
+from autoshrink.change import RemovedEdge
 from autoshrink.config import SearchSettings, resolve
 from autoshrink.cost import count
 from autoshrink.evaluation import Job
@@ -20,6 +21,7 @@ from autoshrink.run import Loop
 from autoshrink.score import Evaluation, Resources, Spent
 from autoshrink.seeding import derive_seed
 from autoshrink.store import Store, opening, read_events
+from autoshrink.strategies import Proposal
 from autoshrink.tasks import TASKS
 
 SHAPE = (1, 8, 8)
@@ -33,7 +35,8 @@ class FakeEvaluator:
 
     joint = False
 
-    def __init__(self, *, failing: frozenset[str] = frozenset(), relative: bool = False) -> None:
+    def __init__(self, *, failing: frozenset[str] = frozenset(), relative: bool = False, grace: float = 0.0) -> None:
+        self.grace = grace
         self.jobs: list[Job] = []
         self.relative = relative
         self._failing = failing
@@ -93,12 +96,18 @@ class FakeRanking:
         return Spent(2 * new, 100 * new, 0.01)
 
 
+def stand_in(settings: SearchSettings) -> FakeEvaluator:
+    """An evaluator with the properties of that which the settings name."""
+    grace = settings.inherit.grace if settings.evaluator == "inherited" else 0.0
+    return FakeEvaluator(relative=settings.relative, grace=grace)
+
+
 def loop(store: Store, evaluator: FakeEvaluator | None = None) -> Loop:
     """The run loop with stand-ins for everything that the run's settings ask for."""
     settings = replay(store.events()).settings
     return Loop(
         store,
-        evaluator or FakeEvaluator(relative=settings.relative),
+        evaluator or stand_in(settings),
         fresh=FakeEvaluator(),
         rounds=FakeRounds(),
         ranking=FakeRanking() if settings.filter == "zico" else None,
@@ -131,3 +140,9 @@ def _timeless(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _timeless(inner) for key, inner in value.items() if key not in ("seconds", "command")}
     return [_timeless(inner) for inner in value] if isinstance(value, list) else value
+
+
+def edge_of(proposal: Proposal) -> Edge:
+    """The edge that a proposal lacks of its parent."""
+    assert isinstance(proposal.change, RemovedEdge)
+    return proposal.change.edge

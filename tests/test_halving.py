@@ -11,6 +11,7 @@ import pytest
 from autoshrink.cell import Cell
 from autoshrink.score import Evaluation, Resources, Score
 from autoshrink.strategies import AutoShrink, SuccessiveHalving, entrants
+from fakes import edge_of
 
 FREE = Score(penalty=0.0)
 
@@ -184,12 +185,11 @@ def _choose(grace: float, right: dict[tuple[int, int], int | None], rungs: dict[
     asked = strategy.ask()
     evaluations = []
     for proposal in asked:
-        assert proposal.edge is not None
-        assert len(proposal.cell.leaves) == LEAVES[proposal.edge]
-        hits = right[proposal.edge]
+        assert len(proposal.cell.leaves) == LEAVES[edge_of(proposal)]
+        hits = right[edge_of(proposal)]
         one = _measured(proposal.cell, None) if hits is None else _judged(proposal.cell, hits)
-        evaluations.append(replace(one, rung=rungs.get(proposal.edge, 0)))
-    return asked[strategy.tell(evaluations).index].edge
+        evaluations.append(replace(one, rung=rungs.get(edge_of(proposal), 0)))
+    return edge_of(asked[strategy.tell(evaluations).index])
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def _ranked(ranks: dict[tuple[int, int], float], candidates: int, seed: int = 0)
     proposals = strategy.ask()
     strategy.ask()
     assert sorted(map(repr, asked)) == sorted(repr(cell) for cell in edges), "each cell of the space once"
-    return [proposal.edge for proposal in proposals]
+    return [edge_of(proposal) for proposal in proposals]
 
 
 def test_the_highest_ranks_are_proposed_best_first() -> None:

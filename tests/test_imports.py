@@ -21,7 +21,7 @@ LAYERS = [
     {"steps"},
     {"ops"},
     {"cell"},
-    {"priors", "architecture"},
+    {"priors", "architecture", "change"},
     {"cost", "zoo", "score"},
     {"config", "loading", "networks", "evaluation"},
     {"events"},

@@ -28,7 +28,7 @@ from autoshrink.store import (
     read_record,
 )
 from autoshrink.tasks import TASKS
-from fakes import FakeEvaluator, created, loop, new_store, story
+from fakes import FakeEvaluator, created, loop, new_store, stand_in, story
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -287,7 +287,7 @@ def test_logs_of_released_versions_stay_readable(golden: Path, tmp_path: Path) -
     assert best is not None
     assert json.loads((golden / "best.cell.json").read_text()) == best.cell.to_json()
     assert version_of(tmp_path / "run") == version_of(golden), "reading changes nothing"
-    evaluator = FakeEvaluator(relative=read_record(golden).settings.relative)
+    evaluator = stand_in(read_record(golden).settings)
     with Store.open(tmp_path / "run") as store:
         assert loop(store, evaluator).run().best_key == best.cell.key
     assert evaluator.jobs == []

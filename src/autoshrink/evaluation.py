@@ -27,10 +27,13 @@ class Evaluator(Protocol):
             shared between steps, and the best cell is chosen among cells trained from scratch.
         joint: an evaluation depends, if only in its last digits, on what is evaluated together with it. A step that was
             interrupted is then asked for as a whole again.
+        grace: how many standard errors a child with a new leaf may be behind the best and still be gone on with: 0
+            where the evaluator is just to it.
     """
 
     relative: bool
     joint: bool
+    grace: float
 
     def resources(self, cell: Cell) -> Resources:
         """What a cell costs, without training it."""

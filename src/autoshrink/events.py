@@ -98,10 +98,16 @@ class _Data(_Body):
     unknown_share: Finite | None = None
 
 
+class _ChangedOp(_Body):
+    node: Count
+    op: str
+
+
 class _Evaluated(_Body):
     step: Count
     index: Count
     edge: Place | None
+    change: _ChangedOp | None = None
     evaluation: _Evaluation
     same_as: Place | None
 

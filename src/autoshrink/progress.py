@@ -37,7 +37,7 @@ def step_line(
 ) -> str:
     """One line about a finished step; the settings say what its figures are, accuracy or perplexity without them."""
     evaluation, metric = candidate.evaluation, metric_of(candidate.cell) if settings is None else step_metric(settings)
-    what = "start" if candidate.edge is None else f"−({candidate.edge[0]},{candidate.edge[1]})"
+    what = candidate.change.label if candidate.change else "start" if candidate.step == 0 else "new"
     if evaluation.performance is None:
         figures = f"failed: {evaluation.reason}"
     else:

@@ -8,8 +8,8 @@ opened         pid, host: a process began or went on with the run
 data           name, train, validation (samples: images or tokens), chance (performance, error; not in older logs),
                fingerprint, notes; for images classes, input, mean, std, skipped; for text level, vocabulary (how
                many), sentences, unknown_share
-evaluated      step, index, edge (null for the starting cell), evaluation, same_as ([step, index] of the isomorphic
-               candidate whose training this one shares, or null)
+evaluated      step, index, edge (that was removed, or null), evaluation, same_as ([step, index] of the isomorphic
+               candidate whose training this one shares, or null); change (node, op) where an operation was changed
 decided        step, index (the chosen candidate), runner_up, difference, standard_error (performance, paired)
 stopped        reason: no further step will be asked for
 screened       step, ranks ([key, rank or null] of every cell that was scored to choose the step's candidates), spent
@@ -28,6 +28,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from autoshrink.cell import Cell, Edge
+from autoshrink.change import Change, RemovedEdge, change_from_json
 from autoshrink.config import SearchSettings, stored_settings
 from autoshrink.errors import AutoshrinkError, InputError
 from autoshrink.events import Event, check_body
@@ -40,12 +41,20 @@ CLEAR = 2.0
 
 @dataclass(frozen=True)
 class Candidate:
-    """A cell proposed in a step, measured. Step 0 holds the starting cell alone, and `edge` is what was removed."""
+    """A cell proposed in a step, measured. Step 0 holds the starting cell alone.
+
+    Attributes:
+        step: from 0.
+        index: within the step.
+        evaluation: the cell, and what it was worth.
+        change: what was done to its parent to get it; None where that was no single move.
+        same_as: step and index of the isomorphic candidate whose evaluation this one shares.
+    """
 
     step: int
     index: int
-    edge: Edge | None
     evaluation: Evaluation
+    change: Change | None = None
     same_as: tuple[int, int] | None = None
 
     @property
@@ -53,12 +62,17 @@ class Candidate:
         """The candidate itself."""
         return self.evaluation.cell
 
+    @property
+    def edge(self) -> Edge | None:
+        """The edge that was removed, where that is what was done."""
+        return self.change.edge if isinstance(self.change, RemovedEdge) else None
+
     def to_json(self) -> dict[str, Any]:
         """The body of its `evaluated` event."""
         return {
             "step": self.step,
             "index": self.index,
-            "edge": self.edge and list(self.edge),
+            **({"edge": None} if self.change is None else self.change.to_json()),
             "evaluation": self.evaluation.to_json(),
             "same_as": self.same_as and list(self.same_as),
         }
@@ -576,12 +590,12 @@ def _retrained(body: dict[str, Any]) -> Retrained:
 
 
 def _candidate(body: dict[str, Any]) -> Candidate:
-    edge, same_as = body["edge"], body["same_as"]
+    same_as = body["same_as"]
     return Candidate(
         step=body["step"],
         index=body["index"],
-        edge=None if edge is None else (edge[0], edge[1]),
         evaluation=Evaluation.from_json(body["evaluation"]),
+        change=change_from_json(body),
         same_as=None if same_as is None else (same_as[0], same_as[1]),
     )
 

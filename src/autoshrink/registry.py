@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import module_from_spec, spec_from_file_location
@@ -19,6 +19,7 @@ from autoshrink.errors import InputError
 from autoshrink.escaping import shown
 
 if TYPE_CHECKING:
+    from autoshrink.strategies import Strategy, StrategyContext
     from autoshrink.tasks.base import Task
 
 Part = TypeVar("Part")
@@ -122,3 +123,13 @@ def loaded_plugins() -> Mapping[Path, str]:
 TASKS: Registry[Task] = Registry(
     "autoshrink.tasks", "task", {"image": "autoshrink.tasks.image:IMAGE", "text": "autoshrink.tasks.text:TEXT"}
 )
+
+STRATEGIES: Registry[Callable[[StrategyContext], Strategy]] = Registry(
+    "autoshrink.strategies",
+    "strategy",
+    {
+        "autoshrink": "autoshrink.strategies.autoshrink:shrinking",
+        "random": "autoshrink.strategies.random_search:RandomSearch",
+    },
+)
+"""What makes an `autoshrink.strategies.Strategy` of a `StrategyContext`."""

@@ -14,15 +14,15 @@ from pathlib import Path
 
 from autoshrink import formatting
 from autoshrink.cell import Cell
-from autoshrink.config import SearchSettings
 from autoshrink.errors import RunError, SearchError
 from autoshrink.evaluation import Evaluator, Job, Ranking, RoundTrainer
 from autoshrink.finals import measure_again, playoff
 from autoshrink.record import Candidate, RunRecord, replay
+from autoshrink.registry import STRATEGIES
 from autoshrink.score import Evaluation, compare
 from autoshrink.seeding import derive_seed
 from autoshrink.store import Store
-from autoshrink.strategies import AutoShrink, Proposal, Strategy
+from autoshrink.strategies import Proposal, StrategyContext
 from autoshrink.watching import Progress, Watcher
 
 RESERVE_SHARE = 0.3
@@ -33,33 +33,6 @@ ESTIMATING_SHARE = 0.4
 """Of a time limit, for the steps, where they estimate and a playoff follows."""
 PLAYOFF_SHARE = 0.7
 """Of a time limit, for steps and playoff."""
-
-
-def make_strategy(
-    settings: SearchSettings, start: Cell, evaluator: Evaluator, rank: Callable[[Cell], float] | None = None
-) -> Strategy:
-    """The strategy that the settings name, at its beginning; `rank` orders a step's candidates, see `AutoShrink`."""
-
-    def allowed(cell: Cell) -> bool:
-        return settings.limits.broken_by(evaluator.resources(cell)) is None
-
-    def stop(cell: Cell) -> str | None:
-        if settings.stop.edges and len(cell.edges) <= settings.stop.edges:
-            return formatting.left(len(cell.edges), "edge")
-        if settings.stop.macs and evaluator.resources(cell).macs <= settings.stop.macs:
-            return f"the cell is down to {evaluator.resources(cell).macs:,} MACs"
-        return None
-
-    return AutoShrink(
-        start,
-        score=settings.score,
-        candidates=settings.candidates,
-        seed=settings.seed,
-        allowed=allowed,
-        stop=stop,
-        grace=settings.inherit.grace if settings.evaluator == "inherited" else 0.0,
-        rank=rank,
-    )
 
 
 class Loop:
@@ -98,7 +71,17 @@ class Loop:
         self._samples: int | None = record.data.get("train")
         self._ranks = dict(record.ranks)
         self._ranked: list[tuple[str, float | None]] = []
-        self._strategy = make_strategy(record.settings, record.start, evaluator, self._rank if ranking else None)
+        self._strategy = STRATEGIES[record.settings.strategy](
+            StrategyContext(
+                record.settings,
+                record.start,
+                evaluator.resources,
+                allowed=lambda cell: record.settings.limits.broken_by(evaluator.resources(cell)) is None,
+                stop=self._stop_at,
+                rank=self._rank if ranking else None,
+                grace=evaluator.grace,
+            )
+        )
         self._began = clock() - record.active_seconds
         self._total_edges = len(record.start.edges)
         self._recorded = {(one.step, one.index): one for one in record.candidates}
@@ -136,6 +119,13 @@ class Loop:
         if self._stopped is None:
             self._store.append("stopped", {"reason": reason})
         return self._finish()
+
+    def _stop_at(self, cell: Cell) -> str | None:
+        """Why the settings end the search at a cell, or None."""
+        stop, macs = self._settings.stop, self._evaluator.resources(cell).macs
+        if stop.edges and len(cell.edges) <= stop.edges:
+            return formatting.left(len(cell.edges), "edge")
+        return f"the cell is down to {macs:,} MACs" if stop.macs and macs <= stop.macs else None
 
     # --- one step --------------------------------------------------------------------------------------------------
 
@@ -194,14 +184,14 @@ class Loop:
             for position, evaluation in self._evaluator.evaluate(jobs, deadline=self._search_deadline()):
                 if (step, first[position].index) in self._recorded:
                     continue
-                self._record(Candidate(step, first[position].index, first[position].edge, evaluation))
+                self._record(Candidate(step, first[position].index, evaluation, first[position].change))
                 self._tell_search(proposals, evaluation)
         known = self._known(step)
         for proposal in proposals:
             if (step, proposal.index) not in self._recorded and proposal.cell.key in known:
                 same = known[proposal.cell.key]
                 shared = replace(same.evaluation, cell=proposal.cell)
-                self._record(Candidate(step, proposal.index, proposal.edge, shared, (same.step, same.index)))
+                self._record(Candidate(step, proposal.index, shared, proposal.change, (same.step, same.index)))
         found = [self._recorded.get((step, proposal.index)) for proposal in proposals]
         complete = [one.evaluation for one in found if one is not None]
         return complete if len(complete) == len(proposals) else None

@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from autoshrink.quantity import Quantity
+from autoshrink.registry import STRATEGIES
 from autoshrink.score import FormulaName, ResourceName, Resources, Score
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -164,7 +165,8 @@ class SearchSettings(Section):
 
     task: TaskName
     mode: Literal["sound", "paper"] = "sound"
-    strategy: Literal["autoshrink"] = "autoshrink"
+    strategy: str = "autoshrink"
+    """What proposes cells: a name in `autoshrink.registry.STRATEGIES`."""
     evaluator: EvaluatorName = "trained"
     """How candidates are measured: each trained from scratch, with weights inherited from the cell they were cut from,
     or without any training (ZiCo). With the last two a playoff among cells trained from scratch chooses the best."""
@@ -216,6 +218,13 @@ class SearchSettings(Section):
     device: str = "auto"
     threads: PositiveInt | None = None
     """CPU threads of a training; None: what torch chooses. Stored with the run: sums depend on it."""
+
+    @field_validator("strategy")
+    @classmethod
+    def _is_registered(cls, name: str) -> str:
+        if name not in STRATEGIES:
+            raise ValueError(f"there is no such strategy; choose from {', '.join(STRATEGIES)}")
+        return name
 
     @property
     def sprint_batch(self) -> int:

@@ -7,12 +7,21 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from autoshrink.cell import Cell
+from autoshrink.change import RemovedEdge
 from autoshrink.score import Evaluation, Score, compare
 from autoshrink.seeding import derive_seed
-from autoshrink.strategies.base import Choice, Proposal
+from autoshrink.strategies.base import (
+    Choice,
+    Proposal,
+    Strategy,
+    StrategyContext,
+    best_first,
+    choice,
+    refuse_others,
+)
 
 
-class AutoShrink:
+class AutoShrink(Strategy):
     """Algorithm 1 as ask and tell.
 
     Step 0 is the starting cell alone, so that it is on record (the released code never evaluates it). Each further
@@ -72,18 +81,13 @@ class AutoShrink:
         Raises:
             ValueError: the evaluations are not those of the asked proposals.
         """
-        asked = self.ask()
-        if [one.cell for one in evaluations] != [proposal.cell for proposal in asked]:
-            raise ValueError("told other cells than were asked for")
-        # sorted is stable: of complete ties the lowest index wins, with reverse=True as well.
-        ranked = sorted(range(len(asked)), key=lambda index: self._place(evaluations[index]), reverse=True)
+        refuse_others(self.ask(), evaluations)
+        ranked = best_first(evaluations, self._score)
         first = self._graced(ranked, evaluations)
-        chosen = asked[first].cell
-        self._cell = chosen
+        self._cell = evaluations[first].cell
         self._step += 1
         self._asked = None
-        others = (index for index in ranked if asked[index].cell.key != chosen.key)
-        return Choice(first, next(others, None))
+        return choice(first, ranked, evaluations)
 
     def _graced(self, ranked: Sequence[int], evaluations: Sequence[Evaluation]) -> int:
         """The index to go on with: that of the best, or of one with a new leaf that is not clearly worse."""
@@ -101,9 +105,6 @@ class AutoShrink:
                 return index
         return ranked[0]
 
-    def _place(self, evaluation: Evaluation) -> tuple[bool, int, tuple[float, int, int]]:
-        return not evaluation.failed, evaluation.rung, self._score.preference(evaluation)
-
     def over(self) -> str:
         """Why there is no next step."""
         return self._stop(self._cell) or "no edge is left"
@@ -120,7 +121,7 @@ class AutoShrink:
 
     def _proposals(self) -> tuple[Proposal, ...]:
         if self._step == 0:
-            return (Proposal(0, 0, None, self._cell),)
+            return (Proposal(0, 0, self._cell),)
         if self._stop(self._cell):
             return ()
         space = self._cell.shrink_space()
@@ -131,4 +132,20 @@ class AutoShrink:
                 ranks = [self._rank(cell) for _, cell in pool]
                 pool = [pool[place] for place in sorted(range(len(pool)), key=lambda place: -ranks[place])]
             pool = pool[: self._candidates]
-        return tuple(Proposal(self._step, index, edge, cell, self._cell) for index, (edge, cell) in enumerate(pool))
+        return tuple(
+            Proposal(self._step, index, cell, self._cell, RemovedEdge(edge)) for index, (edge, cell) in enumerate(pool)
+        )
+
+
+def shrinking(context: StrategyContext) -> AutoShrink:
+    """AutoShrink as a search's settings ask for it."""
+    return AutoShrink(
+        context.start,
+        score=context.score,
+        candidates=context.settings.candidates,
+        seed=context.settings.seed,
+        allowed=context.allowed,
+        stop=context.stop,
+        grace=context.grace,
+        rank=context.rank,
+    )

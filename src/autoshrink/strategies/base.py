@@ -1,27 +1,32 @@
-"""What every strategy promises."""
+"""What every strategy promises, and what it is made of."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any
 
-from autoshrink.cell import Cell, Edge
-from autoshrink.score import Evaluation
+from autoshrink.cell import Cell
+from autoshrink.change import Change
+from autoshrink.config import SearchSettings
+from autoshrink.errors import InputError
+from autoshrink.score import Evaluation, Resources, Score
 
 
 @dataclass(frozen=True)
 class Proposal:
     """A cell to measure: the `index`-th of `step`.
 
-    `edge` is what was removed from `parent` to get it; both are None for a starting cell.
+    `parent` is the cell that it was made of, from which weights may be inherited, and `change` what was done to that;
+    both are None for a starting cell, and `change` is None where it is not one move.
     """
 
     step: int
     index: int
-    edge: Edge | None
     cell: Cell
     parent: Cell | None = None
+    change: Change | None = None
 
 
 @dataclass(frozen=True)
@@ -35,25 +40,91 @@ class Choice:
     runner_up: int | None
 
 
-class Strategy(Protocol):
+@dataclass(frozen=True)
+class StrategyContext:
+    """What a strategy is made of.
+
+    Attributes:
+        settings: all of the search's, its seed among them.
+        start: the cell to begin with.
+        resources: what a cell costs, without training it.
+        allowed: whether a cell keeps the search's limits.
+        stop: why the search ends at this cell, in words, or None.
+        rank: a score that needs no training, by which a step's candidates are chosen; None: they are drawn.
+        grace: how many standard errors a child with a new leaf may be behind the best and still be gone on with, since
+            the evaluator is unjust to it; 0 where it is not.
+    """
+
+    settings: SearchSettings
+    start: Cell
+    resources: Callable[[Cell], Resources]
+    allowed: Callable[[Cell], bool] = lambda _: True
+    stop: Callable[[Cell], str | None] = lambda _: None
+    rank: Callable[[Cell], float] | None = None
+    grace: float = 0.0
+
+    @property
+    def score(self) -> Score:
+        """How performance is weighed against cost."""
+        return self.settings.score
+
+
+class Strategy(ABC):
     """Asked and told in turn; deterministic from its seed and what it was told.
 
     `ask` has no effect: it gives the same proposals until `tell`. That is what makes a killed run resumable: told the
-    recorded evaluations again, a new strategy stands where the old one stood.
+    recorded evaluations again, a new strategy stands where the old one stood. `autoshrink.testing` has the tests that
+    any strategy has to pass.
     """
 
+    @abstractmethod
     def ask(self) -> tuple[Proposal, ...]:
         """The cells of the next step, to be measured together; empty when the search is over."""
-        ...
 
+    @abstractmethod
     def tell(self, evaluations: Sequence[Evaluation]) -> Choice:
-        """Learn the evaluations of the asked proposals, in their order, and go on to the next step."""
-        ...
+        """Learn the evaluations of the asked proposals, in their order, and go on to the next step.
 
+        Raises:
+            ValueError: they are not those of the asked proposals.
+        """
+
+    @abstractmethod
     def over(self) -> str:
         """Why `ask` proposes nothing, in words."""
-        ...
 
+    @abstractmethod
     def outlook(self) -> tuple[int, ...]:
         """At most how many cells each following step will propose, the asked one first: for estimates of time."""
-        ...
+
+    def obey(self, command: str, arguments: Mapping[str, Any]) -> None:
+        """Take a person's command into account from the next `ask` on; a strategy says here which it knows.
+
+        Raises:
+            InputError: it does not know the command, or cannot follow it now; nothing has changed then.
+        """
+        raise InputError(f"{type(self).__name__} cannot obey {command!r} ({dict(arguments)}); it knows no such command")
+
+
+def refuse_others(asked: Sequence[Proposal], told: Sequence[Evaluation]) -> None:
+    """Raise `ValueError` unless the evaluations are those of the asked proposals, in their order."""
+    if [one.cell for one in told] != [proposal.cell for proposal in asked]:
+        raise ValueError("told other cells than were asked for")
+
+
+def best_first(evaluations: Sequence[Evaluation], score: Score) -> list[int]:
+    """Indices by S; of complete ties the lowest index wins. Failed ones are last, the cheapest of them first. What
+    the evaluator left behind on the way comes after what it measured further."""
+
+    def place(index: int) -> tuple[bool, int, tuple[float, int, int]]:
+        one = evaluations[index]
+        return not one.failed, one.rung, score.preference(one)
+
+    # sorted is stable, with reverse=True as well.
+    return sorted(range(len(evaluations)), key=place, reverse=True)
+
+
+def choice(index: int, ranked: Sequence[int], evaluations: Sequence[Evaluation]) -> Choice:
+    """To go on with an index; the runner-up is the best of the others by rank."""
+    chosen = evaluations[index].cell.key
+    return Choice(index, next((other for other in ranked if evaluations[other].cell.key != chosen), None))

@@ -98,6 +98,7 @@ class InheritedEvaluator:
     ) -> None:
         self._problem = problem
         self._settings = settings
+        self.grace = settings.grace
         self._score = score
         self._file = weights
         self._batch = batch

@@ -98,6 +98,7 @@ class SprintEvaluator:
     """
 
     relative = joint = False
+    grace = 0.0
 
     def __init__(self, trainer: SprintTrainer, epochs: float) -> None:
         self._trainer = trainer

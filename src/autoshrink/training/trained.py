@@ -62,6 +62,7 @@ class TrainedEvaluator:
     """
 
     relative = False
+    grace = 0.0
 
     def __init__(
         self,

@@ -120,6 +120,7 @@ class ZicoEvaluator:
 
     relative = True
     joint = False
+    grace = 0.0
 
     def __init__(self, ranking: ZicoRanking) -> None:
         self._ranking = ranking

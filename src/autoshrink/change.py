@@ -1,0 +1,53 @@
+"""What was done to a cell to make another one of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from autoshrink.cell import Edge
+
+
+@dataclass(frozen=True)
+class RemovedEdge:
+    """An edge went, and with it whatever it alone connected."""
+
+    edge: Edge
+
+    @property
+    def label(self) -> str:
+        """A few signs for tables: ``−(0,2)``."""
+        return f"−({self.edge[0]},{self.edge[1]})"
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields by which an `evaluated` event says it."""
+        return {"edge": list(self.edge)}
+
+
+@dataclass(frozen=True)
+class ChangedOp:
+    """A node has another operation."""
+
+    node: int
+    op: str
+
+    @property
+    def label(self) -> str:
+        """A few signs for tables: ``3: conv1x1``."""
+        return f"{self.node}: {self.op}"
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields by which an `evaluated` event says it."""
+        return {"edge": None, "change": {"node": self.node, "op": self.op}}
+
+
+Change = RemovedEdge | ChangedOp
+"""A move from a parent to a child."""
+
+
+def change_from_json(body: dict[str, Any]) -> Change | None:
+    """What an `evaluated` event says of the change; None for a cell that was made of no other."""
+    edge, change = body["edge"], body.get("change")
+    if change is not None:
+        return ChangedOp(change["node"], change["op"])
+    return None if edge is None else RemovedEdge((edge[0], edge[1]))
