@@ -28,7 +28,8 @@ from autoshrink.seeding import derive_seed
 from autoshrink.tasks import TASKS
 from autoshrink.training.device import choose_device, repeatable
 from autoshrink.training.loop import Course, Learner, Pass, TrainingError, advance, conclude
-from autoshrink.training.trained import Problem, TrainedEvaluator
+from autoshrink.training.problem import Problem
+from autoshrink.training.trained import TrainedEvaluator
 from autoshrink.watching import Observer
 from compare_judge import Judge, make_judge
 

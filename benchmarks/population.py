@@ -1,9 +1,9 @@
 """K candidates trained as one program against one by one, in one run, in pairs.
 
-    python benchmarks/population.py [--device cuda] [--task image] [--size 32] [--widths 16,32,64] [--pairs 7]
+    python benchmarks/population.py [--device cuda] [--width 64] [--pairs 7]
 
 The candidates are K children of the complete graph, as in a search's first step; both ways take the same training steps
-on the same batches (digits enlarged to the size asked for, or the text that comes with Python). Start order alternates.
+on the same batches (the text that comes with Python). Start order alternates.
 Prints JSON: seconds of one step of all K, each way, and their ratio as minimum, median and maximum over the pairs; a
 table in Markdown on standard error. A training step is counted as three forward passes. On CUDA, `--profile` adds for
 each way the share of the time in which a kernel ran, kernels per step of all K, and, with the device's `--peak-tflops`,
@@ -31,28 +31,19 @@ from autoshrink.cost import count
 from autoshrink.priors import start_cell
 from autoshrink.tasks import TASKS
 from autoshrink.training.device import choose_device, repeatable
-from autoshrink.training.trained import Problem
+from autoshrink.training.population import Populations
+from autoshrink.training.problem import Problem
 from autoshrink.watching import Observer
 
 
 def settings_of(options: argparse.Namespace) -> dict[str, Any]:
     """The search's settings that a person would write for this."""
-    if options.task == "text":
-        return {
-            "task": "text",
-            "network": {"width": options.width},
-            "recipe": {"batch": options.batch},
-        }
-    return {
-        "task": "image",
-        "data": {"spec": "digits", "size": options.size, "channels": 3},
-        "network": {"stem": options.stem, "widths": [int(width) for width in options.widths.split(",")]},
-        "recipe": {"batch": options.batch, "precision": options.precision},
-    }
+    return {"task": "text", "network": {"width": options.width}, "recipe": {"batch": options.batch}}
 
 
 def together(problem: Problem, architectures: list[Architecture], steps: int) -> Callable[[int], int]:
     """What trains so many steps of the n-th epoch as one program, and says how many samples each candidate saw."""
+    assert isinstance(problem, Populations)
     population = problem.population(architectures, [0] * len(architectures))
 
     def train(epoch: int) -> int:
@@ -107,8 +98,8 @@ def main() -> None:
     options = _options()
     settings = resolve(settings_of(options))
     device = choose_device(options.device)
-    problem = TASKS[options.task].prepare(settings, Observer()).problem(device)
-    kind = TASKS[options.task].cell_kind
+    problem = TASKS["text"].prepare(settings, Observer()).problem(device)
+    kind = TASKS["text"].cell_kind
     cell = start_cell("complete", kind=kind, nodes=options.nodes, rng=random.Random(0))
     children = [child for _, child in cell.shrink_space()]
     chosen = random.Random(0).sample(children, min(options.candidates, len(children)))
@@ -145,17 +136,12 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--task", choices=list(TASKS), default="image")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--pairs", type=int, default=7)
     parser.add_argument("--steps", type=int, default=5, help="training steps a measurement; at most an epoch's")
     parser.add_argument("--candidates", type=int, default=10, help="K")
-    parser.add_argument("--nodes", type=int, default=8)
-    parser.add_argument("--batch", type=int, default=128, help="images, or streams of text")
-    parser.add_argument("--size", type=int, default=32, help="of images, pixels")
-    parser.add_argument("--stem", type=int, default=32, help="channels")
-    parser.add_argument("--widths", default="16,32,64", help="channels of each stage")
-    parser.add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto")
+    parser.add_argument("--nodes", type=int, default=6)
+    parser.add_argument("--batch", type=int, default=20, help="streams of text")
     parser.add_argument("--width", type=int, default=64, help="of a language model")
     parser.add_argument("--profile", action="store_true", help="CUDA only")
     parser.add_argument("--peak-tflops", type=float, help="of the device at the precision in use")

@@ -322,9 +322,9 @@ def test_a_projection_in_place_of_an_identity_leaves_its_input_as_it_is() -> Non
         (given, out), *_ = seen
         return float((given - out).std() / given.std())
 
-    assert learner.settle(2) == 40
+    assert learner.recalibrate_statistics(2) == 40
     assert error(train=False) > 0.1, "as it comes from its normalisation"
-    assert learner.settle(2) == 40
+    assert learner.recalibrate_statistics(2) == 40
     for layer in family.undone:
         undo_normalisation(layer)
     assert error(train=False) < 1e-5

@@ -315,7 +315,7 @@ class Diverging:
 
     def __init__(self, problem: Any, edges: frozenset[int], *, when: str) -> None:
         self._problem, self._edges, self._when = problem, edges, when
-        self.stops = problem.stops
+        self.stops, self.device, self.fidelity = problem.stops, problem.device, problem.fidelity
 
     def architecture(self, cell: Cell) -> Any:
         return self._problem.architecture(cell)
@@ -327,7 +327,7 @@ class Diverging:
                 epoch = learner.epoch
                 learner.epoch = lambda number: self._ruined(epoch(number))
             else:
-                learner.glance = lambda _: Validation(math.nan, math.nan)
+                learner.validate_share = lambda _: Validation(math.nan, math.nan)
         return learner
 
     @staticmethod

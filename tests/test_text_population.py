@@ -384,32 +384,6 @@ def test_averages_begin_for_each_by_its_own_curve() -> None:
     assert twice
 
 
-@pytest.mark.parametrize("averaging", [None, 1])
-def test_who_is_paused_stays_as_it_is_and_the_others_go_on(averaging: int | None) -> None:
-    recipe = _recipe(averaging=averaging, learning_rate=6.0, epochs=9, drops=(), random_lengths=False)
-    population, learners = _together(recipe), _learners(recipe)
-    for epoch in range(5):
-        _assert_same_epoch(population, learners, epoch)
-    assert averaging is None or any(population.averaged)
-    together, alone = population.epoch(5), [learner.epoch(5) for learner in learners]
-    left = {1: (0, 2), 2: (2, 4)}
-    learning = [True] * 5
-    for step in range(4):
-        next(together)
-        for k, batches in enumerate(alone):
-            if learning[k]:
-                next(batches)
-        population.pause(left.get(step, ()))
-        for k in left.get(step, ()):
-            learning[k] = False
-    found = population.validate()
-    for k, learner in enumerate(learners):
-        _assert_same_weights(population.population, k, learner.network)
-        assert found[k].performance == pytest.approx(learner.validate().performance, rel=1e-7)
-        learner.seen = population.seen
-    _assert_same_epoch(population, learners, 6)
-
-
 def test_a_candidate_that_is_lost_does_not_disturb_the_others() -> None:
     """Bit for bit: beside a candidate of NaN or infinity they are what they are beside a healthy one."""
     recipe = _recipe(dropout=DROPOUT, l2=0.01, activation_penalty=0.1, averaging=1)
@@ -514,7 +488,20 @@ def test_whole_trainings_end_each_as_alone() -> None:
     assert len(lengths) >= 2, lengths
 
 
-def _problem(**recipe: Any) -> TextProblem:
+class _Problem(TextProblem):
+    """Notes how many were trained together; more than `most` do not fit."""
+
+    most = 99
+    sizes: tuple[int, ...] = ()
+
+    def population(self, architectures: Sequence[Architecture], seeds: Sequence[int]) -> TextPopulation:
+        self.sizes += (len(architectures),)
+        if len(architectures) > self.most:
+            raise MemoryError
+        return super().population(architectures, seeds)
+
+
+def _problem(**recipe: Any) -> _Problem:
     words = " ".join(sentences(count, seed) for seed, count in enumerate((40, 10))).split()
     vocabulary = Vocabulary.build([words], level="word", max_size=None, min_count=1)
     tokens = vocabulary.encode(words)
@@ -522,7 +509,7 @@ def _problem(**recipe: Any) -> TextProblem:
     base = {"epochs": 2, "batch": 4, "validation_batch": 2, "bptt": 8, "learning_rate": 1.0}
     asked = resolve({"task": "text", "data": {"spec": "s"}, "network": {"width": 6}, "recipe": base | recipe})
     assert isinstance(asked, TextSettings)
-    return TextProblem(asked, proxy, CPU)
+    return _Problem(asked, proxy, CPU)
 
 
 @pytest.mark.parametrize("seeds", [(5, 5, 5, 5, 5), (5, 6, 5, 6, 7)])
@@ -541,3 +528,33 @@ def test_a_search_s_evaluations_are_those_of_one_by_one(seeds: tuple[int, ...]) 
         assert found.spent.samples == expected.spent.samples
         assert found.curve == pytest.approx(expected.curve, rel=1e-4)
         assert found.parts == pytest.approx(expected.parts, rel=1e-3)
+
+
+def test_what_does_not_fit_is_trained_by_halves() -> None:
+    jobs = [Job(cell, 5) for cell in CELLS]
+    wanted = dict(TrainedEvaluator(_problem(epochs=1), threads=1).evaluate(jobs))
+    for most, sizes in {3: (5, 3, 2), 2: (5, 3, 2, 2)}.items():
+        problem = _problem(epochs=1)
+        problem.most = most
+        found = dict(TrainedEvaluator(problem, threads=1, population=9).evaluate(jobs))
+        assert problem.sizes[: len(sizes)] == sizes
+        for position, expected in wanted.items():
+            assert found[position].curve == pytest.approx(expected.curve, rel=1e-4)
+            assert found[position].spent.samples == expected.spent.samples
+            assert found[position].spent.seconds > 0
+
+
+def test_what_is_in_flight_is_dropped_at_the_deadline() -> None:
+    jobs = [Job(cell, 5) for cell in CELLS]
+    assert not list(TrainedEvaluator(_problem(), population=3).evaluate(jobs, deadline=0.0))
+
+
+def test_other_errors_are_not_hidden() -> None:
+    class Broken(_Problem):
+        def population(self, architectures: Sequence[Architecture], seeds: Sequence[int]) -> TextPopulation:
+            raise RuntimeError("shapes differ")
+
+    problem = _problem()
+    problem.__class__ = Broken
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        list(TrainedEvaluator(problem, population=3).evaluate([Job(cell, 5) for cell in CELLS]))

@@ -82,7 +82,7 @@ def searched(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 def _ranking(settings: Any) -> ZicoRanking:
-    problem = TASKS["image"].prepare(settings, Observer()).problem(torch.device("cpu"))
+    problem: Any = TASKS["image"].prepare(settings, Observer()).problem(torch.device("cpu"))
     seed = derive_seed(settings.seed, "zico")
     return ZicoRanking(
         problem, settings.score, reference=lambda count: random_cells("conv", 4, count, seed), seed=seed, threads=1
@@ -140,7 +140,7 @@ def test_costs_are_counted_once(searched: tuple[str, Path, Path]) -> None:
     way, run, _ = searched
     record = read_record(run)
     settings = record.settings
-    problem = TASKS["image"].prepare(settings, Observer()).problem(torch.device("cpu"))
+    problem: Any = TASKS["image"].prepare(settings, Observer()).problem(torch.device("cpu"))
     resources = ZicoEvaluator(_ranking(settings)).resources
     samples = problem.score_samples(2)
     reference = random_cells("conv", 4, REFERENCE_CELLS, derive_seed(settings.seed, "zico"))
@@ -194,7 +194,7 @@ class Scoreless(ZicoRanking):
 
 def test_a_cell_without_a_score_is_a_failed_candidate() -> None:
     settings = resolve(TINY)
-    problem = TASKS["image"].prepare(settings, Observer()).problem(torch.device("cpu"))
+    problem: Any = TASKS["image"].prepare(settings, Observer()).problem(torch.device("cpu"))
     ranking = Scoreless(problem, settings.score, reference=lambda n: random_cells("conv", 4, n, 0), seed=0, threads=1)
     cells = random_cells("conv", 4, 6, 1)
     found = dict(ZicoEvaluator(ranking).evaluate([Job(cell, 0) for cell in cells]))

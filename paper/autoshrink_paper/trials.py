@@ -151,8 +151,8 @@ class ImageTrial(Trial[ConvArchitecture]):
                     if not math.isfinite(batch.loss):
                         raise TrainingError(f"the training loss became {batch.loss} in epoch {epoch + 1}")
                     done += batch.samples
-                    learner.pace((1 + math.cos(math.pi * done / total)) / 2)
-            learner.settle(SETTLING)
+                    learner.scale_learning_rate((1 + math.cos(math.pi * done / total)) / 2)
+            learner.recalibrate_statistics(SETTLING)
             return 100 * learner.validate().performance
 
 

@@ -36,9 +36,11 @@ from autoshrink.training.costs import CellCosts
 from autoshrink.training.device import choose_device, describe
 from autoshrink.training.inherited import InheritedEvaluator
 from autoshrink.training.playoff import SprintEvaluator, SprintTrainer
-from autoshrink.training.problem import TaskProblem
+from autoshrink.training.population import Populations
+from autoshrink.training.problem import Fitting, TaskProblem
 from autoshrink.training.trained import TrainedEvaluator
 from autoshrink.training.zero_shot import ZicoEvaluator, ZicoRanking
+from autoshrink.training.zico import GradientSource
 from autoshrink.version import __version__
 from autoshrink.watching import Observer
 
@@ -231,12 +233,14 @@ def _population(settings: SearchSettings, problem: TaskProblem) -> int:
     """How many candidates are trained as one program."""
     if settings.population != "auto":
         return settings.population
-    if not problem.together:
+    if not isinstance(problem, Populations):
         return 1
     return settings.nodes * (settings.nodes - 1) // 2 if settings.candidates == "all" else settings.candidates
 
 
 def _ranking(settings: SearchSettings, problem: TaskProblem, store: Store) -> ZicoRanking:
+    if not isinstance(problem, GradientSource):
+        raise InputError(f"the task {settings.task!r} has no gradients that ZiCo could score; leave zico out")
     kind = TASKS[settings.task].cell_kind
     seed = derive_seed(settings.seed, "zico")
     first = "evaluated" if settings.evaluator == "zico" else "screened"
@@ -276,7 +280,7 @@ def _check_limits(settings: SearchSettings, start: Cell, problem: TaskProblem) -
     for name in LIMITED:
         limit, least = getattr(settings.limits, f"max_{name}"), min(int(getattr(cost, name)) for cost in costs)
         if limit is not None and limit < least:
-            ways = [] if name == "latency" else problem.fitting(smallest, name, limit)
+            ways = problem.fitting(smallest, name, limit) if isinstance(problem, Fitting) and name != "latency" else []
             raise InputError(
                 f"--max-{name} {formatting.plain(formatting.limit(limit, name))}: even the smallest cell costs "
                 f"{formatting.plain(formatting.beside(least, limit, name))} here; raise it, or "

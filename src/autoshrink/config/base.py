@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -180,8 +180,10 @@ class SearchSettings(Section):
     how fast a cell begins (benchmarks/short_steps.py). It lengthens `inherit.start`, `playoff.rounds` and
     `playoff.fresh`."""
     population: PositiveInt | Literal["auto"] = "auto"
-    """How many candidates are trained from scratch as one batched program. auto: all of a step, but image networks one
-    by one on a CPU, where that is faster (benchmarks/population.py)."""
+    """How many candidates are trained from scratch as one batched program, where the task can do that, which text can
+    (benchmarks/population.py). auto: all of a step."""
+    populations: ClassVar[bool] = False
+    """Whether the task can."""
     inherit: InheritSettings = InheritSettings()
     playoff: PlayoffSettings = PlayoffSettings()
     data: DataSettings

@@ -23,6 +23,7 @@ _IDLE: tuple[_Idle, ...] = (
     ("playoff.", lambda chosen: not chosen.relative, "--evaluator inherited or zico"),
     ("short_batch", lambda chosen: not chosen.relative, "--evaluator inherited or zico"),
     ("population", lambda chosen: chosen.relative, "--evaluator trained"),
+    ("population", lambda chosen: not (chosen.relative or chosen.populations or chosen.population == 1), "--task text"),
     ("draw", lambda chosen: is_file(chosen.start), "a start that is drawn, and no cell file"),
     ("filter", lambda chosen: chosen.candidates == "all", "--candidates K"),
 )

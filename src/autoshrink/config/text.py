@@ -105,6 +105,7 @@ NO_LATENCY = "a step of a recurrent cell takes as long as its edges are many: --
 class TextSettings(SearchSettings):
     """Everything that decides what a search on text does."""
 
+    populations = True
     task: Literal["text"] = "text"
     data: TextData = TextData()
     network: TextNetwork = TextNetwork()

@@ -54,7 +54,7 @@ class ImageLearner:
         self.guess_loss = math.log(classes)
         self._optimiser = torch.optim.Adam(parameter_groups(network, recipe), lr=recipe.learning_rate)
 
-    def pace(self, factor: float) -> None:
+    def scale_learning_rate(self, factor: float) -> None:
         """Learn at the recipe's rate times a factor from now on."""
         for group in self._optimiser.param_groups:
             group["lr"] = factor * self._recipe.learning_rate
@@ -90,14 +90,14 @@ class ImageLearner:
         """Accuracy on all validation images."""
         return self._judge(torch.arange(len(self._validation)))
 
-    def glance(self, share: float) -> Validation:
+    def validate_share(self, share: float) -> Validation:
         """Accuracy on a share of the validation images: always the same ones, in the same order, whoever is judged."""
         count = max(1, round(share * len(self._validation)))
         order = torch.randperm(len(self._validation), generator=torch.Generator().manual_seed(0))
         return self._judge(order[:count])
 
     @torch.no_grad()
-    def settle(self, batches: int) -> int:
+    def recalibrate_statistics(self, batches: int) -> int:
         """Take BN's running statistics anew, on some training batches of its own, without training.
 
         Returns:

@@ -8,12 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from torch import nn
 
-from autoshrink.architecture import Architecture
 from autoshrink.cell import Cell
 from autoshrink.config import InheritSettings
 from autoshrink.errors import RunError
@@ -23,27 +21,14 @@ from autoshrink.score import Evaluation, Resources, Score, Spent, compare
 from autoshrink.training import checkpoint
 from autoshrink.training.costs import CellCosts
 from autoshrink.training.device import repeatable
-from autoshrink.training.loop import DeadlineError, Learner, Stops, TrainingError
-from autoshrink.training.sprint import Heir, judged, limits, sprint
+from autoshrink.training.loop import DeadlineError, Learner, TrainingError
+from autoshrink.training.problem import Problem, SearchLearner
+from autoshrink.training.sprint import judged, limits, sprint
 from autoshrink.training.trained import out_of_memory
 
 WAY_OUT = "put it back, or start a new run"
 CLEAR = 2.0
 """A difference of so many standard errors is clear: the comparison goes on without the worse one."""
-
-
-class InheritableProblem(Protocol):
-    """What is asked of an `autoshrink.training.trained.Problem` here."""
-
-    stops: Stops
-
-    def architecture(self, cell: Cell) -> Architecture:
-        """The proxy network around a cell."""
-        ...
-
-    def learner(self, architecture: Architecture, seed: int, *, batch: int | None = None) -> Heir:
-        """A freshly initialised network that is ready to learn, by batches of so many where that is given."""
-        ...
 
 
 @dataclass
@@ -52,7 +37,7 @@ class _Child:
 
     position: int
     job: Job
-    learner: Heir
+    learner: SearchLearner
     forward: int = 0
     evaluation: Evaluation | None = None
     seconds: float = 0.0
@@ -86,7 +71,7 @@ class InheritedEvaluator:
 
     def __init__(
         self,
-        problem: InheritableProblem,
+        problem: Problem,
         settings: InheritSettings,
         score: Score,
         *,
@@ -128,16 +113,16 @@ class InheritedEvaluator:
         began = time.monotonic()
         epochs = self._settings.start * self._problem.stops.epochs
         fidelity = f"{epochs:g} short epoch{'s' * (epochs > 1)} from scratch"
-        heir = self._learner(job)
+        learner = self._learner(job)
         try:
-            forward = sprint(heir, epochs, limits(deadline, self._candidate_seconds))
-            validation = judged(heir)
+            forward = sprint(learner, epochs, limits(deadline, self._candidate_seconds))
+            validation = judged(learner)
         except (TrainingError, RuntimeError, MemoryError) as error:
             reason = str(error) if isinstance(error, TrainingError) else out_of_memory(error)
             self._save({job.cell: None})
-            return 0, self._failed(job, reason, fidelity, self._spent(job.cell, heir, 0, time.monotonic() - began))
+            return 0, self._failed(job, reason, fidelity, self._spent(job.cell, learner, 0, time.monotonic() - began))
         self._on_epoch(job.cell, 1, validation.performance)
-        self._save({job.cell: _copied(heir.network)})
+        self._save({job.cell: _copied(learner.network)})
         return 0, Evaluation(
             job.cell,
             self.resources(job.cell),
@@ -148,20 +133,20 @@ class InheritedEvaluator:
             curve=(validation.performance,),
             correct=validation.correct,
             parts=validation.parts,
-            spent=self._spent(job.cell, heir, forward, time.monotonic() - began),
+            spent=self._spent(job.cell, learner, forward, time.monotonic() - began),
         )
 
-    def _learner(self, job: Job) -> Heir:
+    def _learner(self, job: Job) -> SearchLearner:
         return self._problem.learner(self._problem.architecture(job.cell), job.seed, batch=self._batch)
 
     # --- a step ------------------------------------------------------------------------------------------------------
 
     def _children(self, jobs: Sequence[Job], parent: Cell, deadline: float | None) -> list[tuple[int, Evaluation]]:
         began = time.monotonic()
-        heir = self._parent(Job(parent, jobs[0].seed))
-        given = None if heir is None else _copied(heir.network)
-        spent = self._tuned(parent, heir, began)
-        parent_network = None if heir is None or not spent[1] else heir.network
+        learner = self._parent(Job(parent, jobs[0].seed))
+        given = None if learner is None else _copied(learner.network)
+        spent = self._tuned(parent, learner, began)
+        parent_network = None if learner is None or not spent[1] else learner.network
         found: dict[int, Evaluation] = {}
         live: list[_Child] = []
         for position, job in enumerate(jobs):
@@ -203,17 +188,17 @@ class InheritedEvaluator:
         found[0] = replace(first, spent=first.spent + spent[0])
         return list(found.items())
 
-    def _tuned(self, cell: Cell, heir: Heir | None, began: float) -> tuple[Spent, bool]:
+    def _tuned(self, cell: Cell, learner: SearchLearner | None, began: float) -> tuple[Spent, bool]:
         """What it cost to train the parent on, and whether it still has weights that are numbers."""
-        if heir is None:
+        if learner is None:
             return Spent(), False
-        heir.pace(self._settings.rate)
+        learner.scale_learning_rate(self._settings.rate)
         sound = True
-        for batch in islice(heir.epoch(0), self._settings.tune):
+        for batch in islice(learner.epoch(0), self._settings.tune):
             sound = math.isfinite(batch.loss)
             if not sound:
                 break
-        return self._spent(cell, heir, 0, time.monotonic() - began), sound
+        return self._spent(cell, learner, 0, time.monotonic() - began), sound
 
     def _born(self, position: int, job: Job, parent: nn.Module | None) -> _Child:
         """Inherit, train for some batches, take statistics; a child that cannot has its evaluation already."""
@@ -223,14 +208,14 @@ class InheritedEvaluator:
         try:
             layers = () if parent is None else inherit(learner.network, parent)
             if layers:
-                child.forward += learner.settle(settings.settle)
+                child.forward += learner.recalibrate_statistics(settings.settle)
                 for layer in layers:
                     undo_normalisation(layer)
-            learner.pace(settings.rate)
+            learner.scale_learning_rate(settings.rate)
             for batch in islice(learner.epoch(0), settings.trial if _has_new_leaf(job) else 0):
                 if not math.isfinite(batch.loss):
                     raise TrainingError(f"the training loss became {batch.loss} with inherited weights")
-            child.forward += learner.settle(settings.settle)
+            child.forward += learner.recalibrate_statistics(settings.settle)
         except (TrainingError, RuntimeError, MemoryError) as error:
             reason = str(error) if isinstance(error, TrainingError) else out_of_memory(error)
             spent = self._spent(job.cell, learner, child.forward, 0.0)
@@ -239,7 +224,7 @@ class InheritedEvaluator:
 
     def _judge(self, child: _Child, share: float, rung: int) -> None:
         began = time.monotonic()
-        validation = child.learner.glance(share)
+        validation = child.learner.validate_share(share)
         child.seconds += time.monotonic() - began
         job, learner = child.job, child.learner
         spent = self._spent(job.cell, learner, child.forward, child.seconds)
@@ -285,7 +270,7 @@ class InheritedEvaluator:
 
     # --- weights -----------------------------------------------------------------------------------------------------
 
-    def _parent(self, job: Job) -> Heir | None:
+    def _parent(self, job: Job) -> SearchLearner | None:
         """The winner of the step before, with its weights; None where it failed.
 
         A child that won though it failed (as all others did) has no weights: its own children begin afresh.
@@ -301,9 +286,9 @@ class InheritedEvaluator:
         state = self._known[job.cell]
         if state is None:
             return None
-        heir = self._learner(job)
-        checkpoint.fill(heir.network, state, self._file)
-        return heir
+        learner = self._learner(job)
+        checkpoint.fill(learner.network, state, self._file)
+        return learner
 
     def _save(self, states: dict[Cell, dict[str, torch.Tensor] | None]) -> None:
         """Cells without weights are on the list too: that they failed is then known from a lost file."""

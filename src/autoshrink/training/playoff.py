@@ -10,9 +10,9 @@ from autoshrink.cell import Cell
 from autoshrink.evaluation import Job
 from autoshrink.score import Evaluation, Resources, Spent
 from autoshrink.training.device import repeatable
-from autoshrink.training.inherited import InheritableProblem
 from autoshrink.training.loop import DeadlineError, TrainingError
-from autoshrink.training.sprint import Heir, judged, limits, sprint
+from autoshrink.training.problem import Problem, SearchLearner
+from autoshrink.training.sprint import judged, limits, sprint
 from autoshrink.training.trained import out_of_memory
 
 
@@ -32,7 +32,7 @@ class SprintTrainer:
 
     def __init__(
         self,
-        problem: InheritableProblem,
+        problem: Problem,
         resources: Callable[[Cell], Resources],
         *,
         batch: int | None,
@@ -59,18 +59,18 @@ class SprintTrainer:
 
     def _train(self, job: Job, epochs: float, deadline: float | None) -> Evaluation:
         began, resources = time.monotonic(), self.resources(job.cell)
-        heir: Heir | None = None
+        learner: SearchLearner | None = None
         forward, reason, validation = 0, None, None
         try:
-            heir = self._problem.learner(self._problem.architecture(job.cell), job.seed, batch=self._batch)
-            forward = sprint(heir, epochs, limits(deadline, None))
-            validation = judged(heir)
+            learner = self._problem.learner(self._problem.architecture(job.cell), job.seed, batch=self._batch)
+            forward = sprint(learner, epochs, limits(deadline, None))
+            validation = judged(learner)
         except (TrainingError, RuntimeError, MemoryError) as error:
             reason = str(error) if isinstance(error, TrainingError) else out_of_memory(error)
         spent = Spent()
-        if heir is not None:
-            macs = resources.macs * (3 * heir.seen + heir.validated + forward)
-            spent = Spent(heir.seen + forward, macs, time.monotonic() - began)
+        if learner is not None:
+            macs = resources.macs * (3 * learner.seen + learner.validated + forward)
+            spent = Spent(learner.seen + forward, macs, time.monotonic() - began)
         fidelity = f"{epochs:g} short epoch{'s' * (epochs > 1)} from scratch"
         if validation is None:
             return Evaluation(job.cell, resources, job.seed, fidelity, None, reason=reason, ended="failed", spent=spent)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from autoshrink.architecture import Architecture
 from autoshrink.score import TIME_LIMIT
 from autoshrink.training.loop import (
     Batch,
@@ -31,12 +32,10 @@ class PopulationBatch:
     Attributes:
         losses: mean loss of each, before the step, nats; shape (K,), detached.
         samples: how many training samples each saw.
-        accuracies: share of samples classified correctly, shape (K,), where that is counted.
     """
 
     losses: Tensor
     samples: int
-    accuracies: Tensor | None = None
 
 
 class Population(Protocol):
@@ -46,7 +45,7 @@ class Population(Protocol):
 
     Attributes:
         size: K, the live candidates.
-        seen: training samples so far of a live candidate that was never paused, repeats counted.
+        seen: training samples so far of a live candidate, repeats counted.
         validated: validation samples so far of each live candidate.
         epoch_samples: training samples of one epoch, of each.
         guess_loss: loss of guessing uniformly, nats.
@@ -62,18 +61,25 @@ class Population(Protocol):
         """Train one pass, a step of all each time the iterator is asked for one; epochs are numbered from 0."""
         ...
 
-    def pause(self, positions: Sequence[int]) -> None:
-        """Between two steps: these (0 to K − 1) stay exactly as they are, optimiser state and running statistics
-        included, until the epoch is over, that is until `validate` or `keep`. What later batches say of them is
-        ignored."""
-        ...
-
     def validate(self) -> list[Validation]:
         """Measure each without training."""
         ...
 
     def keep(self, positions: Sequence[int]) -> None:
         """Between two epochs: go on with these only (ascending, at least one); the others cost nothing any more."""
+        ...
+
+
+@runtime_checkable
+class Populations(Protocol):
+    """A problem that can train candidates together, which is a thing that problems need not be able to."""
+
+    def groups(self, architectures: Sequence[Architecture], seeds: Sequence[int]) -> list[list[int]]:
+        """Positions of those that can be one population; each position once."""
+        ...
+
+    def population(self, architectures: Sequence[Architecture], seeds: Sequence[int]) -> Population:
+        """The learners of one group, or of some of it, as one program."""
         ...
 
 
@@ -90,8 +96,8 @@ def fit_population(
 ) -> Iterator[tuple[int, Outcome, int, int]]:
     """Train each until an early stop of its own or the last epoch.
 
-    What a candidate gets is what `fit` gives it alone. Where no rule looks at batches (`Stops.accuracy`) nothing waits
-    for the device within an epoch.
+    What a candidate gets is what `fit` gives it alone. Nothing waits for the device within an epoch, so no rule may
+    look at its batches (`Stops.accuracy`).
 
     Args:
         population: what is trained.
@@ -106,6 +112,7 @@ def fit_population(
     Raises:
         DeadlineError: the search's deadline passed.
     """
+    assert stops.accuracy is None, "batches are read at the end of an epoch"
     clock = clock or Clock()
     live = [_Candidate(position) for position in range(population.size)]
     began = clock.now()
@@ -195,33 +202,20 @@ def _train(population: Population, live: list[_Candidate], stops: Stops, *, cloc
         if batch is None:
             break
         unread.append(batch)
-        if stops.accuracy is not None:
-            left = _read(unread, live)
-            unread = []
-            if not any(candidate.learning for candidate in live):
-                break
-            if left:
-                population.pause(left)
     _read(unread, live)
     for candidate in live:
         candidate.end()
     return True
 
 
-def _read(batches: list[PopulationBatch], live: list[_Candidate]) -> list[int]:
-    """Fetch what the device has found in one transfer; which have left the epoch by it, as places among `live`."""
+def _read(batches: list[PopulationBatch], live: list[_Candidate]) -> None:
+    """Fetch what the device has found, in one transfer."""
     if not batches:
-        return []
-    figures = [torch.stack([batch.losses for batch in batches])]
-    if batches[0].accuracies is not None:
-        figures.append(torch.stack([batch.accuracies for batch in batches if batch.accuracies is not None]))
-    losses, *accuracies = torch.stack(figures).tolist()
-    before = [candidate.learning for candidate in live]
-    for step, batch in enumerate(batches):
-        for place, candidate in enumerate(live):
-            accuracy = accuracies[0][step][place] if accuracies else None
-            candidate.add(Batch(losses[step][place], batch.samples, accuracy))
-    return [place for place, candidate in enumerate(live) if before[place] and not candidate.learning]
+        return
+    losses = torch.stack([batch.losses for batch in batches]).tolist()
+    for batch, values in zip(batches, losses, strict=True):
+        for candidate, loss in zip(live, values, strict=True):
+            candidate.add(Batch(loss, batch.samples))
 
 
 def _validate(

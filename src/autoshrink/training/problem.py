@@ -1,38 +1,82 @@
-"""What a search trains its candidates on, for every evaluator there is."""
+"""What a task has to provide so that its cells can be searched: little, and nothing of any evaluator.
+
+What an evaluator asks for beyond that is a capability that a problem has or lacks: that of training candidates
+together (`autoshrink.training.population.Populations`), of naming options with which a limit can be kept (`Fitting`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import nn
 
 from autoshrink.architecture import Architecture
 from autoshrink.cell import Cell
 from autoshrink.score import ResourceName
-from autoshrink.training.sprint import Heir
-from autoshrink.training.trained import Problem
-from autoshrink.training.zico import GradientSource
+from autoshrink.training.loop import Learner, Stops, Validation
 
 
-class TaskProblem(Problem, GradientSource, Protocol):
-    """A task's data on a device, and the networks that learn from them.
+class SearchLearner(Learner, Protocol):
+    """A learner that can be trained for a short time, inherit weights, and be judged on a part of the validation
+    samples."""
+
+    @property
+    def network(self) -> nn.Module:
+        """What learns."""
+        ...
+
+    def scale_learning_rate(self, factor: float) -> None:
+        """Learn at the recipe's rate times a factor from now on."""
+        ...
+
+    def validate_share(self, share: float) -> Validation:
+        """Measure on a share of the validation samples, the same ones for every network."""
+        ...
+
+    def recalibrate_statistics(self, batches: int) -> int:
+        """Take BN's running statistics anew on some batches, where there are any; the samples that were passed forward
+        for that."""
+        ...
+
+
+class Problem(Protocol):
+    """What candidates are trained on: a task's data and recipe, on a device.
 
     Attributes:
-        together: whether a population trains faster than its members one by one, as far as has been measured
-            (benchmarks/population.py).
-        latency: nanoseconds of a network; None where the search does not ask.
+        device: where it runs.
+        stops: when a training ends.
+        fidelity: how much training a candidate gets, in words.
     """
 
-    together: bool
-    latency: Callable[[Architecture], int] | None
+    device: torch.device
+    stops: Stops
+    fidelity: str
 
     def architecture(self, cell: Cell) -> Architecture:
         """The proxy network around a cell."""
         ...
 
-    def fitting(self, cells: Sequence[Cell], name: ResourceName, limit: int) -> list[str]:
-        """Options with which the cheapest of some cells would keep a limit, each with its largest value that does."""
+    def learner(self, architecture: Architecture, seed: int, *, batch: int | None = None) -> SearchLearner:
+        """A freshly initialised network that is ready to learn, by batches of so many where that is given."""
         ...
 
-    def learner(self, architecture: Architecture, seed: int, *, batch: int | None = None) -> Heir:
-        """A freshly initialised network that is ready to learn, and to inherit; `batch` is for the recipe's."""
+
+class TaskProblem(Problem, Protocol):
+    """A problem whose networks may be timed.
+
+    Attributes:
+        latency: nanoseconds of a network; None where the search does not ask.
+    """
+
+    latency: Callable[[Architecture], int] | None
+
+
+@runtime_checkable
+class Fitting(Protocol):
+    """A problem that knows how its networks can be made smaller."""
+
+    def fitting(self, cells: Sequence[Cell], name: ResourceName, limit: int) -> list[str]:
+        """Options with which the cheapest of some cells would keep a limit, each with its largest value that does."""
         ...

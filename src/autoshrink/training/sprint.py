@@ -10,40 +10,17 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from typing import Protocol
 
-from torch import nn
+from autoshrink.training.loop import Batch, Clock, DeadlineError, TrainingError, Validation
+from autoshrink.training.problem import SearchLearner
 
-from autoshrink.training.loop import Batch, Clock, DeadlineError, Learner, TrainingError, Validation
-
-LAST_PACE = 0.02
+LAST_RATE = 0.02
 """The learning rate falls in a straight line to this share of the recipe's."""
 CONSECUTIVE = 8
 """Batches after which the statistics are taken at the end of a sprint."""
 
 
-class Heir(Learner, Protocol):
-    """A learner that can sprint, take over weights, and be judged on a part of the validation samples."""
-
-    @property
-    def network(self) -> nn.Module:
-        """What learns."""
-        ...
-
-    def pace(self, factor: float) -> None:
-        """Learn at the recipe's rate times a factor from now on."""
-        ...
-
-    def glance(self, share: float) -> Validation:
-        """Measure on a share of the validation samples, the same ones for every network."""
-        ...
-
-    def settle(self, batches: int) -> int:
-        """Take the network's statistics anew on some batches, if it has any; how many samples were passed forward."""
-        ...
-
-
-def sprint(heir: Heir, epochs: float, clock: Clock) -> int:
+def sprint(learner: SearchLearner, epochs: float, clock: Clock) -> int:
     """Train for some epochs, or a part of one, at a falling rate.
 
     Returns:
@@ -53,38 +30,38 @@ def sprint(heir: Heir, epochs: float, clock: Clock) -> int:
         TrainingError: the loss became NaN, or the candidate's time was up.
         DeadlineError: the search's deadline passed.
     """
-    wanted = max(1, round(epochs * heir.epoch_samples))
-    began = heir.seen
-    for batch in _batches(heir):
+    wanted = max(1, round(epochs * learner.epoch_samples))
+    began = learner.seen
+    for batch in _batches(learner):
         if clock.now() > clock.search:
             raise DeadlineError
         if clock.now() > clock.candidate:
             raise TrainingError("the time limit for a candidate was reached in a short training")
         if not math.isfinite(batch.loss):
             raise TrainingError(f"the training loss became {batch.loss} in a short training")
-        done = heir.seen - began
+        done = learner.seen - began
         if done >= wanted:
             break
-        heir.pace(max(LAST_PACE, 1 - done / wanted))
-    return heir.settle(CONSECUTIVE)
+        learner.scale_learning_rate(max(LAST_RATE, 1 - done / wanted))
+    return learner.recalibrate_statistics(CONSECUTIVE)
 
 
-def judged(heir: Heir) -> Validation:
+def judged(learner: SearchLearner) -> Validation:
     """Measure on all validation samples after a sprint.
 
     Raises:
         TrainingError: the loss is NaN or infinite.
     """
-    validation = heir.glance(1.0)
+    validation = learner.validate_share(1.0)
     if not math.isfinite(validation.loss):
         raise TrainingError(f"the validation loss became {validation.loss} after a short training")
     return validation
 
 
-def _batches(heir: Heir) -> Iterator[Batch]:
+def _batches(learner: SearchLearner) -> Iterator[Batch]:
     epoch = 0
     while True:
-        yield from heir.epoch(epoch)
+        yield from learner.epoch(epoch)
         epoch += 1
 
 

@@ -56,7 +56,7 @@ class TextLearner:
             network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.l2, foreach=True
         )
 
-    def pace(self, factor: float) -> None:
+    def scale_learning_rate(self, factor: float) -> None:
         """Learn at the recipe's rate times a factor from now on, whatever the epoch."""
         self._factor = factor
 
@@ -109,13 +109,13 @@ class TextLearner:
         self.curve.append(validation.performance)
         return validation
 
-    def glance(self, share: float) -> Validation:
+    def validate_share(self, share: float) -> Validation:
         """Perplexity on the first of the validation streams, as many as make the share."""
         part = self._validation.first(max(1, round(share * self._validation.width)))
         self.validated += part.tokens
         return measure(self.evaluated, part, self._recipe.bptt)
 
-    def settle(self, batches: int) -> int:  # noqa: ARG002 - see `autoshrink.training.inherited.Heir`
+    def recalibrate_statistics(self, batches: int) -> int:  # noqa: ARG002 - see `SearchLearner`
         """Nothing: a language model has no statistics to take."""
         return 0
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
 import torch
 from torch import Tensor, nn
@@ -69,7 +69,6 @@ class TextPopulation:
         self._seeds = list(seeds)
         # Masks have the same shapes for every candidate.
         self._example = networks[0]
-        self._paused: list[_Paused] = []
         self._optimiser = self._fresh_optimiser()
 
     def epoch(self, epoch: int) -> Iterator[PopulationBatch]:
@@ -119,24 +118,8 @@ class TextPopulation:
         self._update_average()
         return losses.detach(), state.detach()
 
-    def pause(self, positions: Sequence[int]) -> None:
-        """Keep these as they are now until the epoch is over; they are trained on, and put back then."""
-        kept = [(tensor, tensor.detach()[list(positions)].clone()) for tensor in self._weights()]
-        self._paused.append(_Paused(list(positions), kept, [self.averaged[k] for k in positions]))
-
-    @torch.no_grad()
-    def _put_back(self) -> None:
-        # Who was paused twice is what it was at first.
-        for paused in reversed(self._paused):
-            for tensor, rows in paused.kept:
-                tensor[paused.positions] = rows
-            for k, steps in zip(paused.positions, paused.averaged, strict=True):
-                self.averaged[k] = steps
-        self._paused = []
-
     def validate(self) -> list[Validation]:
         """Perplexity on the whole validation text, of the averaged weights of those that have them."""
-        self._put_back()
         self.validated += self._validation.tokens
         validations = measure_each(self._evaluated(), self._validation, self._recipe.bptt)
         window = self._recipe.averaging
@@ -172,7 +155,6 @@ class TextPopulation:
 
     def keep(self, positions: Sequence[int]) -> None:
         """Go on with these only; what only the others' cells had is gone too."""
-        self._put_back()
         self.population = self.population.kept(positions)
         self.average = self.average and self.average.kept(positions)
         self.averaged = [self.averaged[k] for k in positions]
@@ -181,26 +163,12 @@ class TextPopulation:
         self.size = len(positions)
         self._optimiser = self._fresh_optimiser()
 
-    def _weights(self) -> Iterator[nn.Parameter]:
-        yield from self.population.parameters()
-        if self.average is not None:
-            yield from self.average.parameters()
-
     def _fresh_optimiser(self) -> torch.optim.SGD:
         """Without momentum it has no state, and can be replaced between any two steps."""
         recipe = self._recipe
         return torch.optim.SGD(
             self.population.parameters(), lr=recipe.learning_rate, weight_decay=recipe.l2, foreach=True
         )
-
-
-@dataclass(frozen=True)
-class _Paused:
-    """Candidates as they were: rows of each tensor, and how many steps their averages held."""
-
-    positions: list[int]
-    kept: list[tuple[nn.Parameter, Tensor]]
-    averaged: list[int | None]
 
 
 def groups(architectures: Sequence[Architecture], seeds: Sequence[int], recipe: TextRecipe) -> list[list[int]]:

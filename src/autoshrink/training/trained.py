@@ -5,48 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
-from typing import Protocol
 
 import torch
 
-from autoshrink.architecture import Architecture
 from autoshrink.cell import Cell
 from autoshrink.evaluation import Job
 from autoshrink.score import Evaluation, Resources, Spent
 from autoshrink.training.costs import CellCosts
 from autoshrink.training.device import repeatable
-from autoshrink.training.loop import Clock, Course, DeadlineError, Learner, Stops, TrainingError, fit
-from autoshrink.training.population import Outcome, Population, fit_population
-
-
-class Problem(Protocol):
-    """What candidates are trained on: a task's data and recipe, on a device.
-
-    Attributes:
-        device: where it runs.
-        stops: when a training ends.
-        fidelity: how much training a candidate gets, in words.
-    """
-
-    device: torch.device
-    stops: Stops
-    fidelity: str
-
-    def architecture(self, cell: Cell) -> Architecture:
-        """The proxy network around a cell."""
-        ...
-
-    def learner(self, architecture: Architecture, seed: int) -> Learner:
-        """A freshly initialised network that is ready to learn."""
-        ...
-
-    def groups(self, architectures: Sequence[Architecture], seeds: Sequence[int]) -> list[list[int]]:
-        """Positions of those that can be one population; each position once."""
-        ...
-
-    def population(self, architectures: Sequence[Architecture], seeds: Sequence[int]) -> Population:
-        """The learners of one group, or of some of it, as one program."""
-        ...
+from autoshrink.training.loop import Clock, Course, DeadlineError, Learner, TrainingError, fit
+from autoshrink.training.population import Outcome, Populations, fit_population
+from autoshrink.training.problem import Problem
 
 
 class TrainedEvaluator:
@@ -78,7 +47,7 @@ class TrainedEvaluator:
         self._candidate_seconds = candidate_seconds
         self._on_epoch = on_epoch
         self._population = population
-        self.joint = population > 1
+        self.joint = population > 1 and isinstance(problem, Populations)
         self._costs = CellCosts.of(problem)
 
     def resources(self, cell: Cell) -> Resources:
@@ -106,10 +75,11 @@ class TrainedEvaluator:
 
     def _parts(self, jobs: Sequence[Job]) -> list[list[int]]:
         """Positions that are trained together, in the order in which they are."""
-        if self._population == 1:
+        problem = self._problem
+        if self._population == 1 or not isinstance(problem, Populations):
             return [[position] for position in range(len(jobs))]
-        architectures = [self._problem.architecture(job.cell) for job in jobs]
-        groups = self._problem.groups(architectures, [job.seed for job in jobs])
+        architectures = [problem.architecture(job.cell) for job in jobs]
+        groups = problem.groups(architectures, [job.seed for job in jobs])
         size = self._population
         return [group[start : start + size] for group in groups for start in range(0, len(group), size)]
 
@@ -174,6 +144,7 @@ class TrainedEvaluator:
         def on_epoch(place: int, course: Course) -> None:
             self._on_epoch(jobs[place].cell, len(course.curve), course.curve[-1])
 
+        assert isinstance(self._problem, Populations), "asked in _parts"
         architectures = [self._problem.architecture(job.cell) for job in jobs]
         population = self._problem.population(architectures, [job.seed for job in jobs])
         yield from fit_population(population, self._problem.stops, clock=clock, on_epoch=on_epoch)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -43,6 +43,7 @@ BISECTIONS = 60
 """Halvings of the interval of λ′: more than the bits of a float64's fraction."""
 
 
+@runtime_checkable
 class GradientSource(Protocol):
     """What is scored: a task's data and its networks, untrained. Each call meets the same batches."""
 

@@ -20,14 +20,12 @@ from autoshrink.data.carving import Keeping
 from autoshrink.data.understood import images_understood
 from autoshrink.errors import DataError
 from autoshrink.networks import build
-from autoshrink.networks.population import groups
 from autoshrink.score import ResourceName
 from autoshrink.seeding import derive_seed
 from autoshrink.tasks.base import Prepared
 from autoshrink.training.costs import CellCosts, largest_below
 from autoshrink.training.device import choose_precision
 from autoshrink.training.image_learner import ImageLearner, image_stops
-from autoshrink.training.image_population import ImagePopulation
 from autoshrink.training.images import DeviceImages, Normalisation
 from autoshrink.training.zico import SCORE_BATCH, image_gradients, images_a_batch
 from autoshrink.watching import Observer
@@ -45,7 +43,7 @@ def prepare(settings: SearchSettings, observer: Observer) -> Prepared:
 
 
 class ImageProblem:
-    """See `autoshrink.training.trained.Problem`.
+    """See `autoshrink.training.problem.Problem`.
 
     Args:
         settings: network and recipe.
@@ -68,8 +66,6 @@ class ImageProblem:
         self._precision = choose_precision(settings.recipe.precision, device)
         self.device = device
         self.latency: Callable[[Architecture], int] | None = None
-        # On a CPU what one network leaves in the cache another's would drive out: slower from 16×16 on.
-        self.together = device.type == "cuda"
         self.stops = image_stops(settings.recipe, self._classes)
         self.fidelity = (
             f"{formatting.count(settings.recipe.epochs, 'epoch')} × {formatting.count(len(proxy.train), 'image')}"
@@ -119,21 +115,6 @@ class ImageProblem:
             classes=self._classes,
             seed=seed,
             precision=self._precision,
-        )
-
-    def groups(self, architectures: Sequence[Architecture], seeds: Sequence[int]) -> list[list[int]]:
-        """Networks that differ in edges only, whatever their seeds."""
-        assert len(seeds) == len(architectures)
-        return groups(architectures)
-
-    def population(self, architectures: Sequence[Architecture], seeds: Sequence[int]) -> ImagePopulation:
-        """Fresh networks on the device, as one program."""
-        networks = []
-        for architecture, seed in zip(architectures, seeds, strict=True):
-            assert isinstance(architecture, ConvArchitecture)
-            networks.append(build(architecture, seed=seed))
-        return ImagePopulation(
-            networks, self._recipe, self._data, classes=self._classes, seeds=seeds, precision=self._precision
         )
 
     def score_gradients(

@@ -58,7 +58,7 @@ def prepare(settings: SearchSettings, observer: Observer) -> Prepared:
 
 
 class TextProblem:
-    """See `autoshrink.training.trained.Problem`.
+    """See `autoshrink.training.problem.Problem`.
 
     Args:
         settings: network and recipe.
@@ -76,8 +76,6 @@ class TextProblem:
         self._cut: dict[int, Streams] = {}
         self.device = device
         self.latency: Callable[[Architecture], int] | None = None
-        # Few large products in place of many small ones: faster on every device.
-        self.together = True
         self._data = (
             self._streams(recipe.batch),
             Streams.of(proxy.validation, recipe.validation_batch, end=end, device=device),
