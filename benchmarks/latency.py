@@ -25,15 +25,15 @@ from typing import Any
 
 from autoshrink import zoo
 from autoshrink.cost import count
-from autoshrink.deploy.latency import Raced, Session, race
-from autoshrink.deploy.onnx_export import architecture_to_onnx
+from autoshrink.latency.measuring import Latency, Session, race
+from autoshrink.onnx.untrained import architecture_to_onnx
 from compare_plot import COLOURS, pyplot, save
 
 FIRST = "shrinkcnn-a"
 OTHERS = ("mobilenetv2-1.0", "mobilenetv2-1.4", "mnasnet-b1", "mnasnet-a1", "efficientnet-b0")
 
 
-def row(name: str, one: Raced, first: Raced) -> dict[str, Any]:
+def row(name: str, one: Latency, first: Latency) -> dict[str, Any]:
     """A network's figures on so many threads."""
     middle, least, most = one.ratio(first)
     cost = count(zoo.get(name))
@@ -41,7 +41,7 @@ def row(name: str, one: Raced, first: Raced) -> dict[str, Any]:
         "network": name,
         "macs": cost.macs,
         "params": cost.params,
-        **one.latency.to_json(),
+        **one.to_json(),
         "rounds": list(one.rounds),
         "ratio": {"median": middle, "low": least, "high": most},
     }

@@ -23,10 +23,10 @@ from typing import Any
 from autoshrink.architecture import ConvArchitecture, proxy_architecture
 from autoshrink.cell import Cell
 from autoshrink.cost import count
-from autoshrink.cost.latency import LatencyTable
-from autoshrink.deploy.latency import Session, race
-from autoshrink.deploy.latency_table import Latencies, OperationTimer, device_facts
-from autoshrink.deploy.onnx_export import architecture_to_onnx
+from autoshrink.latency.measuring import Session, race
+from autoshrink.latency.operations import OperationTimer, device_facts
+from autoshrink.latency.table import Latencies, LatencyTable
+from autoshrink.onnx.untrained import architecture_to_onnx
 from autoshrink.priors import random_cells
 
 

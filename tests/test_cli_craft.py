@@ -159,7 +159,7 @@ def test_a_language_model(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_latency_is_measured_and_told(
     cell_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    latency = pytest.importorskip("autoshrink.deploy.latency")
+    latency = pytest.importorskip("autoshrink.latency.measuring")
     asked: list[int] = []
 
     def pretended(architecture: ConvArchitecture, *, threads: int = 1) -> float:

@@ -30,6 +30,8 @@ LAYERS = [
     {"metrics", "classification"},
     {"report", "training", "finals"},
     {"results", "run", "progress"},
+    {"onnx"},
+    {"latency"},
     {"deploy"},
     {"launch", "final", "generation", "timm"},
     {"crafting", "evaluating"},

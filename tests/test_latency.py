@@ -16,11 +16,10 @@ from typer.testing import CliRunner, Result
 
 from autoshrink.architecture import proxy_architecture
 from autoshrink.cli import latency_commands, quantities
-from autoshrink.cost.latency import LatencyTable
-from autoshrink.deploy.latency import (
+from autoshrink.errors import AutoshrinkError, InputError
+from autoshrink.latency.measuring import (
     Latency,
     NodeTime,
-    Raced,
     Run,
     Session,
     architecture_latency,
@@ -29,9 +28,9 @@ from autoshrink.deploy.latency import (
     measure,
     profile,
     race,
-    session_options,
 )
-from autoshrink.errors import AutoshrinkError, InputError
+from autoshrink.latency.table import LatencyTable
+from autoshrink.onnx.session import session_options
 from autoshrink.priors import start_cell
 
 onnx = pytest.importorskip("onnx")
@@ -75,7 +74,7 @@ def run_cli(*arguments: str) -> Result:
 
 
 def made_up(*walls: float, threads: int = 1) -> Latency:
-    return Latency.of([Run(wall, wall / 2) for wall in walls], replace(conditions(), threads=threads))
+    return Latency.of([[Run(wall, wall / 2)] for wall in walls], replace(conditions(), threads=threads))
 
 
 def test_quartiles_by_hand() -> None:
@@ -91,7 +90,7 @@ def test_the_core_of_many_threads_is_not_one() -> None:
 
 def test_ratios_are_of_rounds() -> None:
     """Drift that doubles both hides in their sums, not in their ratios."""
-    slow, fast = (Raced(made_up(1.0), rounds) for rounds in ((3.0, 6.0, 8.0), (2.0, 4.0, 4.0)))
+    slow, fast = made_up(3.0, 6.0, 8.0), made_up(2.0, 4.0, 4.0)
     assert slow.ratio(fast) == (1.5, 1.5, 2.0)
     assert fast.ratio(fast) == (1.0, 1.0, 1.0)
 
@@ -125,7 +124,7 @@ def test_a_larger_batch_takes_longer(product: Path) -> None:
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_the_session_has_the_threads_that_were_asked_for(threads: int) -> None:
-    options = session_options(threads)
+    options = session_options(threads, spinning=False)
     assert (options.intra_op_num_threads, options.inter_op_num_threads) == (threads, 1)
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
     assert "SEQUENTIAL" in str(options.execution_mode)
@@ -135,7 +134,7 @@ def test_the_session_has_the_threads_that_were_asked_for(threads: int) -> None:
 def test_files_take_turns(product: Path) -> None:
     first, second = race([Session(product), Session(product, batch=256)], rounds=3, seconds=0.01)
     assert len(first.rounds) == len(second.rounds) == 3
-    assert first.latency.runs >= 30
+    assert first.runs >= 30
     middle, least, most = second.ratio(first)
     assert 1 < least <= middle <= most
 

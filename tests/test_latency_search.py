@@ -24,16 +24,10 @@ from autoshrink.architecture import ActivationName, ConvArchitecture, proxy_arch
 from autoshrink.cell import INPUT, Cell
 from autoshrink.config import resolve
 from autoshrink.config.base import Limits
-from autoshrink.cost.latency import LatencyTable, every_operation, operations
-from autoshrink.deploy.latency_table import (
-    Latencies,
-    OperationTimer,
-    begin_latencies,
-    device_facts,
-    operation_model,
-    resume_latencies,
-)
+from autoshrink.cost.latency import every_operation, operations
 from autoshrink.errors import InputError, RunError
+from autoshrink.latency.operations import OperationTimer, device_facts, operation_model
+from autoshrink.latency.table import Latencies, LatencyTable, begin_latencies, resume_latencies
 from autoshrink.metrics import shown_resources
 from autoshrink.priors import random_cells, start_cell
 from autoshrink.results import summary
@@ -208,6 +202,22 @@ def test_every_operation_is_a_file_that_runs() -> None:
             (output,) = session.run(None, feed)
             assert output.shape[:2] == (1, 2 * one.writes)
     assert len({name for name, _ in seen}) == 9
+
+
+@pytest.mark.parametrize(
+    ("name", "writes"),
+    [("depthwise5x5", 6), ("depthwise3x3d2", 6), ("dense3x3", 4), ("avgpool3x3", 6), ("maxpool3x3", 6), ("conv1x1", 4)],
+)
+def test_a_plug_ins_pieces_are_files_that_run(name: str, writes: int) -> None:
+    model = operation_model(RuntimeOperation(name, (6,), writes, (7, 5)), 2)
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    feed = {value.name: np.zeros(value.shape, dtype=np.float32) for value in session.get_inputs()}
+    assert session.run(None, feed)[0].shape[:2] == (1, 2 * writes)
+
+
+def test_an_operation_of_which_nothing_is_known_is_named() -> None:
+    with pytest.raises(InputError, match="no way is known to measure the operation 'luck 6>6 7x5'"):
+        operation_model(RuntimeOperation("luck", (6,), 6, (7, 5)), 2)
 
 
 def test_a_larger_operation_takes_longer() -> None:

@@ -25,12 +25,14 @@ from autoshrink.architecture import (
 from autoshrink.cell import Cell
 from autoshrink.cost import count
 from autoshrink.deploy import onnx_export
-from autoshrink.deploy.folding import folded
-from autoshrink.deploy.onnx_export import architecture_to_onnx, classifier_card, export_classifier, logits_of
-from autoshrink.deploy.onnx_file import open_session, read_card, write_model
+from autoshrink.deploy.onnx_export import classifier_card, export_classifier, logits_of
+from autoshrink.deploy.onnx_file import read_card, write_model
 from autoshrink.deploy.parity import Parity, compare, real_samples
 from autoshrink.errors import DataError, InputError, RunError
 from autoshrink.networks import build
+from autoshrink.onnx.export import folded
+from autoshrink.onnx.session import open_session
+from autoshrink.onnx.untrained import architecture_to_onnx
 from deploy_fixtures import CELL, DIGITS, classifier, shaken
 
 
@@ -160,7 +162,7 @@ def tampering(change: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every file be written with one weight changed."""
     honest = write_model
 
-    def write(model: Any, path: Path, card: Any = None) -> None:
+    def write(model: Any, path: Path, card: Any) -> None:
         tensor = next(one for one in model.graph.initializer if "classifier.weight" in one.name)
         values = onnx.numpy_helper.to_array(tensor).copy()
         values[0, 0] += change

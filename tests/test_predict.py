@@ -16,13 +16,14 @@ from PIL import Image
 
 from autoshrink.architecture import LibraryArchitecture
 from autoshrink.cli import run
-from autoshrink.deploy.onnx_export import architecture_to_onnx, export_classifier
+from autoshrink.deploy.onnx_export import export_classifier
 from autoshrink.deploy.onnx_file import FORMAT
 from autoshrink.deploy.parity import real_samples
 from autoshrink.deploy.predict import OnnxClassifier, OnnxLanguageModel, images_in, open_exported, softmax
 from autoshrink.deploy.recurrent_export import export_language_model, loop_path
 from autoshrink.errors import DataError, InputError
 from autoshrink.generation import generate
+from autoshrink.onnx.untrained import architecture_to_onnx
 from autoshrink.training.language_model import save_model
 from deploy_fixtures import DIGITS, classifier, language, token_ids
 

@@ -16,7 +16,7 @@ from autoshrink.architecture import LibraryArchitecture, recurrent_proxy
 from autoshrink.cell import Cell
 from autoshrink.data import load_split
 from autoshrink.deploy.onnx_export import export_classifier, logits_of, logits_of_network
-from autoshrink.deploy.onnx_file import open_session, read_card
+from autoshrink.deploy.onnx_file import read_card
 from autoshrink.deploy.parity import real_samples
 from autoshrink.deploy.quantisation import (
     METHODS,
@@ -28,6 +28,7 @@ from autoshrink.deploy.quantisation import (
 from autoshrink.deploy.recurrent_export import export_language_model, loop_path, stepped
 from autoshrink.deploy.recurrent_quantisation import perplexities, quantise_step
 from autoshrink.errors import DataError, InputError
+from autoshrink.onnx.session import open_session
 from autoshrink.training.classifier import TrainedClassifier
 from deploy_fixtures import language, token_ids, trained_digits
 

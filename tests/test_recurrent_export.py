@@ -13,7 +13,7 @@ import torch
 from autoshrink.architecture import Architecture, LanguageModel, LibraryArchitecture, RecurrentArchitecture
 from autoshrink.cell import Cell
 from autoshrink.deploy import recurrent_export
-from autoshrink.deploy.onnx_file import Part, open_session, read_card, write_model
+from autoshrink.deploy.onnx_file import Part, read_card, write_model
 from autoshrink.deploy.parity import real_tokens
 from autoshrink.deploy.recurrent_export import (
     Run,
@@ -24,6 +24,7 @@ from autoshrink.deploy.recurrent_export import (
     stepped,
 )
 from autoshrink.errors import DataError, InputError
+from autoshrink.onnx.session import open_session
 from autoshrink.training.language_model import TrainedModel
 from deploy_fixtures import language, token_ids
 

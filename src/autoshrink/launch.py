@@ -17,11 +17,11 @@ from autoshrink.cell import INPUT, Cell
 from autoshrink.config import Overrides, SearchSettings, resolve
 from autoshrink.config.contradictions import is_file
 from autoshrink.data import anchored
-from autoshrink.deploy.latency_table import begin_latencies, resume_latencies
 from autoshrink.errors import DataError, InputError, RunError, SearchError
 from autoshrink.escaping import command_line, word
 from autoshrink.evaluation import Evaluator
 from autoshrink.files import named
+from autoshrink.latency.table import begin_latencies, resume_latencies
 from autoshrink.machine import refuse_too_many
 from autoshrink.priors import random_cells, start_cell
 from autoshrink.record import RunRecord, replay

@@ -17,10 +17,11 @@ from PIL import Image
 
 from autoshrink import zoo
 from autoshrink.cli import run
-from autoshrink.cost.latency import LatencyTable, operations
+from autoshrink.cost.latency import operations
 from autoshrink.data import load_proxy
 from autoshrink.data.text_proxy import load_text_proxy
 from autoshrink.errors import InputError
+from autoshrink.latency.table import LatencyTable
 from autoshrink.store import Store, read_events
 from autoshrink.training import checkpoint
 from autoshrink.training.classifier import save_classifier

@@ -192,7 +192,7 @@ def _depth(text: str) -> Literal["auto", "fixed"]:
 
 def _measure(threads: int) -> Callable[[Scalable], float]:
     """Latency in ONNX Runtime here, with a line on standard error for every measurement."""
-    from autoshrink.deploy.latency import architecture_latency  # noqa: PLC0415 - torch takes seconds to import
+    from autoshrink.latency.measuring import architecture_latency  # noqa: PLC0415 - torch takes seconds to import
 
     def measure(architecture: Scalable) -> float:
         seconds = architecture_latency(architecture, threads=threads)

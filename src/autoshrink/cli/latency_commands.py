@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -17,15 +17,16 @@ from autoshrink.architecture import ActivationName, ConvArchitecture, proxy_arch
 from autoshrink.cell import INPUT, Cell
 from autoshrink.cli import quantities
 from autoshrink.cli.command import refuse_unread
-from autoshrink.cli.console import JsonOption, print_json, stderr, stdout
+from autoshrink.cli.console import JsonOption, note, print_json, stderr, stdout
 from autoshrink.cli.inspect_commands import PROXY_VOCABULARY, PROXY_WIDTH
-from autoshrink.cost.latency import LatencyTable, every_operation
-from autoshrink.deploy.latency import NodeTime, Raced, Session, by_type, profile, race
-from autoshrink.deploy.latency_table import OperationTimer, device_facts
+from autoshrink.cost.latency import every_operation
 from autoshrink.deploy.onnx_file import checksum_of
 from autoshrink.errors import InputError
 from autoshrink.escaping import shown
 from autoshrink.files import check_output, scratch, write_text
+from autoshrink.latency.measuring import Latency, NodeTime, Session, by_type, profile, race
+from autoshrink.latency.operations import OperationTimer, device_facts
+from autoshrink.latency.table import LatencyTable
 from autoshrink.loading import load
 from autoshrink.results import pretty
 
@@ -116,10 +117,9 @@ def _file(target: str, draft: Path) -> Path:
     """The ONNX file of a target, written to `draft` if need be."""
     if Path(target).suffix.lower() == ".onnx":
         if checksum_of(Path(target)) is False:
-            stderr.print(
-                f"note: {target} is not what was exported (checksum): another tool rewrote it, or it is damaged; it is "
-                "measured as it is",
-                markup=False,
+            note(
+                f"{target} is not what was exported (checksum): another tool rewrote it, or it is damaged; it is "
+                "measured as it is"
             )
         return Path(target)
     if Path(target).is_dir() or Path(target).suffix in _OTHER_MODELS:
@@ -131,7 +131,7 @@ def _file(target: str, draft: Path) -> Path:
             if found.kind == "conv"
             else recurrent_proxy(found, vocabulary=PROXY_VOCABULARY, width=PROXY_WIDTH)
         )
-    from autoshrink.deploy.onnx_export import architecture_to_onnx  # noqa: PLC0415 - torch takes seconds to import
+    from autoshrink.onnx.untrained import architecture_to_onnx  # noqa: PLC0415 - torch takes seconds to import
 
     architecture_to_onnx(found, draft)
     return draft
@@ -165,8 +165,8 @@ def _around(image: str, classes: int, stem: int, widths: str, activation: str) -
 def _make_table(path: Path, around: ConvArchitecture, nodes: int, threads: int, *, as_json: bool) -> None:
     timer, facts = OperationTimer(threads), device_facts(threads)
     wanted = every_operation(around, nodes)
-    told = track(wanted, description="operations", console=stderr, disable=not stderr.is_terminal)
-    table = LatencyTable(facts, {one.key: timer(one) for one in told})
+    watched = track(wanted, description="operations", console=stderr, disable=not stderr.is_terminal)
+    table = LatencyTable(facts, {one.key: timer(one) for one in watched})
     write_text(path, pretty(table.to_json()))
     if as_json:
         print_json({"table": str(path), "operations": len(wanted), "device": facts})
@@ -174,63 +174,66 @@ def _make_table(path: Path, around: ConvArchitecture, nodes: int, threads: int, 
         stdout.print(f"{shown(path)}: {formatting.count(len(wanted), 'operation')} on {facts['cpu']}", markup=False)
 
 
-def _to_json(names: Sequence[str], raced: Sequence[Raced], profiles: Sequence[Sequence[NodeTime]]) -> dict[str, Any]:
+def _to_json(names: Sequence[str], raced: Sequence[Latency], profiles: Sequence[Sequence[NodeTime]]) -> dict[str, Any]:
     results = []
     for number, (name, one) in enumerate(zip(names, raced, strict=True)):
-        value: dict[str, Any] = {"target": name, **one.latency.to_json(), "rounds": list(one.rounds)}
+        value: dict[str, Any] = {"target": name, **one.to_json()}
         del value["conditions"]
-        middle, least, most = one.ratio(raced[0])
-        value["ratio"] = {"median": middle, "low": least, "high": most}
+        value["ratio"] = dict(zip(("median", "low", "high"), one.ratio(raced[0]), strict=True))
         if profiles:
             value["types"] = [asdict(node) for node in by_type(profiles[number])]
             value["nodes"] = [asdict(node) for node in profiles[number]]
         results.append(value)
-    return {"conditions": raced[0].latency.conditions.to_json(), "results": results}
+    return {"conditions": asdict(raced[0].conditions), "results": results}
 
 
-def _print_raced(names: Sequence[str], raced: Sequence[Raced]) -> None:
-    conditions = raced[0].latency.conditions
+def _print_raced(names: Sequence[str], raced: Sequence[Latency]) -> None:
+    conditions = raced[0].conditions
     plural = "s, which do not spin" if conditions.threads > 1 else ""
     stdout.print(
         f"{conditions.cpu}, {conditions.runtime}, {conditions.threads} thread{plural}, batch {conditions.batch}",
         markup=False,
     )
-    alone = conditions.threads == 1
-    heads = ("median", "quartiles", *(("on the core",) if alone else ()), "runs", "ratio (of rounds)")
-    table = Table("", *heads, box=None, pad_edge=False, header_style="bold")
+    core = ("on core",) if conditions.threads == 1 else ()
+    rows = []
     for name, one in zip(names, raced, strict=True):
-        found = one.latency
-        core = (_time(found.core),) if found.core is not None else ()
         middle, least, most = one.ratio(raced[0])
-        table.add_row(
-            shown(name),
-            _time(found.median),
-            f"{_time(found.low)} to {_time(found.high)}",
-            *core,
-            str(found.runs),
-            "1" if one is raced[0] else f"{middle:.3f} ({least:.3f} to {most:.3f})",
-        )
-    stdout.print(table)
-    if any(one.latency.waited for one in raced):
-        stderr.print(
-            "note: others use this machine too: runs waited for a core. Ratios go by the time on the core.",
-            markup=False,
-        )
+        ratio = ("1", "") if one is raced[0] else (f"{middle:.3f}", f"{least:.3f} to {most:.3f}")
+        on_core = (_time(one.core),) if one.core is not None else ()
+        rows.append((shown(name), _time(one.median), _span(one.low, one.high), *on_core, *ratio))
+    _print_table(("", "median", "quartiles", *core, "ratio", "of rounds"), rows)
+    if any(one.waited for one in raced):
+        note("others use this machine too: runs waited for a core. Ratios go by the time on the core.")
 
 
 def _print_profile(name: str, nodes: Sequence[NodeTime]) -> None:
     stdout.print(f"\n{shown(name)}, by type (the profiler adds a µs or two to each node)", markup=False)
-    table = Table("type", "nodes", "time", "share", "", box=None, pad_edge=False, header_style="bold")
-    for one in by_type(nodes):
-        row = (one.op, str(one.count), _time(one.seconds), f"{100 * one.share:.1f} %", _EXPLAINED.get(one.op, ""))
-        table.add_row(*row)
-    stdout.print(table)
+    rows = [(one.op, str(one.count), *_figures(one), _EXPLAINED.get(one.op, "")) for one in by_type(nodes)]
+    _print_table(("type", "nodes", "time", "share", ""), rows)
     stdout.print()
-    table = Table("node", "type", "time", "share", box=None, pad_edge=False, header_style="bold")
-    for one in nodes:
-        table.add_row(one.name, one.op, _time(one.seconds), f"{100 * one.share:.1f} %")
+    _print_table(("node", "type", "time", "share"), [(one.name, one.op, *_figures(one)) for one in nodes])
+
+
+def _print_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Names and explanations give way where the terminal is narrow; figures stay whole."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for place, head in enumerate(heads):
+        words_only = place == 0 or not head
+        table.add_column(head, no_wrap=not words_only, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
     stdout.print(table)
 
 
 def _time(seconds: float) -> str:
     return formatting.plain(formatting.latency(1e9 * seconds))
+
+
+def _span(low: float, high: float) -> str:
+    """From one time to another, with the unit once where it is the same."""
+    (first, unit), second = _time(low).split(), _time(high)
+    return f"{first if second.endswith(f' {unit}') else _time(low)} to {second}"
+
+
+def _figures(node: NodeTime) -> tuple[str, str]:
+    return _time(node.seconds), formatting.plain(formatting.percent(node.share))

@@ -1,94 +1,17 @@
-"""Latency by look-up: a convolutional network as a list of operations, and a table of what each takes on a device.
+"""A convolutional network as the list of operations that a runtime executes, for latencies by look-up.
 
-A network's latency is taken as the sum of its operations' (as ProxylessNAS and FBNet do); docs/latency.md says how far
-that holds. The unit is the nanosecond, so that sums are exact. Measuring is somebody else's work
-(`autoshrink.deploy.latency_table`): nothing here needs a device.
+What each takes on a device is in a table (`autoshrink.latency`): nothing here needs a device.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from itertools import product
-from pathlib import Path
-from typing import Any, Self
 
 from autoshrink.architecture import Architecture, CellPlan, ConvArchitecture, NetworkPlan
 from autoshrink.errors import InputError
 from autoshrink.ops import DEFAULTS, NodePlan, conv
 from autoshrink.steps import RuntimeOperation
-from autoshrink.untrusted import brief, brief_path, inside, read_json
-
-TABLE_FORMAT = "autoshrink.latency-table/1"
-
-
-@dataclass(frozen=True)
-class LatencyTable:
-    """What operations take on one device.
-
-    Attributes:
-        device: what was measured, how, and on what, for people to read.
-        nanoseconds: by `RuntimeOperation.key`.
-    """
-
-    device: Mapping[str, str | int]
-    nanoseconds: Mapping[str, int]
-
-    def missing(self, architecture: Architecture) -> tuple[RuntimeOperation, ...]:
-        """The operations that the table lacks, each once, in order.
-
-        Raises:
-            InputError: the architecture is of a kind that has no table.
-        """
-        wanted = {one.key: one for one in operations(architecture)}
-        return tuple(one for key, one in wanted.items() if key not in self.nanoseconds)
-
-    def of(self, architecture: Architecture) -> int:
-        """Nanoseconds for one image: the sum over all operations.
-
-        Raises:
-            InputError: an operation is missing; the message names it.
-        """
-        missing = self.missing(architecture)
-        if missing:
-            raise InputError(f"the latency table has no {missing[0].key!r}")
-        return sum(self.nanoseconds[one.key] for one in operations(architecture))
-
-    def extended(self, nanoseconds: Mapping[str, int]) -> LatencyTable:
-        """With more entries."""
-        return LatencyTable(self.device, {**self.nanoseconds, **nanoseconds})
-
-    def to_json(self) -> dict[str, Any]:
-        """The table file's object."""
-        return {"format": TABLE_FORMAT, "device": dict(self.device), "nanoseconds": dict(self.nanoseconds)}
-
-    @classmethod
-    def from_json(cls, value: object) -> Self:
-        """The table in a table file's object.
-
-        Raises:
-            InputError: it is no table, or a figure is not a positive whole number; the message says which.
-        """
-        if not isinstance(value, dict) or value.get("format") != TABLE_FORMAT:
-            raise InputError(f'a latency table has "format": "{TABLE_FORMAT}"')
-        device, figures = value.get("device"), value.get("nanoseconds")
-        if not isinstance(device, dict) or not isinstance(figures, dict):
-            raise InputError("a latency table has the objects device and nanoseconds")
-        for key, figure in figures.items():
-            if isinstance(figure, bool) or not isinstance(figure, int) or figure < 1:
-                raise InputError(f"nanoseconds of {brief(key)}: a whole number above 0 is needed (got {brief(figure)})")
-        return cls(device, figures)
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """The table in a file.
-
-        Raises:
-            InputError: the file is missing, not JSON, or no table; the message names it.
-        """
-        value = read_json(path)
-        with inside(brief_path(path)):
-            return cls.from_json(value)
 
 
 def operations(architecture: Architecture) -> Iterator[RuntimeOperation]:

@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import copy
 import json
-import logging
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,14 +19,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from autoshrink.deploy.folding import folded
 from autoshrink.deploy.onnx_export import classifier_card
 from autoshrink.deploy.onnx_file import Card
 from autoshrink.deploy.parity import Floats, Parity, Tokens, compare, refuse_beyond
-from autoshrink.deploy.recurrent_export import Step, language_card, language_parity
+from autoshrink.deploy.recurrent_export import language_card, language_parity
 from autoshrink.errors import InputError
 from autoshrink.files import replacing, write_text
 from autoshrink.networks import LanguageNetwork
+from autoshrink.onnx.export import folded
+from autoshrink.onnx.recurrent import step_form
 from autoshrink.results import pretty
 from autoshrink.training.classifier import TrainedClassifier
 from autoshrink.training.language_model import TrainedModel
@@ -66,7 +64,7 @@ class Prepared:
 
 
 class Classifier(nn.Module):
-    """An image classifier with a name for its input: images (1, C, s, s) to logits (1, classes)."""
+    """An image classifier with a name for its input, which LiteRT takes over: images (1, C, s, s) to (1, classes)."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -85,8 +83,8 @@ def prepared(model: TrainedClassifier | TrainedModel, *, integers: torch.dtype =
         images = torch.zeros(1, *model.architecture.input)
         return Prepared(Classifier(network), {"images": images}, ("logits",), classifier_card(model))
     assert isinstance(network, LanguageNetwork), "what a language model has"
-    inputs = {"tokens": torch.zeros(1, dtype=integers), "state": network.initial_state(1)}
-    return Prepared(Step(network).eval(), inputs, ("logits", "next_state"), language_card(model, "step"))
+    form = step_form(network)
+    return Prepared(form.module, form.one(integers=integers), form.outputs, language_card(model, "step"))
 
 
 @dataclass(frozen=True)
@@ -139,23 +137,6 @@ def export(
 def card_path(path: Path) -> Path:
     """Where a program's classes, preprocessing and inputs stand: ``model.pte.json`` for ``model.pte``."""
     return path.with_name(f"{path.name}.json")
-
-
-@contextmanager
-def quiet(*loggers: str) -> Iterator[None]:
-    """Without what exporters say of the age of their own code, and without warnings of the loggers named."""
-    named = [logging.getLogger(name) for name in loggers]
-    before = [logger.level for logger in named]
-    for logger in named:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            for category in (FutureWarning, DeprecationWarning, PendingDeprecationWarning):
-                warnings.filterwarnings("ignore", category=category)
-            yield
-    finally:
-        for logger, level in zip(named, before, strict=True):
-            logger.setLevel(level)
 
 
 def _parity(model: TrainedClassifier | TrainedModel, call: Call, samples: Samples) -> Parity:

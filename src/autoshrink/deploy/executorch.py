@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 from autoshrink.deploy import edge
-from autoshrink.deploy.edge import TOLERANCE, Array, Call, Prepared, Samples, quiet
+from autoshrink.deploy.edge import TOLERANCE, Array, Call, Prepared, Samples
 from autoshrink.deploy.parity import Parity
+from autoshrink.onnx.export import quiet
 from autoshrink.optional import optional
 from autoshrink.training.classifier import TrainedClassifier
 from autoshrink.training.language_model import TrainedModel

@@ -15,7 +15,6 @@ import numpy as np
 from autoshrink.data.carving import keeping_of
 from autoshrink.deploy import onnx_export, recurrent_export
 from autoshrink.deploy.edge import card_path
-from autoshrink.deploy.latency import Session, race
 from autoshrink.deploy.parity import Floats, Parity, Tokens, real_samples, real_tokens, trained_on
 from autoshrink.deploy.quantisation import (
     LARGE_DROP,
@@ -27,9 +26,10 @@ from autoshrink.deploy.quantisation import (
     quantise_classifier,
 )
 from autoshrink.deploy.recurrent_quantisation import perplexities, quantise_step
-from autoshrink.deploy.tracing import OPSET
 from autoshrink.errors import DataError, InputError
 from autoshrink.files import check_new_folder, check_output, named
+from autoshrink.latency.measuring import Session, race
+from autoshrink.onnx.export import OPSET
 from autoshrink.quantity import counted
 from autoshrink.training.classifier import TrainedClassifier, load_trained
 from autoshrink.training.language_model import TrainedModel

@@ -7,22 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from autoshrink.architecture import Architecture, ImageArchitecture, LanguageModel
 from autoshrink.cost import count
-from autoshrink.deploy.folding import folded
-from autoshrink.deploy.onnx_file import Card, open_session, write_model
+from autoshrink.deploy.onnx_file import Card, write_model
 from autoshrink.deploy.parity import Floats, Parity, compare, refuse_beyond
-from autoshrink.deploy.recurrent_export import step_model
-from autoshrink.deploy.tracing import OPSET, traced
-from autoshrink.errors import InputError
 from autoshrink.files import replacing
-from autoshrink.networks import build
+from autoshrink.onnx.export import OPSET, image_form, to_onnx
+from autoshrink.onnx.session import open_session
 from autoshrink.training.classifier import TrainedClassifier
 
 INPUT, OUTPUT = "images", "logits"
@@ -48,32 +43,12 @@ def export_classifier(
         InputError: a package is missing, the opset cannot be written, or the difference is above the tolerance.
         RunError: the file cannot be written.
     """
-    exported = _traced(model.network, model.architecture, opset)
+    exported = to_onnx(image_form(model.network, model.architecture.input), opset=opset)
     with replacing(path) as draft:
         write_model(exported, draft, classifier_card(model))
         parity = parity_with(model.network, logits_of(draft), samples)
         refuse_beyond(tolerance, parity, path)
     return parity
-
-
-def architecture_to_onnx(architecture: Architecture, path: Path, *, seed: int = 0) -> None:
-    """Write an untrained network as an ONNX file without metadata: what a latency is measured on.
-
-    Image classifiers as `export_classifier` writes them. Of a language model one step: ``tokens`` int64 (B,) and
-    ``state`` float32 (k, B, n) to ``logits`` (B, V) and ``next_state``.
-
-    Raises:
-        InputError: a package is missing, or the architecture cannot be built.
-        RunError: the file cannot be written.
-    """
-    if isinstance(architecture, ImageArchitecture):
-        exported = _traced(build(architecture, seed=seed), architecture, OPSET)
-    elif isinstance(architecture, LanguageModel):
-        exported = step_model(build(architecture, seed=seed))
-    else:
-        raise InputError(f"a {architecture.kind} architecture has no ONNX form here")
-    with replacing(path) as draft:
-        write_model(exported, draft)
 
 
 def classifier_card(model: TrainedClassifier) -> Card:
@@ -125,8 +100,3 @@ def logits_of(path: Path) -> Callable[[Floats], Floats]:
         return np.asarray(logits, dtype=np.float32)
 
     return run
-
-
-def _traced(network: nn.Module, architecture: ImageArchitecture, opset: int) -> Any:
-    example: Tensor = torch.zeros(2, *architecture.input)
-    return traced(folded(network), {INPUT: (example, {0: "batch"})}, (OUTPUT,), opset=opset)

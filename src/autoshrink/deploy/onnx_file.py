@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,14 +12,11 @@ from typing import Any, Literal, Self
 from autoshrink.architecture import Architecture
 from autoshrink.data import Preprocessing, Vocabulary
 from autoshrink.errors import AutoshrinkError, InputError
-from autoshrink.files import refuse_irregular
-from autoshrink.machine import refuse_too_many
-from autoshrink.optional import optional
+from autoshrink.onnx.session import checked_content, open_session, refuse_no_file
 from autoshrink.untrusted import brief, parse_json
 from autoshrink.version import __version__
 
 FORMAT = "autoshrink.onnx/1"
-INSTALL = "pip install 'autoshrink[onnx]'"
 
 _MARK, _BLANK = b"checksum-sha256:", b"0" * 64
 """Before a file's checksum, and what stands in its place while it is taken."""
@@ -31,25 +26,6 @@ _INTERFACES = {
     "loop": ({"tokens", "state"}, {"logits", "next_state"}),
 }
 """Names of inputs and outputs by part."""
-_PLACES = re.compile(
-    r"\[ONNXRuntimeError\]|: \d+ : [A-Z_]+ :|Load model from .*? failed:?"
-    r"|\S+\.(?:cc|h):\d+ (?:[^()]* )?[\w:~]+(?:\([^()]*\)(?: const)?)?(?: \[[^]]*\])?(?:.* was false\.)?"
-)
-"""What of onnxruntime's words is about itself."""
-_REASONS = {
-    "Protobuf parsing failed": "not an ONNX file, or cut off or damaged: it cannot be read",
-    "opset": "an ONNX file of a version that this onnxruntime does not know",
-    "IR version": "an ONNX file of a version that this onnxruntime does not know",
-    "No Op registered": "an ONNX file with an operator that this onnxruntime does not have",
-    "is not a registered function/op": "an ONNX file with an operator that this onnxruntime does not have",
-    "xternal data": "an ONNX file whose weights lie in another file, which cannot be used",
-    "bad_alloc": "too little memory to load it",
-}
-"""What is meant by what onnxruntime says, by a part of that."""
-TELEMETRY = "ORT_DISABLE_TELEMETRY"
-"""Without it, onnxruntime keeps an identifier of the machine and a database of what it is going to report in the user's
-cache folder (1.31 on Linux). Whoever sets it decides."""
-
 Task = Literal["image", "text"]
 Part = Literal["network", "step", "loop"]
 
@@ -148,27 +124,6 @@ class Card:
             torch=str(values.get("torch", "")),
             autoshrink=str(values.get("autoshrink", "")),
         )
-
-
-def open_session(path: Path, *, threads: int = 1) -> Any:
-    """An `onnxruntime.InferenceSession` of a file, on the CPU.
-
-    Raises:
-        InputError: onnxruntime is missing, there is no such file, or it is no ONNX file.
-    """
-    runtime = onnxruntime()
-    if threads < 1:
-        raise InputError(f"threads {threads}: at least one works")
-    refuse_too_many(threads, "threads")
-    refuse_no_file(path)
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # errors; its warnings are about the graph, which nobody here can change
-    try:
-        return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's errors have no other class in common
-        raise InputError(f"{path}: {unloadable(error)}") from error
 
 
 def read_card(session: Any, path: Path) -> Card:
@@ -272,92 +227,12 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(sorted(names)) or "nothing"
 
 
-def write_model(model: Any, path: Path, card: Card | None = None) -> None:
-    """Write an `onnx.ModelProto` as one file, with a card, without what tells of the machine it was made on.
-
-    torch's exporter notes for every node from which line of which file it comes; nobody who gets the file needs it.
+def write_model(model: Any, path: Path, card: Card) -> None:
+    """Write an `onnx.ModelProto` as one file, with a card and the checksum of all of it.
 
     Raises:
         InputError: the model is above ONNX's 2 GiB for one file, or not valid.
     """
-    onnx = onnx_library()
-    strip(model.graph)
-    if card is not None:
-        onnx.helper.set_model_props(model, card.to_properties() | {"checksum": (_MARK + _BLANK).decode()})
-    try:
-        onnx.checker.check_model(model, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise InputError(f"{path}: the exported model is not valid ONNX ({error})") from error
-    except ValueError as error:  # protobuf's word for a model above 2 GiB
-        raise InputError(f"{path}: the model does not fit into one ONNX file ({error})") from error
-    content = model.SerializeToString()
-    if card is not None:
-        start = content.rfind(_MARK) + len(_MARK)
-        content = content[:start] + _digest(content, start) + content[start + len(_BLANK) :]
-    path.write_bytes(content)
-
-
-def refuse_no_file(path: Path) -> None:
-    """Refuse what is no ordinary file that somebody wrote something into.
-
-    Raises:
-        InputError: it is none; the message says what it is instead.
-    """
-    if path.is_dir():
-        raise InputError(f"{path}: a folder; `autoshrink export` makes an ONNX file of a model")
-    if not path.exists():
-        raise InputError(f"{path}: no such file")
-    refuse_irregular(path)
-    if path.stat().st_size == 0:
-        raise InputError(f"{path}: an empty file, not an ONNX file")
-
-
-def unloadable(error: Exception) -> str:
-    """Why onnxruntime does not load a file, in one line without its codes and places in its source."""
-    text = " ".join(str(error).split())
-    for sign, meaning in _REASONS.items():
-        if sign in text:
-            return f"{meaning} ({_quoted(text)})"
-    return f"not an ONNX file that onnxruntime can run ({_quoted(text)})"
-
-
-def _quoted(text: str) -> str:
-    """onnxruntime's own words, without the beginning that says only that there is an error."""
-    return brief(_PLACES.sub("", text).strip(" :"), 160).strip("'\"") or "it gives no reason"
-
-
-def strip(graph: Any) -> None:
-    """Remove the notes on a graph's nodes and values, in graphs inside it too."""
-    for part in (*graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
-        part.doc_string = ""
-        del part.metadata_props[:]
-    for node in graph.node:
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                if inner.node:
-                    strip(inner)
-
-
-def onnxruntime() -> Any:
-    """The module.
-
-    Raises:
-        InputError: it is not installed.
-    """
-    os.environ.setdefault(TELEMETRY, "1")
-    with optional("onnxruntime", purpose="running ONNX files", install=INSTALL):
-        import onnxruntime as module  # noqa: PLC0415 - an optional package
-    return module
-
-
-def onnx_library() -> Any:
-    """The module `onnx`.
-
-    Raises:
-        InputError: it, or onnxscript, with which torch exports, is not installed.
-    """
-    with optional("onnx", "onnxscript", purpose="writing ONNX files", install=INSTALL):
-        import onnx  # noqa: PLC0415 - an optional package
-        import onnx.checker  # noqa: PLC0415
-        import onnxscript  # noqa: F401, PLC0415
-    return onnx
+    content = checked_content(model, path, card.to_properties() | {"checksum": (_MARK + _BLANK).decode()})
+    start = content.rfind(_MARK) + len(_MARK)
+    path.write_bytes(content[:start] + _digest(content, start) + content[start + len(_BLANK) :])

@@ -21,10 +21,11 @@ from typing import Any, Literal, get_args
 from autoshrink.data import Preprocessing
 from autoshrink.data.carving import NOTHING_KEPT, Keeping
 from autoshrink.data.split_choice import tested_part
-from autoshrink.deploy.onnx_file import onnx_library, onnxruntime, open_session, read_card, write_model
+from autoshrink.deploy.onnx_file import read_card, write_model
 from autoshrink.deploy.parity import Floats, decoded
 from autoshrink.errors import DataError, InputError
 from autoshrink.files import replacing, scratch
+from autoshrink.onnx.session import onnx_library, onnxruntime, open_session
 
 Method = Literal["minmax", "percentile", "entropy"]
 METHODS: tuple[Method, ...] = get_args(Method)

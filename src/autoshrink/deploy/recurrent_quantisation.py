@@ -19,12 +19,13 @@ import numpy as np
 
 from autoshrink.data import Vocabulary, load_text_split
 from autoshrink.data.text_opening import Tokens as Tokenisation
-from autoshrink.deploy.onnx_file import onnx_library, open_session, read_card, write_model
+from autoshrink.deploy.onnx_file import read_card, write_model
 from autoshrink.deploy.parity import Tokens
 from autoshrink.deploy.predict import OnnxLanguageModel
 from autoshrink.deploy.quantisation import compact, int8_path, quiet
 from autoshrink.errors import InputError
 from autoshrink.files import replacing, scratch
+from autoshrink.onnx.session import onnx_library, open_session
 
 MEASURED_TOKENS, STREAMS = 20_000, 32
 """Of the test text, and in how many pieces it is read side by side."""

@@ -15,21 +15,18 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from autoshrink.architecture import Architecture
-from autoshrink.deploy.onnx_file import onnxruntime, refuse_no_file, unloadable
 from autoshrink.errors import InputError
 from autoshrink.files import scratch
-from autoshrink.machine import refuse_beyond_memory, refuse_too_many
-
-PROVIDER = "CPUExecutionProvider"
+from autoshrink.machine import refuse_beyond_memory
+from autoshrink.onnx.session import PROVIDER, onnxruntime, open_session, session_options
 
 WARM_SECONDS, WARM_LIMIT = 0.1, 3.0
 """A file is run at least so long, and at most, before it is timed."""
@@ -47,21 +44,13 @@ _KINDS: dict[str, str] = {
     "tensor(bool)": "bool",
 }
 
-Result = TypeVar("Result")
-Feed = dict[str, npt.NDArray[Any]]
-
 
 @dataclass(frozen=True)
 class Conditions:
-    """Where and how times were taken.
+    """Where and how times were taken: processor, runtime and its version, the part of it that ran the file.
 
-    Attributes:
-        cpu: the processor's name.
-        runtime: ``onnxruntime`` and its version.
-        provider: the part of it that ran the file.
-        threads: inside an operator; operators run one after another.
-        batch: samples a run.
-        spinning: whether threads that wait keep their core busy.
+    `threads` are those inside an operator, `batch` the samples of a run, `spinning` whether threads that wait keep
+    their core busy.
     """
 
     cpu: str
@@ -70,10 +59,6 @@ class Conditions:
     threads: int
     batch: int = 1
     spinning: bool = False
-
-    def to_json(self) -> dict[str, Any]:
-        """A JSON object."""
-        return asdict(self)
 
 
 class Run(NamedTuple):
@@ -94,6 +79,7 @@ class Latency:
         minimum: the fastest run.
         core: median time on the core; None for more threads than one.
         runs: how many were timed.
+        rounds: the median of each round: on the core for one thread, else by the clock.
         conditions: where and how.
     """
 
@@ -103,42 +89,33 @@ class Latency:
     minimum: float
     core: float | None
     runs: int
+    rounds: tuple[float, ...]
     conditions: Conditions
 
     @classmethod
-    def of(cls, runs: Sequence[Run], conditions: Conditions) -> Latency:
-        """From all runs."""
+    def of(cls, rounds: Sequence[Sequence[Run]], conditions: Conditions) -> Self:
+        """From all runs of all rounds."""
+        runs = [run for some in rounds for run in some]
         walls = [run.wall for run in runs]
         low, median, high = (float(value) for value in np.percentile(walls, (25, 50, 75)))
-        core = statistics.median(run.core for run in runs) if conditions.threads == 1 else None
-        return cls(median, low, high, min(walls), core, len(runs), conditions)
+        alone = conditions.threads == 1
+        core = statistics.median(run.core for run in runs) if alone else None
+        middles = tuple(statistics.median(run.core if alone else run.wall for run in some) for some in rounds)
+        return cls(median, low, high, min(walls), core, len(runs), middles, conditions)
 
     @property
     def waited(self) -> bool:
         """Whether runs waited for a core for more than a tenth of their time: others use the machine."""
         return self.core is not None and self.median > 1.1 * self.core
 
-    def to_json(self) -> dict[str, Any]:
-        """A JSON object, in seconds."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class Raced:
-    """One of several files that took turns.
-
-    Attributes:
-        latency: over all rounds.
-        rounds: the median of each round, seconds: on the core for one thread, else by the clock.
-    """
-
-    latency: Latency
-    rounds: tuple[float, ...]
-
-    def ratio(self, other: Raced) -> tuple[float, float, float]:
+    def ratio(self, other: Latency) -> tuple[float, float, float]:
         """How many times as long as another it takes: the median, the least and the most of the rounds' ratios."""
         ratios = [mine / its for mine, its in zip(self.rounds, other.rounds, strict=True)]
         return statistics.median(ratios), min(ratios), max(ratios)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object, in seconds."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -189,18 +166,12 @@ class Session:
         name: str | None = None,
     ) -> None:
         self._name = name or ("the model" if isinstance(model, bytes) else os.fspath(model))
-        runtime = onnxruntime()
-        options = session_options(threads, profile=profile)
-        source = model if isinstance(model, bytes) else os.fspath(model)
-        if isinstance(source, str):
-            refuse_no_file(Path(source))
-        try:
-            self._session = runtime.InferenceSession(
-                source, options, providers=[PROVIDER], disabled_optimizers=list(disabled) or None
-            )
-        except Exception as error:
-            # ONNX Runtime's exceptions share no base class but Exception; all of them speak of the file.
-            raise InputError(f"{self._name}: {unloadable(error)}") from error
+        options = session_options(threads, spinning=False)
+        if profile is not None:
+            options.enable_profiling = True
+            options.profile_file_prefix = profile
+        source = model if isinstance(model, bytes) else Path(model)
+        self._session = open_session(source, options, name=self._name, disabled=disabled)
         self.conditions = conditions(threads, batch)
         self._feed = self._random_inputs(batch, dict(shapes or {}))
 
@@ -212,9 +183,9 @@ class Session:
         """
         try:
             self._session.run(None, self._feed)
-        except Exception as error:
-            # As above.
-            raise InputError(f"{self._name}: ONNX Runtime cannot run it ({_first_line(error)})") from error
+        except Exception as error:  # onnxruntime's errors have no other class in common
+            why = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise InputError(f"{self._name}: ONNX Runtime cannot run it ({why})") from error
 
     def timed(self) -> Run:
         """One run."""
@@ -246,7 +217,7 @@ class Session:
         """The file that the profiler wrote."""
         return Path(self._session.end_profiling())
 
-    def _random_inputs(self, batch: int, shapes: dict[str, Sequence[int]]) -> Feed:
+    def _random_inputs(self, batch: int, shapes: dict[str, Sequence[int]]) -> dict[str, Any]:
         rng = np.random.default_rng(0)
         wanted = self._session.get_inputs()
         unknown = sorted(set(shapes) - {one.name for one in wanted})
@@ -262,9 +233,13 @@ class Session:
         }
         # Random numbers are drawn in 8 bytes each and then cast.
         need = sum(math.prod(shape) * (8 + np.dtype(kind).itemsize) for kind, shape in made.values())
-        told = ", ".join(f"{name}={'x'.join(map(str, shape))}" for name, (_, shape) in made.items())
-        refuse_beyond_memory(need, f"{self._name}: inputs of {told}", "try a smaller --batch, or --shape")
-        return {name: _random(rng, kind, shape) for name, (kind, shape) in made.items()}
+        listed = ", ".join(f"{name}={'x'.join(map(str, shape))}" for name, (_, shape) in made.items())
+        refuse_beyond_memory(need, f"{self._name}: inputs of {listed}", "try a smaller --batch, or --shape")
+        # 0 and 1 are tokens, flags and indices in any file.
+        return {
+            name: (rng.standard_normal(shape) if kind.startswith("float") else rng.integers(0, 2, shape)).astype(kind)
+            for name, (kind, shape) in made.items()
+        }
 
     def _kind(self, given: Any) -> str:
         if given.type not in _KINDS:
@@ -287,57 +262,30 @@ def _known(size: object) -> bool:
     return isinstance(size, int) and size > 0
 
 
-def session_options(threads: int, *, profile: str | None = None) -> Any:
-    """ONNX Runtime's options for a repeatable time: `threads` inside an operator, one operator at a time, no spinning.
+def conditions(threads: int = 1, batch: int = 1) -> Conditions:
+    """Those of a measurement made now, here.
 
     Raises:
-        InputError: ONNX Runtime is not installed, or there are too many threads.
+        InputError: ONNX Runtime is not installed.
     """
-    refuse_too_many(threads, "threads")
-    runtime = onnxruntime()
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = runtime.ExecutionMode.ORT_SEQUENTIAL
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
-    if profile is not None:
-        options.enable_profiling = True
-        options.profile_file_prefix = profile
-    return options
-
-
-def conditions(threads: int = 1, batch: int = 1) -> Conditions:
-    """Those of a measurement made now, here."""
     return Conditions(cpu_name(), f"onnxruntime {onnxruntime().__version__}", PROVIDER, threads, batch)
 
 
-def measure(
-    model: str | os.PathLike[str],
-    *,
-    threads: int = 1,
-    batch: int = 1,
-    seconds: float = 1.0,
-    shapes: Mapping[str, Sequence[int]] | None = None,
-) -> Latency:
+def measure(model: str | os.PathLike[str], *, seconds: float = 1.0, **options: Any) -> Latency:
     """What a run of an ONNX file takes, whoever wrote it; inputs are random, of the file's own shapes and types.
 
     Args:
         model: the file.
-        threads: inside an operator.
-        batch: samples a run, where the file leaves that open.
         seconds: how long it is timed, after warming up.
-        shapes: by input, where the file leaves more than the first axis open.
+        options: `threads`, `batch` and `shapes` of `Session`.
 
     Raises:
         InputError: the file cannot be loaded or run; the message says why.
     """
-    session = Session(model, threads=threads, batch=batch, shapes=shapes)
-    session.warm_up()
-    return Latency.of(session.times(seconds), session.conditions)
+    return race([Session(model, **options)], rounds=1, seconds=seconds)[0]
 
 
-def race(sessions: Sequence[Session], *, rounds: int = 5, seconds: float = 0.5) -> list[Raced]:
+def race(sessions: Sequence[Session], *, rounds: int = 5, seconds: float = 0.5) -> list[Latency]:
     """Time several files in turns: in each round every one of them for so many seconds.
 
     The order turns round from one round to the next, so that none always follows the same other.
@@ -349,35 +297,20 @@ def race(sessions: Sequence[Session], *, rounds: int = 5, seconds: float = 0.5) 
         places = list(range(len(sessions)))
         for place in places if number % 2 == 0 else reversed(places):
             times[place].append(sessions[place].times(seconds))
-    return [
-        Raced(
-            Latency.of([one for some in found for one in some], session.conditions),
-            tuple(
-                statistics.median(run.core if session.conditions.threads == 1 else run.wall for run in some)
-                for some in found
-            ),
-        )
-        for session, found in zip(sessions, times, strict=True)
-    ]
+    return [Latency.of(found, session.conditions) for session, found in zip(sessions, times, strict=True)]
 
 
-def profile(
-    model: str | os.PathLike[str],
-    *,
-    threads: int = 1,
-    batch: int = 1,
-    runs: int = 50,
-    shapes: Mapping[str, Sequence[int]] | None = None,
-) -> tuple[NodeTime, ...]:
+def profile(model: str | os.PathLike[str], *, runs: int = 50, **options: Any) -> tuple[NodeTime, ...]:
     """What each node takes, by ONNX Runtime's profiler, in the order of execution.
 
     The nodes are those of the graph that the runtime made of the file, after folding, fusing and changing layouts.
+    `options` are `threads`, `batch` and `shapes` of `Session`.
 
     Raises:
         InputError: the file cannot be loaded or run.
     """
     with scratch() as folder:
-        session = Session(model, threads=threads, batch=batch, shapes=shapes, profile=str(folder / "profile"))
+        session = Session(model, profile=str(folder / "profile"), **options)
         for _ in range(runs):
             session.run()
         events = json.loads(session.end_profiling().read_text(encoding="utf-8"))
@@ -411,18 +344,13 @@ def architecture_latency(architecture: Architecture, *, threads: int = 1) -> flo
     Raises:
         InputError: it cannot be exported, or the packages for it are missing.
     """
-    found = with_onnx(architecture, lambda path: measure(path, threads=threads))
-    return found.median if found.core is None else found.core
-
-
-def with_onnx(architecture: Architecture, do: Callable[[Path], Result]) -> Result:
-    """What is made of the ONNX file of an untrained architecture, which is gone afterwards."""
-    from autoshrink.deploy.onnx_export import architecture_to_onnx  # noqa: PLC0415 - torch takes seconds to import
+    from autoshrink.onnx.untrained import architecture_to_onnx  # noqa: PLC0415 - torch takes seconds to import
 
     with scratch() as folder:
         path = folder / "model.onnx"
         architecture_to_onnx(architecture, path)
-        return do(path)
+        found = measure(path, threads=threads)
+    return found.median if found.core is None else found.core
 
 
 def cpu_name() -> str:
@@ -436,14 +364,3 @@ def cpu_name() -> str:
             if line.startswith(name):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine() or "unknown"
-
-
-def _random(rng: np.random.Generator, kind: str, shape: Sequence[int]) -> npt.NDArray[Any]:
-    if kind.startswith("float"):
-        return rng.standard_normal(shape).astype(kind)
-    # 0 and 1 are tokens, flags and indices in any file.
-    return rng.integers(0, 2, size=shape).astype(kind)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
