@@ -82,7 +82,7 @@ class RecurrentPlan:
 class RecurrentArchitecture(LanguageModel):
     """A language model around a recurrent cell.
 
-    Args:
+    Attributes:
         aggregate: ``"mean"`` as in the released code, which divides a node's sum by its in-degree, or ``"sum"`` as
             in the paper's Eq. 3.
         output: the nodes whose mean is the new hidden state: ``"leaves"`` as AutoShrink does, or node numbers,
