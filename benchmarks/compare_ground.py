@@ -23,7 +23,8 @@ from autoshrink.cell import Cell
 from autoshrink.config import SearchSettings, TextSettings
 from autoshrink.files import write_text
 from autoshrink.priors import start_cell
-from autoshrink.score import Evaluation, Resources, Score, Spent
+from autoshrink.resources import Resources
+from autoshrink.score import Evaluation, Score, Spent
 from autoshrink.seeding import derive_seed
 from autoshrink.tasks import TASKS
 from autoshrink.training.device import choose_device, repeatable

@@ -25,7 +25,8 @@ from autoshrink.cell import Cell
 from autoshrink.config import ImageSettings, InheritSettings, resolve
 from autoshrink.cost import count
 from autoshrink.priors import start_cell
-from autoshrink.score import Evaluation, Resources, Score
+from autoshrink.resources import Resources
+from autoshrink.score import Evaluation, Score
 from autoshrink.seeding import derive_seed
 from autoshrink.strategies import AutoShrink, entrants
 from autoshrink.training.sprint import CONSECUTIVE

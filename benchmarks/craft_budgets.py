@@ -25,7 +25,6 @@ from autoshrink.cost import count
 from autoshrink.crafting import craft
 from autoshrink.errors import InputError
 from autoshrink.priors import random_cells
-from autoshrink.score import ResourceName
 
 NODES, LEAST, MOST = 8, -0.5, 1.2
 NEAR = 0.03
@@ -59,9 +58,7 @@ def in_shrinkcnn(cell: Cell) -> ConvArchitecture:
     return ConvArchitecture.from_json(found.to_json() | {"cell": cell.to_json()})
 
 
-def measure(
-    around: Callable[[Cell], ConvArchitecture], name: ResourceName, divisor: int, cells: tuple[Cell, ...]
-) -> Row:
+def measure(around: Callable[[Cell], ConvArchitecture], name: str, divisor: int, cells: tuple[Cell, ...]) -> Row:
     """One budget for each cell."""
     rng, gaps, refused, began = random.Random(f"{around.__name__} {name}"), [], 0, time.perf_counter()
     for cell in cells:
@@ -89,7 +86,7 @@ def measure(
     )
 
 
-def _used(architecture: ConvArchitecture, name: ResourceName) -> int:
+def _used(architecture: ConvArchitecture, name: str) -> int:
     cost = count(architecture)
     return {"macs": cost.macs, "params": cost.params, "memory": cost.peak_activation_bytes}[name]
 
@@ -101,7 +98,7 @@ def main() -> None:
     parser.add_argument("--divisors", type=int, nargs="+", default=[1, 4, 8])
     options = parser.parse_args()
     cells = random_cells("conv", NODES, options.cells, seed=0)
-    resources: tuple[ResourceName, ...] = ("macs", "params", "memory")
+    resources: tuple[str, ...] = ("macs", "params", "memory")
     rows = [
         measure(around, name, divisor, cells)
         for divisor in options.divisors

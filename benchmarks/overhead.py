@@ -23,8 +23,9 @@ from autoshrink.config import resolve
 from autoshrink.cost import count
 from autoshrink.evaluation import Job
 from autoshrink.priors import start_cell
+from autoshrink.resources import Resources
 from autoshrink.run import Loop
-from autoshrink.score import Evaluation, Resources
+from autoshrink.score import Evaluation
 from autoshrink.seeding import derive_seed
 from autoshrink.store import Store, opening
 

@@ -17,8 +17,9 @@ from autoshrink.cost import count
 from autoshrink.evaluation import Job
 from autoshrink.priors import start_cell
 from autoshrink.record import replay
+from autoshrink.resources import Resources
 from autoshrink.run import Loop
-from autoshrink.score import Evaluation, Resources, Spent
+from autoshrink.score import Evaluation, Spent
 from autoshrink.seeding import derive_seed
 from autoshrink.store import Store, opening, read_events
 from autoshrink.strategies import Proposal

@@ -41,7 +41,7 @@ def test_a_text_run_is_told_in_perplexity_and_cell_parameters(capsys: pytest.Cap
     settings = record.settings
     assert isinstance(settings, TextSettings)
     told = printed(record, capsys)
-    new, old = best.recorded.resources.cell_params, start.recorded.resources.cell_params
+    new, old = best.recorded.resources["cell_params"], start.recorded.resources["cell_params"]
     ratio = math.exp(start.performance - best.performance)
     for wanted in (
         "new hidden state h = mean(",
@@ -89,7 +89,7 @@ def test_a_step_is_a_line_in_the_terms_of_its_task() -> None:
     )
     assert step_line(language, -5.4321, Comparison(0.03, 0.002)) == (
         f"step   1  {other:<8} {len(language.cell.edges)} edges   S −5.4321   perplexity 231.40   "
-        f"{formatting.quantity(costs[1].cell_params)} cell parameters   −7.05 ± 0.46 (−3 %) to the next"
+        f"{formatting.quantity(costs[1]['cell_params'])} cell parameters   −7.05 ± 0.46 (−3 %) to the next"
     )
 
 

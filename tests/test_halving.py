@@ -9,7 +9,8 @@ from itertools import combinations
 import pytest
 
 from autoshrink.cell import Cell
-from autoshrink.score import Evaluation, Resources, Score
+from autoshrink.resources import Resources
+from autoshrink.score import Evaluation, Score
 from autoshrink.strategies import AutoShrink, SuccessiveHalving, entrants
 from fakes import edge_of
 

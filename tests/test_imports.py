@@ -16,8 +16,8 @@ ROOT = Path(autoshrink.__file__).parent
 
 LAYERS = [
     {"errors", "escaping", "quantity", "seeding", "version", "ranking"},
-    {"files", "machine", "registry"},
-    {"untrusted", "optional", "tasks"},
+    {"files", "machine", "registry", "formatting"},
+    {"untrusted", "optional", "tasks", "resources"},
     {"steps"},
     {"ops"},
     {"cell"},
@@ -26,7 +26,7 @@ LAYERS = [
     {"config", "loading", "networks", "evaluation"},
     {"events"},
     {"record", "strategies", "drawing", "data"},
-    {"store", "watching", "formatting"},
+    {"store", "watching"},
     {"metrics", "classification"},
     {"report", "training", "finals"},
     {"results", "run", "progress"},

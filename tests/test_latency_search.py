@@ -30,8 +30,9 @@ from autoshrink.latency.operations import OperationTimer, device_facts, operatio
 from autoshrink.latency.table import Latencies, LatencyTable, begin_latencies, resume_latencies
 from autoshrink.metrics import shown_resources
 from autoshrink.priors import random_cells, start_cell
+from autoshrink.resources import LATENCY, MACS, MEMORY, Resources
 from autoshrink.results import summary
-from autoshrink.score import Evaluation, Resources, Score
+from autoshrink.score import Evaluation, Score
 from autoshrink.steps import RuntimeOperation
 from autoshrink.store import read_record
 from autoshrink.training.costs import CellCosts
@@ -311,8 +312,8 @@ def test_costs_are_timed_where_the_problem_says_so() -> None:
             return around(cell)
 
     cell = Cell("conv", (INPUT, "conv1x1"), ((0, 1),))
-    assert CellCosts.of(Problem())(cell).latency == 5
-    assert CellCosts(around)(cell).latency == 0
+    assert CellCosts.of(Problem())(cell)["latency"] == 5
+    assert CellCosts(around)(cell)["latency"] == 0
 
 
 def test_what_asks_for_latency() -> None:
@@ -322,8 +323,8 @@ def test_what_asks_for_latency() -> None:
     assert limited.times
     assert shown_resources(limited) == ("latency", "macs", "params", "memory")
     assert shown_resources(resolve({"resource": "latency"})) == ("latency", "macs", "params", "memory")
-    assert Limits(max_latency=10).broken_by(Resources(1, 1, 1, latency=11)) == "latency 11 above 10 ns"
-    assert Limits(max_latency=10).broken_by(Resources(1, 1, 1, latency=10)) is None
+    assert Limits.model_validate({"max_latency": 10}).broken_by(Resources(1, 1, 1, latency=11)) == "latency"
+    assert Limits.model_validate({"max_latency": 10}).broken_by(Resources(1, 1, 1, latency=10)) is None
 
 
 @pytest.mark.parametrize("asked", [{"resource": "latency"}, {"limits": {"max_latency": 5}}])
@@ -334,10 +335,10 @@ def test_text_is_refused(asked: dict[str, Any]) -> None:
 
 def test_latencies_in_words() -> None:
     table = {950: "950 ns", 44_012: "44.0 µs", 999_400: "999 µs", 999_600: "1.00 ms", 1_500_000_000: "1.50 s"}
-    assert {value: formatting.plain(formatting.resource(value, "latency")) for value in table} == table
-    assert formatting.exact(347_123, "latency") == "0.347 ms"
-    assert formatting.exact(1_536, "memory") == "1.5 KiB"
-    assert formatting.exact(1_536, "macs") == "1,536"
+    assert {value: formatting.plain(LATENCY.unit.short(value)) for value in table} == table
+    assert LATENCY.unit.exact(347_123) == "0.347 ms"
+    assert MEMORY.unit.exact(1_536) == "1.5 KiB"
+    assert MACS.unit.exact(1_536) == "1,536"
 
 
 # Searches
@@ -355,9 +356,9 @@ def test_a_search_by_latency(whole: Path) -> None:
     assert record.finished
     for one in record.candidates:
         architecture = proxy_architecture(one.cell, shape=(1, 8, 8), stem=4, widths=(4, 4))
-        assert one.evaluation.resources.latency == table.of(architecture)
+        assert one.evaluation.resources["latency"] == table.of(architecture)
     best = summary(record, run=whole)["best"]
-    assert best["latency_seconds"] == record.best().recorded.resources.latency / 1e9  # type: ignore[union-attr]
+    assert best["latency_seconds"] == record.best().recorded.resources["latency"] / 1e9  # type: ignore[union-attr]
     page = report.render(record, name="run")
     assert "latency, µs" in page
     assert "latency in ns" in page
@@ -378,8 +379,8 @@ def test_killed_and_resumed_with_the_same_table(whole: Path, tmp_path: Path) -> 
     assert process.wait(timeout=120) == -signal.SIGKILL
     table.unlink()
     assert subprocess.run([sys.executable, "-c", RESUME, str(folder)], check=False).returncode == 0
-    latencies = {one.cell: one.evaluation.resources.latency for one in read_record(whole).candidates}
-    assert {one.cell: one.evaluation.resources.latency for one in read_record(folder).candidates} == latencies
+    latencies = {one.cell: one.evaluation.resources["latency"] for one in read_record(whole).candidates}
+    assert {one.cell: one.evaluation.resources["latency"] for one in read_record(folder).candidates} == latencies
     # All but the settings, of which one run's name a table.
     ours, theirs = (story(path)[1:] for path in (folder, whole))
     assert ours == theirs

@@ -21,6 +21,7 @@ from autoshrink.evaluation import Job
 from autoshrink.record import Figures, RunRecord
 from autoshrink.report import render, story, summary_svg
 from autoshrink.report.gains import Gain
+from autoshrink.resources import Resources
 from autoshrink.results import front, summary
 from autoshrink.run import Loop
 from autoshrink.score import TIME_LIMIT, Evaluation
@@ -135,7 +136,7 @@ def test_what_costs_as_much_as_the_start_is_named_only_where_that_is_asked_for(c
 
     def dear(cell: Cell, *, failing: bool) -> Evaluation:
         found = measure(cell, failing=failing)
-        more = replace(found.resources, macs=10_000_000 - found.resources.macs)
+        more = Resources(**found.resources.to_json() | {"macs": 10_000_000 - found.resources.macs})
         right = tuple(bool(one) for one in begun.noise.random(600) < (0.6 if cell == begun.start else 0.9))
         return replace(found, resources=more, correct=right, performance=float(np.mean(right)))
 

@@ -24,8 +24,9 @@ from autoshrink.ops import DEFAULTS
 from autoshrink.record import RunRecord, replay
 from autoshrink.report import gains, render, story, summary_svg
 from autoshrink.report.page import ARXIV
+from autoshrink.resources import Resources
 from autoshrink.results import front, summary
-from autoshrink.score import Comparison, Evaluation, Resources, Spent, compare
+from autoshrink.score import Comparison, Evaluation, Spent, compare
 from html_fixtures import Page
 
 SAMPLES = 600
@@ -230,7 +231,7 @@ def test_headline_figures_are_the_records(finished: RunRecord) -> None:
     costs, metric, score = best.recorded.resources, metric_of(finished), finished.settings.score
     values = [float(attributes["value"] or "") for tag, attributes in page.tags if tag == "data"]
     shown = {"image": [costs.macs, costs.params, costs.memory]}.get(
-        finished.settings.task, [costs.cell_params, costs.params, costs.macs, costs.memory]
+        finished.settings.task, [costs["cell_params"], costs.params, costs.macs, costs.memory]
     )
     assert values == [metric.value(best.performance), best.score, *shown]
     assert metric.write(best.performance) in page.text
@@ -393,7 +394,7 @@ def test_lead_within_noise_is_called_that(finished: RunRecord) -> None:
 def test_an_image_page_speaks_of_images_and_a_text_page_of_tokens(finished: RunRecord) -> None:
     page = Page(render(finished, name="x")).text
     metric = metric_of(finished)
-    cost = formatting.RESOURCE[finished.settings.resource]
+    cost = finished.settings.score.weighs.title
     for wanted in (
         f"{metric.name.capitalize()} on {metric.validation}: mean of 3 fresh seeds",
         f"{formatting.quantity(finished.spent().samples)} training {metric.sample}s",
@@ -497,5 +498,5 @@ def test_the_result_names_its_task_and_metric(finished: RunRecord) -> None:
     }
     for figures in (value["best"], value["complete"], *front(finished)):
         assert figures[metric.name] == metric.value(figures["performance"])
-        assert figures["cell_params"] == resources(Cell.from_json(figures["cell"])).cell_params
+        assert figures["cell_params"] == resources(Cell.from_json(figures["cell"]))["cell_params"]
     assert value["best"]["performance"] == best.performance

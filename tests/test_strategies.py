@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from autoshrink.cell import Cell, Edge
 from autoshrink.ops import DEFAULTS
-from autoshrink.score import Evaluation, Resources, Score
+from autoshrink.resources import Resources
+from autoshrink.score import Evaluation, Score
 from autoshrink.strategies import AutoShrink, Choice, Proposal
 from fakes import edge_of
 

@@ -82,7 +82,7 @@ def _is_whole(record: RunRecord) -> None:
         assert mean == pytest.approx(one.evaluation.performance, rel=1e-9)
         assert one.evaluation.correct is None
         edges = len(one.cell.edges)
-        assert one.evaluation.resources.cell_params == (4 + 2 * edges) * 6**2
+        assert one.evaluation.resources["cell_params"] == (4 + 2 * edges) * 6**2
 
 
 # End to end

@@ -331,7 +331,7 @@ def test_an_evaluation_by_hand(proxy: Proxy) -> None:
         assert evaluation.resources == evaluator.resources(job.cell)
         assert (evaluation.resources.macs, evaluation.resources.params) == (cost.macs, cost.params)
         assert evaluation.resources.memory == cost.peak_activation_bytes
-        assert evaluation.resources.cell_params == cost.cell_params
+        assert evaluation.resources["cell_params"] == cost.cell_params
         assert evaluation.fidelity == "3 epochs × 500 images"
         assert evaluation.performance == max(evaluation.curve)
         assert evaluation.correct is not None

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from autoshrink.cell import Cell
-from autoshrink.score import Evaluation, Resources, Spent
+from autoshrink.resources import Resources
+from autoshrink.score import Evaluation, Spent
 
 
 @dataclass(frozen=True)

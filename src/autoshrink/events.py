@@ -36,11 +36,12 @@ class _Body(BaseModel):
 
 
 class _Resources(_Body):
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Count] = Field(init=False)
     macs: Count
     params: Count
     memory: Count
     cell_params: Count = 0
-    latency: Count = 0
 
 
 class _Spent(_Body):

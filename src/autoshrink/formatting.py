@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import time
 
-from autoshrink.quantity import Quantity
 from autoshrink.quantity import counted as quantity_of
-from autoshrink.score import ResourceName, Resources, Score, Spent
 
 THIN = "\N{NARROW NO-BREAK SPACE}"
-RESOURCE: dict[ResourceName, str] = {
-    "macs": "MACs",
-    "params": "parameters",
-    "memory": "peak memory",
-    "cell_params": "cell parameters",
-    "latency": "latency",
-}
-AXIS: dict[ResourceName, tuple[int, str]] = {"memory": (1024, "KiB"), "latency": (1000, "µs")}
-"""What an axis divides a resource by, and its unit then; the others are counts."""
 
 
 def plain(text: str) -> str:
@@ -94,50 +82,6 @@ def latency(nanoseconds: float) -> str:
     return f"{nanoseconds:.0f}{THIN}ns"
 
 
-def resource(value: float, name: ResourceName) -> str:
-    """A resource in its own unit."""
-    if name == "latency":
-        return latency(value)
-    return memory(value) if name == "memory" else quantity(value)
-
-
-def limit(value: float, name: ResourceName) -> str:
-    """A limit as it was typed; else all its digits, with the unit: ``256KiB``, ``262,144 bytes``."""
-    return value.text if isinstance(value, Quantity) else counted(value, name)
-
-
-def beside(value: int, allowed: float, name: ResourceName) -> str:
-    """A cost in the unit in which a limit was typed, rounded up to a tenth: ``432KiB``; else with all its digits."""
-    unit = re.sub(r"^[\d.,_]*(e\d+)?\s*", "", allowed.text) if isinstance(allowed, Quantity) else ""
-    if not isinstance(allowed, Quantity) or not unit or name == "latency":
-        return counted(value, name)
-    tenths = -(-10 * value // allowed.one)
-    return f"{tenths / 10:,.{1 if tenths % 10 else 0}f}{unit}"
-
-
-def counted(value: float, name: ResourceName) -> str:
-    """A resource with all its digits and its unit."""
-    return latency(value) if name == "latency" else f"{value:,.0f}{' bytes' if name == 'memory' else ''}"
-
-
-def exact(value: int, name: ResourceName) -> str:
-    """A resource with the digits that a table has room for: ``224,128``, ``55.3 KiB``, ``0.347 ms``."""
-    if name == "memory":
-        return f"{value / 1024:,.1f} KiB"
-    return f"{value / 1e6:,.3f} ms" if name == "latency" else f"{value:,}"
-
-
-def axis_scale(name: ResourceName) -> tuple[int, str]:
-    """What an axis divides a resource by, and what it says after the resource's name: ``, KiB``."""
-    divisor, unit = AXIS.get(name, (1, ""))
-    return divisor, f", {unit}" if unit else ""
-
-
-def weighed(score: Score, resources: Resources) -> str:
-    """What a cell costs in the resource that the score weighs: ``5.2M MACs``."""
-    return f"{resource(score.cost(resources), score.resource)} {RESOURCE[score.resource]}"
-
-
 def duration(seconds: float) -> str:
     """Seconds as hours, minutes and seconds, two units at most."""
     if seconds < 60:
@@ -161,11 +105,3 @@ def count(how_many: int, noun: str) -> str:
 def left(how_many: int, noun: str) -> str:
     """``1 edge is left``, ``2 edges are left``."""
     return f"{count(how_many, noun)} {'is' if how_many == 1 else 'are'} left"
-
-
-def spent(cost: Spent, sample: str) -> str:
-    """What training cost, in one line; `sample` is what is counted, an ``image`` or a ``token``."""
-    samples = f"training {sample}" + ("" if cost.samples == 1 else "s")
-    return (
-        f"{quantity(cost.samples)} {samples}, {quantity(cost.training_macs)} MACs, {duration(cost.seconds)} of training"
-    )

@@ -27,9 +27,9 @@ from autoshrink.priors import random_cells, start_cell
 from autoshrink.record import RunRecord, replay
 from autoshrink.registry import TASKS
 from autoshrink.report import story
+from autoshrink.resources import RESOURCES
 from autoshrink.results import write_results
 from autoshrink.run import Loop
-from autoshrink.score import ResourceName
 from autoshrink.seeding import derive_seed
 from autoshrink.store import Store, opening, read_record
 from autoshrink.training.costs import CellCosts
@@ -44,8 +44,6 @@ from autoshrink.training.zico import GradientSource
 from autoshrink.version import __version__
 from autoshrink.watching import Observer
 
-LIMITED: tuple[ResourceName, ...] = ("macs", "params", "memory", "latency")
-"""What has a hard limit."""
 WEIGHTS = "weights.safetensors"
 """In the run folder: what the next step's children inherit."""
 
@@ -277,13 +275,13 @@ def _check_limits(settings: SearchSettings, start: Cell, problem: TaskProblem) -
     # A table that lacks what the start needs is refused before a run folder is made.
     resources(start)
     costs = [resources(cell) for cell in smallest]
-    for name in LIMITED:
-        limit, least = getattr(settings.limits, f"max_{name}"), min(int(getattr(cost, name)) for cost in costs)
-        if limit is not None and limit < least:
-            ways = problem.fitting(smallest, name, limit) if isinstance(problem, Fitting) and name != "latency" else []
+    for name, limit in settings.limits.given().items():
+        resource, least = RESOURCES[name], min(cost[name] for cost in costs)
+        if limit < least:
+            ways = problem.fitting(smallest, name, limit) if isinstance(problem, Fitting) and resource.count else []
             raise InputError(
-                f"--max-{name} {formatting.plain(formatting.limit(limit, name))}: even the smallest cell costs "
-                f"{formatting.plain(formatting.beside(least, limit, name))} here; raise it, or "
+                f"--max-{name} {formatting.plain(resource.unit.limit(limit))}: even the smallest cell costs "
+                f"{formatting.plain(resource.unit.beside(least, limit))} here; raise it, or "
                 + (f"take {', or '.join(ways)}" if ways else f"lower {TASKS[settings.task].sizes}")
             )
 

@@ -15,7 +15,7 @@ from autoshrink import formatting
 from autoshrink.cell import Cell
 from autoshrink.config import SearchSettings
 from autoshrink.registry import TASKS
-from autoshrink.score import OVERFLOW_NATS, ResourceName
+from autoshrink.score import OVERFLOW_NATS
 from autoshrink.tasks import task_of
 
 
@@ -43,7 +43,7 @@ class Metric:
     sample: str
     validation: str
     piece: str
-    resources: tuple[ResourceName, ...]
+    resources: tuple[str, ...]
     symbol: str = ""
     axis: str = ""
     digits: int = 4
@@ -256,11 +256,11 @@ def metric_of(thing: SearchSettings | Cell) -> Metric:
     return task_of(thing).metric if isinstance(thing, Cell) else TASKS[thing.task].metric
 
 
-def shown_resources(settings: SearchSettings) -> tuple[ResourceName, ...]:
+def shown_resources(settings: SearchSettings) -> tuple[str, ...]:
     """The costs that a run's tables show: those of its task, the one that its score weighs, and what is limited."""
     usual = metric_of(settings).resources
-    timed: tuple[ResourceName, ...] = ("latency",) if settings.times else ()
-    return tuple(dict.fromkeys((*timed, *usual) if settings.resource in usual else (settings.resource, *timed, *usual)))
+    first = () if settings.resource in usual else (settings.resource,)
+    return tuple(dict.fromkeys((*first, *(name for name in settings.limits.given() if name not in usual), *usual)))
 
 
 class _Metrics:

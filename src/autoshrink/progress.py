@@ -20,6 +20,7 @@ from autoshrink.config import SearchSettings
 from autoshrink.escaping import message
 from autoshrink.metrics import metric_of, step_metric
 from autoshrink.record import Candidate
+from autoshrink.resources import RESOURCES
 from autoshrink.score import Comparison
 from autoshrink.tasks import task_of
 from autoshrink.watching import Observer, Progress, Watcher
@@ -41,10 +42,10 @@ def step_line(
     if evaluation.performance is None:
         figures = f"failed: {evaluation.reason}"
     else:
-        resource = metric.resources[0]
-        cost = formatting.resource(getattr(evaluation.resources, resource), resource)
+        resource = RESOURCES[metric.resources[0]] if settings is None else settings.score.weighs
+        cost = resource.unit.short(evaluation.resources[resource.name])
         shown = metric.write(evaluation.performance, fine=True)
-        figures = f"S {formatting.number(score, 4)}   {metric.name} {shown}   {cost} {formatting.RESOURCE[resource]}"
+        figures = f"S {formatting.number(score, 4)}   {metric.name} {shown}   {cost} {resource.title}"
     evidence = ""
     if evaluation.performance is not None and comparison is not None and comparison.standard_error is not None:
         other = evaluation.performance - comparison.difference

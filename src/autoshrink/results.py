@@ -13,6 +13,7 @@ from autoshrink.metrics import METRICS
 from autoshrink.record import Figures, Retrained, RunRecord
 from autoshrink.report import story
 from autoshrink.report.gains import gain
+from autoshrink.resources import every_resource
 from autoshrink.score import Evaluation
 
 
@@ -89,11 +90,7 @@ def _figures(record: RunRecord, figures: Figures) -> dict[str, Any]:
         metric.name: _finite(metric.value(figures.performance)) if known else None,
         "performance_sd": figures.performance_sd,
         "repeats": len(figures.repeats),
-        "macs": resources.macs,
-        "params": resources.params,
-        "cell_params": resources.cell_params or None,
-        "peak_activation_bytes": resources.memory,
-        "latency_seconds": resources.latency / 1e9 if resources.latency else None,
+        **{one.key: one.json(resources[one.name]) for one in every_resource()},
     }
 
 

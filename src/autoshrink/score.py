@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from autoshrink.cell import Cell
 from autoshrink.errors import InputError
+from autoshrink.resources import RESOURCES, Resource, Resources
 from autoshrink.untrusted import brief
 
 OVERFLOW_NATS = 700.0
@@ -24,36 +25,8 @@ OVERFLOW_NATS = 700.0
 TIME_LIMIT = "time limit"
 """What ended a training whose time was up: it had fewer epochs than the others."""
 
-ResourceName = Literal["macs", "params", "memory", "cell_params", "latency"]
 FormulaName = Literal["paper", "released-text"]
 Item = TypeVar("Item")
-
-
-@dataclass(frozen=True)
-class Resources:
-    """What one image, or one token of text, costs, and how large the network is.
-
-    Attributes:
-        macs: multiply-adds of a forward pass.
-        params: parameters without BN.
-        memory: peak activation bytes (float32, batch 1).
-        cell_params: the part of `params` that lies in cells, and not in stem, embedding, head or classifier; 0 in runs
-            recorded before this was counted.
-        latency: nanoseconds, by a table of what each operation takes on a device; 0 where the search did not ask.
-    """
-
-    macs: int
-    params: int
-    memory: int
-    cell_params: int = 0
-    latency: int = 0
-
-    def to_json(self) -> dict[str, int]:
-        """A JSON object; `latency` only where it is known, so that other runs' logs stay as they were."""
-        value = asdict(self)
-        if not self.latency:
-            del value["latency"]
-        return value
 
 
 @dataclass(frozen=True)
@@ -191,7 +164,7 @@ class Score:
 
     Args:
         penalty: λ; what one decade of the resource costs, in units of performance.
-        resource: which resource; a latency in nanoseconds, so that Res / 10⁶ is milliseconds.
+        resource: which resource, by name; a latency in nanoseconds, so that Res / 10⁶ is milliseconds.
         formula: ``paper``: S = Perf − λ·log10(Res / 10⁶) (AutoShrink, Eq. 5; the released code's base and constant).
             ``released-text``: what the released search of recurrent cells computes,
             S = ¼·(200 − perplexity) − λ·log10(|E|·n² / 10⁶) with |E| edges and width n; its λ is 1. A cell without
@@ -199,7 +172,7 @@ class Score:
     """
 
     penalty: float = 0.1
-    resource: ResourceName = "macs"
+    resource: str = "macs"
     formula: FormulaName = "paper"
 
     def __call__(self, evaluation: Evaluation) -> float:
@@ -217,7 +190,7 @@ class Score:
         if edges == 0 or -performance > OVERFLOW_NATS:
             return -math.inf
         # A cell has 4n² + |E|·2n² parameters.
-        products = resources.cell_params * edges / (4 + 2 * edges)
+        products = resources["cell_params"] * edges / (4 + 2 * edges)
         return (200 - math.exp(-performance)) / 4 - self.penalty * math.log10(products / 1e6)
 
     def slope(self, performance: float) -> float:
@@ -226,7 +199,16 @@ class Score:
 
     def cost(self, resources: Resources) -> int:
         """The resource that this score weighs."""
-        return int(getattr(resources, self.resource))
+        return resources[self.resource]
+
+    @property
+    def weighs(self) -> Resource:
+        """The resource itself: its title and its unit."""
+        return RESOURCES[self.resource]
+
+    def weighed(self, resources: Resources) -> str:
+        """What a cell costs in the resource that this score weighs: ``5.2M MACs``."""
+        return f"{self.weighs.unit.short(self.cost(resources))} {self.weighs.title}"
 
     def preference(self, evaluation: Evaluation) -> tuple[float, int, int]:
         """Sort key, larger is better: S, then the cheaper cell, then fewer branches."""

@@ -16,14 +16,9 @@ import typer
 from autoshrink.errors import InputError
 from autoshrink.machine import refuse_too_many
 from autoshrink.quantity import Quantity
+from autoshrink.resources import BYTES, COUNT, NANOSECONDS, Unit
 from autoshrink.untrusted import LONGEST_NUMBER, brief
 
-_DECIMAL = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
-_BYTES = {"": 1, "b": 1} | {
-    f"{letter}{b}": 1000**power for power, letter in enumerate("kmgt", start=1) for b in ("", "b")
-}
-_BYTES |= {f"{letter}i{b}": 1024**power for power, letter in enumerate("kmgt", start=1) for b in ("", "b")}
-_NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 10**3, "µs": 10**3, "μs": 10**3, "ns": 1}
 _SECONDS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
 MOST = 10**18
@@ -36,15 +31,28 @@ _WHOLE = re.compile(r"\d{1,18}", re.ASCII)
 
 def count(text: str) -> Quantity:
     """A positive count, thousands by k, M, G, T: ``384M``, ``3.6M``, ``250k``, ``1_000_000``, ``5e6``."""
-    about = "a count such as 384M, 250k or 1,000,000"
-    if text.strip().lower().endswith("b"):
-        raise typer.BadParameter(f"{brief(text)} is not {about}: B is for bytes; a billion is 1G")
-    return _limit(text, _DECIMAL, about)
+    return amount(COUNT, text)
 
 
 def memory(text: str) -> Quantity:
     """A positive number of bytes: ``256KiB`` (1,024 each), ``256kB`` or ``256k`` (1,000 each), ``262144``."""
-    return _limit(text, _BYTES, "a number of bytes such as 256KiB, 1.5MiB or 300kB")
+    return amount(BYTES, text)
+
+
+def nanoseconds(text: str) -> Quantity:
+    """A short time with its unit: ``5ms``, ``350us``, ``.2s``."""
+    return amount(NANOSECONDS, text)
+
+
+def amount(unit: Unit, text: str) -> Quantity:
+    """A positive amount in a unit."""
+    if unit.countable and text.strip().lower().endswith("b"):
+        raise typer.BadParameter(f"{brief(text)} is not {unit.about}: B is for bytes; a billion is 1G")
+    value = _value(text, unit.typed, unit.about, whole="" in unit.typed)
+    if value < 1:
+        raise typer.BadParameter(f"{brief(text)} is not {unit.about}: it is less than one")
+    typed = re.sub(r"^[\d.,_]*(e\d+)?\s*", "", text.strip().lower())
+    return Quantity(int(value), text.strip(), unit.typed[typed])
 
 
 def seconds(text: str) -> float:
@@ -54,11 +62,6 @@ def seconds(text: str) -> float:
     if value > MOST / 10**9:
         raise typer.BadParameter(f"{brief(text)} is not {about}: it is more than thirty years")
     return value
-
-
-def nanoseconds(text: str) -> Quantity:
-    """A short time with its unit: ``5ms``, ``350us``, ``.2s``."""
-    return _limit(text, _NANOSECONDS, "a latency such as 5ms or 350us")
 
 
 def numbers(text: str) -> tuple[int, ...]:
@@ -113,14 +116,6 @@ def candidates(text: str) -> int | str:
     if _WHOLE.fullmatch(text) and int(text):
         return int(text)
     raise typer.BadParameter(f"{brief(text)} is neither 'all' nor a positive whole number")
-
-
-def _limit(text: str, units: Mapping[str, int], about: str) -> Quantity:
-    value = _value(text, units, about, whole="" in units)
-    if value < 1:
-        raise typer.BadParameter(f"{brief(text)} is not {about}: it is less than one")
-    unit = re.sub(r"^[\d.,_]*(e\d+)?\s*", "", text.strip().lower())
-    return Quantity(int(value), text.strip(), units[unit])
 
 
 def _value(text: str, units: Mapping[str, int], about: str, *, whole: bool) -> Fraction:

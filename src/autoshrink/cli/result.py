@@ -17,7 +17,7 @@ from autoshrink.metrics import METRICS, shown_resources
 from autoshrink.record import Figures, RunRecord
 from autoshrink.report import evidence, story
 from autoshrink.report.gains import gain
-from autoshrink.score import ResourceName
+from autoshrink.resources import RESOURCES, Resource
 
 
 def print_result(record: RunRecord, folder: Path, *, front: bool = False) -> None:
@@ -166,28 +166,24 @@ def print_front(record: RunRecord) -> None:
     stdout.print(table)
 
 
-_SHORT: dict[ResourceName, str] = formatting.RESOURCE | {"params": "params", "cell_params": "cell params"}
-
-
-def _costs(record: RunRecord) -> tuple[ResourceName, ...]:
+def _costs(record: RunRecord) -> tuple[Resource, ...]:
     """Three columns of costs, which is what 80 characters have room for, and the one that the score weighs."""
     settings = record.settings
-    return tuple(dict.fromkeys((*shown_resources(settings)[:3], settings.resource)))
+    names = dict.fromkeys((*shown_resources(settings)[:3], settings.resource))
+    return tuple(RESOURCES[name] for name in names)
 
 
 def _head(record: RunRecord, metric: str) -> tuple[str, ...]:
-    costs = (_SHORT[name] for name in _costs(record))
-    return ("edges", metric, *costs, "S")
+    return ("edges", metric, *(one.short or one.title for one in _costs(record)), "S")
 
 
 def _row(record: RunRecord, figures: Figures) -> tuple[str, ...]:
     metric = evidence.metric_for(record, figures)
     measured = metric.measured(figures.performance, figures.performance_sd, fine=True)
-    costs = ((name, getattr(figures.recorded.resources, name)) for name in _costs(record))
     return (
         str(len(figures.cell.edges)),
         formatting.plain(measured),
-        *(formatting.exact(value, name) for name, value in costs),
+        *(one.unit.exact(figures.recorded.resources[one.name]) for one in _costs(record)),
         formatting.number(figures.score, 4),
     )
 
@@ -206,9 +202,7 @@ def _verdict(record: RunRecord, best: Figures, start: Figures | None) -> str:
     new, old = (settings.score.cost(one.recorded.resources) for one in (best, start))
     difference = gain(best, start)
     gained = metric.difference(best.performance, start.performance, difference.error, fine=True)
-    change = (
-        f"{formatting.change(new, old)} {formatting.RESOURCE[settings.resource]}, {metric.name} {gained} against it"
-    )
+    change = f"{formatting.change(new, old)} {settings.score.weighs.title}, {metric.name} {gained} against it"
     return formatting.plain(f"{change} ({_seeds(record, best)}). {difference.score_words()}.")
 
 

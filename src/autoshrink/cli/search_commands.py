@@ -11,6 +11,7 @@ import typer
 from autoshrink.cli import quantities
 from autoshrink.cli.columns import ImageColumnOption, LabelColumnOption, named_data
 from autoshrink.cli.console import JsonOption, asked, note, print_json, resumable, stderr
+from autoshrink.cli.resource_options import resource_choice, with_limits
 from autoshrink.cli.result import print_result
 from autoshrink.cli.train_commands import print_training, training_watched
 from autoshrink.config import SearchSettings, remarks, resolve
@@ -41,7 +42,7 @@ OPTIONS = {
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    app.command("search")(search)
+    app.command("search")(with_limits(search))
     app.command("resume")(resume)
 
 
@@ -77,20 +78,7 @@ def search(  # noqa: PLR0913 - one parameter an option
         Any | None, typer.Option(parser=quantities.candidates, help="K edges tried in each step, or all.")
     ] = None,
     penalty: Annotated[float | None, typer.Option(help="λ in S = performance − λ·log10(resource / 10⁶).")] = None,
-    resource: Annotated[str | None, typer.Option(help="macs, params, memory, cell_params or latency.")] = None,
-    max_macs: Annotated[
-        int | None, typer.Option(parser=quantities.count, help="The reported cell has at most these MACs, e.g. 5M.")
-    ] = None,
-    max_params: Annotated[
-        int | None, typer.Option(parser=quantities.count, help="… at most these parameters, e.g. 20k.")
-    ] = None,
-    max_memory: Annotated[
-        int | None, typer.Option(parser=quantities.memory, help="… at most this peak activation memory, e.g. 256KiB.")
-    ] = None,
-    max_latency: Annotated[
-        int | None,
-        typer.Option(parser=quantities.nanoseconds, help="… at most this latency of a batch of one, e.g. 5ms."),
-    ] = None,
+    resource: Annotated[str | None, typer.Option(help=resource_choice())] = None,
     latency_table: Annotated[
         Path | None, typer.Option(help="What operations take on a device (`latency --make-table`). Default: this one.")
     ] = None,
@@ -130,6 +118,7 @@ def search(  # noqa: PLR0913 - one parameter an option
     threads: Annotated[int | None, typer.Option(parser=quantities.threads, help="CPU threads of a training.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="Any other setting: recipe.patience=3.")] = None,
     as_json: JsonOption = False,
+    **limits: int | None,
 ) -> None:
     """Shrink a cell on your images or text and leave a better one, with the evidence, in a run folder.
 
@@ -158,12 +147,7 @@ def search(  # noqa: PLR0913 - one parameter an option
         "candidates": candidates,
         "penalty": penalty,
         "resource": resource,
-        "limits": {
-            "max_macs": max_macs,
-            "max_params": max_params,
-            "max_memory": max_memory,
-            "max_latency": max_latency,
-        },
+        "limits": limits,
         "latency_table": latency_table and str(latency_table),
         "stop": {
             "edges": until_edges,

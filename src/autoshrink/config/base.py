@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -14,19 +15,35 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    ValidationError,
     ValidatorFunctionWrapHandler,
     WrapValidator,
     field_validator,
+    model_validator,
 )
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from autoshrink.quantity import Quantity
 from autoshrink.registry import STRATEGIES
-from autoshrink.score import FormulaName, ResourceName, Resources, Score
+from autoshrink.resources import RESOURCES, Resources, every_resource
+from autoshrink.score import FormulaName, Score
 
 Share = Annotated[float, Field(ge=0, le=1)]
 TaskName = str
 """As `autoshrink.registry.TASKS` has it."""
 EvaluatorName = Literal["trained", "inherited", "zico"]
+
+
+def _known_resource(name: str) -> str:
+    if name not in RESOURCES:
+        *others, last = (repr(other) for other in RESOURCES)
+        expected = f"{', '.join(others)} or {last}"
+        raise PydanticCustomError("unknown_resource", "Input should be {expected}", {"expected": expected})
+    return name
+
+
+ResourceName = Annotated[str, AfterValidator(_known_resource)]
+"""The name of a registered resource."""
 
 SHORT_STEPS = 200
 """About three passes over the images of the README's settings for a CPU (docs/LOG.md has the measurements)."""
@@ -97,21 +114,35 @@ Limit = Annotated[PositiveInt, WrapValidator(_as_typed)]
 
 
 class Limits(Section):
-    """Hard limits that the reported cell never breaks; None for no limit. `max_memory` is in bytes, `max_latency` in
-    nanoseconds."""
+    """Hard limits that the reported cell never breaks: `max_NAME` of every resource that may be limited, in its unit
+    (`max_memory` in bytes, `max_latency` in nanoseconds); None for no limit."""
 
-    max_macs: Limit | None = None
-    max_params: Limit | None = None
-    max_memory: Limit | None = None
-    max_latency: Limit | None = None
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Limit | None] = Field(init=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_known_resources(cls, value: object) -> object:
+        if not isinstance(value, Mapping):
+            return value
+        names = [f"max_{one.name}" for one in every_resource() if one.limit]
+        unknown = [
+            InitErrorDetails(type="extra_forbidden", loc=(name,), input=value[name])
+            for name in value
+            if name not in names
+        ]
+        if unknown:
+            raise ValidationError.from_exception_data(cls.__name__, unknown)
+        return dict.fromkeys(names) | dict(value)
+
+    def given(self) -> dict[str, int]:
+        """Those that were given, by the resource's name."""
+        found = {name.removeprefix("max_"): limit for name, limit in self.__pydantic_extra__.items()}
+        return {name: limit for name, limit in found.items() if limit is not None}
 
     def broken_by(self, resources: Resources) -> str | None:
-        """The first limit that is broken, in words, or None."""
-        for name, unit in (("macs", ""), ("params", ""), ("memory", ""), ("latency", " ns")):
-            limit, value = getattr(self, f"max_{name}"), getattr(resources, name)
-            if limit is not None and value > limit:
-                return f"{name} {value:,} above {limit:,}{unit}"
-        return None
+        """The name of the first resource whose limit is broken, or None."""
+        return next((name for name, limit in self.given().items() if resources[name] > limit), None)
 
 
 class InheritSettings(Section):
@@ -198,6 +229,7 @@ class SearchSettings(Section):
     penalty: NonNegativeFloat = 0.1
     """λ."""
     resource: ResourceName
+    """What λ weighs."""
     formula: FormulaName = "paper"
     """How S is made of performance and resource: Eq. 5, or what the released search of recurrent cells computes."""
     limits: Limits = Limits()
@@ -257,7 +289,7 @@ class SearchSettings(Section):
     @property
     def times(self) -> bool:
         """Whether latencies are asked for."""
-        return self.resource == "latency" or self.limits.max_latency is not None
+        return "latency" in (self.resource, *self.limits.given())
 
     @property
     def score(self) -> Score:

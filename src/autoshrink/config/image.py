@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from autoshrink.architecture import ActivationName
-from autoshrink.config.base import ImageDataSettings, Overrides, Recipe, SearchSettings, Section, Share
-from autoshrink.score import ResourceName
+from autoshrink.config.base import ImageDataSettings, Overrides, Recipe, ResourceName, SearchSettings, Section, Share
 
 
 class ImageData(ImageDataSettings):

@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
 
-from autoshrink.config.base import DataSettings, Limits, Overrides, Recipe, SearchSettings, Section
-from autoshrink.score import ResourceName
+from autoshrink.config.base import DataSettings, Limits, Overrides, Recipe, ResourceName, SearchSettings, Section
 
 Level = Literal["word", "char"]
 Dropped = Annotated[float, Field(ge=0, lt=1)]
@@ -130,7 +129,7 @@ class TextSettings(SearchSettings):
     @field_validator("limits")
     @classmethod
     def _has_no_latency(cls, limits: Limits) -> Limits:
-        if limits.max_latency is not None:
+        if "latency" in limits.given():
             raise ValueError(NO_LATENCY)
         return limits
 

@@ -9,6 +9,7 @@ from autoshrink import formatting
 from autoshrink.cost import Cost
 from autoshrink.errors import InputError
 from autoshrink.quantity import Quantity
+from autoshrink.resources import RESOURCES
 
 BudgetName = Literal["macs", "params", "memory", "latency"]
 COUNTED: tuple[BudgetName, ...] = ("macs", "params", "memory")
@@ -81,9 +82,10 @@ def too_few(use: Use, smallest: str) -> str:
     """That even the smallest network breaks a budget: both figures in the unit in which the budget was typed."""
     limit, used = shown(use.limit, use.name), shown(use.used, use.name)
     if isinstance(use.limit, Quantity) and use.limit.one > 1:
-        unit = "of activations" if use.name == "memory" else formatting.RESOURCE[use.name]
-        limit = f"{formatting.limit(use.limit, use.name)} {unit}"
-        used = f"{formatting.beside(int(use.used), use.limit, use.name)} {unit}"
+        resource = RESOURCES[use.name]
+        amount = (resource.amount or resource.title).removeprefix("bytes ")
+        limit = f"{resource.unit.limit(use.limit)} {amount}"
+        used = f"{resource.unit.beside(int(use.used), use.limit)} {amount}"
     return f"{use.name}: {limit} are too few: {smallest} has {used}; allow more"
 
 
@@ -91,5 +93,4 @@ def shown(value: float, name: BudgetName) -> str:
     """A figure with its unit: ``383,677,672 MACs``, ``262,144 bytes of activations``, ``4.87 ms``."""
     if name == "latency":
         return formatting.plain(formatting.latency(1e9 * value))
-    unit = "bytes of activations" if name == "memory" else formatting.RESOURCE[name]
-    return f"{value:,.0f} {unit}"
+    return f"{value:,.0f} {RESOURCES[name].amount or RESOURCES[name].title}"

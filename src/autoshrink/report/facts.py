@@ -24,7 +24,7 @@ def decisions(record: RunRecord) -> str:
     steps = story.steps(record)
     if not steps:
         return ""
-    name, metric = formatting.RESOURCE[record.settings.resource], step_metric(record.settings)
+    name, metric = record.settings.score.weighs.title, step_metric(record.settings)
     usual = METRICS[record.settings.task]
     # A score of untrained networks has a name of its own; an estimate is of the usual figure.
     delta = f"Δ {metric.name if record.settings.evaluator == 'zico' else usual.name}"
@@ -58,7 +58,7 @@ def _decision(record: RunRecord, step: Step) -> tuple[str, ...]:
         str(len(step.chosen.cell.edges)),
         score,
         performance,
-        formatting.resource(settings.score.cost(evaluation.resources), settings.resource),
+        settings.score.weighs.unit.short(settings.score.cost(evaluation.resources)),
         f"{other.edge[0]}→{other.edge[1]}" if other and other.edge else "",
         "" if step.lead is None else formatting.number(step.lead, 4),
         difference,

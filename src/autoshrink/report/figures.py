@@ -14,7 +14,8 @@ from autoshrink.record import Figures, RunRecord
 from autoshrink.report import charts, marks
 from autoshrink.report.charts import Panel, Scale
 from autoshrink.report.marks import Point
-from autoshrink.score import Evaluation, Resources
+from autoshrink.resources import Resources
+from autoshrink.score import Evaluation
 
 LOG_RANGE = 4.0
 """Ratio of dearest to cheapest candidate above which the cost axis is logarithmic."""
@@ -32,12 +33,12 @@ class Box:
 
 def cost(record: RunRecord, resources: Resources) -> float:
     """The run's resource in the unit of its axis: a count, KiB or µs."""
-    return record.settings.score.cost(resources) / formatting.axis_scale(record.settings.resource)[0]
+    return record.settings.score.cost(resources) / record.settings.score.weighs.unit.axis[0]
 
 
 def cost_axis(record: RunRecord) -> str:
     """The name of that axis."""
-    return formatting.RESOURCE[record.settings.resource] + formatting.axis_scale(record.settings.resource)[1]
+    return record.settings.score.weighs.axis
 
 
 # --- the trajectory ------------------------------------------------------------------------------------------------
@@ -302,10 +303,8 @@ def _place(record: RunRecord, panel: Panel, evaluation: Evaluation) -> tuple[flo
 
 def _limit_value(record: RunRecord) -> float | None:
     """The limit on the run's own resource, in the unit of its axis."""
-    limit = getattr(record.settings.limits, f"max_{record.settings.resource}", None)
-    if limit is None:
-        return None
-    return float(limit) / formatting.axis_scale(record.settings.resource)[0]
+    limit = record.settings.limits.given().get(record.settings.resource)
+    return None if limit is None else limit / record.settings.score.weighs.unit.axis[0]
 
 
 def _limit(record: RunRecord, panel: Panel) -> str:

@@ -98,8 +98,8 @@ def _caption(record: RunRecord, step: Step) -> str:
         ("S", score),
         (step.metric.name, performance),
         (
-            formatting.RESOURCE[settings.resource],
-            formatting.resource(settings.score.cost(evaluation.resources), settings.resource),
+            settings.score.weighs.title,
+            settings.score.weighs.unit.short(settings.score.cost(evaluation.resources)),
         ),
     )
     listed = "".join(f"<dt>{name}</dt><dd>{escape(value)}</dd>" for name, value in rows)

@@ -9,7 +9,7 @@ from autoshrink import formatting
 from autoshrink.metrics import Metric, metric_of, shown_resources
 from autoshrink.record import CLEAR, Figures, RunRecord
 from autoshrink.report import evidence
-from autoshrink.score import ResourceName
+from autoshrink.resources import RESOURCES
 
 
 @dataclass(frozen=True)
@@ -128,15 +128,15 @@ def score_headline(best: Figures, other: Figures | None) -> Headline:
     return replace(found, change=change, reference=reference, worse=_is_worse(change, best.score - other.score))
 
 
-def cost_headline(name: ResourceName, best: Figures, other: Figures | None) -> Headline | None:
+def cost_headline(name: str, best: Figures, other: Figures | None) -> Headline | None:
     """A resource, against the starting cell's; None where the log does not say it."""
-    new = int(getattr(best.recorded.resources, name))
-    old = 0 if other is None else int(getattr(other.recorded.resources, name))
+    resource, new = RESOURCES[name], best.recorded.resources[name]
+    old = 0 if other is None else other.recorded.resources[name]
     if new == 0:
         return None
-    title = formatting.RESOURCE[name] + (f" per {metric_of(best.cell).sample}" if name == "macs" else "")
-    found = Headline(title, new, formatting.resource(new, name))
+    title = resource.title + (f" per {metric_of(best.cell).sample}" if resource.per_sample else "")
+    found = Headline(title, new, resource.unit.short(new))
     if old == 0:
         return found
     change = formatting.change(new, old)
-    return replace(found, change=change, reference=formatting.resource(old, name), worse=_is_worse(change, old - new))
+    return replace(found, change=change, reference=resource.unit.short(old), worse=_is_worse(change, old - new))

@@ -92,7 +92,7 @@ def _retrained(record: RunRecord, one: Retrained) -> Point:
             f"{metric.name} {metric.write(evaluation.performance, fine=True)}"
         )
     edges = formatting.count(len(evaluation.cell.edges), "edge")
-    costs = f"{formatting.weighed(settings.score, evaluation.resources)} · {edges}"
+    costs = f"{settings.score.weighed(evaluation.resources)} · {edges}"
     kind = _kind(record, evaluation, chosen=False, style=" scratch")
     return Point(evaluation, kind, f"playoff.{one.round}.{one.index}", f"{place}\n{shown}\n{costs}")
 

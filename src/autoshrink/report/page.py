@@ -13,6 +13,7 @@ from autoshrink.record import RunRecord
 from autoshrink.report import evidence, facts, figures, film, gains, proof, story
 from autoshrink.report.document import asset, document, section
 from autoshrink.report.gains import Headline
+from autoshrink.resources import RESOURCES
 
 ARXIV = "https://arxiv.org/abs/1911.09251"
 
@@ -55,7 +56,9 @@ def _header(record: RunRecord, name: str) -> str:
 def _lede(record: RunRecord) -> str:
     best, complete = record.best(), record.complete()
     metric = METRICS[record.settings.task]
-    spent = formatting.spent(record.spent(), metric.sample)
+    cost = record.spent()
+    spent = f"{formatting.quantity(cost.samples)} training {metric.sample}{'' if cost.samples == 1 else 's'}, "
+    spent += f"{formatting.quantity(cost.training_macs)} MACs, {formatting.duration(cost.seconds)} of training"
     parts = evidence.phases_words(record)
     spent += f" (MACs: {parts})" if parts else ""
     tried = evidence.count_words(record)
@@ -186,9 +189,7 @@ def _trajectory(record: RunRecord) -> str:
         f'<li><svg viewBox="0 0 22 14" aria-hidden="true">{mark}</svg>{name}</li>'
         for mark, name in (*_CANDIDATES[record.settings.evaluator], *_LEGEND)
     )
-    against = (
-        f"{METRICS[record.settings.task].name.capitalize()} against {formatting.RESOURCE[record.settings.resource]}"
-    )
+    against = f"{METRICS[record.settings.task].name.capitalize()} against {record.settings.score.weighs.title}"
     note = (
         f"{story.formula(record)}. Each step removes one edge and keeps the candidate with the highest S; the further "
         "right, the fewer edges are left."
@@ -208,12 +209,8 @@ def _trajectory(record: RunRecord) -> str:
 
 
 def _limits_words(record: RunRecord) -> str:
-    limits = record.settings.limits
-    found = [
-        f"{formatting.RESOURCE[name]} at most {formatting.resource(limit, name)}"
-        for name in formatting.RESOURCE
-        if (limit := getattr(limits, f"max_{name}", None)) is not None
-    ]
+    limits = ((RESOURCES[name], limit) for name, limit in record.settings.limits.given().items())
+    found = [f"{resource.title} at most {resource.unit.short(limit)}" for resource, limit in limits]
     if not found:
         return ""
     return f'<p class="note">Limits: {escape("; ".join(found))}. Hollow dots break one of them.</p>'

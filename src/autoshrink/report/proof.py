@@ -69,7 +69,7 @@ def _edge(edge: tuple[int, int] | None) -> str:
 def _step(record: RunRecord, rivals: tuple[Rival, ...]) -> str:
     """One step's table, without the columns that say nothing in it."""
     metric = step_metric(record.settings)
-    name = formatting.RESOURCE[record.settings.resource]
+    name = record.settings.score.weighs.title
     columns = {
         "removed": [_edge(one.candidate.edge) for one in rivals],
         "edges": [str(len(one.candidate.cell.edges)) for one in rivals],
@@ -96,7 +96,7 @@ def _performance(record: RunRecord, one: Rival) -> str:
 
 def _cost(record: RunRecord, one: Rival) -> str:
     settings = record.settings
-    return formatting.resource(settings.score.cost(one.candidate.evaluation.resources), settings.resource)
+    return settings.score.weighs.unit.short(settings.score.cost(one.candidate.evaluation.resources))
 
 
 def _score(record: RunRecord, one: Rival) -> str:
@@ -132,7 +132,7 @@ def playoff(record: RunRecord) -> str:
     score = settings.score
     ordered = sorted(record.retrained, key=lambda one: score.preference(one.evaluation), reverse=True)
     ordered.sort(key=lambda one: one.round)
-    head = ("round", "training", "edges", metric.name, formatting.RESOURCE[settings.resource], "S", "then")
+    head = ("round", "training", "edges", metric.name, settings.score.weighs.title, "S", "then")
     rows = [_round_row(record, one) for one in ordered]
     cells = len({one.evaluation.cell.key for one in record.retrained})
     note = (
@@ -161,7 +161,7 @@ def _round_row(record: RunRecord, one: Retrained) -> tuple[str, ...]:
         evaluation.fidelity,
         str(len(evaluation.cell.edges)),
         "failed" if performance is None else METRICS[settings.task].write(performance, fine=True),
-        formatting.resource(settings.score.cost(evaluation.resources), settings.resource),
+        settings.score.weighs.unit.short(settings.score.cost(evaluation.resources)),
         "" if performance is None else formatting.number(settings.score(evaluation), 4),
         then,
     )

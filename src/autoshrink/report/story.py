@@ -213,16 +213,13 @@ def _unlike(record: RunRecord) -> str:
 
 
 def _cheaper(record: RunRecord, best: Figures, start: Figures) -> str:
-    name = record.settings.resource
+    resource = record.settings.score.weighs
+    countable, title = resource.unit.countable, resource.title
     old, new = (record.settings.score.cost(one.recorded.resources) for one in (start, best))
     if old == new:
-        return (
-            f"as many {formatting.RESOURCE[name]}"
-            if name not in formatting.AXIS
-            else f"the same {formatting.RESOURCE[name]}"
-        )
-    less = "less" if name in formatting.AXIS else "fewer"
-    return f"{formatting.change(new, old).lstrip('−+±')} {less if new < old else 'more'} {formatting.RESOURCE[name]}"
+        return f"{'as many' if countable else 'the same'} {title}"
+    less = "fewer" if countable else "less"
+    return f"{formatting.change(new, old).lstrip('−+±')} {less if new < old else 'more'} {title}"
 
 
 def _nothing_yet(record: RunRecord) -> str:
@@ -259,15 +256,16 @@ _SOURCE: dict[FormulaName, str] = {"paper": "Eq. 5", "released-text": "as the re
 
 def cost_words(record: RunRecord, measured: Figures | None) -> str:
     """``, 5.2M MACs``: what a cell costs in the run's own resource, as the end of a caption; nothing if it failed."""
-    return f", {formatting.weighed(record.settings.score, measured.recorded.resources)}" if measured else ""
+    return f", {record.settings.score.weighed(measured.recorded.resources)}" if measured else ""
 
 
 def formula(record: RunRecord) -> str:
     """How this run's S is made, with its λ."""
     settings = record.settings
-    unit = {"memory": " in bytes", "latency": " in ns"}.get(settings.resource, "")
+    name = settings.score.weighs.unit.name
+    unit = f" in {name}" if name else ""
     gain, cost = (
-        part.format(performance=METRICS[settings.task].symbol, resource=formatting.RESOURCE[settings.resource] + unit)
+        part.format(performance=METRICS[settings.task].symbol, resource=settings.score.weighs.title + unit)
         for part in _FORMULA[settings.formula]
     )
     penalty = "" if settings.penalty == 1 else f"{settings.penalty:g}·"
@@ -317,6 +315,6 @@ def _tip(record: RunRecord, candidate: Candidate) -> str:
     return (
         f"{place}\nS {formatting.number(settings.score(evaluation), 4)} · "
         f"{metric.name} {metric.write(evaluation.performance, fine=True)}"
-        f"\n{formatting.weighed(settings.score, evaluation.resources)} · "
+        f"\n{settings.score.weighed(evaluation.resources)} · "
         f"{formatting.count(len(candidate.cell.edges), 'edge')}"
     )

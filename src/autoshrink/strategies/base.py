@@ -11,7 +11,8 @@ from autoshrink.cell import Cell
 from autoshrink.change import Change
 from autoshrink.config import SearchSettings
 from autoshrink.errors import InputError
-from autoshrink.score import Evaluation, Resources, Score
+from autoshrink.resources import Resources
+from autoshrink.score import Evaluation, Score
 
 
 @dataclass(frozen=True)

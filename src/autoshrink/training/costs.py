@@ -9,7 +9,7 @@ from typing import Protocol, Self
 from autoshrink.architecture import Architecture
 from autoshrink.cell import Cell
 from autoshrink.cost import count
-from autoshrink.score import Resources
+from autoshrink.resources import Resources
 
 
 class Proxied(Protocol):
@@ -49,7 +49,6 @@ class CellCosts:
         """Counted from the architecture, once a cell."""
         if cell not in self._known:
             architecture = self._architecture(cell)
-            cost = count(architecture)
-            latency = self._latency(architecture) if self._latency else 0
-            self._known[cell] = Resources(cost.macs, cost.params, cost.peak_activation_bytes, cost.cell_params, latency)
+            measured = {"latency": self._latency(architecture)} if self._latency else {}
+            self._known[cell] = Resources.of(architecture, count(architecture), **measured)
         return self._known[cell]

@@ -17,7 +17,8 @@ from autoshrink.config import InheritSettings
 from autoshrink.errors import RunError
 from autoshrink.evaluation import Job
 from autoshrink.networks import inherit, undo_normalisation
-from autoshrink.score import Evaluation, Resources, Score, Spent, compare
+from autoshrink.resources import Resources
+from autoshrink.score import Evaluation, Score, Spent, compare
 from autoshrink.training import checkpoint
 from autoshrink.training.costs import CellCosts
 from autoshrink.training.device import repeatable

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from autoshrink.cell import Cell
 from autoshrink.evaluation import Job
-from autoshrink.score import Evaluation, Resources, Spent
+from autoshrink.resources import Resources
+from autoshrink.score import Evaluation, Spent
 from autoshrink.training.device import repeatable
 from autoshrink.training.loop import DeadlineError, TrainingError
 from autoshrink.training.problem import Problem, SearchLearner

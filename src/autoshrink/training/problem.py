@@ -14,7 +14,6 @@ from torch import nn
 
 from autoshrink.architecture import Architecture
 from autoshrink.cell import Cell
-from autoshrink.score import ResourceName
 from autoshrink.training.loop import Learner, Stops, Validation
 
 
@@ -77,6 +76,6 @@ class TaskProblem(Problem, Protocol):
 class Fitting(Protocol):
     """A problem that knows how its networks can be made smaller."""
 
-    def fitting(self, cells: Sequence[Cell], name: ResourceName, limit: int) -> list[str]:
+    def fitting(self, cells: Sequence[Cell], name: str, limit: int) -> list[str]:
         """Options with which the cheapest of some cells would keep a limit, each with its largest value that does."""
         ...

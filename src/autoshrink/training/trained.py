@@ -10,7 +10,8 @@ import torch
 
 from autoshrink.cell import Cell
 from autoshrink.evaluation import Job
-from autoshrink.score import Evaluation, Resources, Spent
+from autoshrink.resources import Resources
+from autoshrink.score import Evaluation, Spent
 from autoshrink.training.costs import CellCosts
 from autoshrink.training.device import repeatable
 from autoshrink.training.loop import Clock, Course, DeadlineError, Learner, TrainingError, fit

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 from autoshrink.cell import Cell
 from autoshrink.evaluation import Job
-from autoshrink.score import Evaluation, Resources, Score, Spent
+from autoshrink.resources import Resources
+from autoshrink.score import Evaluation, Score, Spent
 from autoshrink.training.costs import CellCosts
 from autoshrink.training.zico import GradientSource, ZicoScorer, fitted_penalty
 

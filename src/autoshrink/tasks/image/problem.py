@@ -20,7 +20,6 @@ from autoshrink.data.carving import Keeping
 from autoshrink.data.understood import images_understood
 from autoshrink.errors import DataError
 from autoshrink.networks import build
-from autoshrink.score import ResourceName
 from autoshrink.seeding import derive_seed
 from autoshrink.tasks.base import Prepared
 from autoshrink.training.costs import CellCosts, largest_below
@@ -85,13 +84,13 @@ class ImageProblem:
             activation=network.activation,
         )
 
-    def fitting(self, cells: Sequence[Cell], name: ResourceName, limit: int) -> list[str]:
+    def fitting(self, cells: Sequence[Cell], name: str, limit: int) -> list[str]:
         """The largest smaller images, and the widest narrower network."""
         network, found = self._network, []
 
         def fits(size: int, around: ImageNetwork) -> bool:
             costs = (CellCosts(lambda cell: self._around(cell, size, around))(cell) for cell in cells)
-            return min(int(getattr(cost, name)) for cost in costs) <= limit
+            return min(cost[name] for cost in costs) <= limit
 
         size = largest_below(self._shape[1], lambda size: fits(size, network))
         if size:

@@ -15,7 +15,6 @@ from autoshrink.cell import Cell
 from autoshrink.config import SearchSettings, TextSettings
 from autoshrink.data import TextProxy, load_text_proxy
 from autoshrink.networks import LanguageNetwork, build
-from autoshrink.score import ResourceName
 from autoshrink.seeding import derive_seed
 from autoshrink.tasks.base import Prepared
 from autoshrink.training.costs import CellCosts, largest_below
@@ -92,12 +91,12 @@ class TextProblem:
     def _around(self, cell: Cell, width: int) -> RecurrentArchitecture:
         return recurrent_proxy(cell, vocabulary=self._vocabulary, width=width, aggregate=self._network.aggregate)
 
-    def fitting(self, cells: Sequence[Cell], name: ResourceName, limit: int) -> list[str]:
+    def fitting(self, cells: Sequence[Cell], name: str, limit: int) -> list[str]:
         """The widest narrower network."""
 
         def fits(width: int) -> bool:
             costs = (CellCosts(lambda cell: self._around(cell, width))(cell) for cell in cells)
-            return min(int(getattr(cost, name)) for cost in costs) <= limit
+            return min(cost[name] for cost in costs) <= limit
 
         width = largest_below(self._network.width, fits)
         return [f"--width {width}"] if width else []

@@ -1,0 +1,97 @@
+"""Resources are a table, and one that is registered from outside goes everywhere that the package's own go."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from autoshrink.architecture import proxy_architecture
+from autoshrink.cell import Cell
+from autoshrink.config import resolve
+from autoshrink.cost import count
+from autoshrink.errors import InputError
+from autoshrink.resources import COUNT, RESOURCES, Resource, Resources, every_resource
+
+PLUGIN = Path(__file__).parent / "plugins" / "flash.py"
+CELL = Cell("conv", ("input", "sepconv3x3", "conv1x1"), ((0, 1), (0, 2), (1, 2)))
+
+THROUGHOUT = """
+import json, sys
+from autoshrink.registry import load_plugin
+load_plugin(sys.argv[1])
+from autoshrink.cli import run
+status = run(sys.argv[2:])
+sys.exit(status)
+"""
+
+
+def autoshrink(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """A command in a process that has loaded the plug-in."""
+    return subprocess.run(
+        [sys.executable, "-c", THROUGHOUT, str(PLUGIN), *map(str, arguments)],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_a_resource_from_outside_goes_all_the_way(tmp_path: Path) -> None:
+    helped = autoshrink("search", "--help").stdout
+    assert "--max-flash" in helped
+    assert "flash." in helped.partition("--resource")[2].partition("--max-macs")[0]
+
+    options = ("--nodes", 3, "--epochs", 4, "--train-per-class", 40, "--repeats", 1)
+    run = tmp_path / "run"
+    found = autoshrink("search", *options, "--resource", "flash", "--max-flash", "64KiB", "--run", run, "--json")
+    assert found.returncode == 0, found.stderr
+    value = json.loads(found.stdout)
+    assert value["settings"]["resource"] == "flash"
+    assert value["settings"]["limits"]["max_flash"] == 64 * 1024
+    for figures in (value["best"], value["complete"], *json.loads((run / "front.json").read_text())):
+        assert figures["flash_bytes"] == figures["params"] > 0
+
+    shown = autoshrink("show", run)
+    assert "flash" in shown.stdout, "a column of the table"
+    assert f"{value['best']['flash_bytes'] / 1024:,.1f} KiB" in shown.stdout
+    page = (run / "report.html").read_text()
+    assert "flash, KiB" in page, "an axis"
+    assert "flash at most 64.0\N{NARROW NO-BREAK SPACE}KiB" in page
+
+    refused = autoshrink("search", *options, "--max-flash", "64B", "--run", tmp_path / "other")
+    assert refused.returncode == 2
+    assert "--max-flash 64B: even the smallest cell costs" in refused.stderr
+
+    without = [sys.executable, "-m", "autoshrink", "show", str(run)]
+    failed = subprocess.run(without, check=False, capture_output=True, text=True)
+    assert failed.returncode == 2
+    assert "'macs', 'params', 'memory', 'cell_params' or 'latency' (got 'flash')" in failed.stderr
+
+
+@pytest.mark.parametrize("resource", list(every_resource()), ids=lambda one: one.name)
+def test_every_resource_is_counted_or_measured(resource: Resource) -> None:
+    architecture = proxy_architecture(CELL, shape=(3, 32, 32), classes=10)
+    found = Resources.of(architecture, count(architecture), latency=7)
+    assert found[resource.name] > 0
+    assert Resources(**found.to_json()) == found
+    assert resource.json(found[resource.name])
+    assert resource.json(0) is None
+    assert RESOURCES[resource.name] is resource
+    if resource.limit:
+        limits = resolve({"limits": {f"max_{resource.name}": found[resource.name]}}).limits
+        assert limits.broken_by(found) is None
+        more = Resources(**found.to_json() | {resource.name: found[resource.name] + 1})
+        assert limits.broken_by(more) == resource.name
+
+
+def test_what_is_no_resource_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match=r"setting limits\.max_luck: there is no such setting"):
+        resolve({"limits": {"max_luck": 3}})
+    half = Resource("half", "half", COUNT, "half", lambda _, cost: cost.macs / 2)  # type: ignore[arg-type, return-value]
+    monkeypatch.setattr("autoshrink.resources.every_resource", lambda: [half])
+    architecture = proxy_architecture(CELL, shape=(3, 32, 32), classes=10)
+    with pytest.raises(InputError, match=r"^resource 'half': its count gave [\d.]+, which is no whole number"):
+        Resources.of(architecture, count(architecture))
