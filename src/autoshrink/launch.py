@@ -23,9 +23,10 @@ from autoshrink.evaluation import Evaluator
 from autoshrink.files import named
 from autoshrink.latency.table import begin_latencies, resume_latencies
 from autoshrink.machine import refuse_too_many
+from autoshrink.ops import require
 from autoshrink.priors import random_cells, start_cell
 from autoshrink.record import RunRecord, replay
-from autoshrink.registry import TASKS
+from autoshrink.registry import TASKS, loaded_plugins
 from autoshrink.report import story
 from autoshrink.resources import RESOURCES
 from autoshrink.results import write_results
@@ -78,6 +79,8 @@ def search(
     device = choose_device(settings.device)
     start = _start(settings)
     settings = _sized(settings, start)
+    if settings.evaluator == "inherited":
+        require(start.kind, start.ops[1:], "inherit")
     prepared = TASKS[settings.task].prepare(settings, observer)
     folder = _default_folder(prepared.name) if place is None else place
     problem = prepared.problem(device)
@@ -116,7 +119,7 @@ def resume(run: str | os.PathLike[str], *, observer: Observer | None = None) -> 
     with Store.open(folder) as store:
         settings = record.settings
         device = choose_device(settings.device)
-        _remark_changes(record, describe(device), observer)
+        _remark_changes(record, describe(device) | _environment(), observer)
         prepared = TASKS[settings.task].prepare(settings, observer)
         found = prepared.event["fingerprint"]
         if found != record.data.get("fingerprint", found):
@@ -219,7 +222,7 @@ def _start(settings: SearchSettings) -> Cell:
             raise InputError(f"{settings.start}: a {cell.kind} cell cannot start a search for {kind} cells")
         return cell
     rng = random.Random(derive_seed(settings.seed, "start"))
-    return start_cell(settings.start, kind=kind, nodes=settings.nodes, rng=rng, draw=settings.draw)
+    return start_cell(settings.start, kind=kind, nodes=settings.nodes, rng=rng, draw=settings.draw, ops=settings.ops)
 
 
 def _sized(settings: SearchSettings, start: Cell) -> SearchSettings:
@@ -239,27 +242,28 @@ def _population(settings: SearchSettings, problem: TaskProblem) -> int:
 def _ranking(settings: SearchSettings, problem: TaskProblem, store: Store) -> ZicoRanking:
     if not isinstance(problem, GradientSource):
         raise InputError(f"the task {settings.task!r} has no gradients that ZiCo could score; leave zico out")
-    kind = TASKS[settings.task].cell_kind
     seed = derive_seed(settings.seed, "zico")
     first = "evaluated" if settings.evaluator == "zico" else "screened"
     return ZicoRanking(
         problem,
         settings.score,
-        reference=lambda count: _reference(kind, settings.nodes, count, seed),
+        reference=lambda count: _reference(settings, count, seed),
         seed=seed,
         threads=settings.threads,
         counted=any(event.kind == first for event in store.events()),
     )
 
 
-def _reference(kind: str, nodes: int, count: int, seed: int) -> tuple[Cell, ...]:
+def _reference(settings: SearchSettings, count: int, seed: int) -> tuple[Cell, ...]:
     """So many random cells, or fewer where so few nodes have no more different ones."""
     for wanted in range(count, 2, -1):
         try:
-            return random_cells(kind, nodes, wanted, seed)
+            return random_cells(TASKS[settings.task].cell_kind, settings.nodes, wanted, seed, settings.ops)
         except InputError:
             continue
-    raise InputError(f"--nodes {nodes}: too few different cells to weigh ZiCo against their cost; take more nodes")
+    raise InputError(
+        f"--nodes {settings.nodes}: too few different cells to weigh ZiCo against their cost; take more nodes"
+    )
 
 
 def _check_limits(settings: SearchSettings, start: Cell, problem: TaskProblem) -> None:
@@ -290,17 +294,18 @@ def _default_folder(name: str) -> Path:
     return Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
 
 
-def _environment() -> dict[str, str | None]:
+def _environment() -> dict[str, str | int | None]:
     """What beside the device a person needs to repeat the run."""
     command = command_line(["autoshrink", *sys.argv[1:]]) if Path(sys.argv[0]).name == "autoshrink" else None
-    return {"autoshrink": __version__, "command": command}
+    plugins = [f"{path.name} sha256:{digest}" for path, digest in loaded_plugins().items()]
+    return {"autoshrink": __version__, "command": command, **({"plugins": ", ".join(plugins)} if plugins else {})}
 
 
 def _remark_changes(record: RunRecord, now: dict[str, str | int | None], observer: Observer) -> None:
     changed = [
-        f"{name} was {record.environment.get(name)}, is {now[name]}"
-        for name in ("torch", "device", "device_name")
-        if record.environment.get(name) != now[name]
+        f"{name} was {record.environment.get(name)}, is {now.get(name)}"
+        for name in ("torch", "device", "device_name", "plugins")
+        if record.environment.get(name) != now.get(name)
     ]
     if changed:
         observer.remark(f"scores may differ from an undisturbed run: {'; '.join(changed)}")

@@ -90,8 +90,12 @@ class Registry(Generic[Part]):
 _LOADED: dict[Path, str] = {}
 
 
-def load_plugin(file: str | Path) -> None:
+def load_plugin(file: str | Path, said: str = "--plugin") -> None:
     """Run a file of Python that registers parts; a file that was run before is not run again.
+
+    Args:
+        file: of which the name ends with ``.py``.
+        said: where a person named it, for messages.
 
     Raises:
         InputError: there is no such file, or running it failed; the message names the file and what was raised.
@@ -100,18 +104,17 @@ def load_plugin(file: str | Path) -> None:
     if path in _LOADED:
         return
     if not path.is_file():
-        raise InputError(f"--plugin {shown(file)}: no such file")
+        raise InputError(f"{said} {shown(file)}: no such file")
     name = f"autoshrink_plugin_{path.stem}"
     spec = spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise InputError(f"--plugin {shown(file)}: the name of a file of Python ends with .py")
+        raise InputError(f"{said} {shown(file)}: the name of a file of Python ends with .py")
     module = sys.modules[name] = module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except InputError:
-        raise
     except Exception as error:
-        raise InputError(f"--plugin {shown(file)}: {type(error).__name__}: {error}") from error
+        what = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+        raise InputError(f"{said} {shown(file)}: {what}") from error
     _LOADED[path] = hashlib.sha256(path.read_bytes()).hexdigest()
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
-from typing import Any, cast, get_args, get_type_hints
+from functools import cache
+from typing import Annotated, Any, cast, get_args, get_type_hints
 
 import typer
 from typer.core import TyperCommand
 
 from autoshrink.errors import InputError
+from autoshrink.registry import load_plugin
 from autoshrink.untrusted import LONGEST_NUMBER, brief
 
+PLUGINS = "AUTOSHRINK_PLUGINS"
+"""The environment's variable with files for ``--plugin``, apart as in PATH."""
 MAY_BE_EMPTY = frozenset({"prompt"})
 """Parameters that an empty text says something of."""
 
@@ -22,6 +27,10 @@ class Command(TyperCommand):
     An empty path would be the current folder, the second of two values would win in silence, and Python reads digits
     of other scripts.
     """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.params.append(_plugin_option())
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Refuse, or parse as usual."""
@@ -38,6 +47,42 @@ class Command(TyperCommand):
                 often = "twice" if times == 2 else f"{times} times"
                 raise typer.BadParameter(f"it is given {often}; leave all but one out", ctx, parameter)
         return super().parse_args(ctx, args)
+
+
+def load_plugins(files: Iterable[str]) -> None:
+    """Run the files of the environment's variable, then others.
+
+    Raises:
+        InputError: as `load_plugin`.
+    """
+    for file in filter(None, os.environ.get(PLUGINS, "").split(os.pathsep)):
+        load_plugin(file, PLUGINS)
+    for file in files:
+        load_plugin(file)
+
+
+PluginOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        callback=lambda files: load_plugins(files or ()),
+        is_eager=True,
+        expose_value=False,
+        metavar="FILE",
+        help=f"Python that registers operations or other parts; may be repeated. Also: {PLUGINS}.",
+    ),
+]
+
+
+@cache
+def _plugin_option() -> Any:
+    """The option as the parser has it, which typer makes of functions only."""
+    app = typer.Typer(add_completion=False)
+    app.command()(_with_plugins)
+    return typer.main.get_command(app).params[0]
+
+
+def _with_plugins(plugin: PluginOption = None) -> None:
+    del plugin
 
 
 def refuse_unread(context: typer.Context, names: Collection[str], reader: str) -> None:

@@ -74,6 +74,9 @@ def search(  # noqa: PLR0913 - one parameter an option
     vocabulary: Annotated[int | None, typer.Option(help="Text: words, at most; rarer ones are <unk>.")] = None,
     nodes: Annotated[int | None, typer.Option(help="Nodes of the cell, the input included.")] = None,
     start: Annotated[str | None, typer.Option(help="complete, er:P, ba:M, ws:K,P, or a cell file.")] = None,
+    ops: Annotated[
+        str | None, typer.Option(help="What the nodes draw from, e.g. conv1x1,sepconv3x3; --plugin adds to it.")
+    ] = None,
     candidates: Annotated[
         Any | None, typer.Option(parser=quantities.candidates, help="K edges tried in each step, or all.")
     ] = None,
@@ -144,6 +147,7 @@ def search(  # noqa: PLR0913 - one parameter an option
         },
         "nodes": nodes,
         "start": start,
+        "ops": ops,
         "candidates": candidates,
         "penalty": penalty,
         "resource": resource,

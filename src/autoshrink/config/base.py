@@ -16,6 +16,7 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     ValidationError,
+    ValidationInfo,
     ValidatorFunctionWrapHandler,
     WrapValidator,
     field_validator,
@@ -23,8 +24,9 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from autoshrink import ops as operations
 from autoshrink.quantity import Quantity
-from autoshrink.registry import STRATEGIES
+from autoshrink.registry import STRATEGIES, TASKS
 from autoshrink.resources import RESOURCES, Resources, every_resource
 from autoshrink.score import FormulaName, Score
 
@@ -188,6 +190,13 @@ class PlayoffSettings(Section):
     rate falls to zero (benchmarks/sprint.py)."""
 
 
+def _listed(value: object) -> object:
+    """``a,b`` or a list of JSON as a tuple."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(","))
+    return tuple(value) if isinstance(value, list) else value
+
+
 class SearchSettings(Section):
     """Everything that decides what a search does; each task has its own data, network and recipe.
 
@@ -224,6 +233,8 @@ class SearchSettings(Section):
     """complete, er:P, ba:M, ws:K,P, or the path of a cell file (whose content is stored with the run)."""
     draw: Literal["balanced", "independent"] = "balanced"
     """How the nodes' operations are drawn: each equally often, or each node by itself."""
+    ops: Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)] | None = None
+    """The operations that the nodes draw from, by name, those of plug-ins included; None: those of AutoShrink."""
     candidates: PositiveInt | Literal["all"]
     """K, drawn without replacement in each step, or the whole shrink space."""
     penalty: NonNegativeFloat = 0.1
@@ -259,6 +270,17 @@ class SearchSettings(Section):
         if name not in STRATEGIES:
             raise ValueError(f"there is no such strategy; choose from {', '.join(STRATEGIES)}")
         return name
+
+    @field_validator("ops")
+    @classmethod
+    def _known(cls, ops: tuple[str, ...] | None, info: ValidationInfo) -> tuple[str, ...] | None:
+        kind = TASKS[info.data["task"]].cell_kind
+        for name in ops or ():
+            if not operations.known(kind, name):
+                raise ValueError(operations.unknown(kind, name))
+        if ops and len(set(ops)) < len(ops):
+            raise ValueError("an operation appears twice")
+        return ops
 
     @property
     def sprint_batch(self) -> int:

@@ -25,6 +25,7 @@ _IDLE: tuple[_Idle, ...] = (
     ("population", lambda chosen: chosen.relative, "--evaluator trained"),
     ("population", lambda chosen: not (chosen.relative or chosen.populations or chosen.population == 1), "--task text"),
     ("draw", lambda chosen: is_file(chosen.start), "a start that is drawn, and no cell file"),
+    ("ops", lambda chosen: is_file(chosen.start), "a start that is drawn, and no cell file"),
     ("filter", lambda chosen: chosen.candidates == "all", "--candidates K"),
 )
 """Settings, or sections, that others leave unread: when, and what reads them. To give them is in vain."""
