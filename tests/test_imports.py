@@ -36,7 +36,7 @@ LAYERS = [
     {"launch", "final", "generation", "timm"},
     {"crafting", "evaluating"},
     {"tasks.image", "tasks.text"},
-    {"cli"},
+    {"cli", "testing"},
     {"__main__"},
 ]
 """From the ground up: a part imports from lower layers only. The face of the package, `__init__`, stands above all."""
