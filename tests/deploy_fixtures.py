@@ -11,12 +11,12 @@ from torch import nn
 from torch.nn import functional
 
 from autoshrink.architecture import ImageArchitecture, LanguageModel, proxy_architecture
+from autoshrink.bundle import TrainedClassifier, TrainedLanguageModel
 from autoshrink.cell import Cell
 from autoshrink.data import Preprocessing, Vocabulary, load_proxy
 from autoshrink.networks import build
-from autoshrink.training.classifier import TrainedClassifier
 from autoshrink.training.images import DeviceImages, Normalisation
-from autoshrink.training.language_model import TrainedModel
+from model_fixtures import trained_classifier, trained_language_model
 
 CELL = Cell("conv", ("input", "sepconv3x3", "conv1x1", "sepconv3x3"), ((0, 1), (0, 2), (1, 2), (0, 3)))
 DIGITS = proxy_architecture(CELL, shape=(1, 8, 8), stem=8, widths=(8, 12))
@@ -41,7 +41,7 @@ def shaken(network: nn.Module, seed: int = 0) -> nn.Module:
 def classifier(architecture: ImageArchitecture, facts: Mapping[str, Any] | None = None) -> TrainedClassifier:
     """One with weights of no meaning that says it was trained on the digits."""
     channels, size, _ = architecture.input
-    return TrainedClassifier(
+    return trained_classifier(
         architecture,
         shaken(build(architecture, seed=0)),
         tuple(map(str, range(architecture.classes))),
@@ -64,7 +64,7 @@ def trained_digits(epochs: int = 8) -> TrainedClassifier:
             optimiser.zero_grad()
             torch.autograd.backward(functional.cross_entropy(network(pixels), labels))
             optimiser.step()
-    return TrainedClassifier(
+    return trained_classifier(
         DIGITS,
         network.eval(),
         proxy.classes,
@@ -80,15 +80,15 @@ def vocabulary(size: int) -> Vocabulary:
     )
 
 
-def language(architecture: LanguageModel, spec: str = "pydocs") -> TrainedModel:
+def language(architecture: LanguageModel, spec: str = "pydocs") -> TrainedLanguageModel:
     """One with weights of no meaning, but large enough for logits to differ."""
     network = build(architecture, seed=0, initial_range=0.8)
     for name, parameter in network.named_parameters():
         if name.startswith("core.module"):
             parameter.data *= 3
     nn.init.uniform_(network.decoder_bias, -1, 1, generator=torch.Generator().manual_seed(0))
-    data = {"spec": spec, "level": "word", "tokens": "auto"}
-    return TrainedModel(architecture, network, vocabulary(architecture.vocabulary), {"epoch": 1, "data": data})
+    known, data = vocabulary(architecture.vocabulary), {"spec": spec, "level": "word", "tokens": "auto"}
+    return trained_language_model(architecture, network, known, {"epoch": 1, "data": data})
 
 
 def token_ids(count: int, size: int, seed: int = 0) -> np.ndarray[Any, np.dtype[np.int64]]:

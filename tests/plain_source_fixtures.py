@@ -17,6 +17,7 @@ from autoshrink.architecture import (
     language_model,
     recurrent_proxy,
 )
+from autoshrink.bundle import TrainedClassifier, TrainedLanguageModel
 from autoshrink.cell import Cell
 from autoshrink.data import Preprocessing, Vocabulary
 from autoshrink.data.tokenising import Level, Rule
@@ -24,9 +25,8 @@ from autoshrink.deploy.plain_source import PlainSource
 from autoshrink.networks import build, set_normalisation
 from autoshrink.ops import DEFAULTS
 from autoshrink.priors import complete_edges
-from autoshrink.training.classifier import TrainedClassifier
-from autoshrink.training.language_model import TrainedModel
 from deploy_fixtures import shaken
+from model_fixtures import trained_classifier, trained_language_model
 
 WORDS = ["the", "cat", "dog", "sees", "likes", "milk", "bones", ".", ",", "don't", "1,000", "(", ")"]
 
@@ -51,7 +51,7 @@ def classifier(
     preprocessing = Preprocessing(channels, size, (0.4, 0.5, 0.6)[:channels], (0.2, 0.3, 0.25)[:channels], crop)
     classes = names or tuple(f"class {number}" for number in range(architecture.classes))
     facts = {"epoch": 3, "performance": 0.5, "data": {"spec": "digits"}, "bn_epsilon": epsilon}
-    return TrainedClassifier(architecture, shaken(network), classes, preprocessing, facts)
+    return trained_classifier(architecture, shaken(network), classes, preprocessing, facts)
 
 
 def vocabulary(rule: Rule = "words", *, lines: bool = True) -> Vocabulary:
@@ -62,12 +62,14 @@ def vocabulary(rule: Rule = "words", *, lines: bool = True) -> Vocabulary:
     )
 
 
-def writer(architecture: LanguageModel, known: Vocabulary | None = None) -> TrainedModel:
+def writer(architecture: LanguageModel, known: Vocabulary | None = None) -> TrainedLanguageModel:
     known = known or vocabulary()
     fitting = language_model(architecture, vocabulary=len(known))
     network = build(fitting, seed=0, initial_range=0.5).eval()
     torch.nn.init.normal_(network.decoder_bias, generator=torch.Generator().manual_seed(2))
-    return TrainedModel(fitting, network, known, {"epoch": 3, "performance": -2.0, "data": {"spec": "a corpus"}})
+    return trained_language_model(
+        fitting, network, known, {"epoch": 3, "performance": -2.0, "data": {"spec": "a corpus"}}
+    )
 
 
 def loaded(source: PlainSource, folder: Path) -> Any:

@@ -13,6 +13,7 @@ import torch
 
 from autoshrink import resume_training, train
 from autoshrink.architecture import Architecture, ConvArchitecture, proxy_architecture
+from autoshrink.bundle import MODEL_FILE, TrainedClassifier, load_as
 from autoshrink.cli import run
 from autoshrink.config import Occasion, classifier_settings
 from autoshrink.cost import count
@@ -22,7 +23,6 @@ from autoshrink.final.beginning import class_tensors
 from autoshrink.final.classifier import kept_epoch
 from autoshrink.report.curves import EpochFigures, curve_svg
 from autoshrink.training import checkpoint
-from autoshrink.training.classifier import MODEL_FILE, load_classifier
 from autoshrink.training.distributed import announced
 from classifier_fixtures import CELL, SMALL, asked, two_classes
 from text_fixtures import deaths_until_done
@@ -71,11 +71,11 @@ def test_a_training_leaves_its_model_its_state_and_its_curve(tmp_path: Path) -> 
 
 
 def test_the_model_is_the_average_of_the_best_epoch(whole: Path) -> None:
-    model = load_classifier(whole)
+    model = load_as(TrainedClassifier, whole)
     tensors, facts = left(whole)[STATE_FILE]
     best = kept_epoch(facts["curve"], facts["validation_images"])
-    assert (model.facts["epoch"], model.facts["performance"]) == (best, facts["curve"][best - 1])
-    assert model.facts["data"]["spec"] == "digits"
+    assert (model.facts.epoch, model.facts.performance) == (best, facts["curve"][best - 1])
+    assert model.facts.data.spec == "digits"
     assert model.classes == tuple("0123456789")
     if best == 3:
         assert all(torch.equal(tensors[f"average.{name}"], value) for name, value in model.network.state_dict().items())
@@ -105,7 +105,7 @@ def test_other_classes_replace_the_classifier_and_that_is_said(tmp_path: Path) -
 def test_the_architectures_channels_win(tmp_path: Path) -> None:
     colour = ConvArchitecture.from_json(SMALL.to_json() | {"input": [3, 8, 8]})
     assert train(colour, asked(epochs=1), out=tmp_path).architecture.input == (3, 8, 8)
-    assert load_classifier(tmp_path).preprocessing.channels == 3
+    assert load_as(TrainedClassifier, tmp_path).preprocessing.channels == 3
 
 
 # Stopped, and gone on with
@@ -213,7 +213,7 @@ def test_tuning_replaces_the_classifier_and_keeps_the_rest(whole: Path, tmp_path
     result = train(None, settings, out=tmp_path / "tuned")
     assert isinstance(result, ClassifierResult)
     assert result.architecture == ConvArchitecture.from_json(SMALL.to_json() | {"classes": 2})
-    before, after = load_classifier(whole), load_classifier(tmp_path / "tuned")
+    before, after = load_as(TrainedClassifier, whole), load_as(TrainedClassifier, tmp_path / "tuned")
     assert after.classes == ("dark", "light")
     assert after.preprocessing == before.preprocessing
     own, given = after.network.state_dict(), before.network.state_dict()
@@ -227,7 +227,7 @@ def test_tuning_replaces_the_classifier_and_keeps_the_rest(whole: Path, tmp_path
 def test_the_same_classes_keep_their_classifier(whole: Path, tmp_path: Path) -> None:
     settings = asked(epochs=1, learning_rate=1e-30, ema=None) | {"start": str(whole)}
     train(SMALL, settings, out=tmp_path / "tuned")
-    own, given = (load_classifier(one).network.state_dict() for one in (tmp_path / "tuned", whole))
+    own, given = (load_as(TrainedClassifier, one).network.state_dict() for one in (tmp_path / "tuned", whole))
     torch.testing.assert_close(own["classifier.weight"], given["classifier.weight"])
 
 

@@ -15,15 +15,15 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from autoshrink.architecture import LibraryArchitecture
+from autoshrink.bundle import save
 from autoshrink.cli import deploy_commands
 from autoshrink.deploy import exporting
 from autoshrink.deploy.exporting import Times
 from autoshrink.deploy.parity import Parity
 from autoshrink.deploy.quantisation import Accuracies
 from autoshrink.errors import AutoshrinkError, DataError, InputError
-from autoshrink.training.classifier import save_classifier
-from autoshrink.training.language_model import save_model
 from deploy_fixtures import DIGITS, classifier, language
+from model_fixtures import trained_language_model
 
 APP = typer.Typer()
 deploy_commands.register(APP)
@@ -55,14 +55,13 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("models")
     for name in ("image", "text", "nowhere"):
         (place / name).mkdir()
-    save_classifier(place / "image" / "model.safetensors", classifier(DIGITS))
-    save_classifier(place / "nowhere" / "model.safetensors", classifier(DIGITS, {"data": {"spec": "gone/away"}}))
+    save(place / "image" / "model.safetensors", classifier(DIGITS))
+    save(place / "nowhere" / "model.safetensors", classifier(DIGITS, {"data": {"spec": "gone/away"}}))
     model = language(LibraryArchitecture(kind="gru", vocabulary=20, width=6))
     settings = {"spec": "pydocs", "level": "word", "tokens": "auto", "max_vocabulary": None, "min_count": 1}
     facts = {"epoch": 1, "performance": -3.0, "data": settings}
-    save_model(
-        place / "text" / "model.safetensors", type(model)(model.architecture, model.network, model.vocabulary, facts)
-    )
+    written = trained_language_model(model.architecture, model.network, model.vocabulary, facts)
+    save(place / "text" / "model.safetensors", written)
     return place
 
 

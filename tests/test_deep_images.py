@@ -12,12 +12,12 @@ import pytest
 from PIL import Image
 
 from autoshrink import OnnxClassifier
+from autoshrink.bundle import TrainedClassifier, load_as
 from autoshrink.cli import run
 from autoshrink.data import Preprocessing
 from autoshrink.data.depth import pixel_notes, window_of
 from autoshrink.deploy.exporting import export
 from autoshrink.errors import InputError
-from autoshrink.training.classifier import load_classifier
 from data_fixtures import encoded
 
 PAGE = Path(__file__).parent.parent / "docs" / "deploy.md"
@@ -74,7 +74,7 @@ def test_twelve_bits_in_sixteen_are_told_apart_everywhere(
     assert run(["predict", str(file), *map(str, images), "--json"]) == 0
     answers = json.loads(capsys.readouterr().out)["predictions"]
     assert [answer["class"] for answer in answers] == [image.parent.name for image in images]
-    window = load_classifier(trained).preprocessing.window
+    window = load_as(TrainedClassifier, trained).preprocessing.window
     assert window is not None
     assert 970 < window[0] < 1000
     assert 1040 < window[1] < 1080

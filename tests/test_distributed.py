@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from autoshrink.bundle import TrainedClassifier, load_as
 from autoshrink.errors import InputError
 from autoshrink.final import STATE_FILE
 from autoshrink.networks import build
-from autoshrink.training.classifier import load_classifier
 from autoshrink.training.distributed import Processes, announced, own_device
 from classifier_fixtures import SMALL, StillNormalised, learner_of, recipe_of
 from training_fixtures import assert_same, left
@@ -137,7 +137,7 @@ def test_torchrun_trains_one_model_and_goes_on_with_it(tmp_path: Path) -> None:
     assert again.returncode == 0, again.stderr
     assert_same(stopped, whole)
     said = json.loads(again.stdout)
-    assert load_classifier(whole).facts["performance"] == said["accuracy"]
+    assert load_as(TrainedClassifier, whole).facts.performance == said["accuracy"]
     refused = launched("-m", "autoshrink", "train", "--from", str(whole), "--data", "digits", "-o", str(whole))
     assert refused.returncode != 0
     assert "holds a training already" in refused.stderr

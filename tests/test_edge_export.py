@@ -25,6 +25,7 @@ from autoshrink.architecture import (
     proxy_architecture,
     recurrent_proxy,
 )
+from autoshrink.bundle import TrainedClassifier, TrainedLanguageModel
 from autoshrink.cell import Cell
 from autoshrink.data import Preprocessing, Vocabulary
 from autoshrink.deploy import edge, executorch, litert
@@ -32,10 +33,9 @@ from autoshrink.deploy.edge import Array, Call, Prepared, Runtime, card_path
 from autoshrink.deploy.parity import Parity, real_samples
 from autoshrink.errors import InputError, RunError
 from autoshrink.networks import build
-from autoshrink.training.classifier import TrainedClassifier
-from autoshrink.training.language_model import TrainedModel
+from model_fixtures import trained_classifier, trained_language_model
 
-Model = TrainedClassifier | TrainedModel
+Model = TrainedClassifier | TrainedLanguageModel
 Export = Callable[..., Parity]
 
 
@@ -49,15 +49,16 @@ def classifier(architecture: Architecture) -> TrainedClassifier:
     preprocessing = Preprocessing(channels, size, (0.3,) * channels, (0.4,) * channels)
     classes = tuple(f"class {number}" for number in range(architecture.classes))
     facts = {"epoch": 3, "performance": 0.5, "data": {"spec": "digits"}}
-    return TrainedClassifier(architecture, network.eval(), classes, preprocessing, facts)
+    return trained_classifier(architecture, network.eval(), classes, preprocessing, facts)
 
 
-def writer(architecture: LanguageModel) -> TrainedModel:
+def writer(architecture: LanguageModel) -> TrainedLanguageModel:
     words = [f"word{number}" for number in range(20)]
     known = Vocabulary.build([[*words, "<eos>"]], level="word", max_size=None, min_count=1)
     fitting = language_model(architecture, vocabulary=len(known))
     network = build(fitting, seed=0, initial_range=0.5).eval()
-    return TrainedModel(fitting, network, known, {"epoch": 3, "performance": -2.0, "data": {"spec": "pydocs"}})
+    facts = {"epoch": 3, "performance": -2.0, "data": {"spec": "pydocs"}}
+    return trained_language_model(fitting, network, known, facts)
 
 
 def digits() -> TrainedClassifier:
@@ -72,13 +73,13 @@ def blocks() -> TrainedClassifier:
     return classifier(Architecture.from_json(value | {"stem": {"channels": 4, "stride": 1}, "activation": "hardswish"}))
 
 
-def step() -> TrainedModel:
+def step() -> TrainedLanguageModel:
     ops = ("input", "tanh", "relu", "sigmoid", "identity")
     cell = Cell("recurrent", ops, ((0, 1), (0, 2), (1, 2), (2, 3), (1, 4)))
     return writer(recurrent_proxy(cell, vocabulary=2, width=8))
 
 
-def library(kind: str) -> TrainedModel:
+def library(kind: str) -> TrainedLanguageModel:
     value = {"format": ARCHITECTURE_FORMAT, "kind": kind, "vocabulary": 2, "width": 8, "layers": 2}
     return writer(LanguageModel.from_json(value))
 

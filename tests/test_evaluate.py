@@ -18,6 +18,7 @@ from PIL import Image
 from torch.nn import functional
 
 from autoshrink.architecture import proxy_architecture, recurrent_proxy
+from autoshrink.bundle import TrainedClassifier, load_as, save
 from autoshrink.cell import Cell
 from autoshrink.cli import run
 from autoshrink.data import Preprocessing, load_split
@@ -28,8 +29,8 @@ from autoshrink.evaluating.reading import Batches, labels_for, open_split
 from autoshrink.final.evaluation import evaluate as evaluate_text
 from autoshrink.networks import build
 from autoshrink.report.evaluation_page import evaluation_page
-from autoshrink.training.classifier import TrainedClassifier, load_classifier, save_classifier
 from data_fixtures import away_from_home, photos
+from model_fixtures import trained_classifier
 from text_fixtures import asked, corpus
 
 CELL = Cell("conv", ("input", "sepconv3x3", "conv1x1"), ((0, 1), (0, 2), (1, 2)))
@@ -57,20 +58,22 @@ def trained() -> TrainedClassifier:
             optimiser.zero_grad()
             functional.cross_entropy(network(images[rows]), labels[rows]).backward()  # type: ignore[no-untyped-call]
             optimiser.step()
-    return TrainedClassifier(ARCHITECTURE, network.eval(), DIGITS, preprocessing, FACTS)
+    return trained_classifier(ARCHITECTURE, network.eval(), DIGITS, preprocessing, FACTS)
 
 
 @pytest.fixture(scope="module")
 def model(trained: TrainedClassifier, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a training leaves."""
     folder = tmp_path_factory.mktemp("trained")
-    save_classifier(folder / "model.safetensors", trained)
+    save(folder / "model.safetensors", trained)
     return folder
 
 
 def saved(folder: Path, model: TrainedClassifier, **changes: Any) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    save_classifier(folder / "model.safetensors", replace(model, **changes))
+    parts = {"network": model.network, "classes": model.classes, "preprocessing": model.preprocessing} | changes
+    facts = parts.pop("facts", model.facts.to_json())
+    save(folder / "model.safetensors", trained_classifier(model.architecture, facts=facts, **parts))
     return folder
 
 
@@ -363,7 +366,7 @@ def test_an_exported_file_is_measured_as_the_model_is(
     from autoshrink.deploy.onnx_export import export_classifier  # noqa: PLC0415 - needs the extra
 
     path = tmp_path / "digits.onnx"
-    loaded = load_classifier(model)
+    loaded = load_as(TrainedClassifier, model)
     export_classifier(loaded, path, np.random.default_rng(0).normal(size=(4, 1, 8, 8)).astype(np.float32))
     found, wanted = evaluate(path, batch=50), evaluate(model)
     assert found["confusion"] == wanted["confusion"]

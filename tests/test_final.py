@@ -18,12 +18,12 @@ from filelock import FileLock
 import autoshrink
 from autoshrink import zoo
 from autoshrink.architecture import Architecture, LanguageModel, recurrent_proxy
+from autoshrink.bundle import MODEL_FILE, TrainedLanguageModel, load_as
 from autoshrink.cell import Cell
 from autoshrink.cost import count, widest
 from autoshrink.errors import DataError, InputError, RunError
 from autoshrink.final import LOCK_FILE, STATE_FILE, Epoch, TrainingWatcher, resume_training, train
 from autoshrink.training import checkpoint
-from autoshrink.training.language_model import MODEL_FILE, load_model
 from text_fixtures import asked, corpus, deaths_until_done
 from training_fixtures import Stopped, assert_same, left, rewritten, stopping_after, stopping_at_batch
 
@@ -76,9 +76,9 @@ def test_a_training_leaves_its_model_its_state_and_its_curve(text: Path, tmp_pat
 def test_the_model_is_that_of_the_best_epoch(text: Path, tmp_path: Path) -> None:
     """Its facts name the epoch; measured again on the validation text it gives the recorded figure."""
     result = train(PAIR, asked(text, **AVERAGED), out=tmp_path / "model")
-    model = load_model(tmp_path / "model")
+    model = load_as(TrainedLanguageModel, tmp_path / "model")
     best = result.course.curve.index(max(result.course.curve))
-    assert (model.facts["epoch"], model.facts["performance"]) == (best + 1, result.course.curve[best])
+    assert (model.facts.epoch, model.facts.performance) == (best + 1, result.course.curve[best])
     again = autoshrink.evaluate(tmp_path / "model", split="validation", streams=10, device="cpu")
     assert -again["loss"] == pytest.approx(result.performance, rel=1e-6)
 
@@ -86,7 +86,7 @@ def test_the_model_is_that_of_the_best_epoch(text: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize("name", LANGUAGE_MODELS)
 def test_every_language_model_of_the_zoo_trains(name: str, text: Path, tmp_path: Path) -> None:
     result = train(zoo.get(name), asked(text, epochs=1, learning_rate=1.0), out=tmp_path / "model", width=8)
-    assert result.architecture == load_model(tmp_path / "model").architecture
+    assert result.architecture == load_as(TrainedLanguageModel, tmp_path / "model").architecture
     assert (result.architecture.width, result.architecture.vocabulary) == (8, 14)
     assert math.isfinite(result.performance)
 
@@ -101,7 +101,7 @@ def test_a_text_without_splits_and_characters_can_be_learned(tmp_path: Path) -> 
     assert isinstance(result.architecture, LanguageModel)
     assert result.architecture.vocabulary < 30
     assert any("no validation and no test text is given" in remark for remark in remarks)
-    assert load_model(tmp_path / "model").vocabulary.level == "char"
+    assert load_as(TrainedLanguageModel, tmp_path / "model").vocabulary.level == "char"
 
 
 @pytest.mark.parametrize("name", ["shrinkrnn", "lstm"])
@@ -110,7 +110,10 @@ def test_a_budget_of_parameters_is_used_and_never_exceeded(name: str, budget: in
     result = train(zoo.get(name), asked(text, epochs=1), out=tmp_path / "model", params=budget)
     found = result.architecture
     assert isinstance(found, LanguageModel)
-    assert sum(parameter.numel() for parameter in load_model(tmp_path / "model").network.parameters()) <= budget
+    assert (
+        sum(parameter.numel() for parameter in load_as(TrainedLanguageModel, tmp_path / "model").network.parameters())
+        <= budget
+    )
     assert found == widest(found, budget)
 
 
@@ -222,7 +225,7 @@ def test_what_a_killed_process_was_writing_is_cleared_away(text: Path, tmp_path:
     draft.write_bytes(b"half of it")
     resume_training(tmp_path)
     assert not draft.exists()
-    assert load_model(tmp_path).architecture.kind == "gru"
+    assert load_as(TrainedLanguageModel, tmp_path).architecture.kind == "gru"
 
 
 def test_resuming_works_from_another_folder(text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -348,7 +351,7 @@ def test_a_damaged_file_is_refused_by_name(name: str, damage: str, text: Path, t
     do, message = DAMAGES[damage]
     do(folder / name)
     with pytest.raises(InputError, match=rf"^{folder / name}: .*{message}"):
-        resume_training(folder) if name == STATE_FILE else load_model(folder)
+        resume_training(folder) if name == STATE_FILE else load_as(TrainedLanguageModel, folder)
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,12 @@ import torch
 
 from autoshrink import resume_training, train
 from autoshrink.architecture import ConvArchitecture
+from autoshrink.bundle import MODEL_FILE
 from autoshrink.cell import Cell
 from autoshrink.cli import run
 from autoshrink.config import Occasion, classifier_settings
 from autoshrink.errors import DataError, InputError, RunError
 from autoshrink.final import STATE_FILE
-from autoshrink.training.classifier import MODEL_FILE
 from classifier_fixtures import SMALL, asked, two_classes
 from training_fixtures import Stopped, rewritten, stopping_at_batch
 

@@ -11,6 +11,7 @@ from sklearn.datasets import load_digits
 
 from autoshrink import resume_training, train
 from autoshrink.architecture import ConvArchitecture, proxy_architecture, recurrent_proxy
+from autoshrink.bundle import MODEL_FILE, TrainedClassifier, load_as
 from autoshrink.cell import Cell
 from autoshrink.config import ImageNetwork, ImageRecipe, ImageSettings, TextSettings, resolve
 from autoshrink.config.augmentation import AugmentSettings
@@ -25,7 +26,6 @@ from autoshrink.score import Evaluation
 from autoshrink.tasks.image.problem import ImageProblem
 from autoshrink.tasks.text.problem import TextProblem
 from autoshrink.training.augmentation import Augmentation
-from autoshrink.training.classifier import MODEL_FILE, load_classifier
 from autoshrink.training.device import choose_device, choose_precision, describe, repeatable
 from autoshrink.training.draws import BatchDraws
 from autoshrink.training.image_learner import ImageLearner, image_stops
@@ -250,7 +250,7 @@ def test_a_classifier_trained_on_the_device_is_exported(classifier_folder: Path,
     assert done.measured is not None
     assert done.measured.values["onnx"] == pytest.approx(done.measured.values["pytorch"], abs=5e-3)
     assert done.measured.values["int8"] > 0.2, "better than chance"
-    model = load_classifier(classifier_folder, device=torch.device("cuda"))
+    model = load_as(TrainedClassifier, classifier_folder, device=torch.device("cuda"))
     samples = Check().samples(model)
     with torch.no_grad():
         device = model.network(torch.from_numpy(samples).cuda()).cpu().numpy()

@@ -29,7 +29,7 @@ LAYERS = [
     {"store", "watching"},
     {"metrics", "classification"},
     {"report", "training", "finals"},
-    {"results", "run", "progress"},
+    {"results", "run", "progress", "bundle"},
     {"onnx"},
     {"latency"},
     {"deploy"},

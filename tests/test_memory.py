@@ -10,10 +10,10 @@ from typer.testing import CliRunner
 
 from autoshrink import machine
 from autoshrink.architecture import proxy_architecture
+from autoshrink.bundle import save
 from autoshrink.cell import Cell
 from autoshrink.cli.app import app
 from autoshrink.errors import InputError
-from autoshrink.training.classifier import save_classifier
 from deploy_fixtures import DIGITS, classifier
 
 
@@ -39,7 +39,7 @@ def test_inputs_of_a_latency(options: list[str], named: str, tmp_path: Path) -> 
 
 
 def test_a_batch_to_evaluate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save_classifier(tmp_path / "model.safetensors", classifier(DIGITS))
+    save(tmp_path / "model.safetensors", classifier(DIGITS))
     done = CliRunner().invoke(app, ["evaluate", str(tmp_path), "--batch", "99999999999999999999", "--json"])
     assert done.exit_code == 0, "a batch is never more than there are"
     monkeypatch.setattr(machine, "free_memory", lambda: 10_000)

@@ -18,12 +18,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from autoshrink import zoo
 from autoshrink.architecture import Architecture, BlockPlan, Head, MobileArchitecture, MobileStage, Stem
+from autoshrink.bundle import TrainedClassifier, load_as, save
 from autoshrink.cli import run
 from autoshrink.cost import count
 from autoshrink.data import Preprocessing
 from autoshrink.errors import InputError
 from autoshrink.networks import MobileNetwork, build
-from autoshrink.training.classifier import TrainedClassifier, load_classifier, save_classifier
+from model_fixtures import trained_classifier
 
 # Parameters with and without BN, and MACs by torch's own counter, of the models of these names in timm 1.0.31, seen
 # beside ours: all tensors have the same shapes in the same order, and with the same weights the same outputs.
@@ -284,9 +285,9 @@ def test_a_trained_one_is_written_and_read(tmp_path: Path) -> None:
     network = _lived_in(build(architecture, seed=0))
     facts = {"epoch": 1, "performance": 0.5, "data": {"spec": "digits"}}
     seen = Preprocessing(channels=1, size=8, mean=(0.5,), std=(0.5,))
-    model = TrainedClassifier(architecture, network, ("even", "odd"), seen, facts)
-    save_classifier(tmp_path / "model.safetensors", model)
-    read = load_classifier(tmp_path)
+    model = trained_classifier(architecture, network, ("even", "odd"), seen, facts)
+    save(tmp_path / "model.safetensors", model)
+    read = load_as(TrainedClassifier, tmp_path)
     assert read.architecture == architecture
     images = torch.randn(2, 1, 8, 8)
     assert torch.equal(read.network(images), network(images))

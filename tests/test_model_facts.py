@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from autoshrink.bundle import save
 from autoshrink.cli import run
 from autoshrink.training import checkpoint
-from autoshrink.training.classifier import save_classifier
 from deploy_fixtures import DIGITS, classifier
 
 ARCHITECTURE = DIGITS.to_json()
@@ -37,7 +37,7 @@ def test_impossible_facts_are_refused_by_name(
     changes: dict[str, Any], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "model.safetensors"
-    save_classifier(path, classifier(DIGITS))
+    save(path, classifier(DIGITS))
     tensors, facts = checkpoint.load(path)
     checkpoint.save(path, tensors, facts | changes)
     assert run(["evaluate", str(tmp_path), "--data", "digits"]) == 2

@@ -17,15 +17,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from autoshrink.architecture import LibraryArchitecture
+from autoshrink.bundle import save
 from autoshrink.cell import Cell
 from autoshrink.cli import quantities, run
 from autoshrink.cli.app import app
 from autoshrink.cli.command import MAY_BE_EMPTY
 from autoshrink.config import resolve
 from autoshrink.errors import InputError
-from autoshrink.training.classifier import save_classifier
 from autoshrink.training.device import choose_device
-from autoshrink.training.language_model import save_model
 from deploy_fixtures import DIGITS, classifier, language
 
 COMMANDS = typer.main.get_command(app)
@@ -303,9 +302,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("models")
     for name in ("image", "text"):
         (place / name).mkdir()
-    save_classifier(place / "image" / "model.safetensors", classifier(DIGITS))
+    save(place / "image" / "model.safetensors", classifier(DIGITS))
     model = language(LibraryArchitecture(kind="gru", vocabulary=20, width=6))
-    save_model(place / "text" / "model.safetensors", model)
+    save(place / "text" / "model.safetensors", model)
     for name in ("image", "text"):
         assert run(["export", f"{place / name}", "-o", f"{place / name}.onnx", "--random-inputs"]) == 0
     Image.new("L", (8, 8)).save(place / "digit.png")

@@ -24,13 +24,12 @@ from autoshrink.architecture import (
     proxy_architecture,
     recurrent_proxy,
 )
+from autoshrink.bundle import TrainedClassifier, TrainedLanguageModel
 from autoshrink.cell import Cell
 from autoshrink.cost import count
 from autoshrink.deploy.plain_source import render
 from autoshrink.deploy.plain_source.image import ACTIVATIONS
 from autoshrink.ops import DEFAULTS
-from autoshrink.training.classifier import TrainedClassifier
-from autoshrink.training.language_model import TrainedModel
 from plain_source_fixtures import (
     classifier,
     complete,
@@ -196,7 +195,7 @@ def test_the_wiring_reads_as_statements(tmp_path: Path) -> None:
 @pytest.mark.skipif(shutil.which("ruff", path=str(Path(sys.executable).parent)) is None, reason="ruff is not installed")
 def test_ruff_would_change_nothing(tmp_path: Path) -> None:
     """Neither format nor check, over cells from empty to 30 nodes, names of all lengths, every rule of cutting."""
-    models: list[TrainedClassifier | TrainedModel] = [classifier(random_network(seed)) for seed in range(12)]
+    models: list[TrainedClassifier | TrainedLanguageModel] = [classifier(random_network(seed)) for seed in range(12)]
     models += [classifier(random_blocks(seed)) for seed in range(12)]
     for nodes in (12, 14, 17, 18, 19, 20, 30):
         ops = [DEFAULTS["conv"][n % 2] for n in range(nodes - 1)]

@@ -18,13 +18,13 @@ from PIL import Image
 
 from autoshrink.architecture import ImageArchitecture, proxy_architecture
 from autoshrink.architecture.base import Architecture
+from autoshrink.bundle import TrainedClassifier
 from autoshrink.cell import Cell
 from autoshrink.data import Vocabulary
 from autoshrink.deploy import plain_source
 from autoshrink.deploy.parity import real_samples
 from autoshrink.deploy.plain_source import render, write
 from autoshrink.errors import InputError, RunError
-from autoshrink.training.classifier import TrainedClassifier
 from plain_source_fixtures import classifier, complete, library, loaded, random_language_model, vocabulary, writer
 
 # From files of people to inputs, and back

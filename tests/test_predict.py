@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from autoshrink.architecture import LibraryArchitecture
+from autoshrink.bundle import save
 from autoshrink.cli import run
 from autoshrink.deploy.onnx_export import export_classifier
 from autoshrink.deploy.onnx_file import FORMAT
@@ -24,7 +25,6 @@ from autoshrink.deploy.recurrent_export import export_language_model, loop_path
 from autoshrink.errors import DataError, InputError
 from autoshrink.generation import generate
 from autoshrink.onnx.untrained import architecture_to_onnx
-from autoshrink.training.language_model import save_model
 from deploy_fixtures import DIGITS, classifier, language, token_ids
 
 LANGUAGE = LibraryArchitecture(kind="gru", vocabulary=20, width=6)
@@ -42,7 +42,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("text") / "model.onnx"
     model = language(LANGUAGE)
-    save_model(path.with_name("model.safetensors"), model)
+    save(path.with_name("model.safetensors"), model)
     export_language_model(model, path, token_ids(40, 20))
     return path
 

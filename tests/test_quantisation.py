@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from autoshrink.architecture import LibraryArchitecture, recurrent_proxy
+from autoshrink.bundle import TrainedClassifier
 from autoshrink.cell import Cell
 from autoshrink.data import load_split
 from autoshrink.deploy.onnx_export import export_classifier, logits_of, logits_of_network
@@ -29,7 +30,6 @@ from autoshrink.deploy.recurrent_export import export_language_model, loop_path,
 from autoshrink.deploy.recurrent_quantisation import perplexities, quantise_step
 from autoshrink.errors import DataError, InputError
 from autoshrink.onnx.session import open_session
-from autoshrink.training.classifier import TrainedClassifier
 from deploy_fixtures import language, token_ids, trained_digits
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from autoshrink.architecture import Architecture, LanguageModel, LibraryArchitecture, RecurrentArchitecture
+from autoshrink.bundle import TrainedLanguageModel
 from autoshrink.cell import Cell
 from autoshrink.deploy import recurrent_export
 from autoshrink.deploy.onnx_file import Part, read_card, write_model
@@ -25,7 +26,6 @@ from autoshrink.deploy.recurrent_export import (
 )
 from autoshrink.errors import DataError, InputError
 from autoshrink.onnx.session import open_session
-from autoshrink.training.language_model import TrainedModel
 from deploy_fixtures import language, token_ids
 
 WORDS = 11
@@ -49,14 +49,16 @@ KINDS: dict[str, LanguageModel] = {
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainedModel, Path]:
+def exported(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[TrainedLanguageModel, Path]:
     model, path = language(KINDS[request.param]), tmp_path_factory.mktemp("exported") / "model.onnx"
     parities = export_language_model(model, path, token_ids(40, WORDS))
     assert all(parity.passes(1e-5) for parity in parities)
     return model, path
 
 
-def torchs(model: TrainedModel, tokens: np.ndarray[Any, Any], state: np.ndarray[Any, Any]) -> tuple[Any, Any]:
+def torchs(model: TrainedLanguageModel, tokens: np.ndarray[Any, Any], state: np.ndarray[Any, Any]) -> tuple[Any, Any]:
     with torch.no_grad():
         logits, following = model.network(torch.from_numpy(tokens), torch.from_numpy(state))
     return logits.numpy(), following.numpy()
@@ -64,7 +66,7 @@ def torchs(model: TrainedModel, tokens: np.ndarray[Any, Any], state: np.ndarray[
 
 @pytest.mark.parametrize(("steps", "streams"), [(1, 1), (9, 4), (17, 1)])
 def test_logits_and_state_are_pytorchs_at_lengths_never_exported(
-    exported: tuple[TrainedModel, Path], steps: int, streams: int
+    exported: tuple[TrainedLanguageModel, Path], steps: int, streams: int
 ) -> None:
     model, path = exported
     tokens = token_ids(steps * streams, WORDS, seed=1).reshape(steps, streams)
@@ -77,7 +79,7 @@ def test_logits_and_state_are_pytorchs_at_lengths_never_exported(
             np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
-def test_a_chunk_goes_on_where_the_one_before_ended(exported: tuple[TrainedModel, Path]) -> None:
+def test_a_chunk_goes_on_where_the_one_before_ended(exported: tuple[TrainedLanguageModel, Path]) -> None:
     model, path = exported
     tokens = token_ids(12 * 2, WORDS, seed=3).reshape(12, 2)
     state = model.network.initial_state(2).numpy()
@@ -90,7 +92,7 @@ def test_a_chunk_goes_on_where_the_one_before_ended(exported: tuple[TrainedModel
         assert not np.allclose(run(tokens[7:], state)[0], second, atol=1e-4)
 
 
-def test_both_files_say_what_they_are_and_are_valid(exported: tuple[TrainedModel, Path]) -> None:
+def test_both_files_say_what_they_are_and_are_valid(exported: tuple[TrainedLanguageModel, Path]) -> None:
     model, path = exported
     assert sorted(one.name for one in path.parent.iterdir()) == ["model.loop.onnx", "model.onnx"]
     parts: tuple[Part, Part] = ("step", "loop")

@@ -18,11 +18,12 @@ from torch import Tensor, nn
 
 from autoshrink import zoo
 from autoshrink.architecture import ConvArchitecture, ImageArchitecture, MobileArchitecture, proxy_architecture
+from autoshrink.bundle import save
 from autoshrink.cell import Cell
 from autoshrink.data import Preprocessing
 from autoshrink.errors import InputError
 from autoshrink.networks import Backbone, build, feature_info
-from autoshrink.training.classifier import TrainedClassifier, save_classifier
+from model_fixtures import trained_classifier
 
 CELL = Cell("conv", ("input", "conv1x1", "sepconv3x3"), ((0, 1), (0, 2), (1, 2)))
 SMALL = proxy_architecture(CELL, shape=(3, 12, 12), classes=5, stem=4, widths=(4, 6, 8))
@@ -280,8 +281,8 @@ def test_timm_loads_trained_weights(timm: ModuleType, tmp_path: Path) -> None:
     network = build(architecture, seed=0)
     seen = Preprocessing(channels=1, size=12, mean=(0.3,), std=(0.2,), crop=0.9)
     facts = {"epoch": 1, "performance": 0.5, "data": {"spec": "digits"}, "bn_epsilon": 1e-3}
-    trained = TrainedClassifier(architecture, network.eval(), tuple("abcde"), seen, facts)
-    save_classifier(tmp_path / "model.safetensors", trained)
+    trained = trained_classifier(architecture, network.eval(), tuple("abcde"), seen, facts)
+    save(tmp_path / "model.safetensors", trained)
     register("test_trained", tmp_path)
     model = timm.create_model("test_trained", pretrained=True).eval()
     for norm in [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]:

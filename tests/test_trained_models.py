@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from autoshrink import evaluate, generate, train, zoo
 from autoshrink.architecture import recurrent_proxy
+from autoshrink.bundle import MODEL_FILE, TrainedLanguageModel, load_as
 from autoshrink.cell import Cell
 from autoshrink.cli import run
 from autoshrink.data import Vocabulary
@@ -24,7 +25,6 @@ from autoshrink.errors import DataError, InputError
 from autoshrink.final import STATE_FILE
 from autoshrink.generation import sample
 from autoshrink.networks import build
-from autoshrink.training.language_model import MODEL_FILE, load_model
 from text_fixtures import asked, corpus
 from training_fixtures import assert_same
 
@@ -54,7 +54,7 @@ def model(tmp_path_factory: pytest.TempPathFactory, text: Path) -> Path:
 
 def test_perplexity_is_worked_out_from_logits(model: Path, text: Path) -> None:
     """The test text from its file: split at spaces, `<eos>` at each line's end and before the first word."""
-    loaded = load_model(model)
+    loaded = load_as(TrainedLanguageModel, model)
     lines = (text / "test.txt").read_text().splitlines()
     tokens = torch.tensor([loaded.vocabulary.encode([*line.split(), "<eos>"]).tolist() for line in lines]).flatten()
     inputs = torch.cat([torch.tensor([1]), tokens[:-1]])
@@ -127,7 +127,7 @@ def test_writing_depends_on_the_seed_alone(model: Path) -> None:
 @pytest.mark.parametrize("prompt", ["", "the dog", "a bird sees"])
 def test_greedy_is_the_likeliest_word_each_time(model: Path, prompt: str) -> None:
     """Written again from the whole text so far each time, with the logits of `<unk>` left out."""
-    loaded = load_model(model)
+    loaded = load_as(TrainedLanguageModel, model)
     ids = loaded.vocabulary.encode(prompt.split()).tolist()
     written: list[int] = []
     for _ in range(20):
@@ -178,7 +178,7 @@ def test_a_prompt_of_unknown_words_is_gone_on_with_and_said(model: Path) -> None
 
 @pytest.mark.parametrize("length", [1, 7, 64])
 def test_so_many_tokens_are_written(model: Path, length: int) -> None:
-    loaded = load_model(model)
+    loaded = load_as(TrainedLanguageModel, model)
     start = torch.tensor([1])
     draw = torch.Generator().manual_seed(0)
     assert (

@@ -11,9 +11,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from autoshrink.bundle import MODEL_FILE
 from autoshrink.final import STATE_FILE, Epoch, TrainingWatcher
 from autoshrink.training import checkpoint
-from autoshrink.training.classifier import MODEL_FILE
 
 
 def left(folder: Path) -> dict[str, tuple[dict[str, Tensor], dict[str, Any]]]:

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from autoshrink.bundle import TrainedLanguageModel, load_as
 from autoshrink.data import Vocabulary
 from autoshrink.errors import InputError
 from autoshrink.files import named
 from autoshrink.networks import LanguageNetwork
 from autoshrink.seeding import derive_seed
-from autoshrink.training.language_model import load_model
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def generate(
         raise InputError(f"temperature {temperature}: it is 0 (the likeliest token) or above, and finite")
     if top_k is not None and top_k < 1:
         raise InputError(f"top_k {top_k}: at least one token is left to draw from")
-    model = load_model(named(folder))
+    model = load_as(TrainedLanguageModel, named(folder))
     vocabulary = model.vocabulary
     tokens = vocabulary.tokenise(prompt)
     ids = vocabulary.encode(tokens)

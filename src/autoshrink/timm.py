@@ -19,12 +19,11 @@ from typing import Any
 import torch
 
 from autoshrink.architecture import Architecture, ImageArchitecture
+from autoshrink.bundle import TrainedClassifier, load_as, model_path
 from autoshrink.cell import Cell
 from autoshrink.errors import InputError
 from autoshrink.loading import load
 from autoshrink.networks import Backbone, feature_info
-from autoshrink.training.classifier import load_classifier
-from autoshrink.training.language_model import model_path
 
 try:
     from timm.models import build_model_with_cfg, generate_default_cfgs, is_model, register_model
@@ -98,11 +97,11 @@ def _resolved(
     path = Path(model)
     if not path.is_dir() and path.suffix != ".safetensors":
         return *_described(load(model), str(model)), {}
-    trained = load_classifier(path)
+    trained = load_as(TrainedClassifier, path)
     architecture, config = _described(trained.architecture, str(path))
     seen = trained.preprocessing
     config |= {"mean": seen.mean, "std": seen.std, "crop_pct": seen.crop, "label_names": trained.classes}
-    return architecture, config | {"file": str(model_path(path))}, {"bn_eps": trained.bn_epsilon}
+    return architecture, config | {"file": str(model_path(path))}, {"bn_eps": trained.facts.bn_epsilon}
 
 
 def _described(model: Cell | Architecture, what: str) -> tuple[ImageArchitecture, dict[str, Any]]:

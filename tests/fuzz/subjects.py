@@ -16,6 +16,7 @@ from fuzz_settings import INPUTS
 from PIL import Image
 
 from autoshrink import zoo
+from autoshrink.bundle import save
 from autoshrink.cli import run
 from autoshrink.cost.latency import operations
 from autoshrink.data import load_proxy
@@ -24,7 +25,6 @@ from autoshrink.errors import InputError
 from autoshrink.latency.table import LatencyTable
 from autoshrink.store import Store, read_events
 from autoshrink.training import checkpoint
-from autoshrink.training.classifier import save_classifier
 from autoshrink.untrusted import parse_json
 from data_fixtures import encoded, parquet, penn, photos, tarred
 from deploy_fixtures import CELL, DIGITS, classifier
@@ -89,7 +89,7 @@ def _logs(folder: Path) -> list[Subject]:
 def _models(folder: Path) -> list[Subject]:
     model, state, image = folder / "model", folder / "state.safetensors", folder / "image.png"
     model.mkdir()
-    save_classifier(model / "model.safetensors", classifier(DIGITS))
+    save(model / "model.safetensors", classifier(DIGITS))
     checkpoint.save(state, {"weight": torch.arange(6.0)}, {"epoch": 3, "curve": [0.5, 0.25]})
     pixels = np.random.default_rng(0).integers(0, 256, (12, 12, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(image)

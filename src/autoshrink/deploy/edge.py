@@ -19,6 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from autoshrink.bundle import TrainedClassifier, TrainedLanguageModel
 from autoshrink.deploy.onnx_export import classifier_card
 from autoshrink.deploy.onnx_file import Card
 from autoshrink.deploy.parity import Floats, Parity, Tokens, compare, refuse_beyond
@@ -29,8 +30,6 @@ from autoshrink.networks import LanguageNetwork
 from autoshrink.onnx.export import folded
 from autoshrink.onnx.recurrent import step_form
 from autoshrink.results import pretty
-from autoshrink.training.classifier import TrainedClassifier
-from autoshrink.training.language_model import TrainedModel
 
 FORMAT = "autoshrink.exported/1"
 TOLERANCE = 1e-4
@@ -76,7 +75,7 @@ class Classifier(nn.Module):
         return logits
 
 
-def prepared(model: TrainedClassifier | TrainedModel, *, integers: torch.dtype = torch.int64) -> Prepared:
+def prepared(model: TrainedClassifier | TrainedLanguageModel, *, integers: torch.dtype = torch.int64) -> Prepared:
     """A trained model's network on the CPU, ready to be exported; `integers` is the type of token ids."""
     network = copy.deepcopy(model.network).cpu().eval().requires_grad_(False)
     if isinstance(model, TrainedClassifier):
@@ -107,7 +106,7 @@ class Runtime:
 
 
 def export(
-    model: TrainedClassifier | TrainedModel, path: Path, samples: Samples, tolerance: float, runtime: Runtime
+    model: TrainedClassifier | TrainedLanguageModel, path: Path, samples: Samples, tolerance: float, runtime: Runtime
 ) -> Parity:
     """Write a model as a runtime's program, and `card_path(path)` beside it, unless it computes something else.
 
@@ -139,8 +138,8 @@ def card_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
 
 
-def _parity(model: TrainedClassifier | TrainedModel, call: Call, samples: Samples) -> Parity:
-    if isinstance(model, TrainedModel):
+def _parity(model: TrainedClassifier | TrainedLanguageModel, call: Call, samples: Samples) -> Parity:
+    if isinstance(model, TrainedLanguageModel):
         tokens: Tokens = np.asarray(samples, dtype=np.int64)
         return language_parity(model.network, lambda text, state: _read(call, text, state), tokens)
     network = copy.deepcopy(model.network).cpu().eval()

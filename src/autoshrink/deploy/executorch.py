@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from autoshrink.bundle import TrainedClassifier, TrainedLanguageModel
 from autoshrink.deploy import edge
 from autoshrink.deploy.edge import TOLERANCE, Array, Call, Prepared, Samples
 from autoshrink.deploy.parity import Parity
 from autoshrink.onnx.export import quiet
 from autoshrink.optional import optional
-from autoshrink.training.classifier import TrainedClassifier
-from autoshrink.training.language_model import TrainedModel
 
 INSTALL = "pip install 'autoshrink[executorch]'"
 
@@ -26,7 +25,7 @@ NOISY = ("torchao", "torch.utils._pytree", "torch.utils._config_module", "execut
 
 
 def export(
-    model: TrainedClassifier | TrainedModel,
+    model: TrainedClassifier | TrainedLanguageModel,
     path: Path,
     samples: Samples,
     tolerance: float = TOLERANCE,

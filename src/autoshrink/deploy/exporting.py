@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from autoshrink.bundle import TrainedClassifier, TrainedLanguageModel, load
 from autoshrink.data.carving import keeping_of
 from autoshrink.deploy import onnx_export, recurrent_export
 from autoshrink.deploy.edge import card_path
@@ -31,8 +32,6 @@ from autoshrink.files import check_new_folder, check_output, named
 from autoshrink.latency.measuring import Session, race
 from autoshrink.onnx.export import OPSET
 from autoshrink.quantity import counted
-from autoshrink.training.classifier import TrainedClassifier, load_trained
-from autoshrink.training.language_model import TrainedModel
 
 SUFFIXES = (".onnx", ".pte", ".tflite")
 SAMPLES = 64
@@ -41,7 +40,7 @@ TOKENS = 512
 ROUNDS, ROUND_SECONDS = 5, 0.1
 """In which the float32 and the int8 file take turns."""
 
-Model = TrainedClassifier | TrainedModel
+Model = TrainedClassifier | TrainedLanguageModel
 Writer = Callable[[Model, Path, Floats | Tokens, float], Parity]
 """Writes a model, compares it on samples with a tolerance, and leaves it only if it passes."""
 Progress = Callable[[str, int, int], None]
@@ -82,7 +81,7 @@ class Check:
         with _pointing_out():
             return real_samples(model, data=self.data, count=SAMPLES)
 
-    def tokens(self, model: TrainedModel) -> Tokens:
+    def tokens(self, model: TrainedLanguageModel) -> Tokens:
         """Token ids (n,) to compare on.
 
         Raises:
@@ -242,12 +241,12 @@ def export(
     if int8 is not None and path.suffix != ".onnx":
         raise InputError(f"{path}: int8 is for .onnx files")
     check_output(path)
-    model = load_trained(named(folder))
+    model = _loaded(named(folder))
     for beside in _beside(path, model, int8=int8 is not None):
         check_output(beside)
     if path.suffix != ".onnx":
         return _written(_writer(path.suffix), model, path, check)
-    if isinstance(model, TrainedModel):
+    if isinstance(model, TrainedLanguageModel):
         done = _language(model, path, check, opset)
         return done if int8 is None else _timed(_language_int8(model, done, int8, check))
     if int8 is not None and check.random_inputs:
@@ -256,13 +255,19 @@ def export(
     return done if int8 is None else _timed(_classifier_int8(model, done, int8, check, progress))
 
 
+def _loaded(folder: Path) -> Model:
+    model = load(folder)
+    assert isinstance(model, TrainedClassifier | TrainedLanguageModel), "what is exported"
+    return model
+
+
 def is_language(folder: Path) -> bool:
     """Whether a trained model is a language model, whose int8 needs no calibration.
 
     Raises:
         InputError: there is no model, or it is damaged.
     """
-    return isinstance(load_trained(folder), TrainedModel)
+    return isinstance(_loaded(folder), TrainedLanguageModel)
 
 
 def export_source(
@@ -278,14 +283,14 @@ def export_source(
     from autoshrink.deploy.plain_source import write  # noqa: PLC0415 - only here
 
     check_new_folder(named(output))
-    return _written(write, load_trained(named(folder)), Path(output), check)
+    return _written(write, _loaded(named(folder)), Path(output), check)
 
 
 def _beside(path: Path, model: Model, *, int8: bool) -> list[Path]:
     """The files that are written beside the exported one."""
     if path.suffix != ".onnx":
         return [card_path(path)]
-    loop = [recurrent_export.loop_path(path)] if isinstance(model, TrainedModel) else []
+    loop = [recurrent_export.loop_path(path)] if isinstance(model, TrainedLanguageModel) else []
     return loop + ([int8_path(path)] if int8 else [])
 
 
@@ -301,7 +306,7 @@ def _writer(suffix: str) -> Writer:
 
 
 def _written(writer: Writer, model: Model, path: Path, check: Check) -> Exported:
-    samples = check.tokens(model) if isinstance(model, TrainedModel) else check.samples(model)
+    samples = check.tokens(model) if isinstance(model, TrainedLanguageModel) else check.samples(model)
     parity = writer(model, path, samples, check.tolerance)
     return Exported({"model": path}, {"model": parity}, real=not check.random_inputs)
 
@@ -334,7 +339,7 @@ def _classifier_int8(
             data=check.data or trained_on(model),
             classes=model.classes,
             preprocessing=model.preprocessing,
-            keeping=keeping_of(model.facts.get("data", {})),
+            keeping=keeping_of(model.facts.data.to_json()),
             progress=lambda done, total: progress("test images", done, total),
         )
     except DataError as error:
@@ -358,7 +363,7 @@ def _timed(done: Exported) -> Exported:
     return replace(done, times=times, notes=notes)
 
 
-def _language(model: TrainedModel, path: Path, check: Check, opset: int) -> Exported:
+def _language(model: TrainedLanguageModel, path: Path, check: Check, opset: int) -> Exported:
     step, loop = recurrent_export.export_language_model(
         model, path, check.tokens(model), tolerance=check.tolerance, opset=opset
     )
@@ -366,7 +371,7 @@ def _language(model: TrainedModel, path: Path, check: Check, opset: int) -> Expo
     return Exported(files, {"model": step, "loop": loop}, real=not check.random_inputs)
 
 
-def _language_int8(model: TrainedModel, done: Exported, int8: Int8, check: Check) -> Exported:
+def _language_int8(model: TrainedLanguageModel, done: Exported, int8: Int8, check: Check) -> Exported:
     path = done.files["model"]
     target = quantise_step(path)
     done = replace(done, files={**done.files, "int8": target})
@@ -376,7 +381,7 @@ def _language_int8(model: TrainedModel, done: Exported, int8: Int8, check: Check
         found = perplexities(
             {"onnx": path, "int8": target},
             data=check.data or trained_on(model),
-            rule=model.facts["data"].get("tokens", "auto"),
+            rule=model.facts.data.to_json().get("tokens", "auto"),
         )
     except DataError as error:
         return replace(done, notes=(f"what int8 costs was not measured: {error}",))

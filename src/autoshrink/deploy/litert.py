@@ -10,13 +10,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from autoshrink.bundle import TrainedClassifier, TrainedLanguageModel
 from autoshrink.deploy import edge
 from autoshrink.deploy.edge import TOLERANCE, Array, Call, Prepared, Samples
 from autoshrink.deploy.parity import Parity
 from autoshrink.onnx.export import quiet
 from autoshrink.optional import optional
-from autoshrink.training.classifier import TrainedClassifier
-from autoshrink.training.language_model import TrainedModel
 
 INSTALL = "pip install 'autoshrink[litert]'"
 
@@ -25,7 +24,7 @@ NOISY = ("torchao", "torch.utils._pytree", "torch.utils._config_module", "jax", 
 
 
 def export(
-    model: TrainedClassifier | TrainedModel, path: Path, samples: Samples, tolerance: float = TOLERANCE
+    model: TrainedClassifier | TrainedLanguageModel, path: Path, samples: Samples, tolerance: float = TOLERANCE
 ) -> Parity:
     """Write a model as a ``.tflite`` file and what it is as ``.tflite.json``, unless the file computes something else.
 

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from autoshrink.bundle import TrainedClassifier
 from autoshrink.cost import count
 from autoshrink.deploy.onnx_file import Card, write_model
 from autoshrink.deploy.parity import Floats, Parity, compare, refuse_beyond
 from autoshrink.files import replacing
 from autoshrink.onnx.export import OPSET, image_form, to_onnx
 from autoshrink.onnx.session import open_session
-from autoshrink.training.classifier import TrainedClassifier
 
 INPUT, OUTPUT = "images", "logits"
 TOLERANCE = 1e-4
@@ -58,7 +58,7 @@ def classifier_card(model: TrainedClassifier) -> Card:
         architecture=model.architecture,
         params=counted.params,
         macs=counted.macs,
-        facts=model.facts,
+        facts=model.facts.to_json(),
         classes=model.classes,
         preprocessing=model.preprocessing,
         torch=torch.__version__,

@@ -21,8 +21,7 @@ from autoshrink.errors import DataError, InputError, RunError
 from autoshrink.seeding import derive_seed
 
 if TYPE_CHECKING:
-    from autoshrink.training.classifier import TrainedClassifier
-    from autoshrink.training.language_model import TrainedModel
+    from autoshrink.bundle import TrainedClassifier, TrainedLanguageModel
 
 Floats = npt.NDArray[np.float32]
 Tokens = npt.NDArray[np.int64]
@@ -115,7 +114,7 @@ def real_samples(model: TrainedClassifier, *, data: str | None = None, count: in
     return model.preprocessing.normalised(images)
 
 
-def real_tokens(model: TrainedModel, *, data: str | None = None, count: int = 512) -> Tokens:
+def real_tokens(model: TrainedLanguageModel, *, data: str | None = None, count: int = 512) -> Tokens:
     """The first token ids, int64 (count,) or fewer, of a language model's training text.
 
     Raises:
@@ -128,14 +127,14 @@ def real_tokens(model: TrainedModel, *, data: str | None = None, count: int = 51
     return vocabulary.encode(tokens).astype(np.int64)
 
 
-def trained_on(model: TrainedClassifier | TrainedModel) -> str:
+def trained_on(model: TrainedClassifier | TrainedLanguageModel) -> str:
     """The data SPEC that a model was trained on.
 
     Raises:
         InputError: the model does not say.
     """
-    spec = model.facts.get("data", {}).get("spec")
-    if not isinstance(spec, str):
+    spec = model.facts.data.spec
+    if not spec:
         raise InputError("the model does not say what it was trained on; give the data with --data")
     return spec
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from autoshrink.bundle import TrainedLanguageModel
 from autoshrink.cost import count
 from autoshrink.deploy.onnx_file import Card, Part, write_model
 from autoshrink.deploy.parity import Floats, Parity, Tokens, compare, refuse_beyond
@@ -23,7 +24,6 @@ from autoshrink.onnx.export import OPSET, to_onnx
 from autoshrink.onnx.recurrent import loop_model, step_form
 from autoshrink.onnx.session import open_session
 from autoshrink.quantity import counted
-from autoshrink.training.language_model import TrainedModel
 
 TOLERANCE = 1e-4
 LENGTHS = (12, 7, 5)
@@ -35,7 +35,7 @@ Run = Callable[[Tokens, Floats], tuple[Floats, Floats]]
 
 
 def export_language_model(
-    model: TrainedModel, path: Path, tokens: Tokens, *, tolerance: float = TOLERANCE, opset: int = OPSET
+    model: TrainedLanguageModel, path: Path, tokens: Tokens, *, tolerance: float = TOLERANCE, opset: int = OPSET
 ) -> tuple[Parity, Parity]:
     """Write a language model's step as `path` and its loop beside it, unless they compute something else.
 
@@ -81,14 +81,14 @@ def loop_path(path: Path) -> Path:
     return path.with_suffix(f".loop{path.suffix}")
 
 
-def language_card(model: TrainedModel, part: Part) -> Card:
+def language_card(model: TrainedLanguageModel, part: Part) -> Card:
     """What a file of a language model says of itself."""
     counted = count(model.architecture)
     return Card(
         architecture=model.architecture,
         params=counted.params,
         macs=counted.macs,
-        facts=model.facts,
+        facts=model.facts.to_json(),
         part=part,
         vocabulary=model.vocabulary,
         torch=torch.__version__,

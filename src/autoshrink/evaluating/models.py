@@ -18,7 +18,7 @@ from autoshrink.errors import InputError
 if TYPE_CHECKING:
     import torch
 
-    from autoshrink.training.classifier import TrainedClassifier
+    from autoshrink.bundle import TrainedClassifier
 
 Floats = npt.NDArray[np.float32]
 
@@ -85,11 +85,11 @@ def open_image_model(target: Path, *, device: str = "auto", unchecked: bool = Fa
     """
     if target.suffix.lower() == ONNX_SUFFIX:
         return _exported(target, device, unchecked=unchecked)
-    from autoshrink.training.classifier import TrainedClassifier, load_trained  # noqa: PLC0415 - needs torch
+    from autoshrink.bundle import TrainedClassifier, load  # noqa: PLC0415
     from autoshrink.training.device import choose_device  # noqa: PLC0415 - needs torch
 
     place = choose_device(device)
-    model = load_trained(target, device=place)
+    model = load(target, device=place)
     return _trained(target, model, place) if isinstance(model, TrainedClassifier) else None
 
 
@@ -112,8 +112,8 @@ def _trained(target: Path, model: TrainedClassifier, device: torch.device) -> Im
         classes=model.classes,
         preprocessing=model.preprocessing,
         logits=logits,
-        trained_on=_spec(model.facts),
-        carving=_carving(model.facts, model.ledger),
+        trained_on=_spec(model.facts.to_json()),
+        carving=_carving(model.facts.to_json(), model.ledger),
         params=cost.params,
         macs=cost.macs,
         activation_bytes=cost.peak_activation_bytes,

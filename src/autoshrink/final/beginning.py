@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from autoshrink.architecture import ImageArchitecture, proxy_architecture
+from autoshrink.bundle import TrainedClassifier, load_as
 from autoshrink.cell import Cell
 from autoshrink.config import Overrides
 from autoshrink.data import open_images
@@ -18,7 +19,6 @@ from autoshrink.data.opening import same_data
 from autoshrink.data.split_choice import NO_PAST, Past, drawn_ledger
 from autoshrink.errors import InputError
 from autoshrink.networks import build
-from autoshrink.training.classifier import TrainedClassifier, load_classifier
 from autoshrink.training.feeds import channels_of
 
 CELL_SIZE = 32
@@ -54,7 +54,7 @@ def trained_start(overrides: Overrides) -> TrainedClassifier | None:
         InputError: there is none, or it is damaged.
     """
     start = overrides.get("start")
-    return None if start is None else load_classifier(Path(str(start)))
+    return None if start is None else load_as(TrainedClassifier, Path(str(start)))
 
 
 def brought(start: TrainedClassifier | None, spec: str) -> dict[str, Any] | None:
@@ -62,11 +62,10 @@ def brought(start: TrainedClassifier | None, spec: str) -> dict[str, Any] | None
     if start is None:
         return None
     data: dict[str, Any] = {"crop": start.preprocessing.crop}
-    then = start.facts.get("data")
-    if isinstance(then, Mapping) and same_data(spec, then.get("spec")):
-        keeping = keeping_of(then)
+    if same_data(spec, start.facts.data.spec):
+        keeping = keeping_of(start.facts.data.to_json())
         data |= {"test_share": keeping.share, "group": keeping.group}
-    return {"data": data, "recipe": {"bn_epsilon": start.bn_epsilon}}
+    return {"data": data, "recipe": {"bn_epsilon": start.facts.bn_epsilon}}
 
 
 def past_of(start: TrainedClassifier | None, spec: str, remark: Callable[[str], None]) -> Past:
@@ -79,14 +78,14 @@ def past_of(start: TrainedClassifier | None, spec: str, remark: Callable[[str], 
         return NO_PAST
     if start.ledger is not None:
         return Past(start.ledger)
-    data, seed = start.facts.get("data"), start.facts.get("seed")
-    share = data.get("validation_share") if isinstance(data, Mapping) else None
-    if isinstance(data, Mapping) and same_data(spec, data.get("spec")) and isinstance(share, float):
+    data = start.facts.data
+    share = data.to_json().get("validation_share")
+    if same_data(spec, data.spec) and isinstance(share, float):
         remark(
             "the weights to start from have no list of their images (an earlier version trained them): what they kept "
             "back is drawn again, which is right if no image was added, removed or renamed since"
         )
-        return Past(drawn_ledger(spec, validation_share=share, seed=seed if isinstance(seed, int) else 0))
+        return Past(drawn_ledger(spec, validation_share=share, seed=start.facts.seed or 0))
     remark(
         "the weights to start from have no list of their images (an earlier version trained them): if some of these "
         "are among them, validation accuracy flatters"

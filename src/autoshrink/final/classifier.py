@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from autoshrink import formatting
 from autoshrink.architecture import ImageArchitecture
+from autoshrink.bundle import MODEL_FILE, ImageInterface, TrainedClassifier, save
+from autoshrink.bundle import Facts as ModelFacts
 from autoshrink.cell import Cell
 from autoshrink.config import ClassifierData, ClassifierSettings, Occasion, Overrides, TaskName, classifier_settings
 from autoshrink.cost import count
@@ -36,7 +38,6 @@ from autoshrink.quantity import counted
 from autoshrink.report.curves import EpochFigures, curve_svg
 from autoshrink.results import pretty
 from autoshrink.training import checkpoint
-from autoshrink.training.classifier import MODEL_FILE, TrainedClassifier, save_classifier
 from autoshrink.training.classifier_learner import ClassifierLearner, autocast_type, classifier_stops
 from autoshrink.training.device import choose_device
 from autoshrink.training.distributed import Processes, announced, own_device
@@ -210,10 +211,11 @@ class ClassifierJob(Job):
         if self.data.ledger is not None:
             facts["kept_back"] = self.data.ledger.seal
         network, data = self.learner.evaluated, self.data
+        interface = ImageInterface(data.classes, data.preprocessing)
         model = TrainedClassifier(
-            self.architecture, network, data.classes, data.preprocessing, facts, ledger=data.ledger
+            self.architecture, network, interface, ModelFacts.model_validate(facts), ledger=data.ledger
         )
-        save_classifier(self.folder / MODEL_FILE, model)
+        save(self.folder / MODEL_FILE, model)
 
     def write_curve(self, course: Course) -> None:
         """Figures as JSON, and drawn."""

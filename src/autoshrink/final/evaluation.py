@@ -6,11 +6,13 @@ import math
 import os
 from typing import Any
 
+from autoshrink.bundle import TrainedLanguageModel, load_as, model_path
+from autoshrink.config import CorpusData
 from autoshrink.data import load_text_split
 from autoshrink.errors import InputError
 from autoshrink.files import named
+from autoshrink.training.checkpoint import understood
 from autoshrink.training.device import choose_device
-from autoshrink.training.language_model import load_model
 from autoshrink.training.text import Streams
 from autoshrink.training.text_learner import measure
 
@@ -47,15 +49,16 @@ def evaluate(
     if streams < 1:
         raise InputError(f"streams {streams}: the text is cut into at least one")
     place = choose_device(device)
-    model = load_model(named(folder), device=place)
-    trained_on = model.facts["data"]
-    spec = data or trained_on["spec"]
+    model = load_as(TrainedLanguageModel, named(folder), device=place)
+    with understood(model_path(named(folder))):
+        trained_on = CorpusData.model_validate(model.facts.data.to_json())
+    spec = data or trained_on.spec
     text = load_text_split(
         spec,
         split,
         model.vocabulary,
         level=model.vocabulary.level,
-        tokens=trained_on["tokens"],
+        tokens=trained_on.tokens,
         max_vocabulary=None,
         min_count=1,
     )

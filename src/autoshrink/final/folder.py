@@ -9,10 +9,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict
 
+from autoshrink.bundle import MODEL_FILE
 from autoshrink.errors import RunError
 from autoshrink.escaping import printable, shown
 from autoshrink.files import check_folder, remove_drafts
-from autoshrink.training.language_model import MODEL_FILE
 from autoshrink.training.loop import Course, Validation
 
 STATE_FILE = "training.safetensors"

@@ -13,6 +13,8 @@ from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from autoshrink.architecture import LanguageModel, language_model
+from autoshrink.bundle import MODEL_FILE, TextInterface, TrainedLanguageModel, save
+from autoshrink.bundle import Facts as ModelFacts
 from autoshrink.config import Overrides, TaskName, TrainingSettings, training_settings
 from autoshrink.cost import count, widest
 from autoshrink.data import EncodedText, Vocabulary, load_text_split, open_text, repeated_lines
@@ -28,7 +30,6 @@ from autoshrink.results import pretty
 from autoshrink.training import checkpoint
 from autoshrink.training.device import choose_device
 from autoshrink.training.distributed import announced
-from autoshrink.training.language_model import MODEL_FILE, TrainedModel, save_model
 from autoshrink.training.loop import Course, Position
 from autoshrink.training.text import Streams
 from autoshrink.training.text_learner import TextLearner, text_stops
@@ -141,8 +142,10 @@ class LanguageJob(Job):
     def save_best(self, course: Course) -> None:
         """With architecture and vocabulary."""
         best = {"epoch": len(course.curve), "performance": course.curve[-1], "data": self.settings.to_json()["data"]}
-        model = TrainedModel(self.architecture, self.learner.evaluated, self.texts.train.vocabulary, best)
-        save_model(self.folder / MODEL_FILE, model)
+        interface = TextInterface(self.texts.train.vocabulary)
+        facts = ModelFacts.model_validate(best)
+        model = TrainedLanguageModel(self.architecture, self.learner.evaluated, interface, facts)
+        save(self.folder / MODEL_FILE, model)
 
     def write_curve(self, course: Course) -> None:
         """Validation perplexity after every epoch."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from autoshrink.architecture import Architecture
+    from autoshrink.bundle import TrainedModel
     from autoshrink.cell import Cell
     from autoshrink.config import Overrides, SearchSettings
     from autoshrink.crafting import Budget, Crafted
@@ -76,6 +77,7 @@ class Task(ABC):
         model: what a training makes, in words: ``image classifier``.
         cell_kind: of the cells that are searched.
         architecture_kinds: of the networks that are trained for it.
+        trained: the class of its trained models.
         metric: what a performance is called and how it is shown.
         settings: of a search.
         built_in: the data that are searched when none are named; None where there are none.
@@ -93,6 +95,7 @@ class Task(ABC):
     model: ClassVar[str]
     cell_kind: ClassVar[str]
     architecture_kinds: ClassVar[tuple[str, ...]]
+    trained: ClassVar[type[TrainedModel]]
     metric: ClassVar[Metric]
     settings: ClassVar[type[SearchSettings]]
     built_in: ClassVar[str | None] = None
@@ -207,22 +210,6 @@ class Task(ABC):
         """
         del facts, path
         self.refuse("final training")
-
-    def read_model(
-        self,
-        path: Path,
-        architecture: Architecture,
-        tensors: Mapping[str, torch.Tensor],
-        facts: dict[str, Any],
-        device: torch.device,
-    ) -> Any:
-        """A trained model from what its file holds, on a device, in evaluation mode.
-
-        Raises:
-            InputError: the file is damaged.
-        """
-        del path, architecture, tensors, facts, device
-        self.refuse("trained models")
 
     def after_training(self, folder: Path, *, tested: bool) -> list[Command]:
         """What to do with a trained model; `tested` where there are test data."""

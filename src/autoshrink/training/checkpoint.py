@@ -10,9 +10,9 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
 from torch import Tensor, nn
@@ -105,24 +105,6 @@ def understood(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: damaged: {error}") from error
     except ValidationError as error:
         raise InputError(f"{path}: damaged: {first_problem(error)}") from error
-
-
-class _DataFacts(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore")
-
-    spec: str = ""
-
-
-class ModelFacts(BaseModel):
-    """What a model file says beside its network, as far as something is made of it; the rest is kept as it is."""
-
-    model_config = ConfigDict(strict=True, extra="ignore")
-
-    epoch: Annotated[int, Field(ge=0)] = 0
-    performance: Annotated[float, Field(allow_inf_nan=False)] | None = None
-    bn_epsilon: Annotated[float, Field(gt=0, lt=1)] = 1e-5
-    seed: int | None = None
-    data: _DataFacts = _DataFacts()
 
 
 def fill(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:

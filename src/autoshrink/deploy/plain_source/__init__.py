@@ -11,6 +11,7 @@ from pathlib import Path
 from safetensors.torch import save as serialise
 
 from autoshrink.architecture import ConvArchitecture, MobileArchitecture
+from autoshrink.bundle import MODEL_FILE, TrainedClassifier, TrainedLanguageModel
 from autoshrink.deploy.parity import Parity, refuse_beyond
 from autoshrink.deploy.plain_source import conv, language, mobile
 from autoshrink.deploy.plain_source.checking import Samples, check
@@ -18,14 +19,12 @@ from autoshrink.deploy.plain_source.python import PlainSource
 from autoshrink.deploy.plain_source.readme import page
 from autoshrink.errors import InputError
 from autoshrink.files import new_folder
-from autoshrink.training.classifier import MODEL_FILE, TrainedClassifier
-from autoshrink.training.language_model import TrainedModel
 
 TOLERANCE = 1e-5
 
 
 def write(
-    model: TrainedClassifier | TrainedModel, folder: Path, samples: Samples, tolerance: float = TOLERANCE
+    model: TrainedClassifier | TrainedLanguageModel, folder: Path, samples: Samples, tolerance: float = TOLERANCE
 ) -> Parity:
     """Write a trained network as plain PyTorch into a new folder, once it is shown to compute the same.
 
@@ -55,13 +54,13 @@ def write(
     return parity
 
 
-def render(model: TrainedClassifier | TrainedModel) -> PlainSource:
+def render(model: TrainedClassifier | TrainedLanguageModel) -> PlainSource:
     """The files of a network, unwritten and unchecked; equal models give equal files.
 
     Raises:
         InputError: the kind of network has no plain form.
     """
-    if isinstance(model, TrainedModel):
+    if isinstance(model, TrainedLanguageModel):
         source = language.render(model)
     elif isinstance(model.architecture, ConvArchitecture):
         source = conv.render(model, model.architecture)

@@ -15,13 +15,12 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
+from autoshrink.bundle import TrainedClassifier, TrainedLanguageModel
 from autoshrink.cost import count
 from autoshrink.deploy.parity import Parity, compare
 from autoshrink.deploy.plain_source import isolated
 from autoshrink.errors import InputError, RunError
 from autoshrink.networks import LanguageNetwork
-from autoshrink.training.classifier import TrainedClassifier
-from autoshrink.training.language_model import TrainedModel
 
 STREAMS = 4
 """A text is read as a whole, and once more cut into so many pieces side by side."""
@@ -29,7 +28,7 @@ STREAMS = 4
 Samples = npt.NDArray[np.float32] | npt.NDArray[np.int64]
 
 
-def check(model: TrainedClassifier | TrainedModel, folder: Path, samples: Samples) -> Parity:
+def check(model: TrainedClassifier | TrainedLanguageModel, folder: Path, samples: Samples) -> Parity:
     """Compare what the files in `folder` say of real samples with what the network says.
 
     Args:
@@ -73,7 +72,7 @@ def _outputs(folder: Path, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _pairs(
-    model: TrainedClassifier | TrainedModel, inputs: dict[str, Tensor], outputs: dict[str, Tensor]
+    model: TrainedClassifier | TrainedLanguageModel, inputs: dict[str, Tensor], outputs: dict[str, Tensor]
 ) -> Iterator[tuple[tuple[int, ...], npt.ArrayLike, npt.ArrayLike]]:
     network = copy.deepcopy(model.network).cpu().eval()
     for name, tensor in inputs.items():

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from torch import Tensor, nn
 
 from autoshrink.architecture import CellPlan, ConvArchitecture, NetworkPlan
+from autoshrink.bundle import TrainedClassifier
 from autoshrink.deploy.plain_source import image
 from autoshrink.deploy.plain_source.python import INDENT, LINE, PlainSource, fill, listing, table
 from autoshrink.ops import NodePlan, Source
 from autoshrink.ops import conv as operation
-from autoshrink.training.classifier import TrainedClassifier
 
 CONSTANTS = """
 STEM = $stem  # channels of the first convolution

@@ -6,12 +6,12 @@ import inspect
 import json
 
 from autoshrink.architecture import ActivationName
+from autoshrink.bundle import TrainedClassifier
 from autoshrink.cost import count
 from autoshrink.data import picture
 from autoshrink.deploy.plain_source.python import fill, import_lines, listing, quoted
 from autoshrink.formatting import quantity
 from autoshrink.networks import BN_EPSILON
-from autoshrink.training.classifier import TrainedClassifier
 from autoshrink.version import __version__
 
 CLASSES_FILE = "classes.json"
@@ -169,7 +169,7 @@ def conv_bn(model: TrainedClassifier, *, dilated: bool = False) -> str:
     """The layer that all kinds are made of."""
     return fill(
         CONV_BN,
-        epsilon="" if model.bn_epsilon == BN_EPSILON else f", eps={model.bn_epsilon!r}",
+        epsilon="" if model.facts.bn_epsilon == BN_EPSILON else f", eps={model.facts.bn_epsilon!r}",
         option="        dilation: int = 1,\n" if dilated else "",
         padding="dilation * (kernel // 2)" if dilated else "kernel // 2",
         dilation="            dilation=dilation,\n" if dilated else "",

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from torch import Tensor
 
 from autoshrink.architecture import LibraryArchitecture, RecurrentArchitecture, RecurrentNode, RecurrentPlan
+from autoshrink.bundle import TrainedLanguageModel
 from autoshrink.cost import count
 from autoshrink.deploy.plain_source import text
 from autoshrink.deploy.plain_source.python import PlainSource, fill, import_lines, total
 from autoshrink.errors import InputError
 from autoshrink.ops import recurrent
-from autoshrink.training.language_model import TrainedModel
 from autoshrink.version import __version__
 
 HEAD = '''
@@ -145,7 +145,7 @@ LIBRARY_STATES = {
 }
 
 
-def render(model: TrainedModel) -> PlainSource:
+def render(model: TrainedLanguageModel) -> PlainSource:
     """``model.py`` with what it reads, for a language model.
 
     Raises:
@@ -163,7 +163,7 @@ def render(model: TrainedModel) -> PlainSource:
     return PlainSource(texts, dict(_renamed(model)))
 
 
-def _head(model: TrainedModel, *, constants: str = "", cell: bool) -> str:
+def _head(model: TrainedLanguageModel, *, constants: str = "", cell: bool) -> str:
     imports = ["import json", "import sys", "from pathlib import Path"]
     imports += ["import re"] if model.vocabulary.rule == "words" else []
     imports += ["from collections.abc import Callable"] if cell else []
@@ -178,7 +178,7 @@ def _head(model: TrainedModel, *, constants: str = "", cell: bool) -> str:
     )
 
 
-def _recurrent(model: TrainedModel, plan: RecurrentPlan) -> list[str]:
+def _recurrent(model: TrainedLanguageModel, plan: RecurrentPlan) -> list[str]:
     edges = "".join(f"        self.{_edge(i, j)} = nn.Linear(WIDTH, 2 * WIDTH, bias=False)\n" for i, j in plan.edges)
     sources = [recurrent(name).plain() for name in dict.fromkeys(node.op for node in plan.nodes)]
     return [
@@ -216,7 +216,7 @@ def _edge(source: int, target: int) -> str:
     return f"edge_{source}_{target}"
 
 
-def _library(model: TrainedModel, architecture: LibraryArchitecture) -> list[str]:
+def _library(model: TrainedLanguageModel, architecture: LibraryArchitecture) -> list[str]:
     kind = architecture.kind
     initial, state = LIBRARY_STATES[kind]
     return [
@@ -231,7 +231,7 @@ def _library(model: TrainedModel, architecture: LibraryArchitecture) -> list[str
     ]
 
 
-def _renamed(model: TrainedModel) -> Iterator[tuple[str, Tensor]]:
+def _renamed(model: TrainedLanguageModel) -> Iterator[tuple[str, Tensor]]:
     """The network's tensors by their names in the generated file; a cell's matrices as `nn.Linear` has them."""
     for name, tensor in model.network.state_dict().items():
         match name.split("."):

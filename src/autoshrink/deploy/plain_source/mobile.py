@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from torch import Tensor, nn
 
 from autoshrink.architecture import BlockPlan, MobileArchitecture, MobilePlan
+from autoshrink.bundle import TrainedClassifier
 from autoshrink.deploy.plain_source import image
 from autoshrink.deploy.plain_source.python import PlainSource, fill, table
-from autoshrink.training.classifier import TrainedClassifier
 
 CONSTANTS = """
 STEM = $stem  # channels of the first convolution

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from autoshrink.bundle import TrainedClassifier, TrainedLanguageModel
 from autoshrink.cost import count
 from autoshrink.data import Preprocessing, Vocabulary
 from autoshrink.deploy.parity import Parity
@@ -12,8 +13,6 @@ from autoshrink.deploy.plain_source import image, text
 from autoshrink.deploy.plain_source.python import fill
 from autoshrink.escaping import code
 from autoshrink.formatting import quantity
-from autoshrink.training.classifier import TrainedClassifier
-from autoshrink.training.language_model import TrainedModel
 from autoshrink.version import __version__
 
 PAGE = """
@@ -85,7 +84,7 @@ with torch.inference_mode():
 print(TOKENS[logits[-1, 0].argmax()])"""
 
 
-def page(model: TrainedClassifier | TrainedModel, parity: Parity) -> str:
+def page(model: TrainedClassifier | TrainedLanguageModel, parity: Parity) -> str:
     """The text of ``README.md``."""
     cost = count(model.architecture)
     parts = {
@@ -102,7 +101,7 @@ def _classifier(model: TrainedClassifier) -> dict[str, str]:
     classes = f"listed in `{image.CLASSES_FILE}`" if own_file else _listed(model.classes)
     return {
         "title": f"An image classifier of {len(model.classes):,} classes, {model.architecture.sizes} pixels",
-        "trained": _trained(model, f"validation accuracy {model.facts['performance']:.2%}"),
+        "trained": _trained(model, f"validation accuracy {model.facts.performance or 0.0:.2%}"),
         "companion": f"| `{image.CLASSES_FILE}` | the names of its classes, in the order of its logits |\n" * own_file,
         "unit": "an image",
         "packages": "torch safetensors Pillow",
@@ -113,9 +112,9 @@ def _classifier(model: TrainedClassifier) -> dict[str, str]:
     }
 
 
-def _language(model: TrainedModel) -> dict[str, str]:
+def _language(model: TrainedLanguageModel) -> dict[str, str]:
     vocabulary = model.vocabulary
-    perplexity = math.exp(min(-model.facts["performance"], 700.0))
+    perplexity = math.exp(min(-(model.facts.performance or 0.0), 700.0))
     return {
         "title": f"A language model: {model.architecture.sizes}",
         "trained": _trained(model, f"validation perplexity {perplexity:.2f}"),
@@ -129,9 +128,9 @@ def _language(model: TrainedModel) -> dict[str, str]:
     }
 
 
-def _trained(model: TrainedClassifier | TrainedModel, worth: str) -> str:
-    spec = model.facts.get("data", {}).get("spec", "data unknown")
-    return f"Trained on {code(spec)} (epoch {model.facts['epoch']}, {worth})."
+def _trained(model: TrainedClassifier | TrainedLanguageModel, worth: str) -> str:
+    spec = model.facts.data.spec or "data unknown"
+    return f"Trained on {code(spec)} (epoch {model.facts.epoch}, {worth})."
 
 
 def _listed(names: Iterable[str]) -> str:

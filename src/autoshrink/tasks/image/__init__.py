@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from autoshrink import formatting
 from autoshrink.architecture import Architecture, ConvArchitecture, ImageArchitecture, proxy_architecture
+from autoshrink.bundle import TrainedClassifier
 from autoshrink.cell import Cell
 from autoshrink.config import ImageSettings, Overrides, SearchSettings, image
 from autoshrink.escaping import word
@@ -17,10 +18,7 @@ from autoshrink.tasks.base import Command, Option, Prepared, Task
 from autoshrink.watching import Observer
 
 if TYPE_CHECKING:
-    import torch
-
     from autoshrink.final.classifier import ClassifierFacts, ClassifierRequest
-    from autoshrink.training.classifier import TrainedClassifier
 
 
 class ImageTask(Task):
@@ -31,6 +29,7 @@ class ImageTask(Task):
     model = "image classifier"
     cell_kind = "conv"
     architecture_kinds = ("conv", "mobile")
+    trained = TrainedClassifier
     metric = ACCURACY
     settings = ImageSettings
     built_in = "digits"
@@ -120,20 +119,6 @@ class ImageTask(Task):
         from autoshrink.final.classifier import ClassifierFacts  # noqa: PLC0415 - torch takes seconds to import
 
         return ClassifierFacts.of(facts, path)
-
-    def read_model(
-        self,
-        path: Path,
-        architecture: Architecture,
-        tensors: Mapping[str, torch.Tensor],
-        facts: dict[str, Any],
-        device: torch.device,
-    ) -> TrainedClassifier:
-        """A classifier."""
-        from autoshrink.training.classifier import read_classifier  # noqa: PLC0415 - torch takes seconds to import
-
-        assert isinstance(architecture, ImageArchitecture)
-        return read_classifier(path, architecture, tensors, facts, device)
 
     def after_training(self, folder: Path, *, tested: bool) -> list[Command]:
         """Evaluate, export."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autoshrink.architecture import Architecture, LanguageModel, RecurrentArchitecture, language_model, recurrent_proxy
+from autoshrink.bundle import TrainedLanguageModel
 from autoshrink.cell import Cell
 from autoshrink.config import Overrides, SearchSettings, TextSettings, text
 from autoshrink.escaping import word
@@ -16,10 +17,7 @@ from autoshrink.tasks.base import Command, Option, Prepared, Task
 from autoshrink.watching import Observer
 
 if TYPE_CHECKING:
-    import torch
-
     from autoshrink.final.language import LanguageFacts, LanguageRequest
-    from autoshrink.training.language_model import TrainedModel
 
 VOCABULARY, WIDTH = 10_000, 200
 """Of a recurrent cell whose file names neither: the language model in which the paper compares (AutoShrink, §"RNN")."""
@@ -33,6 +31,7 @@ class TextTask(Task):
     model = "language model"
     cell_kind = "recurrent"
     architecture_kinds = ("recurrent", "lstm", "gru")
+    trained = TrainedLanguageModel
     metric = PERPLEXITY
     settings = TextSettings
     built_in = "pydocs"
@@ -98,19 +97,6 @@ class TextTask(Task):
         from autoshrink.final.language import LanguageFacts  # noqa: PLC0415 - torch takes seconds to import
 
         return LanguageFacts.of(facts, path)
-
-    def read_model(
-        self,
-        path: Path,
-        architecture: Architecture,
-        tensors: Mapping[str, torch.Tensor],
-        facts: dict[str, Any],
-        device: torch.device,
-    ) -> TrainedModel:
-        """A language model."""
-        from autoshrink.training.language_model import trained_model  # noqa: PLC0415 - torch takes seconds to import
-
-        return trained_model(path, architecture, tensors, facts, device)
 
     def after_training(self, folder: Path, *, tested: bool) -> list[Command]:
         """Evaluate, let it write."""
