@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from autoshrink.architecture import ConvArchitecture, Stage, Stem, proxy_architecture
 from autoshrink.cell import Cell
 from autoshrink.cost import count
-from autoshrink.crafting import craft, deepened, default_skeleton, divisible, scaled
+from autoshrink.crafting import craft
 from autoshrink.errors import InputError, RunError
 from autoshrink.run import Loop
 from autoshrink.store import read_record
+from autoshrink.tasks.image.sizes import deepened, divisible, scaled
+from autoshrink.tasks.image.skeleton import default_skeleton
 from craft_fixtures import CELLS, SMALL, conv, shrinkcnn
 from fakes import FakeEvaluator, new_store
 

@@ -8,8 +8,9 @@ import pytest
 
 from autoshrink.architecture import proxy_architecture
 from autoshrink.cost import count
-from autoshrink.crafting import Scalable, craft
+from autoshrink.crafting import craft
 from autoshrink.errors import InputError
+from autoshrink.tasks.image.sizes import Scalable
 from craft_fixtures import CELLS, SMALL, conv
 
 

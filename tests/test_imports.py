@@ -17,11 +17,11 @@ ROOT = Path(autoshrink.__file__).parent
 LAYERS = [
     {"errors", "escaping", "quantity", "seeding", "version", "ranking"},
     {"files", "machine", "registry", "formatting"},
-    {"untrusted", "optional", "tasks", "resources"},
+    {"untrusted", "optional", "resources"},
     {"steps"},
     {"ops"},
     {"cell"},
-    {"priors", "architecture", "change"},
+    {"priors", "architecture", "change", "tasks"},
     {"cost", "zoo", "score"},
     {"config", "loading", "networks", "evaluation"},
     {"events"},

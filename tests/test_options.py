@@ -312,7 +312,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 EXPORT = "export {0}/image --random-inputs"
-COUNTED = "networks for images, and this is a language model"
+COUNTED = "image classifiers, and this is a language model"
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from autoshrink.cell import Cell
     from autoshrink.config import SearchSettings
     from autoshrink.cost import Cost, count, widest
-    from autoshrink.crafting import Crafted, craft, default_skeleton
+    from autoshrink.crafting import Crafted, craft
     from autoshrink.deploy.exporting import export, export_source
     from autoshrink.deploy.predict import OnnxClassifier, OnnxLanguageModel
     from autoshrink.errors import AutoshrinkError, DataError, InputError, RunError, SearchError
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from autoshrink.record import RunRecord
     from autoshrink.score import Evaluation, Score
     from autoshrink.store import read_record
+    from autoshrink.tasks.image.skeleton import default_skeleton
     from autoshrink.watching import Observer, Watcher
 
 __all__ = [
@@ -112,7 +113,7 @@ _LAZY = {
     "build": "autoshrink.networks",
     "count": "autoshrink.cost",
     "craft": "autoshrink.crafting",
-    "default_skeleton": "autoshrink.crafting",
+    "default_skeleton": "autoshrink.tasks.image.skeleton",
     "evaluate": "autoshrink.evaluating",
     "export": "autoshrink.deploy.exporting",
     "export_source": "autoshrink.deploy.exporting",

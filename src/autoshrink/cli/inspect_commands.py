@@ -11,19 +11,10 @@ from rich.table import Table
 
 from autoshrink import report as reports
 from autoshrink import zoo as published
-from autoshrink.architecture import (
-    Architecture,
-    ImageArchitecture,
-    LanguageModel,
-    LibraryArchitecture,
-    MobileArchitecture,
-    RecurrentArchitecture,
-    language_model,
-    proxy_architecture,
-    recurrent_proxy,
-)
+from autoshrink.architecture import Architecture
 from autoshrink.cell import Cell
 from autoshrink.cli.console import JsonOption, print_json, stdout
+from autoshrink.cli.options import flags, of_tasks, with_options
 from autoshrink.cli.result import print_result
 from autoshrink.cost import Cost, count
 from autoshrink.drawing import cell_svg, cell_text
@@ -31,16 +22,15 @@ from autoshrink.errors import InputError
 from autoshrink.escaping import shown
 from autoshrink.files import write_text
 from autoshrink.loading import load
+from autoshrink.registry import TASKS
 from autoshrink.results import summary
 from autoshrink.store import read_record
-
-PROXY_VOCABULARY, PROXY_WIDTH = 10_000, 200
-"""Of the language model in which the paper compares recurrent cells (AutoShrink, §"RNN")."""
+from autoshrink.tasks import task_of
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    for command in (show, cost, zoo, report):
+    for command in (show, with_options(cost, of_tasks("cost_options")), zoo, report):
         app.command(command.__name__)(command)
 
 
@@ -66,16 +56,16 @@ def show(
             print_result(record, folder, front=True)
         return
     found = load(target)
-    cell = found if isinstance(found, Cell) else found.cell
+    cell, outputs = (found, None) if isinstance(found, Cell) else (found.cell, task_of(found).output_nodes(found))
     if svg is not None:
         if cell is None:
             raise InputError(f"{target}: {_kind(found.kind)} has no cell to draw; leave --svg out")
-        write_text(svg, cell_svg(cell, outputs=_outputs(found)))
+        write_text(svg, cell_svg(cell, outputs=outputs))
     if as_json:
         print_json(found.to_json())
         return
     if cell is not None:
-        stdout.print(cell_text(cell, outputs=_outputs(found)), markup=False)
+        stdout.print(cell_text(cell, outputs=outputs), markup=False)
     if isinstance(found, Architecture):
         _print_around(found)
         _print_cost(count(found), layers=False, of=found)
@@ -84,8 +74,7 @@ def show(
 def cost(
     target: Annotated[str, typer.Argument(help="A cell or architecture file, or a name in the zoo.")],
     *,
-    vocabulary: Annotated[int | None, typer.Option(min=2, help="Words of a language model.")] = None,
-    width: Annotated[int | None, typer.Option(min=1, help="Embedding and hidden size of a language model.")] = None,
+    options: dict[str, int | None],
     layers: Annotated[bool, typer.Option("--layers", help="Every layer.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -95,19 +84,20 @@ def cost(
     language model of 10,000 words and width 200.
     """
     found = load(target)
-    architecture = _architecture(found, target, vocabulary=vocabulary, width=width)
+    sizes = {name: value for name, value in options.items() if value is not None}
+    architecture = _sized(found, target, sizes)
     counted = count(architecture)
     if as_json:
         value: dict[str, Any] = asdict(counted)
         if not layers:
             del value["layers"]
-        if isinstance(architecture, LanguageModel):
-            value |= {"vocabulary": architecture.vocabulary, "width": architecture.width}
-        print_json(value)
+        print_json(value | task_of(architecture).sizes_of(architecture))
         return
     _print_cost(counted, layers=layers, of=architecture)
-    if isinstance(found, Cell) and found.kind == "recurrent" and (vocabulary is None or width is None):
-        stdout.print("a cell file names no sizes: --vocabulary and --width set others than the paper's 10,000 and 200")
+    defaults = task_of(architecture).sizes_of(architecture)
+    if isinstance(found, Cell) and defaults.keys() - sizes.keys():
+        said = " and ".join(flags(task_of(found).cost_options).values())
+        stdout.print(f"a cell file names no sizes: {said} set others than the paper's, {architecture.sizes}")
 
 
 def zoo(*, as_json: JsonOption = False) -> None:
@@ -171,17 +161,14 @@ def report(
         stdout.print(shown(output), markup=False)
 
 
-def _architecture(
-    found: Cell | Architecture, target: str, *, vocabulary: int | None, width: int | None
-) -> Architecture:
+def _sized(found: Cell | Architecture, target: str, sizes: dict[str, int]) -> Architecture:
     """What `cost` counts."""
-    if isinstance(found, ImageArchitecture) or found.kind == "conv":
-        if vocabulary is not None or width is not None:
-            raise InputError(f"{target}: --vocabulary and --width are for language models, not for {_kind(found.kind)}")
-        return proxy_architecture(found) if isinstance(found, Cell) else found
-    if isinstance(found, Cell):
-        found = recurrent_proxy(found, vocabulary=PROXY_VOCABULARY, width=PROXY_WIDTH)
-    return language_model(found, vocabulary=vocabulary, width=width)
+    task = task_of(found)
+    for name in sizes.keys() - {row.setting for row in task.cost_options}:
+        other = next(TASKS[one] for one in TASKS if name in flags(TASKS[one].cost_options))
+        options = " and ".join(flags(other.cost_options).values())
+        raise InputError(f"{target}: {options} are for {other.model}s, not for {_kind(found.kind)}")
+    return task.default_network(found, **sizes) if isinstance(found, Cell) else task.sized(found, **sizes)
 
 
 def _published(figures: published.Published) -> str:
@@ -200,38 +187,18 @@ def _kind(kind: str) -> str:
     return f"{'an' if kind == 'lstm' else 'a'} {kind} architecture"
 
 
-def _outputs(found: Cell | Architecture) -> tuple[int, ...] | None:
-    """The nodes that make the cell's output where that is not for the cell to say."""
-    return found.plan().outputs if isinstance(found, RecurrentArchitecture) else None
-
-
 def _print_around(architecture: Architecture) -> None:
     """What the cell's picture does not say, or that there is none."""
-    if isinstance(architecture, LibraryArchitecture):
-        layers = f"{architecture.layers} layer{'' if architecture.layers == 1 else 's'}"
-        stdout.print(f"torch.nn.{architecture.kind.upper()}, {layers}: no cell to draw", markup=False)
-    elif isinstance(architecture, MobileArchitecture):
-        _print_stages(architecture)
-    elif isinstance(architecture, RecurrentArchitecture):
-        stdout.print(f"a node takes the {architecture.aggregate} over its predecessors", markup=False)
-
-
-def _print_stages(architecture: MobileArchitecture) -> None:
-    """What a network of inverted residual blocks has instead of a cell."""
-    plan = architecture.plan()
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("stage", "blocks", "width", "expansion", "kernel", "stride", "squeeze", "size"):
-        table.add_column(column, justify="left" if column == "stage" else "right")
-    table.add_row("stem", "", str(plan.stem.channels), "", "3", str(plan.stem.stride), "", _size(plan.stem_size))
-    sizes = {block.name.partition(".")[0]: block.size for block in plan.blocks}
-    for (name, size), stage in zip(sizes.items(), architecture.stages, strict=True):
-        squeeze = "" if stage.squeeze is None else f"{stage.squeeze:g} of {stage.squeeze_of}"
-        numbers = (stage.blocks, stage.width, stage.expansion, stage.kernel, stage.stride)
-        table.add_row(name, *map(str, numbers), squeeze, _size(size))
-    if plan.head:
-        table.add_row("head", "", str(plan.features), "", "1", "1", "", _size(plan.final_size))
-    stdout.print(f"inverted residual blocks, {plan.activation}: no cell to draw", markup=False)
-    stdout.print(table)
+    heading, rows = task_of(architecture).described(architecture)
+    if heading:
+        stdout.print(heading, markup=False)
+    if rows:
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for column in rows[0]:
+            table.add_column(column, justify="right" if table.columns else "left")
+        for row in rows[1:]:
+            table.add_row(*row)
+        stdout.print(table)
 
 
 def _size(size: tuple[int, int]) -> str:
@@ -247,9 +214,10 @@ def _print_cost(counted: Cost, *, layers: bool, of: Architecture) -> None:
             channels = (str(layer.in_channels), str(layer.out_channels))
             table.add_row(layer.name, layer.op, *channels, _size(layer.size), f"{layer.params:,}", f"{layer.macs:,}")
         stdout.print(table)
+    task = task_of(of)
     beside, unit = f"{counted.params_with_bn:,} with BN", ""
-    if isinstance(of, LanguageModel):
-        beside, unit = f"{counted.cell_params:,} in the cell", " a token"
+    if task.sizes_of(of):
+        beside, unit = f"{counted.cell_params:,} in the cell", f" a {task.metric.sample}"
         stdout.print(of.sizes, markup=False)
     stdout.print(
         f"parameters {counted.params:,} ({beside})   MACs {counted.macs:,}{unit}   "

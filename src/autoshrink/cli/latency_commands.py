@@ -13,12 +13,11 @@ from rich.progress import track
 from rich.table import Table
 
 from autoshrink import formatting
-from autoshrink.architecture import ActivationName, ConvArchitecture, proxy_architecture, recurrent_proxy
+from autoshrink.architecture import ActivationName, ConvArchitecture, proxy_architecture
 from autoshrink.cell import INPUT, Cell
 from autoshrink.cli import quantities
 from autoshrink.cli.command import refuse_unread
 from autoshrink.cli.console import JsonOption, note, print_json, stderr, stdout
-from autoshrink.cli.inspect_commands import PROXY_VOCABULARY, PROXY_WIDTH
 from autoshrink.cost.latency import every_operation
 from autoshrink.deploy.onnx_file import checksum_of
 from autoshrink.errors import InputError
@@ -29,6 +28,7 @@ from autoshrink.latency.operations import OperationTimer, device_facts
 from autoshrink.latency.table import LatencyTable
 from autoshrink.loading import load
 from autoshrink.results import pretty
+from autoshrink.tasks import task_of
 
 ROUND_SECONDS = 0.5
 _OTHER_MODELS = (".safetensors", ".pte", ".tflite")
@@ -126,11 +126,7 @@ def _file(target: str, draft: Path) -> Path:
         raise InputError(f"{target}: ONNX files are measured; `autoshrink export FOLDER -o model.onnx` makes one")
     found = load(target)
     if isinstance(found, Cell):
-        found = (
-            proxy_architecture(found)
-            if found.kind == "conv"
-            else recurrent_proxy(found, vocabulary=PROXY_VOCABULARY, width=PROXY_WIDTH)
-        )
+        found = task_of(found).default_network(found)
     from autoshrink.onnx.untrained import architecture_to_onnx  # noqa: PLC0415 - torch takes seconds to import
 
     architecture_to_onnx(found, draft)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Callable
 from pathlib import Path
 
 from rich.table import Table
 
 from autoshrink import formatting
 from autoshrink.cli.console import stdout
-from autoshrink.crafting.sources import reading_options
 from autoshrink.drawing import cell_text
 from autoshrink.escaping import shown, word
-from autoshrink.metrics import METRICS, shown_resources
+from autoshrink.metrics import metric_of, shown_resources
 from autoshrink.record import Figures, RunRecord
+from autoshrink.registry import TASKS
 from autoshrink.report import evidence, story
 from autoshrink.report.gains import gain
 from autoshrink.resources import RESOURCES, Resource
@@ -35,7 +33,7 @@ def print_result(record: RunRecord, folder: Path, *, front: bool = False) -> Non
         print_front(record)
     if best is None:
         return
-    spent, metric = record.spent(), METRICS[record.settings.task]
+    spent, metric = record.spent(), metric_of(record.settings)
     parts = evidence.phases_words(record)
     stdout.print(
         f"{_tried(record)} in {formatting.duration(record.active_seconds)}: "
@@ -85,65 +83,21 @@ def _print_next(record: RunRecord, folder: Path) -> None:
     if not record.finished:
         stdout.print(f"\nnext:\n  autoshrink resume {quoted}   goes on with it", markup=False)
         return
+    task = TASKS[record.settings.task]
     stdout.print(
         f"\nreport:  {shown(folder / 'report.html')}\ncell:    {shown(folder / 'best.cell.json')}", markup=False
     )
     commands = [
         (f"autoshrink show {quoted}", "this again, with the Pareto front"),
-        *_NEXT[record.settings.task](record, folder),
+        *task.next_commands(record, folder),
         (f"autoshrink report {quoted} -o summary.svg", "a picture of the run"),
     ]
-    own = _OWN_DATA.get(record.settings.data.spec)
-    if own is not None:
-        commands.append(own)
+    if record.settings.data.spec == task.built_in:
+        commands.append((f"autoshrink search {task.on_own_data}", f"the same on your own {task.data}"))
     width = max(len(command) for command, _ in commands)
     stdout.print("\nnext:", markup=False)
     for command, why in commands:
         stdout.print(f"  {command:<{width}}   {why}", markup=False)
-
-
-_Command = tuple[str, str]
-"""A command, and what it is good for."""
-
-_OWN_DATA: dict[str, _Command] = {
-    "digits": ("autoshrink search --data path/to/images --size 32", "the same on your own images"),
-    "pydocs": ("autoshrink search --task text --data path/to/text.txt", "the same on your own text"),
-}
-"""By the name of built-in data."""
-
-
-def _cell_file(folder: Path) -> str:
-    return word(folder / "best.cell.json")
-
-
-def _next_for_images(record: RunRecord, folder: Path) -> list[_Command]:
-    run, architecture = word(folder), word(folder / "best.arch.json")
-    spec, trained = word(record.settings.data.spec), word(folder / "trained")
-    best = record.best()
-    # Its own size in the search: at the complete graph's, what was saved would be spent again.
-    size = "1M" if best is None else formatting.quantity(best.recorded.resources.macs)
-    return [
-        (f"autoshrink craft {run} --macs {size} -o {architecture}", "a network of it, of a size that you choose"),
-        (f"autoshrink train {architecture} --data {spec}{_reading(record)} -o {trained}", "train that in full"),
-    ]
-
-
-def _reading(record: RunRecord) -> str:
-    return "".join(f" {option} {shlex.quote(value)}" for option, value in reading_options(record))
-
-
-def _next_for_text(record: RunRecord, folder: Path) -> list[_Command]:
-    cell, width = _cell_file(folder), record.settings.to_json()["network"]["width"]
-    sizes = f"--vocabulary {record.data['vocabulary']} --width {width}" if "vocabulary" in record.data else ""
-    spec, trained = word(record.settings.data.spec), word(folder / "trained")
-    return [
-        (f"autoshrink cost {cell} {sizes}".rstrip(), "what it costs, part by part"),
-        (f"autoshrink train {cell} --data {spec}{_reading(record)} -o {trained}", "train it in full"),
-    ]
-
-
-_NEXT: dict[str, Callable[[RunRecord, Path], list[_Command]]] = {"image": _next_for_images, "text": _next_for_text}
-"""By task: what to do with the best cell's file."""
 
 
 def print_front(record: RunRecord) -> None:
@@ -158,7 +112,7 @@ def print_front(record: RunRecord) -> None:
         pad_edge=False,
         header_style="bold",
     )
-    for column in ("", *_head(record, METRICS[record.settings.task].name)):
+    for column in ("", *_head(record, metric_of(record.settings).name)):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("cell", overflow="fold")
     for place, figures in enumerate(front, start=1):
@@ -198,7 +152,7 @@ def _verdict(record: RunRecord, best: Figures, start: Figures | None) -> str:
         found = record.starting()
         missing = "could not be trained" if found is None or found.failed else "was not measured alike"
         return f"The starting cell {missing}, so there is nothing to compare with ({_seeds(record, best)})."
-    settings, metric = record.settings, METRICS[record.settings.task]
+    settings, metric = record.settings, metric_of(record.settings)
     new, old = (settings.score.cost(one.recorded.resources) for one in (best, start))
     difference = gain(best, start)
     gained = metric.difference(best.performance, start.performance, difference.error, fine=True)

@@ -20,11 +20,12 @@ from autoshrink.config.classifier import (
     classifier_settings,
 )
 from autoshrink.config.image import ImageData, ImageNetwork, ImageRecipe, ImageSettings
-from autoshrink.config.resolving import remarks, resolve, settings_from_json, stored_settings
+from autoshrink.config.resolving import DEFAULT_TASK, remarks, resolve, settings_from_json, stored_settings
 from autoshrink.config.text import Dropout, Level, TextData, TextNetwork, TextRecipe, TextSettings
 from autoshrink.config.training import CorpusData, TrainingSettings, training_settings
 
 __all__ = [
+    "DEFAULT_TASK",
     "ClassifierData",
     "ClassifierRecipe",
     "ClassifierSettings",

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 from autoshrink import formatting
+from autoshrink.architecture import Architecture
 from autoshrink.cost import Cost
 from autoshrink.errors import InputError
 from autoshrink.quantity import Quantity
 from autoshrink.resources import RESOURCES
 
 BudgetName = Literal["macs", "params", "memory", "latency"]
+Measure = Callable[[Any], float]
+"""Seconds of one forward pass of an architecture."""
+NETWORKS = 8
+"""Networks whose latency is measured at most, the smallest one left out."""
 COUNTED: tuple[BudgetName, ...] = ("macs", "params", "memory")
 """What is worked out from the shapes; latency alone is measured."""
 NEAR = 0.97
@@ -71,6 +77,30 @@ class Use:
     def __str__(self) -> str:
         used = shown(self.used, self.name)
         return f"{used.partition(' ')[0]} of {shown(self.limit, self.name)}"
+
+
+@dataclass(frozen=True)
+class Larger:
+    """The cheapest single width step that breaks a budget: what it is, and what the network would use with it."""
+
+    change: str
+    use: Use
+
+
+class Scaling(Protocol):
+    """How a task scales a network to budgets."""
+
+    def fit(self) -> tuple[Architecture, tuple[Use, ...]]:
+        """The largest network found that keeps all budgets, and what it uses of those that are measured.
+
+        Raises:
+            InputError: even the smallest one breaks a budget; the message has its figure.
+        """
+        ...
+
+    def larger(self, architecture: Any) -> Larger | None:
+        """The cheapest single step up from a network that breaks a budget; None where none does."""
+        ...
 
 
 def binding(uses: tuple[Use, ...]) -> Use | None:

@@ -1,35 +1,188 @@
-"""From a cell to an architecture that keeps its budgets."""
+"""From a cell to an architecture that keeps its budgets, part by part, with what it uses of them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import Literal
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
 
-from autoshrink.architecture import (
-    ActivationName,
-    ConvArchitecture,
-    LanguageModel,
-    MobileArchitecture,
-    Stage,
-    Stem,
-    recurrent_proxy,
-)
-from autoshrink.architecture import language_model as with_sizes
+from autoshrink.architecture import Architecture, Stage, Stem
 from autoshrink.cell import Cell
-from autoshrink.cost import count
-from autoshrink.crafting.budget import NEAR, Budget, Use, binding
-from autoshrink.crafting.fitting import Fitting, Freedom, smallest
-from autoshrink.crafting.language import fit_language, larger_language
-from autoshrink.crafting.result import Crafted
-from autoshrink.crafting.sizes import Scalable
-from autoshrink.crafting.skeleton import CLASSES, INPUT, Surroundings, default_skeleton
-from autoshrink.crafting.sources import Source, Target, source_of
-from autoshrink.crafting.timing import Measure, fit_latency
-from autoshrink.errors import InputError
+from autoshrink.cost import Cost, count
+from autoshrink.crafting.budget import NEAR, NETWORKS, Budget, Larger, Measure, Use, binding, shown
+from autoshrink.errors import InputError, RunError
+from autoshrink.files import named
+from autoshrink.loading import load
+from autoshrink.ops import ActivationName
+from autoshrink.record import RunRecord
+from autoshrink.registry import TASKS
+from autoshrink.report import story
+from autoshrink.store import read_record
+from autoshrink.tasks import task_of
 
-VOCABULARY, WIDTH = 10_000, 200
-"""Of a recurrent cell whose file names neither (AutoShrink, §"RNN")."""
+Target = Cell | Architecture | str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the crafting begins.
+
+    Attributes:
+        found: a cell alone, or a cell in a network.
+        proxy: whether the network is only the one that a search compared cells in, made for its size of image.
+        data: what the cell was found on, as `--data` takes it; None where nothing says so.
+        reading: options and their values by which `train` reads these data as the search did.
+    """
+
+    found: Cell | Architecture
+    proxy: bool = False
+    data: str | None = None
+    reading: tuple[tuple[str, str], ...] = ()
+
+
+def source_of(target: Target, *, pick: int | None = None) -> Source:
+    """What is in a file, a run's folder or the zoo; a value is taken as it is.
+
+    Args:
+        target: the value, path or name.
+        pick: of a run, the cell at this place of the Pareto front, from 1, in place of the best.
+
+    Raises:
+        InputError: it cannot be read, is none of these, or has no such place; the message names it.
+        RunError: the folder holds no run that can be read.
+    """
+    if not isinstance(target, Cell | Architecture) and named(target).is_dir():
+        return _of_run(Path(target), pick)
+    if pick is not None:
+        raise InputError(f"pick {pick}: only a run's folder has a Pareto front to pick from")
+    return Source(target if isinstance(target, Cell | Architecture) else load(target))
+
+
+def _of_run(folder: Path, pick: int | None) -> Source:
+    record = read_record(folder)
+    cell, settings = _cell(record, folder, pick), record.settings
+    task = TASKS[settings.task]
+    try:
+        found = task.proxy(cell, settings, record.data)
+    except KeyError as error:
+        raise RunError(
+            f"{folder}: its log says nothing of its data's {error.args[0]}; go on with `autoshrink resume {folder}`, "
+            f"or craft from {folder / 'best.cell.json'}"
+        ) from error
+    return Source(found, proxy=True, data=settings.data.spec, reading=task.reading_options(settings, record.data))
+
+
+def _cell(record: RunRecord, folder: Path, pick: int | None) -> Cell:
+    if pick is None:
+        best = record.best()
+        if best is None:
+            why = story.headline(record) if record.finished else "nothing usable was measured yet"
+            raise RunError(f"{folder}: {why}, so it has no best cell")
+        return best.cell
+    front = record.front()
+    if not 1 <= pick <= len(front):
+        has = f"its Pareto front has places 1 to {len(front)}" if front else "it has no Pareto front yet"
+        raise InputError(f"{folder}: there is no cell {pick} to pick; {has} (autoshrink show lists it)")
+    return front[pick - 1].cell
+
+
+@dataclass(frozen=True)
+class Part:
+    """A stage, or what stands before or after the stages; None for what a part does not have.
+
+    Attributes:
+        name: ``stem``, ``stage1``, …, ``head``, ``classifier``; of a language model ``embedding``, ``cell`` and
+            ``decoder``.
+        cells: how many, or how many blocks.
+        width: channels of every node, or of every block's output.
+        size: height and width of the output, pixels.
+        channels: of the output.
+        params: without BN's.
+        macs: of one image, or one token.
+        share: of the network's MACs.
+    """
+
+    name: str
+    cells: int | None
+    width: int | None
+    size: tuple[int, int] | None
+    channels: int | None
+    params: int
+    macs: int
+    share: float
+
+
+@dataclass(frozen=True)
+class Crafted:
+    """An architecture within its budgets.
+
+    Attributes:
+        architecture: the result.
+        cost: what it costs.
+        uses: what it uses of every budget; empty where there was none.
+        larger: the next step up, where the binding budget is used to less than 97 %; None else.
+        skeleton: what was scaled.
+        data: what the cell was found on, as `--data` takes it; None where nothing says so.
+        reading: options and their values by which `train` reads these data as the search did.
+    """
+
+    architecture: Architecture
+    cost: Cost
+    uses: tuple[Use, ...]
+    larger: Larger | None
+    skeleton: Architecture
+    data: str | None = None
+    reading: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def binding(self) -> Use | None:
+        """The budget that is used most; None where there was none."""
+        return binding(self.uses)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The network from input to output; their parameters and MACs add up to the whole's."""
+        params, macs = Counter[str](), Counter[str]()
+        for layer in self.cost.layers:
+            name = layer.name.partition(".")[0]
+            params[name] += layer.params
+            macs[name] += layer.macs
+        shapes = task_of(self.architecture).part_shapes(self.architecture)
+        total = max(self.cost.macs, 1)
+        return tuple(
+            Part(name, *shapes.get(name, (None,) * 4), params[name], macs[name], macs[name] / total) for name in params
+        )
+
+    @property
+    def remark(self) -> str | None:
+        """Why the binding budget is used to less than 97 %, in words; None where it is not, or there was none."""
+        use = self.binding
+        if use is None or use.share >= NEAR:
+            return None
+        below = f"{100 * (1 - use.share):.1f} % below the budget"
+        if use.name == "latency":
+            return f"{below}: no larger network among at most {NETWORKS} measured keeps the latency"
+        if self.larger is None:
+            return f"{below}: no single width uses more of it"
+        step = self.larger
+        return f"{below}: the next step up, {step.change}, has {shown(step.use.used, step.use.name)}"
+
+    def to_json(self, *, file: Path | None = None) -> dict[str, Any]:
+        """The object that ``craft --json`` prints; `file` is where the architecture was written."""
+        return {
+            "architecture": self.architecture.to_json(),
+            "file": file and str(file),
+            "params": self.cost.params,
+            "params_with_bn": self.cost.params_with_bn,
+            "macs": self.cost.macs,
+            "peak_activation_bytes": self.cost.peak_activation_bytes,
+            "budgets": {use.name: {"limit": use.limit, "used": use.used, "share": use.share} for use in self.uses},
+            "stages": [asdict(part) for part in self.parts],
+            "remark": self.remark,
+        }
 
 
 def craft(  # noqa: PLR0913 - the parts of four values, as a person says them
@@ -49,7 +202,7 @@ def craft(  # noqa: PLR0913 - the parts of four values, as a person says them
     activation: ActivationName | None = None,
     vocabulary: int | None = None,
     depth: Literal["auto", "fixed"] | None = None,
-    divisor: int = 4,
+    divisor: int | None = None,
 ) -> Crafted:
     """Stack a cell into a network and scale it to budgets: never above one, close below the one that binds.
 
@@ -77,87 +230,42 @@ def craft(  # noqa: PLR0913 - the parts of four values, as a person says them
         activation: the activation's name.
         vocabulary: of a language model.
         depth: ``"auto"`` scales the number of cells too, ``"fixed"`` keeps it; None is fixed where `stages` are given.
-        divisor: widths are multiples of it; not so without a budget, nor in language models.
+        divisor: widths are multiples of it, 4 where nothing is said; not so without a budget.
 
     Raises:
         InputError: the source or a number cannot be used, or even the smallest network breaks a budget.
         RunError: the folder holds no run, or no cell yet.
     """
-    begin = source_of(source, pick=pick)
+    said = {
+        "shape": shape,
+        "classes": classes,
+        "stages": stages,
+        "stem": stem,
+        "head": head,
+        "activation": activation,
+        "vocabulary": vocabulary,
+        "depth": depth,
+        "divisor": divisor,
+    }
     budget = Budget(macs, params, memory, latency)
-    said = Surroundings(shape, classes, tuple(stages) if stages else None, stem, head, activation)
-    if begin.found.kind == "recurrent" or isinstance(begin.found, LanguageModel):
-        if said != Surroundings():
-            raise InputError(
-                "a language model has no input shape, classes, stages, stem, head or activation; "
-                "it takes a vocabulary and a budget of macs, params or memory"
-            )
-        return _language(begin, budget, vocabulary)
-    if vocabulary is not None:
-        raise InputError("vocabulary: a number for language models; this cell is for images")
-    freedom = Freedom(depth == "auto" or (depth is None and stages is None), divisor)
-    return _image(begin, said, budget, freedom, measure)
+    return crafted(source, budget, {name: value for name, value in said.items() if value is not None}, pick, measure)
 
 
-def _image(begin: Source, said: Surroundings, budget: Budget, freedom: Freedom, measure: Measure | None) -> Crafted:
-    skeleton = said.around(_skeleton(begin, said))
+def crafted(
+    source: Target, budget: Budget, said: Mapping[str, Any], pick: int | None = None, measure: Measure | None = None
+) -> Crafted:
+    """As `craft`, with what is said of the network by name, without what is not said."""
+    begin = source_of(source, pick=pick)
+    task = task_of(begin.found)
+    skeleton = architecture = task.skeleton(begin, said)
     uses: tuple[Use, ...] = ()
-    architecture = skeleton
-    if budget.latency is not None:
-        if measure is None:
-            raise InputError("latency: it takes a `measure` that times an architecture")
-        architecture, seconds = _timed(skeleton, budget, freedom, measure)
-        uses = (Use("latency", budget.latency, seconds),)
-    elif budget.counted:
-        architecture = Fitting(skeleton, budget, freedom).fit()
+    if budget == Budget():
+        return Crafted(skeleton, count(skeleton), uses, None, skeleton, begin.data, begin.reading)
+    scaling = task.scaling(skeleton, budget, said, measure)
+    architecture, uses = scaling.fit()
     cost = count(architecture)
     uses = (*budget.uses(cost), *uses)
-    larger = None
     used = binding(uses)
-    if used is not None and used.share < NEAR and used.name != "latency":
-        larger = Fitting(skeleton, budget, freedom).larger(architecture)
-    return Crafted(architecture, cost, uses, larger, skeleton, begin.data, begin.reading)
-
-
-def _skeleton(begin: Source, said: Surroundings) -> Scalable:
-    """The network to begin with. That of a search is made for the size of its images, so another size has another."""
-    found = begin.found
-    if isinstance(found, Cell):
-        return default_skeleton(found, said.shape or INPUT, said.classes or CLASSES)
-    if isinstance(found, MobileArchitecture):
-        return found
-    assert isinstance(found, ConvArchitecture), "the other image network"
-    if begin.proxy and said.shape and said.shape[1:] != found.input[1:]:
-        return default_skeleton(found.cell, said.shape, said.classes or found.classes)
-    return found
-
-
-def _timed(skeleton: Scalable, budget: Budget, freedom: Freedom, measure: Measure) -> tuple[Scalable, float]:
-    """The architecture and its seconds."""
-    assert budget.latency is not None, "asked for"
-
-    def fit(macs: int | None) -> Scalable:
-        limits = [limit for limit in (macs, budget.macs) if limit is not None]
-        return Fitting(skeleton, replace(budget, macs=min(limits, default=None)), freedom).fit()
-
-    least = smallest(skeleton, freedom)
-    first = None if budget.counted else max(count(skeleton).macs, count(least).macs)
-    timed = fit_latency(fit, measure, limit=budget.latency, first=first, smallest=least)
-    return timed.architecture, timed.seconds
-
-
-def _language(begin: Source, budget: Budget, vocabulary: int | None) -> Crafted:
-    found = begin.found
-    if isinstance(found, Cell):
-        found = recurrent_proxy(found, vocabulary=VOCABULARY, width=WIDTH)
-    assert isinstance(found, LanguageModel), "a recurrent cell makes one"
-    skeleton = with_sizes(found, vocabulary=vocabulary)
-    cost = count(skeleton)
-    if budget == Budget():
-        return Crafted(skeleton, cost, (), None, skeleton, begin.data, begin.reading)
-    architecture = fit_language(skeleton, budget)
-    cost = count(architecture)
-    uses = budget.uses(cost)
-    used = binding(uses)
-    larger = larger_language(architecture, budget) if used is not None and used.share < NEAR else None
+    short = used is not None and used.share < NEAR and used.name != "latency"
+    larger = scaling.larger(architecture) if short else None
     return Crafted(architecture, cost, uses, larger, skeleton, begin.data, begin.reading)

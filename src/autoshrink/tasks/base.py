@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
+from autoshrink.cell import Cell
 from autoshrink.errors import InputError
 from autoshrink.registry import TASKS
 
@@ -19,10 +20,8 @@ if TYPE_CHECKING:
 
     from autoshrink.architecture import Architecture
     from autoshrink.bundle import TrainedModel
-    from autoshrink.cell import Cell
     from autoshrink.config import Overrides, SearchSettings
-    from autoshrink.crafting import Budget, Crafted
-    from autoshrink.crafting.sources import Source
+    from autoshrink.crafting import Budget, Measure, Scaling, Source
     from autoshrink.metrics import Metric
     from autoshrink.record import RunRecord
     from autoshrink.training.problem import TaskProblem
@@ -41,14 +40,19 @@ class Option:
     Attributes:
         flag: ``--lr``; of a switch that can be said both ways ``--augment/--no-augment``.
         setting: ``recipe.learning_rate``.
-        read: how its text is read: a type, or the name of a grammar in `autoshrink.cli.quantities` (``count``).
+        read: how its text is read: a type, the name of a grammar in `autoshrink.cli.quantities` (``count``), or a
+            function that raises `InputError`.
         help: one line.
+        number: whether a function reads a number in plain digits, perhaps with a unit.
+        scales: of ``craft``: whether only a network that is scaled to a budget reads it.
     """
 
     flag: str
     setting: str
-    read: type | str
+    read: type | str | Callable[[str], object]
     help: str
+    number: bool = False
+    scales: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,7 @@ class Task(ABC):
         search_options: the options of ``search`` that this task's settings have beyond those of every task.
         sizes: the options that make the smallest network smaller.
         shorter: options that make a search a matter of minutes.
+        data: what it learns from, in a word: ``images``.
         on_own_data: the options of ``search`` for data of one's own.
     """
 
@@ -109,6 +114,7 @@ class Task(ABC):
     search_options: ClassVar[tuple[Option, ...]] = ()
     sizes: ClassVar[str] = "the network"
     shorter: ClassVar[str] = "--epochs 3"
+    data: ClassVar[str] = "data"
     on_own_data: ClassVar[str] = "--data path/to/data"
 
     # --- search ----------------------------------------------------------------------------------------------------
@@ -135,7 +141,7 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def default_network(self, cell: Cell, **sizes: int | None) -> Architecture:
+    def default_network(self, cell: Cell, **sizes: int) -> Architecture:
         """The network around a cell of which nothing else is known; `sizes` (``width=``) where somebody names some.
 
         Raises:
@@ -149,35 +155,75 @@ class Task(ABC):
 
     # --- architectures ---------------------------------------------------------------------------------------------
 
-    def sized(self, architecture: Architecture, **sizes: int | None) -> Architecture:
-        """The same architecture with other sizes; None keeps what it has.
+    def sized(self, architecture: Architecture, **sizes: int) -> Architecture:
+        """The same architecture with other sizes.
 
         Raises:
             InputError: a size means nothing here.
         """
-        for name, value in sizes.items():
-            if value is not None:
-                self.refuse(f"{name} to set")
+        for name in sizes:
+            self.refuse(f"{name} to set")
         return architecture
 
-    def craft(self, begin: Source, budget: Budget, said: Mapping[str, Any]) -> Crafted:
-        """A cell, or an architecture, scaled to a budget.
+    cost_options: ClassVar[tuple[Option, ...]] = ()
+    """The options of ``cost`` that this task has: the sizes that `sized` sets."""
+    craft_options: ClassVar[tuple[Option, ...]] = ()
+    """The options of ``craft`` that this task has beyond those of every task."""
+
+    def skeleton(self, begin: Source, said: Mapping[str, Any]) -> Architecture:
+        """The network that `craft` scales.
 
         Args:
             begin: where crafting begins.
-            budget: what it may cost.
-            said: what was said about the network, without what was not: the arguments of `autoshrink.craft` by name.
+            said: what was said about it, without what was not: the arguments of `autoshrink.craft` by name.
 
         Raises:
-            InputError: the budget or what was said cannot be kept.
+            InputError: something that was said means nothing here.
         """
-        del begin, budget, said
-        self.refuse("craft")
+        for name in said:
+            self.refuse(f"{name} to craft with")
+        return self.default_network(begin.found) if isinstance(begin.found, Cell) else begin.found
+
+    def scaling(
+        self, skeleton: Architecture, budget: Budget, said: Mapping[str, Any], measure: Measure | None
+    ) -> Scaling:
+        """How a skeleton is scaled to a budget; `measure` times a network.
+
+        Raises:
+            InputError: there is no way to.
+        """
+        del skeleton, budget, said, measure
+        self.refuse("way to scale a network to a budget; leave the budget out")
+
+    def reading_options(self, settings: SearchSettings, data: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+        """The options by which ``train`` reads the data as a search did, and their values."""
+        del settings, data
+        return ()
 
     def part_shapes(self, architecture: Architecture) -> Mapping[str, Shape]:
         """The shapes of a network's parts, by the names before the first point of its layers' names."""
         del architecture
         return {}
+
+    def sizes_of(self, architecture: Architecture) -> dict[str, int]:
+        """The sizes that `sized` sets, by name; empty where there are none."""
+        del architecture
+        return {}
+
+    def described(self, architecture: Architecture) -> tuple[str, list[tuple[str, ...]]]:
+        """What the cell's picture does not say, and perhaps a table, whose first row is its head."""
+        del architecture
+        return "", []
+
+    def output_nodes(self, architecture: Architecture) -> tuple[int, ...] | None:
+        """The nodes that make the cell's output where that is not for the cell to say."""
+        del architecture
+        return None
+
+    def parts_word(self, architecture: Architecture) -> str:
+        """What a stage of a network has several of."""
+        del architecture
+        return "cells"
 
     def size_options(self, architecture: Architecture) -> str:
         """What crafting turns, as options have it: ``--stem 44/2 --stages 1x12,3x24``."""

@@ -7,14 +7,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autoshrink import formatting
-from autoshrink.architecture import Architecture, ConvArchitecture, ImageArchitecture, proxy_architecture
+from autoshrink.architecture import (
+    Architecture,
+    ConvArchitecture,
+    ImageArchitecture,
+    MobileArchitecture,
+    NetworkPlan,
+    proxy_architecture,
+)
 from autoshrink.bundle import TrainedClassifier
 from autoshrink.cell import Cell
 from autoshrink.config import ImageSettings, Overrides, SearchSettings, image
+from autoshrink.crafting import Budget, Measure, Source
+from autoshrink.errors import InputError
 from autoshrink.escaping import word
 from autoshrink.metrics import ACCURACY
 from autoshrink.record import RunRecord
-from autoshrink.tasks.base import Command, Option, Prepared, Task
+from autoshrink.tasks.base import Command, Option, Prepared, Shape, Task
+from autoshrink.tasks.image.fitting import ImageScaling
+from autoshrink.tasks.image.sizes import Scalable, Sizes
+from autoshrink.tasks.image.skeleton import depth, head, image_skeleton, stem
 from autoshrink.watching import Observer
 
 if TYPE_CHECKING:
@@ -37,6 +49,7 @@ class ImageTask(Task):
     paper = image.PAPER
     sizes = "--size or --widths"
     shorter = "--size 16 --nodes 6 --train-per-class 200 --epochs 8"
+    data = "images"
     on_own_data = "--data path/to/images --size 32"
     search_options = (
         Option("--size", "data.size", int, "Height and width of the images, pixels."),
@@ -61,6 +74,25 @@ class ImageTask(Task):
         Option("--widths", "network.widths", "numbers", "Channels of every node, by stage, e.g. 16,32,64."),
         Option("--activation", "network.activation", str, "relu, swish, hardswish, relu6, gelu, leaky_relu."),
     )
+    craft_options = (
+        Option("--input", "shape", "shape", "Channels, height, width, e.g. 3x224x224."),
+        Option("--classes", "classes", int, "Classes to tell apart."),
+        Option("--stages", "stages", str, "Cells x width of every stage, e.g. 1x12,3x24,4x44."),
+        Option("--pool", "pool", "numbers", "With --stages: pooling before each. Default: 1,2,2,…"),
+        Option("--stem", "stem", stem, "First convolution: channels, or channels/stride, e.g. 44/2."),
+        Option("--head", "head", head, "Channels of the last 1×1 convolution, or none."),
+        Option("--activation", "activation", str, "relu, swish, hardswish, relu6, gelu, leaky_relu."),
+        Option(
+            "--depth",
+            "depth",
+            depth,
+            "auto: scale the number of cells too; fixed. Default: fixed with --stages.",
+            scales=True,
+        ),
+        Option(
+            "--divisor", "divisor", int, "Scaled widths are multiples of it; 1 comes closest. Default: 4.", scales=True
+        ),
+    )
 
     def prepare(self, settings: SearchSettings, observer: Observer) -> Prepared:
         """Decode the proxy's images."""
@@ -81,17 +113,17 @@ class ImageTask(Task):
             activation=settings.network.activation,
         )
 
-    def default_network(self, cell: Cell, **sizes: int | None) -> Architecture:
+    def default_network(self, cell: Cell, **sizes: int) -> Architecture:
         """The paper's proxy network: Table 1, T = 1, 3×32×32, ten classes."""
         return self.sized(proxy_architecture(cell), **sizes)
 
     def next_commands(self, record: RunRecord, folder: Path) -> list[Command]:
         """Craft it to a size, and train that."""
-        from autoshrink.crafting.sources import reading_options  # noqa: PLC0415 - it asks the tasks
-
         run, architecture = word(folder), word(folder / "best.arch.json")
         spec, trained = word(record.settings.data.spec), word(folder / "trained")
-        reading = "".join(f" {option} {word(value)}" for option, value in reading_options(record))
+        reading = "".join(
+            f" {option} {word(value)}" for option, value in self.reading_options(record.settings, record.data)
+        )
         best = record.best()
         # Its own size in the search: at the complete graph's, what was saved would be spent again.
         size = "1M" if best is None else formatting.quantity(best.recorded.resources.macs)
@@ -100,11 +132,75 @@ class ImageTask(Task):
             (f"autoshrink train {architecture} --data {spec}{reading} -o {trained}", "train that in full"),
         ]
 
+    def reading_options(self, settings: SearchSettings, data: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+        """By which the images that the search kept back are kept back again."""
+        del data
+        assert isinstance(settings, ImageSettings)
+        options = (("--test-share", settings.data.test_share), ("--group", settings.data.group))
+        return tuple((option, str(value)) for option, value in options if value is not None)
+
+    def skeleton(self, begin: Source, said: Mapping[str, Any]) -> Scalable:
+        """What was found, or a network made for the input's size, with what was said of it."""
+        if "vocabulary" in said:
+            raise InputError("vocabulary: a number for language models; this cell is for images")
+        return image_skeleton(begin, said)
+
+    def scaling(
+        self, skeleton: Architecture, budget: Budget, said: Mapping[str, Any], measure: Measure | None
+    ) -> ImageScaling:
+        """By widths and depths; where stages are given, by widths."""
+        assert isinstance(skeleton, ConvArchitecture | MobileArchitecture)
+        deepens = said.get("depth") == "auto" or ("depth" not in said and "stages" not in said)
+        return ImageScaling(skeleton, budget, deepens, said.get("divisor", 4), measure)
+
+    def part_shapes(self, architecture: Architecture) -> Mapping[str, Shape]:
+        """Of stem, stages, head and classifier."""
+        assert isinstance(architecture, ConvArchitecture | MobileArchitecture)
+        plan, sizes = architecture.plan(), Sizes.of(architecture)
+        shapes: dict[str, Shape] = {"stem": (None, None, plan.stem_size, plan.stem.channels)}
+        # A stage's last cell or block comes last, and is the one to stay.
+        parts = plan.cells if isinstance(plan, NetworkPlan) else plan.blocks
+        last = {one.name.partition(".")[0]: one for one in parts}
+        for (name, one), cells, width in zip(last.items(), sizes.cells, sizes.widths, strict=True):
+            shapes[name] = (cells, width, one.size, one.out_channels)
+        shapes["head"] = (None, None, plan.final_size, plan.features)
+        shapes["classifier"] = (None, None, (1, 1), plan.classes)
+        return shapes
+
+    def parts_word(self, architecture: Architecture) -> str:
+        """Cells or blocks."""
+        return "blocks" if isinstance(architecture, MobileArchitecture) else "cells"
+
+    def size_options(self, architecture: Architecture) -> str:
+        """Stem, stages and head."""
+        assert isinstance(architecture, ConvArchitecture | MobileArchitecture)
+        stem, head, sizes = architecture.stem, architecture.head, Sizes.of(architecture)
+        stride = f"/{stem.stride}" if stem.stride > 1 else ""
+        stages = ",".join(f"{cells}x{width}" for cells, width in zip(sizes.cells, sizes.widths, strict=True))
+        option = "--stages" if isinstance(architecture, ConvArchitecture) else "blocks"
+        parts = [f"--stem {stem.channels}{stride}", f"{option} {stages}"]
+        return " ".join(parts + ([f"--head {head.channels}"] if head else []))
+
+    def described(self, architecture: Architecture) -> tuple[str, list[tuple[str, ...]]]:
+        """The stages of a network of inverted residual blocks, which has no cell to draw."""
+        if not isinstance(architecture, MobileArchitecture):
+            return "", []
+        plan = architecture.plan()
+        rows: list[tuple[str, ...]] = [("stage", "blocks", "width", "expansion", "kernel", "stride", "squeeze", "size")]
+        rows.append(("stem", "", str(plan.stem.channels), "", "3", str(plan.stem.stride), "", _size(plan.stem_size)))
+        sizes = {block.name.partition(".")[0]: block.size for block in plan.blocks}
+        for (name, size), stage in zip(sizes.items(), architecture.stages, strict=True):
+            squeeze = "" if stage.squeeze is None else f"{stage.squeeze:g} of {stage.squeeze_of}"
+            numbers = (stage.blocks, stage.width, stage.expansion, stage.kernel, stage.stride)
+            rows.append((name, *map(str, numbers), squeeze, _size(size)))
+        if plan.head:
+            rows.append(("head", "", str(plan.features), "", "1", "1", "", _size(plan.final_size)))
+        return f"inverted residual blocks, {plan.activation}: no cell to draw", rows
+
     def train_request(
         self, target: Architecture | Cell | None, overrides: Overrides, **sizes: int | None
     ) -> ClassifierRequest:
         """A classifier's training; a cell becomes the paper's proxy network for the images' size."""
-        from autoshrink.errors import InputError  # noqa: PLC0415
         from autoshrink.final.classifier import ClassifierRequest  # noqa: PLC0415 - torch takes seconds to import
 
         if any(value is not None for value in sizes.values()):
@@ -137,6 +233,10 @@ class ImageTask(Task):
         from autoshrink.deploy.predict import OnnxClassifier  # noqa: PLC0415 - needs the extra `onnx`
 
         return OnnxClassifier(session, card)
+
+
+def _size(size: tuple[int, int]) -> str:
+    return "×".join(map(str, size))
 
 
 IMAGE = ImageTask()

@@ -6,14 +6,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autoshrink.architecture import Architecture, LanguageModel, RecurrentArchitecture, language_model, recurrent_proxy
+from autoshrink.architecture import (
+    Architecture,
+    LanguageModel,
+    LibraryArchitecture,
+    RecurrentArchitecture,
+    language_model,
+    recurrent_proxy,
+)
 from autoshrink.bundle import TrainedLanguageModel
 from autoshrink.cell import Cell
 from autoshrink.config import Overrides, SearchSettings, TextSettings, text
+from autoshrink.crafting import Budget, Measure, Source
+from autoshrink.errors import InputError
 from autoshrink.escaping import word
 from autoshrink.metrics import PERPLEXITY
 from autoshrink.record import RunRecord
-from autoshrink.tasks.base import Command, Option, Prepared, Task
+from autoshrink.tasks.base import Command, Option, Prepared, Shape, Task
+from autoshrink.tasks.text.fitting import LanguageScaling
 from autoshrink.watching import Observer
 
 if TYPE_CHECKING:
@@ -39,6 +49,7 @@ class TextTask(Task):
     paper = text.PAPER
     sizes = "--width or --vocabulary"
     shorter = "--sentences 1000 --width 50 --epochs 3"
+    data = "text"
     on_own_data = "--task text --data path/to/text.txt"
     search_options = (
         Option("--level", "data.level", str, "Text: word (default) or char."),
@@ -47,6 +58,11 @@ class TextTask(Task):
         Option("--vocabulary", "data.max_vocabulary", int, "Text: words, at most; rarer ones are <unk>."),
         Option("--width", "network.width", int, "Text: embedding and hidden size."),
     )
+    cost_options = (
+        Option("--vocabulary", "vocabulary", int, "Words of a language model."),
+        Option("--width", "width", int, "Embedding and hidden size of a language model."),
+    )
+    craft_options = (Option("--vocabulary", "vocabulary", int, "Words of a language model."),)
 
     def prepare(self, settings: SearchSettings, observer: Observer) -> Prepared:
         """Read and encode the proxy's sentences."""
@@ -60,32 +76,82 @@ class TextTask(Task):
         network = settings.network
         return recurrent_proxy(cell, vocabulary=data["vocabulary"], width=network.width, aggregate=network.aggregate)
 
-    def default_network(self, cell: Cell, **sizes: int | None) -> Architecture:
+    def default_network(self, cell: Cell, **sizes: int) -> Architecture:
         """A language model of 10,000 words and width 200."""
         return self.sized(recurrent_proxy(cell, vocabulary=VOCABULARY, width=WIDTH), **sizes)
 
-    def sized(self, architecture: Architecture, **sizes: int | None) -> Architecture:
+    def sized(self, architecture: Architecture, **sizes: int) -> Architecture:
         """For another ``vocabulary`` or ``width``."""
         return language_model(architecture, **sizes)
 
     def next_commands(self, record: RunRecord, folder: Path) -> list[Command]:
         """What it costs, and how to train it."""
-        from autoshrink.crafting.sources import reading_options  # noqa: PLC0415 - it asks the tasks
-
         cell, width = word(folder / "best.cell.json"), record.settings.to_json()["network"]["width"]
         sizes = f"--vocabulary {record.data['vocabulary']} --width {width}" if "vocabulary" in record.data else ""
         spec, trained = word(record.settings.data.spec), word(folder / "trained")
-        reading = "".join(f" {option} {word(value)}" for option, value in reading_options(record))
+        reading = "".join(
+            f" {option} {word(value)}" for option, value in self.reading_options(record.settings, record.data)
+        )
         return [
             (f"autoshrink cost {cell} {sizes}".rstrip(), "what it costs, part by part"),
             (f"autoshrink train {cell} --data {spec}{reading} -o {trained}", "train it in full"),
         ]
 
+    def reading_options(self, settings: SearchSettings, data: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+        """At the level of the search."""
+        del settings
+        return (("--level", "char"),) if data.get("level") == "char" else ()
+
+    def skeleton(self, begin: Source, said: Mapping[str, Any]) -> LanguageModel:
+        """The language model, for the vocabulary that was said."""
+        if said.keys() & {"shape", "classes", "stages", "pool", "stem", "head", "activation"}:
+            raise InputError(
+                "a language model has no input shape, classes, stages, stem, head or activation; "
+                "it takes a vocabulary and a budget of macs, params or memory"
+            )
+        found = self.default_network(begin.found) if isinstance(begin.found, Cell) else begin.found
+        assert isinstance(found, LanguageModel)
+        return language_model(found, vocabulary=said.get("vocabulary"))
+
+    def scaling(
+        self, skeleton: Architecture, budget: Budget, said: Mapping[str, Any], measure: Measure | None
+    ) -> LanguageScaling:
+        """By the width."""
+        del said, measure
+        assert isinstance(skeleton, LanguageModel)
+        return LanguageScaling(skeleton, budget)
+
+    def part_shapes(self, architecture: Architecture) -> Mapping[str, Shape]:
+        """Of embedding, cell and decoder."""
+        assert isinstance(architecture, LanguageModel)
+        return dict.fromkeys(("embedding", "cell", "decoder"), (None, architecture.width, None, None))
+
+    def size_options(self, architecture: Architecture) -> str:
+        """The width."""
+        assert isinstance(architecture, LanguageModel)
+        return f"--width {architecture.width}"
+
+    def sizes_of(self, architecture: Architecture) -> dict[str, int]:
+        """Vocabulary and width."""
+        assert isinstance(architecture, LanguageModel)
+        return {"vocabulary": architecture.vocabulary, "width": architecture.width}
+
+    def described(self, architecture: Architecture) -> tuple[str, list[tuple[str, ...]]]:
+        """What a node does with its predecessors; of torch's own modules that they have no cell."""
+        if isinstance(architecture, LibraryArchitecture):
+            layers = f"{architecture.layers} layer{'' if architecture.layers == 1 else 's'}"
+            return f"torch.nn.{architecture.kind.upper()}, {layers}: no cell to draw", []
+        assert isinstance(architecture, RecurrentArchitecture)
+        return f"a node takes the {architecture.aggregate} over its predecessors", []
+
+    def output_nodes(self, architecture: Architecture) -> tuple[int, ...] | None:
+        """The nodes whose mean is the new state."""
+        return architecture.plan().outputs if isinstance(architecture, RecurrentArchitecture) else None
+
     def train_request(
         self, target: Architecture | Cell | None, overrides: Overrides, **sizes: int | None
     ) -> LanguageRequest:
         """A language model's training; ``width`` is its size, or ``params`` what it may have at most."""
-        from autoshrink.errors import InputError  # noqa: PLC0415
         from autoshrink.final.language import LanguageRequest  # noqa: PLC0415 - torch takes seconds to import
 
         if not isinstance(target, LanguageModel):

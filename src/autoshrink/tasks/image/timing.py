@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from math import sqrt
 from statistics import median
 
 from autoshrink.cost import count
-from autoshrink.crafting.budget import NEAR, shown
-from autoshrink.crafting.sizes import Scalable
+from autoshrink.crafting.budget import NEAR, NETWORKS, Measure, shown
 from autoshrink.errors import InputError
+from autoshrink.tasks.image.sizes import Scalable
 
-Measure = Callable[[Scalable], float]
-"""An architecture's latency in seconds."""
-
-NETWORKS = 8
-"""Networks measured at most, the smallest one left out."""
 ROUNDS = 24
 """Guesses at most: two of them may lead to one network."""
 GROWTH = 8.0
 """Most that MACs grow from one measured network to the next."""
 AIM = 0.99
 """Share of the latency that a network is guessed for."""
-
-
-@dataclass(frozen=True)
-class Timed:
-    """A network and its measured latency in seconds."""
-
-    architecture: Scalable
-    seconds: float
 
 
 class _Clock:
@@ -48,11 +34,12 @@ class _Clock:
         """How many were measured."""
         return len(self._known)
 
-    def __call__(self, architecture: Scalable) -> Timed:
+    def __call__(self, architecture: Scalable) -> float:
+        """Seconds of one forward pass."""
         key = architecture.model_dump_json()
         if key not in self._known:
             self._known[key] = self._seconds(architecture)
-        return Timed(architecture, self._known[key])
+        return self._known[key]
 
     def _seconds(self, architecture: Scalable) -> float:
         """The middle figure where the third decides; else the one nearer to the limit."""
@@ -71,8 +58,8 @@ def fit_latency(
     limit: float,
     first: int | None,
     smallest: Scalable,
-) -> Timed:
-    """The largest network found whose measured latency is at most `limit` seconds.
+) -> tuple[Scalable, float]:
+    """The largest network found whose measured latency is at most `limit` seconds, and its seconds.
 
     Latency is taken to rise with MACs, and its ratio to them from the last network measured; a bracket of MACs closes
     around the limit until a network uses 97 % of it, the bracket is 3 % wide, or eight networks were measured. The
@@ -89,23 +76,32 @@ def fit_latency(
         InputError: even the smallest network is slower; the message has its figure.
     """
     clock, fewest = _Clock(measure, limit), count(smallest).macs
-    best: Timed | None = None
+    best: tuple[Scalable, float] | None = None
     low, high = float(fewest), None
     macs: int | None = first
     for _ in range(ROUNDS):
-        timed = clock(fit(macs))
-        spent = float(count(timed.architecture).macs if macs is None else macs)
-        if timed.seconds <= limit:
-            best, low = timed, spent
-            if macs is None or timed.seconds >= NEAR * limit:
-                return timed
+        architecture = fit(macs)
+        seconds = clock(architecture)
+        spent = float(count(architecture).macs if macs is None else macs)
+        if seconds <= limit:
+            best, low = (architecture, seconds), spent
+            if macs is None or seconds >= NEAR * limit:
+                return best
         else:
             high = spent
         if clock.networks == NETWORKS or (high is not None and high <= low / NEAR):
             break
-        guess = spent * AIM * limit / max(timed.seconds, 1e-9)
+        guess = spent * AIM * limit / max(seconds, 1e-9)
         macs = fewest if best is None and guess <= fewest else round(_next(guess, low, high))
-    return best or _smallest(clock, smallest, limit)
+    if best is None:
+        seconds = clock(smallest)
+        if seconds > limit:
+            raise InputError(
+                f"latency: {shown(limit, 'latency')} are too few: the smallest network takes "
+                f"{shown(seconds, 'latency')} here; allow more, or take fewer stages or a smaller input"
+            )
+        best = smallest, seconds
+    return best
 
 
 def _next(guess: float, low: float, high: float | None) -> float:
@@ -113,13 +109,3 @@ def _next(guess: float, low: float, high: float | None) -> float:
     if high is None:
         return min(max(guess, low / NEAR), GROWTH * low)
     return guess if low / NEAR**0.5 < guess < high * NEAR**0.5 else sqrt(low * high)
-
-
-def _smallest(clock: _Clock, smallest: Scalable, limit: float) -> Timed:
-    timed = clock(smallest)
-    if timed.seconds > limit:
-        raise InputError(
-            f"latency: {shown(limit, 'latency')} are too few: the smallest network takes "
-            f"{shown(timed.seconds, 'latency')} here; allow more, or take fewer stages or a smaller input"
-        )
-    return timed

@@ -1,4 +1,4 @@
-"""A skeleton of an image network scaled to what can be counted: MACs, parameters, peak memory.
+"""A skeleton of an image network scaled to budgets, most of which can be counted: MACs, parameters, peak memory.
 
 A skeleton that uses 99 % of a budget already stays as it is. Else there are four passes, each under every budget:
 
@@ -17,9 +17,10 @@ from dataclasses import dataclass, replace
 from math import inf
 
 from autoshrink.cost import Cost, count
-from autoshrink.crafting.budget import NEAR, Budget, Use, binding, too_few
-from autoshrink.crafting.sizes import Scalable, Sizes, deepened
+from autoshrink.crafting.budget import NEAR, Budget, Larger, Measure, Use, binding, too_few
 from autoshrink.errors import InputError
+from autoshrink.tasks.image.sizes import Scalable, Sizes, deepened
+from autoshrink.tasks.image.timing import fit_latency
 
 CLOSE = 0.99
 """Share of the binding budget from which on single widths stay as they are."""
@@ -30,37 +31,59 @@ SMALLEST = 2.0**-20
 
 
 @dataclass(frozen=True)
-class Freedom:
-    """What may be scaled: the number of cells too, or widths alone; widths in multiples of `divisor`.
+class ImageScaling:
+    """See `autoshrink.crafting.budget.Scaling`.
 
-    Raises:
-        InputError: the divisor is below 1.
+    Attributes:
+        skeleton: what is scaled.
+        budget: what it may cost.
+        deepens: whether the number of cells may be scaled too, or widths alone.
+        divisor: widths are multiples of it.
+        measure: an architecture's seconds; needed for a budget of latency.
     """
 
-    depth: bool = True
-    divisor: int = 4
+    skeleton: Scalable
+    budget: Budget
+    deepens: bool
+    divisor: int
+    measure: Measure | None
 
-    def __post_init__(self) -> None:
-        if self.divisor < 1:
-            raise InputError(f"divisor: widths are multiples of 1 or more, not of {self.divisor}")
+    def fit(self) -> tuple[Scalable, tuple[Use, ...]]:
+        """The largest network found, and what it uses of a latency."""
+        limit = self.budget.latency
+        if limit is None:
+            return self._fitting(self.budget).fit(), ()
+        if self.measure is None:
+            raise InputError("latency: it takes a `measure` that times an architecture")
 
+        def fit(macs: int | None) -> Scalable:
+            limits = [most for most in (macs, self.budget.macs) if most is not None]
+            return self._fitting(replace(self.budget, macs=min(limits, default=None))).fit()
 
-@dataclass(frozen=True)
-class Larger:
-    """The cheapest single width step that breaks a budget: what it is, and what the network would use with it."""
+        least = self._fitting(self.budget).smallest
+        first = None if self.budget.counted else max(count(self.skeleton).macs, count(least).macs)
+        architecture, seconds = fit_latency(fit, self.measure, limit=limit, first=first, smallest=least)
+        return architecture, (Use("latency", limit, seconds),)
 
-    change: str
-    use: Use
+    def larger(self, architecture: Scalable) -> Larger | None:
+        """The cheapest single width step."""
+        return self._fitting(self.budget).larger(architecture)
+
+    def _fitting(self, budget: Budget) -> Fitting:
+        return Fitting(self.skeleton, budget, deepens=self.deepens, divisor=self.divisor)
 
 
 class Fitting:
     """A skeleton, what may be scaled in it, and the budgets that can be counted, one at least."""
 
-    def __init__(self, skeleton: Scalable, budget: Budget, freedom: Freedom) -> None:
-        self._skeleton, self._budget, self._divisor = skeleton, budget, freedom.divisor
+    def __init__(self, skeleton: Scalable, budget: Budget, *, deepens: bool, divisor: int) -> None:
+        if divisor < 1:
+            raise InputError(f"divisor: widths are multiples of 1 or more, not of {divisor}")
+        self._skeleton, self._budget, self._divisor = skeleton, budget, divisor
         self._start = Sizes.of(skeleton)
-        self._smallest = Sizes.of(smallest(skeleton, freedom))
-        self._deepens = freedom.depth and (budget.macs is not None or budget.params is not None)
+        # Every width one divisor, and one cell a stage where depth may be scaled.
+        self._smallest = self._start.wider(0, divisor).deeper(0) if deepens else self._start.wider(0, divisor)
+        self._deepens = deepens and (budget.macs is not None or budget.params is not None)
         self._counted: dict[Sizes, Cost] = {}
 
     def fit(self) -> Scalable:
@@ -77,6 +100,11 @@ class Fitting:
         cells = self._cells()
         wide = self._widened(largest(lambda t: self._fits(self._widened(t, cells))), cells)
         return self._put(self._swapped(self._filled(wide)))
+
+    @property
+    def smallest(self) -> Scalable:
+        """The skeleton with every width one divisor, and one cell a stage where depth may be scaled."""
+        return self._put(self._smallest)
 
     def larger(self, architecture: Scalable) -> Larger | None:
         """The cheapest single step up from a network that breaks a budget; None where none does."""
@@ -145,12 +173,6 @@ class Fitting:
         ways += [f"fewer {unit}"] if max(self._smallest.cells) > 1 else []
         least = too_few(use, f"the smallest network ({cells} {unit} of width {self._divisor})")
         return f"{least}, or take {', '.join(ways[:-1])} or {ways[-1]}"
-
-
-def smallest(skeleton: Scalable, freedom: Freedom) -> Scalable:
-    """The skeleton with every width one divisor, and one cell a stage where depth may be scaled."""
-    sizes = Sizes.of(skeleton).wider(0, freedom.divisor)
-    return (sizes.deeper(0) if freedom.depth else sizes).put_into(skeleton)
 
 
 def largest(fits: Callable[[float], bool], *, most: float = inf) -> float:

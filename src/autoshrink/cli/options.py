@@ -1,0 +1,122 @@
+"""Commands whose options are tables: a row an option, those of every task's own among them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from inspect import Parameter, Signature, signature
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from autoshrink.cli import quantities
+from autoshrink.cli.quantities import amount
+from autoshrink.config import merge
+from autoshrink.errors import InputError
+from autoshrink.registry import TASKS
+from autoshrink.resources import RESOURCES, every_resource
+from autoshrink.tasks import Option
+
+_KINDS: Mapping[str, Any] = {"seconds": float, "threads": int, "workers": int}
+"""What the grammars of `quantities` read; the others read no single number."""
+
+
+def with_options(command: Callable[..., None], table: Iterable[Option]) -> Callable[..., None]:
+    """A command for typer: its own parameters, and an option for every row of a table.
+
+    Args:
+        command: called with what was typed as nested settings in its parameter `options`, None for what was not.
+        table: rows that say the same twice are one option.
+
+    Raises:
+        InputError: two rows have one name for different settings.
+    """
+    rows: dict[str, Option] = {}
+    for row in table:
+        if rows.setdefault(_name(row), row) != row:
+            raise InputError(f"{row.flag}: two tasks have an option of this name that are not the same")
+    hints = get_type_hints(command, include_extras=True)
+    parameters: list[Parameter] = []
+    for own in signature(command).parameters.values():
+        if own.name == "options":
+            parameters += [
+                Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=_annotation(row))
+                for name, row in rows.items()
+            ]
+        else:
+            parameters.append(own.replace(annotation=hints[own.name], kind=Parameter.KEYWORD_ONLY))
+
+    def run(**values: Any) -> None:
+        options: dict[str, Any] = {}
+        for name, row in rows.items():
+            options = merge(options, nested(row.setting, values.pop(name)))
+        command(**values, options=options)
+
+    run.__name__, run.__doc__ = command.__name__, command.__doc__
+    run.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {one.name: one.annotation for one in parameters}
+    return run
+
+
+def of_tasks(table: str) -> list[Option]:
+    """The rows of every task's own options for a command: ``search_options``."""
+    return [row for name in TASKS for row in getattr(TASKS[name], table)]
+
+
+def resource_rows(what: str) -> list[Option]:
+    """``--max-NAME`` for every resource that has a ``limit``, or ``--NAME`` for those that have a ``budget``."""
+    places = ("--max-{}", "limits.max_{}") if what == "limit" else ("--{}", "{}")
+    rows = []
+    for one in every_resource():
+        if getattr(one, what):
+            flag, setting = (place.format(one.name) for place in places)
+            rows.append(
+                Option(flag.replace("_", "-"), setting, partial(amount, one.unit), getattr(one, what), number=True)
+            )
+    return rows
+
+
+def resource_choice() -> str:
+    """The help of ``--resource``: ``macs, params, memory, cell_params or latency.``"""
+    *others, last = RESOURCES
+    return f"{', '.join(others)} or {last}."
+
+
+def flags(table: Iterable[Option]) -> dict[str, str]:
+    """By a setting's full name, its option."""
+    return {row.setting: row.flag.partition("/")[0] for row in table}
+
+
+def nested(place: str, value: object) -> dict[str, Any]:
+    """``recipe.epochs`` and a value as nested settings."""
+    for part in reversed(place.split(".")):
+        value = {part: value}
+    assert isinstance(value, dict), "a place has one part at least"
+    return value
+
+
+def _name(row: Option) -> str:
+    return row.flag.partition("/")[0].removeprefix("--").replace("-", "_")
+
+
+def _annotation(row: Option) -> Any:
+    if isinstance(row.read, str):
+        kind, parser = _KINDS.get(row.read, Any), getattr(quantities, row.read)
+    elif isinstance(row.read, type):
+        kind, parser = row.read, None
+    else:
+        kind, parser = int if row.number else Any, _complaining(row)
+    return Annotated[kind | None, typer.Option(row.flag, parser=parser, help=row.help)]
+
+
+def _complaining(row: Option) -> Callable[[str], object]:
+    """A row's own way to read a text, whose errors name the option; help shows its name for what is to be typed."""
+
+    def parser(text: str) -> object:
+        try:
+            return row.read(text)  # type: ignore[operator] # no name of a grammar
+        except InputError as error:
+            raise typer.BadParameter(str(error)) from None
+
+    parser.__name__ = row.setting.rpartition(".")[2]
+    return parser
