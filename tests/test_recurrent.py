@@ -254,6 +254,15 @@ def test_the_output_is_the_mean_of_its_nodes() -> None:
 # The decoder
 
 
+def _loss(*tensors: Tensor) -> Tensor:
+    """Of one model."""
+    return tied_cross_entropy(*(tensor[None] for tensor in tensors))[0]
+
+
+def _losses(*tensors: Tensor) -> Tensor:
+    return token_losses(*(tensor[None] for tensor in tensors))[0]
+
+
 @pytest.fixture(params=[None, 7, 25], ids=["one block", "a row a block", "three rows a block"])
 def _block(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param is not None:
@@ -272,7 +281,7 @@ def test_the_tied_loss_is_torchs_cross_entropy_with_its_gradients(scale: float) 
     hidden, weight, bias, targets = _decoded(scale=scale)
     inputs = (hidden, weight, bias)
     expected = functional.cross_entropy(functional.linear(hidden, weight, bias), targets)
-    loss = tied_cross_entropy(hidden, weight, bias, targets)
+    loss = _loss(hidden, weight, bias, targets)
     torch.testing.assert_close(loss, expected)
     found, wanted = (torch.autograd.grad(3 * value, inputs) for value in (loss, expected))
     for one, other in zip(found, wanted, strict=True):
@@ -283,14 +292,14 @@ def test_the_tied_loss_is_torchs_cross_entropy_with_its_gradients(scale: float) 
 def test_losses_of_tokens_are_torchs_and_take_no_gradient() -> None:
     hidden, weight, bias, targets = _decoded()
     expected = functional.cross_entropy(functional.linear(hidden, weight, bias), targets, reduction="none")
-    losses = token_losses(hidden, weight, bias, targets)
+    losses = _losses(hidden, weight, bias, targets)
     torch.testing.assert_close(losses, expected.detach())
     assert not losses.requires_grad
     with torch.no_grad():
-        plain = tied_cross_entropy(hidden, weight, bias, targets)
+        plain = _loss(hidden, weight, bias, targets)
     torch.testing.assert_close(plain, expected.mean().detach())
     assert not plain.requires_grad
-    assert token_losses(hidden[:0], weight, bias, targets[:0]).shape == (0,)
+    assert _losses(hidden[:0], weight, bias, targets[:0]).shape == (0,)
 
 
 def test_extreme_logits_are_finite_and_right() -> None:
@@ -299,8 +308,8 @@ def test_extreme_logits_are_finite_and_right() -> None:
     weight = torch.tensor([[3e4], [-3e4]], requires_grad=True)
     bias = torch.zeros(2, requires_grad=True)
     targets = torch.tensor([0, 1])
-    assert token_losses(hidden, weight, bias, targets).tolist() == [0.0, 6e4]
-    tied_cross_entropy(hidden, weight, bias, targets).backward()  # type: ignore[no-untyped-call]
+    assert _losses(hidden, weight, bias, targets).tolist() == [0.0, 6e4]
+    _loss(hidden, weight, bias, targets).backward()  # type: ignore[no-untyped-call]
     assert bias.grad is not None
     assert bias.grad.tolist() == [0.5, -0.5]
     assert all(tensor.grad is not None and tensor.grad.isfinite().all() for tensor in (hidden, weight))
@@ -310,8 +319,8 @@ def test_a_network_that_says_nan_has_a_nan_loss() -> None:
     hidden, weight, bias, targets = _decoded(torch.float32)
     with torch.no_grad():
         weight[3, 1] = math.nan
-    assert tied_cross_entropy(hidden, weight, bias, targets).isnan()
-    assert token_losses(hidden, weight, bias, targets).isnan().all()
+    assert _loss(hidden, weight, bias, targets).isnan()
+    assert _losses(hidden, weight, bias, targets).isnan().all()
 
 
 # Whole networks

@@ -189,28 +189,28 @@ def test_an_edge_that_a_candidate_lacks_weighs_nothing_and_learns_nothing() -> N
     outputs, _ = population.features(tokens, population.initial_state(3))
     population.loss(outputs, tokens).sum().backward()  # type: ignore[no-untyped-call]
     lacking = 0
-    for fan in population._fans:
-        assert fan.weight.grad is not None
+    for fan, weight in zip(population.wiring.fans, population.fan_weights, strict=True):
+        assert weight.grad is not None
         for column, edge in enumerate(fan.edges):
             for k, plan in enumerate(population.plans):
                 own = edge in plan.edges
                 lacking += not own
-                assert bool(fan.weight[k, :, :, column].any()) == own
-                assert bool(fan.weight.grad[k, :, :, column].any()) == own
+                assert bool(weight[k, :, :, column].any()) == own
+                assert bool(weight.grad[k, :, :, column].any()) == own
     assert lacking > 10
 
 
 def test_what_only_others_had_is_gone_when_they_are() -> None:
     kept = LanguagePopulation.of([_network(cell) for cell in CELLS]).kept([2, 3])
-    assert [fan.edges for fan in kept._fans] == [((0, 1), (0, 3))]
-    assert kept.mean.shape == (2, 1, 3)
+    assert [fan.edges for fan in kept.wiring.fans] == [((0, 1), (0, 3))]
+    assert kept.wiring.mean.shape == (2, 1, 3)
 
 
 def test_the_decoder_s_blocks_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 35 rows, blocks of 1, of 4 (with a rest of 3), and of all."""
     found = []
     for rows in (1, 4, 100):
-        monkeypatch.setattr("autoshrink.networks.language_population.BLOCK_ELEMENTS", rows * 2 * WORDS)
+        monkeypatch.setattr("autoshrink.networks.decoder.BLOCK_ELEMENTS", rows * 2 * WORDS)
         population = LanguagePopulation.of([_network(cell) for cell in CELLS[:2]])
         tokens = torch.arange(35).view(7, 5) % WORDS
         outputs, _ = population.features(tokens, population.initial_state(5))
@@ -353,7 +353,7 @@ def test_those_that_are_kept_go_on_as_if_alone() -> None:
         population.keep(kept)
         learners = [learners[k] for k in kept]
     assert population.size == 1
-    assert [fan.edges for fan in population.population._fans] == [((0, 1), (0, 3)), ((1, 2),), ((2, 3),)]
+    assert [fan.edges for fan in population.population.wiring.fans] == [((0, 1), (0, 3)), ((1, 2),), ((2, 3),)]
 
 
 def test_averages_begin_for_each_by_its_own_curve() -> None:

@@ -16,7 +16,7 @@ from autoshrink.architecture import LanguageModel, LibraryArchitecture, Recurren
 from autoshrink.cell import Edge
 from autoshrink.errors import InputError
 from autoshrink.networks.decoder import tied_cross_entropy, token_losses
-from autoshrink.networks.unrolled import Wiring, unroll
+from autoshrink.networks.unrolled import Wiring
 from autoshrink.seeding import derive_seed
 
 RELEASED_RANGE, RELEASED_WIDTH = 0.04, 745
@@ -70,7 +70,7 @@ class RecurrentCell(nn.Module):
         width = plan.width
         self.input_weight = nn.Parameter(torch.empty(2 * width, 2 * width))
         self.edges = nn.ParameterDict({_name(edge): nn.Parameter(torch.empty(width, 2 * width)) for edge in plan.edges})
-        self._wiring = Wiring.of(plan)
+        self.wiring = Wiring([plan])
 
     def edge_weights(self) -> dict[Edge, Tensor]:
         """W_ij (n, 2n) by edge."""
@@ -82,12 +82,13 @@ class RecurrentCell(nn.Module):
         # What does not depend on the step before is one product for the whole chunk.
         projected = inputs @ self.input_weight[:width]
         fans = []
-        for fan in self._wiring.fans:
+        for fan in self.wiring.fans:
             weights = [self.edges[_name(edge)] for edge in fan.edges]
             halves = [weight[:, :width] for weight in weights] + [weight[:, width:] for weight in weights]
-            fans.append(torch.cat(halves, dim=1))
-        outputs = unroll(
-            self._wiring, projected, state[0], hidden_weight=self.input_weight[width:], fan_weights=fans, mask=mask
+            fans.append(torch.cat(halves, dim=1).unsqueeze(0))
+        hidden_weight = self.input_weight[width:].unsqueeze(0)
+        (outputs,) = self.wiring(
+            projected.unsqueeze(0), state, hidden_weight=hidden_weight, fan_weights=fans, mask=mask
         )
         return outputs, outputs[-1:]
 
@@ -140,12 +141,19 @@ class LanguageNetwork(nn.Module):
 
     def loss(self, features: Tensor, targets: Tensor) -> Tensor:
         """Mean negative log-likelihood, nats, of targets (T, B) after hidden states (T, B, n)."""
-        return tied_cross_entropy(features.flatten(0, 1), self.embedding, self.decoder_bias, targets.flatten())
+        return tied_cross_entropy(*self._decoded(features, targets)).squeeze(0)
 
     def token_losses(self, features: Tensor, targets: Tensor) -> Tensor:
         """Negative log-likelihood (T, B), nats, of each target; no gradients."""
-        losses = token_losses(features.flatten(0, 1), self.embedding, self.decoder_bias, targets.flatten())
-        return losses.view(targets.shape)
+        return token_losses(*self._decoded(features, targets)).view(targets.shape)
+
+    def _decoded(self, features: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return (
+            features.reshape(1, -1, features.shape[-1]),
+            self.embedding[None],
+            self.decoder_bias[None],
+            targets.reshape(1, -1),
+        )
 
     def logits(self, features: Tensor) -> Tensor:
         """(…, n) to (…, V)."""
