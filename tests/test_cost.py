@@ -595,5 +595,5 @@ def test_an_unknown_kind_cannot_be_counted() -> None:
         def sizes(self) -> str:
             return ""
 
-    with pytest.raises(InputError, match="kind 'strange' cannot be counted by this version"):
+    with pytest.raises(InputError, match="kind 'strange' cannot be counted: it has no `steps`"):
         count(Strange())

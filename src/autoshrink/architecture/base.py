@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar, get_args
 
 from pydantic import (
     BaseModel,
@@ -19,7 +20,11 @@ from pydantic import (
 
 from autoshrink.cell import Cell
 from autoshrink.errors import InputError
+from autoshrink.steps import Step
 from autoshrink.untrusted import LONGEST_SHOWN, brief, brief_path, inside, read_json
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Value = TypeVar("Value", bound=BaseModel)
 
@@ -100,6 +105,22 @@ class Architecture(Frozen, ABC):
     @abstractmethod
     def sizes(self) -> str:
         """What goes in, in words: ``3×224×224`` (channels, pixels) or ``10,000 words, width 745``."""
+
+    def steps(self) -> Iterable[Step]:
+        """One sample's way from the tensor ``input`` on, of a kind that `autoshrink.cost` does not know.
+
+        Raises:
+            InputError: it cannot be counted.
+        """
+        raise InputError(f"an architecture of kind {self.kind!r} cannot be counted: it has no `steps`")
+
+    def network(self) -> nn.Module:
+        """A new network, of a kind that `autoshrink.networks` does not know.
+
+        Raises:
+            InputError: it cannot be built.
+        """
+        raise InputError(f"an architecture of kind {self.kind!r} cannot be built: it has no `network`")
 
     def to_json(self) -> dict[str, Any]:
         """The architecture file's object."""

@@ -88,12 +88,18 @@ def _run(arguments: list[str]) -> int:
     from typer import Abort  # noqa: PLC0415 - under the eyes of `main`
     from typer.exceptions import TyperException  # noqa: PLC0415
 
-    from autoshrink.cli.app import app  # noqa: PLC0415
+    from autoshrink.cli.command import load_plugins, named_plugins  # noqa: PLC0415
     from autoshrink.errors import AutoshrinkError  # noqa: PLC0415
+    from autoshrink.registry import loaded_plugins  # noqa: PLC0415
     from autoshrink.untrusted import refuse_nul  # noqa: PLC0415
 
     try:
         refuse_nul(arguments)
+        # What they register has options of its own.
+        load_plugins(named_plugins(arguments))
+        from autoshrink.cli.app import application  # noqa: PLC0415 - it makes the options
+
+        app = application(frozenset(loaded_plugins()))
         status = app(arguments or ["--help"], prog_name="autoshrink", standalone_mode=False)
     except AutoshrinkError as error:
         _complain(_cut(str(error), arguments))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,14 +20,18 @@ from autoshrink.cli import (
     train_commands,
 )
 from autoshrink.cli.command import Command
+from autoshrink.registry import loaded_plugins
 from autoshrink.version import __version__
 
-app = typer.Typer(
-    name="autoshrink",
-    help="Search small, accurate neural networks by shrinking the wiring of a cell.",
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
+PARTS = (
+    search_commands,
+    craft_commands,
+    train_commands,
+    evaluate_commands,
+    deploy_commands,
+    inspect_commands,
+    latency_commands,
+    reproduce_commands,
 )
 
 
@@ -35,7 +41,6 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
@@ -44,14 +49,24 @@ def _root(
     pass
 
 
-search_commands.register(app)
-craft_commands.register(app)
-train_commands.register(app)
-evaluate_commands.register(app)
-deploy_commands.register(app)
-inspect_commands.register(app)
-latency_commands.register(app)
-reproduce_commands.register(app)
-app.add_typer(data_commands.app, name="data")
-for command in (*app.registered_commands, *data_commands.app.registered_commands):
-    command.cls = Command
+@cache
+def application(plugins: frozenset[Path]) -> typer.Typer:
+    """The application with the options of every part that is registered; `plugins` are the files that were run."""
+    del plugins
+    made = typer.Typer(
+        name="autoshrink",
+        help="Search small, accurate neural networks by shrinking the wiring of a cell.",
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+    made.callback()(_root)
+    for part in PARTS:
+        part.register(made)
+    made.add_typer(data_commands.app, name="data")
+    for command in (*made.registered_commands, *data_commands.app.registered_commands):
+        command.cls = Command
+    return made
+
+
+app = application(frozenset(loaded_plugins()))

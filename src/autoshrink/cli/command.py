@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cache
+from itertools import pairwise
 from typing import Annotated, Any, cast, get_args, get_type_hints
 
 import typer
@@ -59,6 +60,12 @@ def load_plugins(files: Iterable[str]) -> None:
         load_plugin(file, PLUGINS)
     for file in files:
         load_plugin(file)
+
+
+def named_plugins(arguments: Sequence[str]) -> list[str]:
+    """The files that a command line names with ``--plugin``, before anything else is made of it."""
+    after = [value for option, value in pairwise(arguments) if option == "--plugin"]
+    return after + [text.partition("=")[2] for text in arguments if text.startswith("--plugin=")]
 
 
 PluginOption = Annotated[

@@ -17,7 +17,7 @@ from autoshrink.registry import TASKS
 from autoshrink.resources import RESOURCES, every_resource
 from autoshrink.tasks import Option
 
-_KINDS: Mapping[str, Any] = {"seconds": float, "threads": int, "workers": int}
+_KINDS: Mapping[str, Any] = {"count": int, "seconds": float, "threads": int, "workers": int}
 """What the grammars of `quantities` read; the others read no single number."""
 
 

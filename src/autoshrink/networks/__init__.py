@@ -2,10 +2,10 @@
 
 from typing import overload
 
+import torch
 from torch import nn
 
 from autoshrink.architecture import Architecture, ConvArchitecture, LanguageModel, MobileArchitecture
-from autoshrink.errors import InputError
 from autoshrink.networks import conv, recurrent
 from autoshrink.networks.backbone import Backbone, feature_info
 from autoshrink.networks.conv import ConvNetwork, set_normalisation
@@ -56,4 +56,6 @@ def build(architecture: Architecture, *, seed: int, initial_range: float | None 
         model = LanguageNetwork(architecture)
         recurrent.initialise(model, seed, initial_range=initial_range)
         return model
-    raise InputError(f"a {architecture.kind} architecture cannot be built by this version")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return architecture.network()

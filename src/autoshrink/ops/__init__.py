@@ -49,6 +49,8 @@ DEFAULTS: dict[str, tuple[str, ...]] = {
 """By kind of cell, the operations that nodes draw from unless a search says otherwise: those of AutoShrink, in the
 order in which they are drawn."""
 
+_OWN = frozenset(DEFAULTS)
+
 OPERATIONS: Registry[Operation] = Registry(
     "autoshrink.ops",
     "operation",
@@ -60,10 +62,14 @@ OPERATIONS: Registry[Operation] = Registry(
 def register(added: Operation) -> None:
     """Make an operation known, so that cells may have it and searches may draw it.
 
+    One of a new kind makes the kind known too; its cells draw from all operations that are registered for it.
+
     Raises:
         InputError: the name is another operation's.
     """
     OPERATIONS.register(f"{added.kind}.{added.name}", added)
+    if added.kind not in _OWN and added.name not in DEFAULTS.setdefault(added.kind, ()):
+        DEFAULTS[added.kind] += (added.name,)
 
 
 def names(kind: str) -> tuple[str, ...]:
