@@ -140,6 +140,17 @@ def test_a_written_folder_works_for_a_stranger(digits: TrainedClassifier, tmp_pa
     assert second.split()[1] == digits.classes[int(logits.argmax())]
 
 
+def test_names_are_printed_without_control_characters(digits: TrainedClassifier, tmp_path: Path) -> None:
+    classes = tuple(f"\x1b[31m{name}" for name in digits.classes)
+    named = replace(digits, interface=replace(digits.interface, classes=classes))
+    write(named, tmp_path / "plain", real_samples(digits, count=2))
+    Image.new("L", (8, 8)).save(tmp_path / "a.png")
+    command = [sys.executable, str(tmp_path / "plain" / "model.py"), str(tmp_path / "a.png")]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "\x1b" not in told
+    assert "\\x1b[31m" in told
+
+
 def test_a_language_model_is_written_and_writes(tmp_path: Path) -> None:
     model = writer(random_language_model(5))
     tokens = np.random.default_rng(0).integers(0, len(model.vocabulary), 50)

@@ -1,7 +1,8 @@
 """A trained network as one readable PyTorch file and its weights, for people who do not want to install autoshrink.
 
 The folder holds ``model.py`` (the very network: its cell's wiring as plain statements), ``model.safetensors``,
-``README.md``, and ``classes.json`` or ``vocabulary.json`` where the names are many.
+``README.md``, and ``classes.json`` or ``vocabulary.json`` where the names are many. The files are templates (``.j2``)
+filled in.
 """
 
 from __future__ import annotations
@@ -10,14 +11,11 @@ from pathlib import Path
 
 from safetensors.torch import save as serialise
 
-from autoshrink.architecture import ConvArchitecture, MobileArchitecture
 from autoshrink.bundle import MODEL_FILE, TrainedClassifier, TrainedLanguageModel
 from autoshrink.deploy.parity import Parity, refuse_beyond
-from autoshrink.deploy.plain_source import conv, language, mobile
+from autoshrink.deploy.plain_source import image, language
 from autoshrink.deploy.plain_source.checking import Samples, check
-from autoshrink.deploy.plain_source.python import PlainSource
-from autoshrink.deploy.plain_source.readme import page
-from autoshrink.errors import InputError
+from autoshrink.deploy.plain_source.layout import PlainSource, filled
 from autoshrink.files import new_folder
 
 TOLERANCE = 1e-5
@@ -60,16 +58,18 @@ def render(model: TrainedClassifier | TrainedLanguageModel) -> PlainSource:
     Raises:
         InputError: the kind of network has no plain form.
     """
-    if isinstance(model, TrainedLanguageModel):
-        source = language.render(model)
-    elif isinstance(model.architecture, ConvArchitecture):
-        source = conv.render(model, model.architecture)
-    elif isinstance(model.architecture, MobileArchitecture):
-        source = mobile.render(model, model.architecture)
-    else:
-        raise InputError(f"a {model.architecture.kind} network has no plain source in this version; export it as ONNX")
+    source = language.render(model) if isinstance(model, TrainedLanguageModel) else image.render(model)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in source.tensors.items()}
     return PlainSource(source.texts, tensors)
 
 
-__all__ = ["TOLERANCE", "PlainSource", "render", "write"]
+def page(model: TrainedClassifier | TrainedLanguageModel, parity: Parity) -> str:
+    """The text of ``README.md``: what it is, how it is used and trained further, and how it was checked."""
+    text = isinstance(model, TrainedLanguageModel)
+    values = language.page_facts(model) if isinstance(model, TrainedLanguageModel) else image.page_facts(model)
+    spec = model.facts.data.spec or "data unknown"
+    name = "language.md.j2" if text else "image.md.j2"
+    return filled(name, **values, spec=spec, facts=model.facts, parity=parity)
+
+
+__all__ = ["TOLERANCE", "PlainSource", "page", "render", "write"]

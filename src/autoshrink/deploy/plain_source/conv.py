@@ -1,129 +1,76 @@
-"""A convolutional network as readable PyTorch, its cell's wiring as plain statements."""
+"""The network of a convolutional classifier, its cell's wiring as plain statements."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
-
-from torch import Tensor, nn
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from autoshrink.architecture import CellPlan, ConvArchitecture, NetworkPlan
-from autoshrink.bundle import TrainedClassifier
-from autoshrink.deploy.plain_source import image
-from autoshrink.deploy.plain_source.python import INDENT, LINE, PlainSource, fill, listing, table
+from autoshrink.deploy.plain_source.layout import INDENT, LINE, listing
 from autoshrink.ops import NodePlan, Source
 from autoshrink.ops import conv as operation
-
-CONSTANTS = """
-STEM = $stem  # channels of the first convolution
-# cells in a row, channels of a node, max-pooling before the first of them
-$stages
-${head}ACTIVATION = $activation
-"""
-
-CELL = '''
-class Cell(nn.Module):
-    """The cell: (B, channels, H, W) to (B, out_channels, H / pool, W / pool).
-
-    $words
-    """
-
-    def __init__(self, channels: int, width: int, pool: int) -> None:
-        super().__init__()
-        self.out_channels = $out_channels
-        self.pool = nn.MaxPool2d(pool, ceil_mode=True) if pool > 1 else nn.Identity()
-$nodes        self.stride = pool
-        if pool > 1 or channels != self.out_channels:
-            self.shortcut = ConvBN(channels, self.out_channels, nn.Identity)
-        else:
-            self.shortcut = nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Compute the nodes in order, each from those that it reads."""
-        x0 = self.pool(x)
-$steps        # The shortcut is not pooled: it takes the first pixel of those pooled together.
-        return $output + self.shortcut(x[:, :, :: self.stride, :: self.stride])
-'''
-
-CELL_WORDS = "Nodes are numbered as in the search; x0 is the cell's input. The output is $output, plus the shortcut."
-EMPTY_WORDS = "It has no node: the output is the pooled input plus the shortcut."
-
-NETWORK = '''
-class Network(nn.Module):
-    """Images (B, $channels, INPUT_SIZE, INPUT_SIZE) to logits (B, len(CLASSES))."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = ConvBN($channels, STEM, ACTIVATION, kernel=3, stride=$stride)
-        channels, cells = STEM, []
-        for count, width, pool in STAGES:
-            for position in range(count):
-                cells.append(Cell(channels, width, pool if position == 0 else 1))
-                channels = cells[-1].out_channels
-        self.cells = nn.Sequential(*cells)
-$head        self.classifier = nn.Linear($features, len(CLASSES))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits: before softmax, one for each of CLASSES."""
-        x = self.cells(self.stem(x))
-$apply_head        return self.classifier(x.mean(dim=(2, 3)))
-'''
 
 _Width = tuple[int, int]
 """Channels: multiples of a cell's arguments `channels` and `width`."""
 
 
-def render(model: TrainedClassifier, architecture: ConvArchitecture) -> PlainSource:
-    """``model.py`` with what it reads, for a convolutional classifier."""
+def network(architecture: ConvArchitecture) -> tuple[dict[str, Any], Callable[[str], str]]:
+    """What the template needs, and what a tensor of the network is called in the generated file."""
     plan = architecture.plan()
     sources = {name: operation(name).plain() for name in dict.fromkeys(node.op for node in plan.cells[0].nodes)}
     definitions = [source.definition for source in sources.values() if source.definition]
-    blocks = [
-        image.head(model, plan.activation) + "\n" + _constants(architecture, plan),
-        image.conv_bn(model, dilated=any("dilation=" in definition for definition in definitions)),
-        *definitions,
-        _cell(plan.cells[0], sources),
-        _network(plan),
-        image.tail(model),
+    values = {
+        "plan": plan,
+        "trunk": "cells",
+        "last": "channels",
+        "dilated": any("dilation=" in definition for definition in definitions),
+        "definitions": definitions,
+        "stages": _stages(architecture, plan),
+        **_cell(plan.cells[0], sources),
+    }
+    places = {cell.name.replace(".", "_"): str(place) for place, cell in enumerate(plan.cells)}
+    dropped = {f"node{node.node}": sources[node.op].dropped for node in plan.cells[0].nodes}
+
+    def renamed(name: str) -> str:
+        parts = name.split(".", 4)
+        if parts[0] == "cells":
+            parts[1] = places[parts[1]]
+            if parts[2] == "nodes":
+                parts[2:] = [parts[3], parts[4].removeprefix(dropped[parts[3]])]
+        return ".".join(parts)
+
+    return values, renamed
+
+
+def _stages(architecture: ConvArchitecture, plan: NetworkPlan) -> list[tuple[int, int, int]]:
+    firsts = [cell for cell in plan.cells if cell.name.endswith(".cell1")]
+    # One pixel is not pooled any further, and its shortcut is that of a cell without pooling.
+    return [
+        (stage.cells, stage.width, 1 if first.in_size == first.size else stage.pool)
+        for stage, first in zip(architecture.stages, firsts, strict=True)
     ]
-    texts = {"model.py": "\n\n".join(blocks)} | image.companions(model)
-    return PlainSource(texts, dict(_renamed(model.network, plan, sources)))
 
 
-def _constants(architecture: ConvArchitecture, plan: NetworkPlan) -> str:
-    firsts = {cell.name.removesuffix(".cell1"): cell for cell in plan.cells if cell.name.endswith(".cell1")}
-    rows = []
-    for number, stage in enumerate(architecture.stages, start=1):
-        first = firsts[f"stage{number}"]
-        # One pixel is not pooled any further, and its shortcut is that of a cell without pooling.
-        rows.append(f"({stage.cells}, {stage.width}, {1 if first.in_size == first.size else stage.pool})")
-    return fill(
-        CONSTANTS,
-        stem=plan.stem.channels,
-        stages=table("STAGES = ", rows),
-        head=f"HEAD = {plan.head.channels}  # channels before the global pooling\n" if plan.head else "",
-        activation=image.ACTIVATIONS[plan.activation],
-    )
-
-
-def _cell(plan: CellPlan, sources: Mapping[str, Source]) -> str:
+def _cell(plan: CellPlan, sources: Mapping[str, Source]) -> dict[str, Any]:
     widths = _widths(plan)
     leaves = [f"x{leaf}" for leaf in plan.leaves]
     steps = [_step(f"x{node.node}", f"self.node{node.node}", [f"x{i}" for i in node.inputs]) for node in plan.nodes]
     if len(leaves) > 1:
         steps.append(_step("output", "", leaves))
     side_by_side = leaves[0] if len(leaves) == 1 else f"{', '.join(leaves[:-1])} and {leaves[-1]} side by side"
-    words = fill(CELL_WORDS, output=side_by_side) if plan.nodes else EMPTY_WORDS
-    return fill(
-        CELL,
-        words=textwrap.fill(words, LINE - len(INDENT)).replace("\n", f"\n{INDENT}"),
-        out_channels=_channels([widths[leaf] for leaf in plan.leaves]),
-        nodes="".join(
-            f"        self.node{node.node} = {_module(node, widths, sources[node.op])}\n" for node in plan.nodes
-        ),
-        steps="".join(f"{step}\n" for step in steps),
-        output=leaves[0] if len(leaves) == 1 else "output",
+    words = (
+        f"Nodes are numbered as in the search; x0 is the cell's input. The output is {side_by_side}, plus the shortcut."
+        if plan.nodes
+        else "It has no node: the output is the pooled input plus the shortcut."
     )
+    return {
+        "words": textwrap.fill(words, LINE - len(INDENT)).replace("\n", f"\n{INDENT}"),
+        "out_channels": _channels([widths[leaf] for leaf in plan.leaves]),
+        "nodes": [(node.node, _module(node, widths, sources[node.op])) for node in plan.nodes],
+        "steps": steps,
+        "output": leaves[0] if len(leaves) == 1 else "output",
+    }
 
 
 def _step(target: str, layer: str, names: list[str]) -> str:
@@ -169,28 +116,3 @@ def _channels(parts: Sequence[_Width]) -> str:
 
 def _added(parts: Sequence[_Width]) -> _Width:
     return sum(part[0] for part in parts), sum(part[1] for part in parts)
-
-
-def _network(plan: NetworkPlan) -> str:
-    head = "        self.head = ConvBN(channels, HEAD, ACTIVATION)\n"
-    return fill(
-        NETWORK,
-        channels=plan.input[0],
-        stride=plan.stem.stride,
-        head=head if plan.head else "",
-        features="HEAD" if plan.head else "channels",
-        apply_head="        x = self.head(x)\n" if plan.head else "",
-    )
-
-
-def _renamed(network: nn.Module, plan: NetworkPlan, sources: Mapping[str, Source]) -> Iterator[tuple[str, Tensor]]:
-    """The network's tensors by their names in the generated file."""
-    positions = {cell.name.replace(".", "_"): str(place) for place, cell in enumerate(plan.cells)}
-    dropped = {f"node{node.node}": sources[node.op].dropped for node in plan.cells[0].nodes}
-    for name, tensor in network.state_dict().items():
-        parts = name.split(".", 4)
-        if parts[0] == "cells":
-            parts[1] = positions[parts[1]]
-            if parts[2] == "nodes":
-                parts[2:] = [parts[3], parts[4].removeprefix(dropped[parts[3]])]
-        yield ".".join(parts), tensor

@@ -1,15 +1,18 @@
-"""Pieces of Python source, laid out as ``ruff format`` lays them out with its default line length."""
+"""Templates filled in, and pieces of Python laid out as ``ruff format`` lays them out with its default line length."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from string import Template
+from functools import cache
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from autoshrink.escaping import code
+from autoshrink.version import __version__
+
+if TYPE_CHECKING:
     from torch import Tensor
 
 LINE = 88
@@ -24,14 +27,22 @@ class PlainSource:
     tensors: Mapping[str, Tensor]
 
 
-def fill(template: str, **parts: object) -> str:
-    """A template with its ``$names`` filled in; it begins after the first line end of its string."""
-    return Template(template.removeprefix("\n")).substitute(parts)
+def filled(template: str, **values: object) -> str:
+    """A template of the folder ``templates`` with its names filled in; what it needs and is not given is an error."""
+    return _environment().get_template(template).render(version=__version__, **values)
 
 
-def import_lines(imports: Iterable[str]) -> str:
-    """Import statements in their usual order: ``import a`` before ``from b import c``, by name."""
-    return "\n".join(sorted(imports, key=lambda line: (line.startswith("from"), line)))
+@cache
+def _environment() -> Environment:
+    found = Environment(  # noqa: S701 - Python and Markdown; there is no HTML to escape
+        loader=PackageLoader(__package__),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=StrictUndefined,
+    )
+    found.filters |= {"repr": repr, "code": code, "short": "{:.4g}".format}
+    return found
 
 
 def quoted(text: str) -> str:
@@ -50,17 +61,9 @@ def listing(head: str, items: Sequence[str], *, indent: int = 0) -> str:
     """``head[a, b]`` on one line, or with an item a line where that is too long; `indent` counts levels."""
     margin = INDENT * indent
     line = f"{margin}{head}[{', '.join(items)}]"
-    return line if len(line) <= LINE else _exploded(f"{margin}{head}[", items, f"{margin}]")
-
-
-def table(head: str, rows: Iterable[str]) -> str:
-    """``head[`` and a row a line, whatever the length."""
-    return _exploded(f"{head}[", list(rows), "]")
-
-
-def _exploded(head: str, items: Sequence[str], tail: str) -> str:
-    inner = " " * (len(head) - len(head.lstrip()) + len(INDENT))
-    return "\n".join([head, *(f"{inner}{item}," for item in items), tail])
+    if len(line) <= LINE:
+        return line
+    return "\n".join([f"{margin}{head}[", *(f"{margin}{INDENT}{item}," for item in items), f"{margin}]"])
 
 
 def total(name: str, terms: Sequence[str], divisor: int, *, indent: int) -> str:
