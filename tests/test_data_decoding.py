@@ -206,7 +206,7 @@ def test_too_many_corrupt_images_are_an_error_that_names_them(tmp_path: Path) ->
     assert "4 of 20 images cannot be decoded, more than the allowed 5%" in message
     assert "cat/bad0.png: not an image" in message
     assert "bad3" not in message
-    assert "--max-corrupt" in message
+    assert "data.max_corrupt=" in message
     assert message.count("\n") == 1
 
 

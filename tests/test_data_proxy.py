@@ -273,7 +273,7 @@ def test_one_usable_image_of_two_goes_to_training(tmp_path: Path) -> None:
     [
         ({"train_per_class": 0}, "train_per_class is 0; it must be at least 1"),
         ({"validation_per_class": -3}, "validation_per_class is -3; it must be at least 1"),
-        ({"seed": -1}, "seed is -1; it must not be negative"),
+        ({"seed": -1}, "seed is -1; it must be at least 0"),
         ({"channels": 4}, "channels is 4"),
         ({"max_corrupt": -0.1}, "max_corrupt is -0.1"),
     ],

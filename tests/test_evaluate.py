@@ -223,11 +223,18 @@ def test_a_few_damaged_images_are_skipped(model: Path, tmp_path: Path, capsys: p
     assert "0/05.png" in errors
 
 
+def test_one_damaged_image_of_a_few_is_no_error(model: Path, tmp_path: Path) -> None:
+    folder = splits(tmp_path, {0: 8, 1: 8})
+    (folder / "test" / "1" / "00.png").write_bytes(b"not an image")
+    found = evaluate(model, data=str(folder))
+    assert (found["images"], found["skipped"]) == (15, 1)
+
+
 def test_many_damaged_images_are_an_error(model: Path, tmp_path: Path) -> None:
     folder = splits(tmp_path, {0: 20, 1: 20})
     for number in range(3):
         (folder / "test" / "1" / f"0{number}.png").write_bytes(b"not an image")
-    with pytest.raises(DataError, match=r"3 of 40 images or more cannot be decoded, and at most 5%"):
+    with pytest.raises(DataError, match=r"3 of 40 images cannot be decoded, more than the allowed 5%"):
         evaluate(model, data=str(folder), batch=16)
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -14,12 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import platformdirs
 
-from autoshrink.data.images import one_line
+from autoshrink.errors import AutoshrinkError
+from autoshrink.files import replacing
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
-# Files kept. A proxy of the paper's size (6,000 images of 3×32×32) has 18 MB, so the folder stays below 0.4 GB.
 LIMIT = 20
+"""Files kept. A proxy of the paper's size (6,000 images of 3×32×32) has 18 MB, so the folder stays below 0.4 GB."""
 
 _DIGEST = "digest"
 
@@ -49,18 +49,11 @@ def write(folder: Path, key: str, arrays: Arrays) -> str | None:
     """Store the arrays atomically and drop the oldest files beyond `LIMIT`; return why not, where that fails."""
     contents: dict[str, Any] = {**arrays, _DIGEST: np.array(_digest(arrays))}
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=_path(folder, key).name, delete=False) as file:
-            try:
-                np.savez(file, **contents)
-                file.close()
-                Path(file.name).replace(_path(folder, key))
-            except BaseException:
-                Path(file.name).unlink(missing_ok=True)
-                raise
+        with replacing(_path(folder, key), own=True) as draft, draft.open("wb") as file:
+            np.savez(file, **contents)
         _drop_oldest(folder)
-    except OSError as error:
-        return f"decoded images could not be kept in {folder}: {one_line(error)}"
+    except (OSError, AutoshrinkError) as error:
+        return f"decoded images could not be kept in {folder}: {error}"
     return None
 
 
@@ -79,9 +72,8 @@ def _path(folder: Path, key: str) -> Path:
 
 
 def _drop_oldest(folder: Path) -> None:
-    # The pattern also finds what a killed process left half-written, and nothing that is not ours.
     times: dict[Path, int] = {}
-    for path in folder.glob("proxy-*.npz*"):
+    for path in folder.glob("proxy-*.npz"):
         with suppress(FileNotFoundError):  # another process may drop it at the same moment
             times[path] = path.stat().st_mtime_ns
     for path in sorted(times, key=times.__getitem__, reverse=True)[LIMIT:]:

@@ -11,7 +11,7 @@ import os
 import struct
 import warnings
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal
 
@@ -23,6 +23,7 @@ from autoshrink.data.images import ImageSource, Payload, Pixels, SkippedFile, re
 from autoshrink.data.picture import Window, prepared
 from autoshrink.errors import DataError, InputError
 from autoshrink.escaping import shown
+from autoshrink.quantity import counted
 
 Progress = Callable[[int, int], None]
 """Told (images tried, images to try) after each image."""
@@ -32,17 +33,8 @@ Scaling = Window | Literal["own"] | None
 
 # What Pillow raises on corrupt bytes; tests/test_data_decoding.py damages files of these formats at random.
 CORRUPT = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    LookupError,
-    ArithmeticError,
-    EOFError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
+    *(OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, EOFError, struct.error, zlib.error),
+    *(Image.DecompressionBombError, Image.DecompressionBombWarning),
 )
 
 
@@ -156,10 +148,51 @@ LARGEST_SIZE = 4096
 """Height = width, pixels, that images are brought to at most: 50 MB each in colour, before a network sees them."""
 
 
-def check_size(size: int) -> None:
-    """Raise InputError for a size in pixels that no image is brought to."""
+def check_images(*, size: int, channels: int | None, max_corrupt: float) -> None:
+    """Raise InputError for a size in pixels, a number of channels or a share of corrupt images that cannot be."""
     if not 1 <= size <= LARGEST_SIZE:
         raise InputError(f"image size is {shown(size, 40)} pixels; it must be at least 1 and at most {LARGEST_SIZE:,}")
+    if channels not in (None, 1, 3):
+        raise InputError(f"channels is {channels}; it must be 1 (grey) or 3 (RGB), or left out")
+    if not 0 <= max_corrupt <= 1:
+        raise InputError(f"max_corrupt is {max_corrupt}; it is a share between 0 and 1")
+
+
+class CorruptImages:
+    """The images of one source that cannot be decoded, of `total`; more than the share `most` are refused."""
+
+    def __init__(
+        self, source: ImageSource, total: int, most: float, way: str = ", or allow more: --set data.max_corrupt=0.2"
+    ) -> None:
+        self.total = total
+        self.reasons: dict[int, str] = {}
+        """Why each of these images cannot be decoded, by index."""
+        self._source, self._most, self._way = source, most, way
+
+    @property
+    def skipped(self) -> tuple[SkippedFile, ...]:
+        """What could not be decoded, ascending by index."""
+        return tuple(SkippedFile(self._source.describe(i), self.reasons[i]) for i in sorted(self.reasons))
+
+    def add(self, failures: Mapping[int, str]) -> None:
+        """Note images by index, with the reason; DataError, naming the first three, where they are too many."""
+        self.reasons |= failures
+        bad = len(self.reasons)
+        if failures and bad > self._most * self.total:
+            named = "; ".join(f"{skipped.path}: {skipped.reason}" for skipped in self.skipped[:3])
+            raise DataError(
+                f"{self._source.location}: {bad} of {self.total} images cannot be decoded, more than the allowed "
+                f"{self._most:.0%} ({named}{'; …' if bad > 3 else ''})\nmend or delete them{self._way}"
+            )
+
+    def note(self) -> str | None:
+        """A sentence about them, or None."""
+        if not self.reasons:
+            return None
+        named = ", ".join(skipped.path for skipped in self.skipped[:3])
+        many = counted(len(self.reasons), "image")
+        verb = "is" if len(self.reasons) == 1 else "are"
+        return f"{many} cannot be decoded and {verb} left out: {named}{', …' if len(self.reasons) > 3 else ''}"
 
 
 class Reading:
@@ -175,51 +208,35 @@ class Reading:
         window: Window | None = None,
         progress: Progress | None = None,
     ) -> None:
-        """Read from `source`, deep images from `window`; more undecodable ones than the share `max_corrupt` (0..1) are
-        an error.
-
-        Raises InputError for a setting out of range.
-        """
-        check_size(size)
-        if channels not in (None, 1, 3):
-            raise InputError(f"channels is {channels}; it must be 1 (grey) or 3 (RGB), or left out")
-        if not 0 <= max_corrupt <= 1:
-            raise InputError(f"max_corrupt is {max_corrupt}; it is a share between 0 and 1")
-        self._source = source
-        self._size, self._channels = size, channels
-        self._max_corrupt = max_corrupt
-        self._window = window
-        self._progress = progress
-        self._failures: dict[int, str] = {}
+        """Deep images are scaled from `window`; InputError for a setting out of range."""
+        check_images(size=size, channels=channels, max_corrupt=max_corrupt)
+        self._source, self._progress = source, progress
+        self._size, self._channels, self._window = size, channels, window
+        self.corrupt = CorruptImages(source, 0, max_corrupt)
         self.pictures: dict[int, Pixels] = {}
         """The decoded images by index, uint8 (c, size, size) each."""
 
     @property
     def attempted(self) -> list[int]:
         """The indices tried so far, ascending."""
-        return sorted((*self.pictures, *self._failures))
-
-    @property
-    def skipped(self) -> tuple[SkippedFile, ...]:
-        """What could not be decoded, ascending by index."""
-        return tuple(SkippedFile(self._source.describe(i), self._failures[i]) for i in sorted(self._failures))
+        return sorted((*self.pictures, *self.corrupt.reasons))
 
     def attempt(self, indices: Iterable[int]) -> None:
         """Decode those of the indices not tried before. Raises DataError when too many of all tried are corrupt."""
-        tried = {*self.pictures, *self._failures}
-        new = np.array(sorted(set(indices) - tried), dtype=np.int64)
-        total = len(tried) + len(new)
+        tried = self.attempted
+        new = np.array(sorted(set(indices).difference(tried)), dtype=np.int64)
+        self.corrupt.total = len(tried) + len(new)
+        failures = {}
         with reading_images():
             for done, (index, payload) in enumerate(self._source.payloads(new), start=len(tried) + 1):
                 try:
-                    self.pictures[index] = decode(
-                        payload, size=self._size, channels=self._channels, window=self._window
-                    )
+                    picture = decode(payload, size=self._size, channels=self._channels, window=self._window)
+                    self.pictures[index] = picture
                 except CORRUPT as error:
-                    self._failures[index] = reason(error)
+                    failures[index] = reason(error)
                 if self._progress is not None:
-                    self._progress(done, total)
-        self._check_share()
+                    self._progress(done, self.corrupt.total)
+        self.corrupt.add(failures)
 
     def stacked(self, indices: Iterable[int]) -> Pixels:
         """Return these decoded images as (n, c, size, size); c is 1 if every image decoded so far is grey, else 3."""
@@ -227,13 +244,3 @@ class Reading:
         shape = (depth, self._size, self._size)
         chosen = [np.broadcast_to(self.pictures[index], shape) for index in indices]
         return np.stack(chosen) if chosen else np.empty((0, *shape), dtype=np.uint8)
-
-    def _check_share(self) -> None:
-        bad, total = len(self._failures), len(self.pictures) + len(self._failures)
-        if bad > self._max_corrupt * total:
-            named = "; ".join(f"{skipped.path}: {skipped.reason}" for skipped in self.skipped[:3])
-            raise DataError(
-                f"{self._source.location}: {bad} of {total} images cannot be decoded, more than the allowed "
-                f"{self._max_corrupt:.0%} ({named}{'; …' if bad > 3 else ''})\n"
-                "mend or delete them, or allow a larger share with --max-corrupt"
-            )

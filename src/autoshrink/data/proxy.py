@@ -4,30 +4,33 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from autoshrink.data import cache as image_cache
 from autoshrink.data.carving import NOTHING_KEPT, Digests, Draw, Keeping, carved, never_parted
-from autoshrink.data.decoding import Progress, Reading, check_size
-from autoshrink.data.depth import Depth, look_through, pixel_notes
+from autoshrink.data.decoding import Progress, Reading
+from autoshrink.data.depth import look_through, pixel_notes
 from autoshrink.data.images import TRAIN, ImageSource, Indices, LabelledImages, SkippedFile
+from autoshrink.data.names import few
 from autoshrink.data.opening import open_images
 from autoshrink.data.picture import Window
-from autoshrink.data.sampling import Wanted, pick, pick_apart, pick_with_replacement
-from autoshrink.data.split_choice import ChosenImages, train_part
+from autoshrink.data.sampling import Picked, Wanted, pick, pick_apart, pick_with_replacement
+from autoshrink.data.split_choice import ChosenImages, Part, train_part, uneven_classes
 from autoshrink.errors import DataError, InputError
 from autoshrink.escaping import shown
 from autoshrink.quantity import counted
 
-# Height = width in pixels where neither the caller nor the data set says: CIFAR's, for which the paper's stem is made.
 DEFAULT_SIZE = 32
+"""Height = width in pixels where neither the caller nor the data set says: CIFAR's, which the paper's stem is for."""
 
 # Written into every cache key: raise it whenever the same request would decode or draw differently.
 _CACHE_FORMAT = 2
-_STORED = frozenset(
-    ("train_images", "train_labels", "validation_images", "validation_labels", "skipped", "attempted", "state")
-)
+
+_Arrays = dict[str, npt.NDArray[Any]]
+_STORED = {"train_images", "train_labels", "validation_images", "validation_labels", "skipped", "attempted", "state"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +39,8 @@ class Proxy:
 
     `skipped` are images that could not be decoded (others were drawn in their place where there were any); `notes` are
     sentences for a person: what was ignored, and where fewer images were found than asked for. `fingerprint` is the
-    sha256 (hexadecimal) of classes, images and labels: equal exactly when two proxies hold the same data.
+    sha256 (hexadecimal) of classes, images and labels: equal exactly when two proxies hold the same data. `window` are
+    the values of deep images that became 0 and 255; None where no image is deep.
     """
 
     name: str
@@ -47,7 +51,6 @@ class Proxy:
     notes: tuple[str, ...]
     fingerprint: str
     window: Window | None = None
-    """Values of deep images that became 0 and 255; None where no image is deep."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,26 +78,9 @@ class _Request:
     keeping: Keeping
     window: Window | None
 
-    def __post_init__(self) -> None:
-        for name, count in (("train_per_class", self.train), ("validation_per_class", self.validation)):
-            if count < 1:
-                raise InputError(f"{name} is {count}; it must be at least 1")
-        if self.seed < 0:
-            raise InputError(f"seed is {self.seed}; it must not be negative")
-
     def key(self, source: ImageSource) -> str:
         text = json.dumps([_CACHE_FORMAT, type(source).__name__, str(Path(source.location).resolve()), asdict(self)])
         return hashlib.sha256(text.encode()).hexdigest()
-
-
-@dataclass(frozen=True, eq=False)
-class _Drawn:
-    """The decoded draw, and the indices of every image that was tried for it (on which the cache's validity hangs)."""
-
-    train: LabelledImages
-    validation: LabelledImages
-    skipped: tuple[SkippedFile, ...]
-    attempted: Indices
 
 
 def load_proxy(  # noqa: PLR0913 - one keyword per setting
@@ -131,8 +117,21 @@ def load_proxy(  # noqa: PLR0913 - one keyword per setting
 
     Raises DataError for anything wrong with the data, InputError for a setting out of range.
     """
-    source, units, depth = _source(spec, keeping, progress)
-    check_size(_target_size(source, size))
+    for name, least, number in (
+        ("train_per_class is", 1, train_per_class),
+        ("validation_per_class is", 1, validation_per_class),
+        ("seed is", 0, seed),
+    ):
+        if number < least:
+            raise InputError(f"{name} {number}; it must be at least {least}")
+    units: Digests | None = None
+    if keeping:
+        learning = train_part(spec, keeping, progress)
+        part, units = learning.part, learning.units if keeping.group else None
+        source: ImageSource = ChosenImages.of(part, learning.notes)
+    else:
+        part = Part.all_of(source := open_images(spec, split=TRAIN))
+    depth = look_through(part.source, part.indices)
     request = _Request(
         train=train_per_class,
         validation=validation_per_class,
@@ -145,26 +144,31 @@ def load_proxy(  # noqa: PLR0913 - one keyword per setting
         window=depth.window(),
     )
     folder, key = image_cache.default_folder() if cache is None else cache, request.key(source)
-    drawn = _from_cache(folder, key, source)
-    problem = None
-    if drawn is None:
+    drawn, problem = image_cache.read(folder, key), None
+    if drawn is None or drawn.keys() != _STORED or str(drawn["state"]) != _state(source, drawn["attempted"]):
         drawn = _draw(source, units, request, progress)
-        problem = image_cache.write(folder, key, _as_arrays(drawn, source))
+        problem = image_cache.write(folder, key, drawn)
+    train, validation = (LabelledImages(drawn[f"{s}_images"], drawn[f"{s}_labels"]) for s in ("train", "validation"))
+    fingerprint = hashlib.sha256(json.dumps(source.classes).encode())
+    for subset in (train, validation):
+        fingerprint.update(f"{subset.images.shape}".encode())
+        fingerprint.update(subset.images.tobytes())
+        fingerprint.update(subset.labels.tobytes())
     return Proxy(
         name=source.name,
         classes=source.classes,
-        train=drawn.train,
-        validation=drawn.validation,
-        skipped=drawn.skipped,
+        train=train,
+        validation=validation,
+        skipped=tuple(SkippedFile(*pair) for pair in json.loads(str(drawn["skipped"]))),
         notes=(
             *_source_notes(source, size),
             *depth.notes(request.window),
-            *pixel_notes(drawn.train.images),
-            *_class_notes(source, request, drawn),
-            *_equal_notes(drawn),
+            *pixel_notes(train.images),
+            *_class_notes(source, request, train.labels, validation.labels),
+            *_equal_notes(train.images, validation.images),
             *((problem,) if problem else ()),
         ),
-        fingerprint=_fingerprint(source.classes, drawn.train, drawn.validation),
+        fingerprint=fingerprint.hexdigest(),
         window=request.window,
     )
 
@@ -186,30 +190,16 @@ def load_split(
     train split did not.
     """
     source = open_images(spec, split=split)
-    reading = Reading(
-        source,
-        size=_target_size(source, size),
-        channels=channels,
-        max_corrupt=max_corrupt,
-        window=window,
-        progress=progress,
-    )
+    target = _target_size(source, size)
+    reading = Reading(source, size=target, channels=channels, max_corrupt=max_corrupt, window=window, progress=progress)
     reading.attempt(range(len(source.labels)))
-    data = _labelled(source, reading, sorted(reading.pictures))
-    return Split(source.name, source.classes, data, reading.skipped, _source_notes(source, size))
+    indices = sorted(reading.pictures)
+    data = LabelledImages(reading.stacked(indices), source.labels[indices])
+    return Split(source.name, source.classes, data, reading.corrupt.skipped, _source_notes(source, size))
 
 
-def _source(spec: str, keeping: Keeping, progress: Progress | None) -> tuple[ImageSource, Digests | None, Depth]:
-    """The images that may be drawn, which of them belong together, if any do, and what their files hold."""
-    if not keeping:
-        source = open_images(spec, split=TRAIN)
-        return source, None, look_through(source, np.arange(len(source.labels)))
-    learning = train_part(spec, keeping, progress)
-    depth = look_through(learning.part.source, learning.part.indices)
-    return ChosenImages.of(learning.part, learning.notes), learning.units if keeping.group else None, depth
-
-
-def _draw(source: ImageSource, units: Digests | None, request: _Request, progress: Progress | None) -> _Drawn:
+def _draw(source: ImageSource, units: Digests | None, request: _Request, progress: Progress | None) -> _Arrays:
+    """The decoded draw, and the indices of every image that was tried for it (on which the cache's validity hangs)."""
     reading = Reading(
         source,
         size=request.size,
@@ -218,54 +208,33 @@ def _draw(source: ImageSource, units: Digests | None, request: _Request, progres
         window=request.window,
         progress=progress,
     )
-    wanted, classes = Wanted(request.train, request.validation), len(source.classes)
-    if units is not None:
-        share = min(request.validation / (request.train + request.validation), 1 / 3)
-        apart = carved(source.labels, classes, units, (), Draw(share, request.seed))
-        picked = pick_apart(reading, source.labels, wanted, apart, classes=classes, seed=request.seed)
-    else:
-        draw = pick_with_replacement if request.replacement else pick
-        picked = draw(reading, source.labels, wanted, classes=classes, seed=request.seed)
+    picked = _picked(source, units, request, reading)
     if len(np.unique(source.labels[picked.train])) < 2 or not picked.validation:
         raise DataError(
             f"{source.location}: {counted(len(picked.train), 'image')} can be used for training and "
             f"{len(picked.validation)} for validation; needed are two classes with images, one of them with two images"
             f"{never_parted(source.labels, len(picked.validation), request.keeping) if units is not None else ''}"
         )
-    return _Drawn(
-        train=_labelled(source, reading, picked.train),
-        validation=_labelled(source, reading, picked.validation),
-        skipped=reading.skipped,
-        attempted=np.array(reading.attempted, dtype=np.int64),
-    )
-
-
-def _labelled(source: ImageSource, reading: Reading, indices: list[int]) -> LabelledImages:
-    return LabelledImages(reading.stacked(indices), source.labels[indices])
-
-
-def _from_cache(folder: Path, key: str, source: ImageSource) -> _Drawn | None:
-    stored = image_cache.read(folder, key)
-    if stored is None or stored.keys() != _STORED or str(stored["state"]) != _state(source, stored["attempted"]):
-        return None
-    return _Drawn(
-        train=LabelledImages(stored["train_images"], stored["train_labels"]),
-        validation=LabelledImages(stored["validation_images"], stored["validation_labels"]),
-        skipped=tuple(SkippedFile(*pair) for pair in json.loads(str(stored["skipped"]))),
-        attempted=stored["attempted"],
-    )
-
-
-def _as_arrays(drawn: _Drawn, source: ImageSource) -> image_cache.Arrays:
+    attempted = np.array(reading.attempted, dtype=np.int64)
     return {
-        "train_images": drawn.train.images,
-        "train_labels": drawn.train.labels,
-        "validation_images": drawn.validation.images,
-        "validation_labels": drawn.validation.labels,
-        "skipped": np.array(json.dumps([(skipped.path, skipped.reason) for skipped in drawn.skipped])),
-        "attempted": drawn.attempted,
-        "state": np.array(_state(source, drawn.attempted)),
+        "train_images": reading.stacked(picked.train),
+        "train_labels": source.labels[picked.train],
+        "validation_images": reading.stacked(picked.validation),
+        "validation_labels": source.labels[picked.validation],
+        "skipped": np.array(json.dumps([(skipped.path, skipped.reason) for skipped in reading.corrupt.skipped])),
+        "attempted": attempted,
+        "state": np.array(_state(source, attempted)),
     }
+
+
+def _picked(source: ImageSource, units: Digests | None, request: _Request, reading: Reading) -> Picked:
+    wanted, classes = Wanted(request.train, request.validation), len(source.classes)
+    if units is None:
+        draw = pick_with_replacement if request.replacement else pick
+        return draw(reading, source.labels, wanted, classes=classes, seed=request.seed)
+    share = min(request.validation / (request.train + request.validation), 1 / 3)
+    apart = carved(source.labels, classes, units, (), Draw(share, request.seed))
+    return pick_apart(reading, source.labels, wanted, apart, classes=classes, seed=request.seed)
 
 
 def _state(source: ImageSource, attempted: Indices) -> str:
@@ -278,15 +247,6 @@ def _state(source: ImageSource, attempted: Indices) -> str:
     return state.hexdigest()
 
 
-def _fingerprint(classes: tuple[str, ...], *parts: LabelledImages) -> str:
-    fingerprint = hashlib.sha256(json.dumps(classes).encode())
-    for part in parts:
-        fingerprint.update(f"{part.images.shape}".encode())
-        fingerprint.update(part.images.tobytes())
-        fingerprint.update(part.labels.tobytes())
-    return fingerprint.hexdigest()
-
-
 def _target_size(source: ImageSource, size: int | None) -> int:
     return size if size is not None else source.natural_size or DEFAULT_SIZE
 
@@ -297,48 +257,35 @@ def _source_notes(source: ImageSource, size: int | None) -> tuple[str, ...]:
     return (*source.notes, f"no size was given: images are scaled to {DEFAULT_SIZE}×{DEFAULT_SIZE} pixels")
 
 
-def _class_notes(source: ImageSource, request: _Request, drawn: _Drawn) -> tuple[str, ...]:
+def _class_notes(source: ImageSource, request: _Request, trained: Indices, validated: Indices) -> tuple[str, ...]:
     """Return sentences about classes that are uneven, short of images, or without any for a subset."""
     count = len(source.classes)
-    listed, train, validation = (
-        np.bincount(labels, minlength=count) for labels in (source.labels, drawn.train.labels, drawn.validation.labels)
-    )
-    largest, smallest = int(listed.argmax()), int(listed.argmin())
-    unseen, unchecked = np.flatnonzero(train == 0), np.flatnonzero((train > 0) & (validation == 0))
-    short = np.flatnonzero((train < request.train) | (validation < request.validation))
+    train, validation = (np.bincount(labels, minlength=count) for labels in (trained, validated))
+    short = int(np.count_nonzero((train < request.train) | (validation < request.validation)))
     least = int((train + validation).argmin())
-    sentences = (
-        (len(unseen), f"no usable image, so never learnt: {_named(source, unseen)}"),
-        (len(unchecked), f"only one usable image, so none for validation: {_named(source, unchecked)}"),
-        (
-            listed[largest] >= 2 * listed[smallest],
-            f"classes are uneven: from {counted(int(listed[smallest]), 'image')} ({shown(source.classes[smallest])}) "
-            f"to {listed[largest]} ({shown(source.classes[largest])})",
-        ),
-        (
-            len(short),
-            f"{len(short)} of {count} classes have fewer images than asked for ({request.train} + "
-            f"{request.validation} per class); the smallest gives {train[least]} + {validation[least]}",
-        ),
+    unchecked = (train > 0) & (validation == 0)
+    lacking = (
+        (train == 0, "no usable image, so never learnt"),
+        (unchecked, "only one usable image, so none for validation"),
     )
-    return tuple(sentence for there, sentence in sentences if there)
+    asked = f"{request.train} + {request.validation} per class"
+    sentences = [f"{why}: {_named(source, np.flatnonzero(marks))}" for marks, why in lacking if marks.any()]
+    sentences += uneven_classes(source.classes, source.labels, "image")
+    if short:
+        sentences.append(
+            f"{short} of {count} classes have fewer images than asked for ({asked}); the smallest gives "
+            f"{train[least]} + {validation[least]}"
+        )
+    return tuple(sentences)
 
 
-def _equal_notes(drawn: _Drawn) -> tuple[str, ...]:
+def _equal_notes(train: npt.NDArray[np.uint8], validation: npt.NDArray[np.uint8]) -> tuple[str, ...]:
     """A sentence about validation images that are training images too, pixel for pixel."""
-    learned = {image.tobytes() for image in drawn.train.images}
-    shared = sum(image.tobytes() in learned for image in drawn.validation.images)
-    if not shared:
-        return ()
-    total, size = len(drawn.validation), drawn.train.images.shape[2]
-    return (
-        f"{shared:,} of {total:,} validation images are training images too, pixel for pixel at {size}×{size}: "
-        "validation accuracy flatters",
-    )
+    learned = {image.tobytes() for image in train}
+    shared = sum(image.tobytes() in learned for image in validation)
+    said = f"{shared:,} of {len(validation):,} validation images are training images too, pixel for pixel"
+    return (f"{said} at {train.shape[2]}×{train.shape[2]}: validation accuracy flatters",) if shared else ()
 
 
 def _named(source: ImageSource, labels: Indices) -> str:
-    more = f" and {len(labels) - 5} more" if len(labels) > 5 else ""
-    return (
-        ("class " if len(labels) == 1 else "classes ") + ", ".join(shown(source.classes[i]) for i in labels[:5]) + more
-    )
+    return ("class " if len(labels) == 1 else "classes ") + few([shown(source.classes[label]) for label in labels])

@@ -51,7 +51,7 @@ def pick(reading: Reading, labels: Indices, wanted: Wanted, *, classes: int, see
 def pick_apart(
     reading: Reading, labels: Indices, wanted: Wanted, validation: Marks, *, classes: int, seed: int
 ) -> Picked:
-    """As `pick`, where it is settled which images are for `validation`, bool (n,), and which for training."""
+    """As `pick`, where it is known which images are for `validation`, bool (n,), and which for training."""
     orders = [_shuffled(labels, label, _generator(seed, label)) for label in range(classes)]
     sides = []
     for kept, most in ((False, wanted.train), (True, wanted.validation)):
@@ -62,16 +62,24 @@ def pick_apart(
 
 
 def pick_with_replacement(reading: Reading, labels: Indices, wanted: Wanted, *, classes: int, seed: int) -> Picked:
-    """Draw both subsets with replacement, as many images as wanted, from two pools per class that share no image."""
+    """Draw both subsets with replacement, as many images as wanted, from two pools per class that share no image.
+
+    Images that cannot be decoded are replaced by decodable ones of the same draw.
+    """
     generators = [_generator(seed, label) for label in range(classes)]
-    draws = [
-        _drawn(_shuffled(labels, label, generator), wanted, generator) for label, generator in enumerate(generators)
-    ]
-    reading.attempt(index for draw in draws for index in (*draw.train, *draw.validation))
+    draws = []
+    for label, generator in enumerate(generators):
+        order = _shuffled(labels, label, generator)
+        share = wanted.validation / (wanted.train + wanted.validation)
+        _, cut = Wanted(len(order), max(1, round(len(order) * share))).of(len(order))
+        pools = ((order[cut:], wanted.train), (order[:cut], wanted.validation))
+        draws.append([_choices(pool, count, generator) for pool, count in pools])
+    reading.attempt(index for draw in draws for side in draw for index in side)
     picked = Picked([], [])
     for generator, draw in zip(generators, draws, strict=True):
-        picked.train.extend(_repaired(draw.train, reading, generator))
-        picked.validation.extend(_repaired(draw.validation, reading, generator))
+        for side, drawn in zip((picked.train, picked.validation), draw, strict=True):
+            usable = [index for index in drawn if index in reading.pictures]
+            side.extend(usable + _choices(usable, len(drawn) - len(usable), generator))
     return picked
 
 
@@ -79,10 +87,8 @@ def _decoded(reading: Reading, orders: Sequence[list[int]], totals: Sequence[int
     """Return, per class, the first decodable images of its order, `totals` of them; none beyond them is decoded."""
     tried = [0] * len(orders)
     while True:
-        usable = [
-            [index for index in order[:count] if index in reading.pictures]
-            for order, count in zip(orders, tried, strict=True)
-        ]
+        places = zip(orders, tried, strict=True)
+        usable = [[index for index in order[:count] if index in reading.pictures] for order, count in places]
         batch: list[int] = []
         for label, order in enumerate(orders):
             more = order[tried[label] : tried[label] + totals[label] - len(usable[label])]
@@ -91,21 +97,6 @@ def _decoded(reading: Reading, orders: Sequence[list[int]], totals: Sequence[int
         if not batch:
             return usable
         reading.attempt(batch)
-
-
-def _drawn(order: list[int], wanted: Wanted, generator: np.random.Generator) -> Picked:
-    share = wanted.validation / (wanted.train + wanted.validation)
-    _, cut = Wanted(len(order), max(1, round(len(order) * share))).of(len(order))
-    return Picked(
-        train=_choices(order[cut:], wanted.train, generator),
-        validation=_choices(order[:cut], wanted.validation, generator),
-    )
-
-
-def _repaired(draw: list[int], reading: Reading, generator: np.random.Generator) -> list[int]:
-    """Return the draw with undecodable images replaced by decodable ones of the same draw."""
-    usable = [index for index in draw if index in reading.pictures]
-    return usable + _choices(usable, len(draw) - len(usable), generator)
 
 
 def _choices(pool: list[int], count: int, generator: np.random.Generator) -> list[int]:

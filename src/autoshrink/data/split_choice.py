@@ -1,5 +1,7 @@
 """Which images a final training learns from and which it is watched on: the validation split, or a share."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Self
@@ -21,6 +23,7 @@ from autoshrink.data.carving import (
 )
 from autoshrink.data.decoding import Progress
 from autoshrink.data.images import TEST, TRAIN, VALIDATION, ImageSource, Indices, Payload
+from autoshrink.data.names import few
 from autoshrink.data.opening import open_images, splits_of
 from autoshrink.errors import DataError, InputError
 from autoshrink.escaping import shown
@@ -33,6 +36,11 @@ class Part:
 
     source: ImageSource
     indices: Indices
+
+    @classmethod
+    def all_of(cls, source: ImageSource) -> Self:
+        """Every image of a source."""
+        return cls(source, np.arange(len(source.labels), dtype=np.int64))
 
     def __len__(self) -> int:
         """Return how many."""
@@ -78,9 +86,8 @@ class ChosenImages(ImageSource):
 
     def payloads(self, indices: Indices) -> Iterator[tuple[int, Payload]]:
         """Yield these images."""
-        own = {int(self.part.indices[index]): index for index in indices.tolist()}
         for index, payload in self.part.source.payloads(self.part.indices[indices]):
-            yield own[index], payload
+            yield int(np.searchsorted(self.part.indices, index)), payload
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,21 +148,23 @@ def training_splits(
     if not 0 < validation_share < 1:
         raise InputError(f"validation_share is {validation_share}; it must be above 0 and below 1")
     learning = train_part(spec, keeping, progress)
-    draw = Draw(validation_share, seed)
     if VALIDATION in splits_of(spec):
-        parts = _given(learning, open_images(spec, split=VALIDATION), past, progress)
+        parts = _given(learning, Part.all_of(open_images(spec, split=VALIDATION)), past, progress)
     else:
-        parts = _carved(learning, draw, past)
+        parts = _carved(learning, Draw(validation_share, seed), past)
     training, validation = parts.training, parts.validation
     learnt = np.unique(training.labels)
     if len(learnt) < 2 or not len(validation):
         raise DataError(
             f"{training.source.location}: {counted(len(training), 'image')} of {counted(len(learnt), 'class')} for "
             f"training and {len(validation)} for validation; needed are two classes with images, one of them with two "
-            "images"
-            f"{never_parted(training.labels, len(validation), keeping)}"
+            f"images{never_parted(training.labels, len(validation), keeping)}"
         )
-    return replace(parts, notes=(*parts.notes, *_class_notes(training, validation)))
+    checked = np.bincount(validation.labels, minlength=len(parts.classes))
+    unchecked = [shown(parts.classes[label]) for label in np.flatnonzero(checked == 0)]
+    missing = (f"classes without an image for validation: {few(unchecked)}",) if unchecked else ()
+    uneven = uneven_classes(parts.classes, training.labels, "training image")
+    return replace(parts, notes=(*parts.notes, *missing, *uneven))
 
 
 def drawn_ledger(spec: str, *, validation_share: float, seed: int) -> Ledger:
@@ -190,17 +199,15 @@ def train_part(spec: str, keeping: Keeping, progress: Progress | None = None) ->
     """
     if keeping.share is not None and TEST in splits_of(spec):
         raise InputError(f"{spec} has a test split of its own, and that is what counts: leave out --test-share")
-    source = open_images(spec, split=TRAIN)
-    everything = np.arange(len(source.labels), dtype=np.int64)
-    digests = content_digests(source, everything, progress)
-    units, kept = _kept_for_test(source, keeping, digests)
-    notes = source.notes
+    whole = Part.all_of(open_images(spec, split=TRAIN))
+    digests = content_digests(whole.source, whole.indices, progress)
+    units, kept = _kept_for_test(whole.source, keeping, digests)
+    notes = whole.source.notes
     if keeping.share is not None:
-        notes = (
-            *notes,
-            f"{int(kept.sum()):,} of the {len(kept):,} images are kept back for the test ({_rule(keeping)})",
-        )
-    return Learning(Part(source, everything[~kept]), units[~kept], digests[~kept], notes)
+        rule = "by their content" if keeping.group is None else f"by group, {keeping.group}"
+        back = f"{int(kept.sum()):,} of the {len(kept):,} images are kept back for the test"
+        notes = (*notes, f"{back} (about {keeping.share:.0%}, {rule}: always the same ones)")
+    return Learning(Part(whole.source, whole.indices[~kept]), units[~kept], digests[~kept], notes)
 
 
 def held_part(spec: str, keeping: Keeping, progress: Progress | None = None) -> Part:
@@ -210,11 +217,10 @@ def held_part(spec: str, keeping: Keeping, progress: Progress | None = None) -> 
         InputError: they cannot be, or none were asked for.
         DataError: the data cannot be used.
     """
-    source = open_images(spec, split=TRAIN)
-    everything = np.arange(len(source.labels), dtype=np.int64)
-    digests = everything if keeping.group else content_digests(source, everything, progress)
-    _, kept = _kept_for_test(source, keeping, digests.astype(np.uint64))
-    return Part(source, everything[kept])
+    whole = Part.all_of(open_images(spec, split=TRAIN))
+    digests = whole.indices if keeping.group else content_digests(whole.source, whole.indices, progress)
+    _, kept = _kept_for_test(whole.source, keeping, digests.astype(np.uint64))
+    return Part(whole.source, whole.indices[kept])
 
 
 def tested_part(spec: str, keeping: Keeping) -> Part:
@@ -226,13 +232,7 @@ def tested_part(spec: str, keeping: Keeping) -> Part:
     """
     if keeping.share is not None and TEST not in splits_of(spec):
         return held_part(spec, keeping)
-    source = open_images(spec, split=TEST)
-    return Part(source, np.arange(len(source.labels), dtype=np.int64))
-
-
-def _rule(keeping: Keeping) -> str:
-    by = "by their content" if keeping.group is None else f"by group, {keeping.group}"
-    return f"about {keeping.share:.0%}, {by}: always the same ones"
+    return Part.all_of(open_images(spec, split=TEST))
 
 
 def _kept_for_test(source: ImageSource, keeping: Keeping, digests: Digests) -> tuple[Digests, Marks]:
@@ -254,41 +254,40 @@ def _kept_for_test(source: ImageSource, keeping: Keeping, digests: Digests) -> t
     return units, kept
 
 
-def _given(learning: Learning, own: ImageSource, past: Past, progress: Progress | None) -> TrainingSplits:
+def _given(learning: Learning, part: Part, past: Past, progress: Progress | None) -> TrainingSplits:
     """The data's own validation split, without what the weights at the start have learned from."""
-    part = Part(own, np.arange(len(own.labels), dtype=np.int64))
-    notes = (*learning.notes, *own.notes)
+    notes = (*learning.notes, *part.source.notes)
     if past.by_position:
         return TrainingSplits(learning.part, part, notes, None)
-    digests, earlier = content_digests(own, part.indices, progress), past.ledger
+    digests, earlier = content_digests(part.source, part.indices, progress), past.ledger
     if earlier is not None and (known := earlier.learned(digests)).any():
         if known.all():
             raise DataError(
-                f"{own.location}: the weights to start from were trained on every image of the validation split; "
-                "give other images to validate on, or leave the weights out"
+                f"{part.source.location}: the weights to start from were trained on every image of the validation "
+                "split; give other images to validate on, or leave the weights out"
             )
         notes = (
             *notes,
             f"{known.sum():,} of {len(known):,} validation images are left out: the weights to start from were trained "
             "on them",
         )
-        part, digests = Part(own, part.indices[~known]), digests[~known]
-    notes = (*notes, *_equal_notes(learning, learning.digests, digests))
+        part, digests = Part(part.source, part.indices[~known]), digests[~known]
     ledger = Ledger.of(learning.digests, digests).after(earlier)
-    return TrainingSplits(learning.part, part, notes, ledger)
+    return TrainingSplits(learning.part, part, (*notes, *_equal_notes(learning, learning.digests, digests)), ledger)
 
 
 def _carved(learning: Learning, draw: Draw, past: Past) -> TrainingSplits:
     part, digests, earlier = learning.part, learning.digests, past.ledger
-    if past.by_position:
-        places = np.arange(len(part), dtype=np.uint64)
-        kept = carved(part.labels, len(part.source.classes), places, (), draw)
-        return _cut(learning, kept, None, ())
-    known = () if earlier is None else ((earlier.learned(digests), False), (earlier.kept_back(digests), True))
-    kept = carved(part.labels, len(part.source.classes), learning.units, known, draw)
+    units, classes = learning.units, len(part.source.classes)
+    known: tuple[tuple[Marks, bool], ...] = ()
     notes: tuple[str, ...] = ()
-    if earlier is not None and known:
-        learned, kept_then = int(known[0][0].sum()), int(known[1][0].sum())
+    if past.by_position:
+        units = np.arange(len(part), dtype=np.uint64)
+    elif earlier is not None:
+        known = ((earlier.learned(digests), False), (earlier.kept_back(digests), True))
+    kept = carved(part.labels, classes, units, known, draw)
+    if known:
+        learned, kept_then = (int(marks.sum()) for marks, _ in known)
         if learned and not kept.any():
             raise DataError(
                 f"{part.source.location}: the weights to start from were trained on {learned:,} of the {len(part):,} "
@@ -300,59 +299,46 @@ def _carved(learning: Learning, draw: Draw, past: Past) -> TrainingSplits:
                 f"of these images the weights to start from were trained on {learned:,} and had {kept_then:,} kept "
                 "back: that stays so",
             )
-    ledger = Ledger.of(digests[~kept], digests[kept]).after(earlier)
-    return _cut(learning, kept, ledger, (*notes, *_equal_notes(learning, digests[~kept], digests[kept])))
-
-
-def _cut(learning: Learning, kept: Marks, ledger: Ledger | None, notes: tuple[str, ...]) -> TrainingSplits:
-    part = learning.part
     training, validation = (Part(part.source, part.indices[marks]) for marks in (~kept, kept))
     share = f"{len(validation):,} of the {len(part):,} training images"
-    said = f"no validation split: {share} are kept for validation, drawn class by class"
-    return TrainingSplits(training, validation, (*learning.notes, said, *notes), ledger)
+    notes = (f"no validation split: {share} are kept for validation, drawn class by class", *notes)
+    if past.by_position:
+        return TrainingSplits(training, validation, (*learning.notes, *notes), None)
+    ledger = Ledger.of(digests[~kept], digests[kept]).after(earlier)
+    notes = (*learning.notes, *notes, *_equal_notes(learning, digests[~kept], digests[kept]))
+    return TrainingSplits(training, validation, notes, ledger)
 
 
 def _equal_notes(learning: Learning, training: Digests, validation: Digests) -> tuple[str, ...]:
     """Sentences about byte-identical images on both sides, and under two labels."""
     shared = int(np.isin(validation, training).sum())
-    sentences = (
-        (
-            shared,
-            f"{shared:,} of {len(validation):,} validation images are byte-identical with training images: "
-            "validation accuracy flatters",
-        ),
-        (True, two_labels(learning) or ""),
+    sentence = (
+        f"{shared:,} of {len(validation):,} validation images are byte-identical with training images: "
+        "validation accuracy flatters"
     )
-    return tuple(sentence for there, sentence in sentences if there and sentence)
+    return (*([sentence] if shared else []), *_two_labels(learning))
 
 
-def two_labels(learning: Learning) -> str | None:
-    """A sentence about byte-identical images that stand in several classes, or None."""
+def _two_labels(learning: Learning) -> tuple[str, ...]:
+    """A sentence about byte-identical images that stand in several classes, if there are any."""
     order = np.argsort(learning.digests, kind="stable")
     digests, labels = learning.digests[order], learning.part.labels[order]
     clash = np.flatnonzero((digests[1:] == digests[:-1]) & (labels[1:] != labels[:-1]))
     if not len(clash):
-        return None
+        return ()
     one, other = (learning.part.source.describe(int(learning.part.indices[order[clash[0] + step]])) for step in (0, 1))
     images = len(np.unique(digests[clash]))
     return (
         f"{images:,} image{'s stand' if images > 1 else ' stands'} in more than one class, byte for byte the same: "
-        f"{one} and {other}{', …' if images > 1 else ''}"
+        f"{one} and {other}{', …' if images > 1 else ''}",
     )
 
 
-def _class_notes(training: Part, validation: Part) -> tuple[str, ...]:
-    classes = training.source.classes
-    learnt, checked = (np.bincount(part.labels, minlength=len(classes)) for part in (training, validation))
-    largest, smallest = int(learnt.argmax()), int(learnt.argmin())
-    unchecked = [shown(classes[label]) for label in np.flatnonzero(checked == 0)]
-    more = f" and {len(unchecked) - 5} more" if len(unchecked) > 5 else ""
-    sentences = (
-        (unchecked, f"classes without an image for validation: {', '.join(unchecked[:5])}{more}"),
-        (
-            learnt[largest] >= 2 * learnt[smallest],
-            f"classes are uneven: from {counted(int(learnt[smallest]), 'training image')} ({shown(classes[smallest])}) "
-            f"to {learnt[largest]} ({shown(classes[largest])})",
-        ),
-    )
-    return tuple(sentence for there, sentence in sentences if there)
+def uneven_classes(classes: tuple[str, ...], labels: Indices, what: str) -> tuple[str, ...]:
+    """A sentence where the largest class has at least twice the images of the smallest."""
+    counts = np.bincount(labels, minlength=len(classes))
+    largest, smallest = int(counts.argmax()), int(counts.argmin())
+    if counts[largest] < 2 * counts[smallest]:
+        return ()
+    least = f"{counted(int(counts[smallest]), what)} ({shown(classes[smallest])})"
+    return (f"classes are uneven: from {least} to {counts[largest]} ({shown(classes[largest])})",)

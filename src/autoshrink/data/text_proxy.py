@@ -3,7 +3,6 @@
 import hashlib
 import json
 from array import array
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Literal
@@ -16,6 +15,7 @@ from autoshrink.data.text_opening import Tokens, open_text
 from autoshrink.data.tokenising import UNKNOWN, Level
 from autoshrink.data.vocabulary import Ids, Vocabulary
 from autoshrink.errors import DataError, InputError
+from autoshrink.quantity import counted
 
 Sample = Literal["random", "first"]
 SAMPLES: tuple[Sample, ...] = ("random", "first")
@@ -99,33 +99,34 @@ def load_text_proxy(  # noqa: PLR0913 - one keyword per setting
     if sample not in SAMPLES:
         raise InputError(f"no sample is called {sample!r}; there are {', '.join(SAMPLES)}")
     source = open_text(spec, level=level, tokens=tokens)
-    train, validation = (
-        _drawn(source, _Wanted(split, count, max_tokens), [seed, stream] if sample == "random" else None)
+    drawn: dict[str, list[list[str]]] = {}
+    notes = list(source.notes)
+    for stream, (split, count) in enumerate(((TRAIN, sentences), (VALIDATION, validation_sentences))):
         # A generator for each split: how many sentences one gives does not change the draw of the other.
-        for stream, (split, count) in enumerate(((TRAIN, sentences), (VALIDATION, validation_sentences)))
-    )
+        generator = np.random.Generator(np.random.PCG64([seed, stream])) if sample == "random" else None
+        drawn[split], why = _drawn(source, split, count, max_tokens, generator)
+        notes += why
     vocabulary = Vocabulary.build(
-        train.sentences + validation.sentences if shared_vocabulary else train.sentences,
+        chain.from_iterable(drawn.values()) if shared_vocabulary else drawn[TRAIN],
         level=level,
         rule=source.tokens,
         max_size=max_vocabulary,
         min_count=min_count,
     )
-    ids = [vocabulary.encode(chain.from_iterable(drawn.sentences)) for drawn in (train, validation)]
-    doubts: list[str] = []
-    for split, encoded in zip((TRAIN, VALIDATION), ids, strict=True):
-        _check_enough(source, split, encoded)
-        doubts += known_words(source.location, split, encoded, vocabulary)
+    ids = {split: vocabulary.encode(chain.from_iterable(lines)) for split, lines in drawn.items()}
+    for split, encoded in ids.items():
+        notes += _usable(source, split, encoded, vocabulary)
+    train, validation = ids[TRAIN], ids[VALIDATION]
     return TextProxy(
         name=source.name,
         vocabulary=vocabulary,
-        train=ids[0],
-        validation=ids[1],
-        train_sentences=len(train.sentences),
-        validation_sentences=len(validation.sentences),
-        unknown_share=float(np.mean(ids[1] == vocabulary.unknown)),
-        fingerprint=_fingerprint(vocabulary, *ids),
-        notes=(*source.notes, *train.notes, *validation.notes, *doubts, *repeated_lines(ids[0], ids[1], vocabulary)),
+        train=train,
+        validation=validation,
+        train_sentences=len(drawn[TRAIN]),
+        validation_sentences=len(drawn[VALIDATION]),
+        unknown_share=float(np.mean(validation == vocabulary.unknown)),
+        fingerprint=_fingerprint(vocabulary, train, validation),
+        notes=(*notes, *repeated_lines(train, validation, vocabulary)),
     )
 
 
@@ -156,38 +157,42 @@ def load_text_split(
     if vocabulary is None:
         ids, vocabulary = _numbered(source, max_vocabulary, min_count)
     else:
-        ids = _encoded(source, split, vocabulary)
-    _check_enough(source, split, ids)
+        stream = array("i")
+        for segment in source.segments(split):
+            stream.frombytes(vocabulary.encode(segment).tobytes())
+        ids = _as_ids(stream)
+    doubts = _usable(source, split, ids, vocabulary)
     return EncodedText(
         name=source.name,
         vocabulary=vocabulary,
         tokens=ids,
         unknown=int(np.count_nonzero(ids == vocabulary.unknown)),
         fingerprint=_fingerprint(vocabulary, ids),
-        notes=(*source.notes, *known_words(source.location, split, ids, vocabulary)),
+        notes=(*source.notes, *doubts),
     )
 
 
-def unknown_share(ids: Ids, vocabulary: Vocabulary) -> float:
-    """Return the share of words (or characters) that are `<unk>`, line ends not counted; 0 where there are none."""
-    counted = ids[ids != vocabulary.end]
-    return float(np.mean(counted == vocabulary.unknown)) if len(counted) else 0.0
+def _usable(source: TextSource, split: str, ids: Ids, vocabulary: Vocabulary) -> tuple[str, ...]:
+    """A sentence where many words of a split are unknown to the vocabulary, line ends not counted.
 
-
-def known_words(location: str, split: str, ids: Ids, vocabulary: Vocabulary) -> tuple[str, ...]:
-    """Return a sentence where many words of a split are unknown to the vocabulary.
-
-    A model of nothing but `<unk>` has a perplexity near 1. Raises DataError where more than `MOST_UNKNOWN` are.
+    A model of nothing but `<unk>` has a perplexity near 1. Raises DataError where more than `MOST_UNKNOWN` are, and
+    where there is next to nothing.
     """
-    share = unknown_share(ids, vocabulary)
-    unit = "words" if vocabulary.level == "word" else "characters"
+    if len(ids) < 2:
+        held = counted(len(ids), "token")
+        raise DataError(
+            f"{source.location}: {held} for {split}; at least two are needed, one to be predicted from the other"
+        )
+    words = ids[ids != vocabulary.end]
+    share = float(np.mean(words == vocabulary.unknown)) if len(words) else 0.0
+    unit, other = ("words", ", take --level char") if vocabulary.level == "word" else ("characters", "")
     found = f"{share:.0%} of the {split} {unit} are unknown ({UNKNOWN})"
-    ways = "keep rarer words (a larger --vocabulary, --set data.min_count=1)"
-    if vocabulary.level == "word":
-        ways += ", take --level char"
-    ways += ", or give text of the vocabulary's kind"
+    ways = (
+        f"keep rarer words (a larger --vocabulary, --set data.min_count=1){other}, or give text of the vocabulary's "
+        "kind"
+    )
     if share > MOST_UNKNOWN:
-        raise DataError(f"{location}: {found}, so a perplexity would say next to nothing about the text\n{ways}")
+        raise DataError(f"{source.location}: {found}, so a perplexity would say next to nothing about the text\n{ways}")
     return (f"{found}, which makes a perplexity look low; {ways}",) if share > MANY_UNKNOWN else ()
 
 
@@ -208,48 +213,24 @@ def _lines(ids: Ids, end: int) -> list[bytes]:
     return [part.tobytes() for part in parts if len(part) > _SHORT and part[-1] == end]
 
 
-@dataclass(frozen=True)
-class _Wanted:
-    split: str
-    sentences: int
-    max_tokens: int | None
-
-
-@dataclass(frozen=True)
-class _Drawn:
-    """Sentences in the text's order, and what is to be said of them."""
-
-    sentences: list[list[str]]
-    notes: tuple[str, ...]
-
-
-def _drawn(source: TextSource, wanted: _Wanted, seed: Sequence[int] | None) -> _Drawn:
-    """Draw sentences; take the first ones where there is no seed."""
-    if seed is None:
-        order = list(range(wanted.sentences))
-    else:
-        generator = np.random.Generator(np.random.PCG64(seed))
-        order = generator.permutation(source.count(wanted.split))[: wanted.sentences].tolist()
+def _drawn(
+    source: TextSource, split: str, count: int, max_tokens: int | None, generator: np.random.Generator | None
+) -> tuple[list[list[str]], list[str]]:
+    """Sentences in the text's order, the first ones where there is no generator; and what is to be said of them."""
+    order = list(range(count))
+    if generator is not None:
+        order = generator.permutation(source.count(split))[:count].tolist()
     places = sorted(order)
-    picked = dict(zip(places, source.pick(wanted.split, places), strict=seed is not None))
-    kept = [picked[place] for place in sorted(_kept([place for place in order if place in picked], picked, wanted))]
-    if len(kept) == wanted.sentences:
-        return _Drawn(_shortened(kept, wanted.max_tokens), ())
-    why = "the text has no more" if len(kept) == len(picked) else f"more would be over {wanted.max_tokens:,} tokens"
-    note = f"{len(kept):,} of {wanted.sentences:,} {wanted.split} sentences are used: {why}"
-    return _Drawn(_shortened(kept, wanted.max_tokens), (note,))
-
-
-def _kept(order: list[int], picked: dict[int, list[str]], wanted: _Wanted) -> list[int]:
-    """Return as many places, in this order, as fit into the tokens wanted; at least one where there is any."""
+    picked = dict(zip(places, source.pick(split, places), strict=generator is not None))
+    order = [place for place in order if place in picked]
     lengths = np.cumsum([len(picked[place]) for place in order])
-    fitting = len(order) if wanted.max_tokens is None else int(np.searchsorted(lengths, wanted.max_tokens, "right"))
-    return order[: max(1, fitting)]
-
-
-def _shortened(sentences: list[list[str]], max_tokens: int | None) -> list[list[str]]:
-    """Cut the sentence that alone has too many tokens."""
-    return [sentence[:max_tokens] for sentence in sentences]
+    fitting = len(order) if max_tokens is None else int(np.searchsorted(lengths, max_tokens, "right"))
+    # At least one, which is cut where it alone has too many tokens.
+    kept = [picked[place][:max_tokens] for place in sorted(order[: max(1, fitting)])]
+    if len(kept) == count:
+        return kept, []
+    why = "the text has no more" if len(kept) == len(picked) else f"more would be over {max_tokens:,} tokens"
+    return kept, [f"{len(kept):,} of {count:,} {split} sentences are used: {why}"]
 
 
 def _numbered(source: TextSource, max_size: int | None, min_count: int) -> tuple[Ids, Vocabulary]:
@@ -269,27 +250,12 @@ def _numbered(source: TextSource, max_size: int | None, min_count: int) -> tuple
     return vocabulary.encode(numbers)[came], vocabulary
 
 
-def _encoded(source: TextSource, split: str, vocabulary: Vocabulary) -> Ids:
-    stream = array("i")
-    for segment in source.segments(split):
-        stream.frombytes(vocabulary.encode(segment).tobytes())
-    return _as_ids(stream)
-
-
 def _as_ids(stream: "array[int]") -> Ids:
     return np.frombuffer(stream, dtype=np.int32) if stream else np.empty(0, dtype=np.int32)
 
 
 def _rule_of(vocabulary: Vocabulary) -> Tokens:
     return "auto" if vocabulary.rule == "characters" else vocabulary.rule
-
-
-def _check_enough(source: TextSource, split: str, ids: Ids) -> None:
-    if len(ids) < 2:
-        held = f"{len(ids)} {'token' if len(ids) == 1 else 'tokens'}"
-        raise DataError(
-            f"{source.location}: {held} for {split}; at least two are needed, one to be predicted from the other"
-        )
 
 
 def _fingerprint(vocabulary: Vocabulary, *parts: Ids) -> str:

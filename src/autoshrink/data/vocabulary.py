@@ -119,13 +119,8 @@ class Vocabulary:
 
     def to_json(self) -> dict[str, Any]:
         """Return the vocabulary file's object (format `autoshrink.vocabulary/1`)."""
-        return {
-            "format": VOCABULARY_FORMAT,
-            "level": self.level,
-            "rule": self.rule,
-            "tokens": list(self.tokens),
-            "counts": list(self.counts),
-        }
+        values = (VOCABULARY_FORMAT, self.level, self.rule, list(self.tokens), list(self.counts))
+        return dict(zip(_FIELDS, values, strict=True))
 
     @classmethod
     def from_json(cls, value: object) -> "Vocabulary":
@@ -144,28 +139,22 @@ class Vocabulary:
         rules = WORD_RULES if level == "word" else ("characters",)
         if rule not in rules:
             raise InputError(f"vocabulary, rule: {brief(rule)} is none of {', '.join(rules)}, those of level {level}")
-        _check_tokens(tokens, level)
-        _check_counts(counts, tokens)
+        if not isinstance(tokens, list) or tokens[:2] != list(_SPECIAL):
+            raise InputError(f"vocabulary, tokens: {brief(tokens)} is no list that begins with {UNKNOWN}, {END}")
+        if not isinstance(counts, list) or len(counts) != len(tokens):
+            held = len(counts) if isinstance(counts, list) else brief(counts)
+            raise InputError(f"vocabulary, counts: {held} for {len(tokens)} tokens; each token has one")
+        _check(tokens, counts, level)
         return cls(tuple(tokens), tuple(counts), level, rule)
 
 
-def _check_tokens(tokens: object, level: Level) -> None:
-    if not isinstance(tokens, list) or tokens[:2] != list(_SPECIAL):
-        raise InputError(f"vocabulary, tokens: {brief(tokens)} is no list that begins with {UNKNOWN}, {END}")
-    seen: set[object] = set()
-    for number, token in enumerate(tokens):
+def _check(tokens: list[object], counts: list[object], level: Level) -> None:
+    places: dict[object, int] = {}
+    for number, (token, count) in enumerate(zip(tokens, counts, strict=True)):
         if not isinstance(token, str) or not token or (level == "char" and number > 1 and len(token) > 1):
             kind = "one character" if level == "char" else "a text"
             raise InputError(f"vocabulary, tokens, number {number}: {brief(token)} is not {kind}")
-        if token in seen:
+        if places.setdefault(token, number) != number:
             raise InputError(f"vocabulary, tokens, number {number}: {brief(token)} stands there twice")
-        seen.add(token)
-
-
-def _check_counts(counts: object, tokens: list[str]) -> None:
-    if not isinstance(counts, list) or len(counts) != len(tokens):
-        held = len(counts) if isinstance(counts, list) else brief(counts)
-        raise InputError(f"vocabulary, counts: {held} for {len(tokens)} tokens; each token has one")
-    for number, count in enumerate(counts):
         if not isinstance(count, int) or isinstance(count, bool) or count < 0:
             raise InputError(f"vocabulary, counts, number {number}: {brief(count)} is no number of times")

@@ -9,7 +9,7 @@ import numpy as np
 
 from autoshrink.data import Preprocessing, SkippedFile, open_images
 from autoshrink.data.carving import NOTHING_KEPT, Digests, Marks, content_digest, content_digests
-from autoshrink.data.decoding import CORRUPT, Progress, reading_images
+from autoshrink.data.decoding import CORRUPT, CorruptImages, Progress, reading_images
 from autoshrink.data.images import SPLITS, TEST, TRAIN, VALIDATION, Indices, Payload, Pixels, reason
 from autoshrink.data.opening import splits_of
 from autoshrink.data.split_choice import Part, Past, held_part, train_part, training_splits
@@ -17,7 +17,8 @@ from autoshrink.errors import DataError, InputError
 from autoshrink.evaluating.models import Carving
 
 MAX_CORRUPT = 0.05
-"""Share of images that may be undecodable. More are no accident, and the figures would be those of another set."""
+"""Share of images that may be undecodable, and one always may. More are no accident, and the figures would be those of
+another set."""
 RECOGNISED = 0.5
 """Share of images in a training's list above which a data set is the one that it was trained on, wherever it lies."""
 
@@ -174,12 +175,8 @@ class Batches:
     """
 
     def __init__(self, part: Part, preprocessing: Preprocessing, size: int, progress: Progress | None = None) -> None:
-        self._source = part.source
-        self._indices = part.indices
-        self._preprocessing = preprocessing
-        self._size = size
-        self._progress = progress
-        self._failures: dict[int, str] = {}
+        self._part, self._preprocessing, self._size, self._progress = part, preprocessing, size, progress
+        self._corrupt = CorruptImages(part.source, len(part), max(MAX_CORRUPT, 1 / max(1, len(part))), "")
         self._digests: list[int] = []
 
     @property
@@ -190,44 +187,34 @@ class Batches:
     @property
     def skipped(self) -> tuple[SkippedFile, ...]:
         """What could not be decoded so far."""
-        return tuple(SkippedFile(self._source.describe(i), self._failures[i]) for i in sorted(self._failures))
+        return self._corrupt.skipped
 
     def __iter__(self) -> Iterator[tuple[Indices, Pixels]]:
         """Yield indices int64 (n,) and pixels uint8 (n, channels, size, size); n is never 0.
 
         Raises:
-            DataError: more than 5 % of the images cannot be decoded, or what they are in cannot be read.
+            DataError: more than 5 % of the images, and more than one, cannot be decoded, or what they are in cannot be
+                read.
         """
-        total = len(self._indices)
-        payloads = self._source.payloads(self._indices)
+        payloads = self._part.source.payloads(self._part.indices)
         done = 0
         while group := list(islice(payloads, self._size)):
             pictures = self._decoded(group)
-            self._refuse_too_many(total)
             done += len(group)
             if self._progress is not None:
-                self._progress(done, total)
+                self._progress(done, len(self._part))
             if pictures:
                 yield np.array(list(pictures), dtype=np.int64), np.stack(list(pictures.values()))
 
     def _decoded(self, group: list[tuple[int, Payload]]) -> dict[int, Pixels]:
-        pictures = {}
+        pictures, failures = {}, {}
         with reading_images():
             for index, payload in group:
                 try:
                     pictures[index] = self._preprocessing.pixels(payload)
                 except CORRUPT as error:
-                    self._failures[index] = reason(error)
+                    failures[index] = reason(error)
                 else:
                     self._digests.append(content_digest(payload, ""))
+        self._corrupt.add(failures)  # as soon as it is certain that they are too many
         return pictures
-
-    def _refuse_too_many(self, total: int) -> None:
-        """Stop as soon as it is certain; the sum of what is there yet decides nothing."""
-        bad = len(self._failures)
-        if bad > MAX_CORRUPT * total:
-            named = "; ".join(f"{one.path}: {one.reason}" for one in self.skipped[:3])
-            raise DataError(
-                f"{self._source.location}: {bad} of {total} images or more cannot be decoded, and at most "
-                f"{MAX_CORRUPT:.0%} are put up with ({named}{'; …' if bad > 3 else ''})\nmend or delete them"
-            )

@@ -45,9 +45,13 @@ def check_corrupt(spec: str, corrupt: int) -> None:
     source = open_images(spec)
     reading = Reading(source, size=8, channels=None, max_corrupt=1)
     reading.attempt(range(len(source.labels)))
-    assert len(reading.skipped) == corrupt, f"{spec}: {len(reading.skipped)} of {corrupt} corrupt images are reported"
+    assert len(reading.corrupt.skipped) == corrupt, (
+        f"{spec}: {len(reading.corrupt.skipped)} of {corrupt} corrupt images are reported"
+    )
     assert len(reading.pictures) == len(source.labels) - corrupt, f"{spec}: a corrupt image hides others"
-    assert all(one.path and one.reason for one in reading.skipped), f"{spec}: a corrupt image without place or reason"
+    assert all(one.path and one.reason for one in reading.corrupt.skipped), (
+        f"{spec}: a corrupt image without place or reason"
+    )
 
 
 def check_text(spec: str) -> None:

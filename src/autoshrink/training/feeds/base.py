@@ -15,8 +15,8 @@ from torch import Tensor
 
 from autoshrink.data import Preprocessing, SkippedFile
 from autoshrink.data.carving import NOTHING_KEPT, Keeping, Ledger
-from autoshrink.data.decoding import check_size
-from autoshrink.data.images import ImageSource, Indices
+from autoshrink.data.decoding import check_images
+from autoshrink.data.images import Indices
 from autoshrink.data.picture import Window
 from autoshrink.errors import DataError, InputError
 from autoshrink.machine import refuse_too_many
@@ -75,15 +75,11 @@ class Pictures:
         Raises:
             InputError: a value is out of range; the message names it.
         """
-        check_size(self.size)
+        check_images(size=self.size, channels=self.channels, max_corrupt=self.max_corrupt)
         if not 0 < self.crop <= 1:
             raise InputError(f"image crop {self.crop}: a share above 0, at most 1")
-        if self.channels not in (None, 1, 3):
-            raise InputError(f"channels is {self.channels}; it must be 1 (grey) or 3 (RGB), or left out")
         if self.norm is not None and self.channels not in (None, len(self.norm.mean)):
             raise InputError(f"channels is {self.channels}, but pixels are normalised in {len(self.norm.mean)}")
-        if not 0 <= self.max_corrupt <= 1:
-            raise InputError(f"max_corrupt is {self.max_corrupt}; it is a share between 0 and 1")
 
     @property
     def depth(self) -> int | None:
@@ -261,53 +257,6 @@ class Schedule:
             part = self.share.of(size)
             draws = BatchDraws(self.seed, epoch, number, size, part)
             yield slice(batch.start + part.start, batch.start + part.stop), draws
-
-
-class Tally:
-    """Counts the images of one source that cannot be decoded, and refuses the source when they are too many."""
-
-    def __init__(self, source: ImageSource, total: int, max_corrupt: float) -> None:
-        """`total` images in all, of which up to the share `max_corrupt` may be corrupt."""
-        self._source, self._total, self._max_corrupt = source, total, max_corrupt
-        self._reasons: dict[int, str] = {}
-
-    @property
-    def reasons(self) -> dict[int, str]:
-        """Why each of these images cannot be decoded, by index."""
-        return dict(self._reasons)
-
-    @property
-    def skipped(self) -> tuple[SkippedFile, ...]:
-        """What could not be decoded, ascending by index."""
-        return tuple(SkippedFile(self._source.describe(i), self._reasons[i]) for i in sorted(self._reasons))
-
-    def add(self, failures: dict[int, str]) -> None:
-        """Note images by index, with the reason; an image counts once.
-
-        Raises:
-            DataError: they are too many; the message names the first three.
-        """
-        self._reasons |= failures
-        bad = len(self._reasons)
-        if failures and bad > self._max_corrupt * self._total:
-            named = "; ".join(f"{skipped.path}: {skipped.reason}" for skipped in self.skipped[:3])
-            raise DataError(
-                f"{self._source.location}: {bad} of {self._total} images cannot be decoded, more than the allowed "
-                f"{self._max_corrupt:.0%} ({named}{'; …' if bad > 3 else ''})\n"
-                "mend or delete them, or allow a larger share: --set data.max_corrupt=0.2"
-            )
-
-    def note(self) -> str | None:
-        """A sentence about them, or None."""
-        if not self._reasons:
-            return None
-        named = ", ".join(skipped.path for skipped in self.skipped[:3])
-        many = (
-            f"{len(self._reasons)} images cannot be decoded and are"
-            if len(self._reasons) > 1
-            else ("1 image cannot be decoded and is")
-        )
-        return f"{many} left out: {named}{', …' if len(self._reasons) > 3 else ''}"
 
 
 def pieces(count: int, number: int) -> list[slice]:

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from autoshrink.data import SkippedFile
-from autoshrink.data.decoding import CORRUPT, Progress, reading_images
+from autoshrink.data.decoding import CORRUPT, CorruptImages, Progress, reading_images
 from autoshrink.data.images import Indices, Pixels, reason
 from autoshrink.data.split_choice import Part
 from autoshrink.seeding import derive_seed
 from autoshrink.training.augmentation import Augmentation
-from autoshrink.training.feeds.base import Batches, Loading, Schedule, Tally, pieces
+from autoshrink.training.feeds.base import Batches, Loading, Schedule, pieces
 from autoshrink.training.feeds.decoding import Look
 from autoshrink.training.images import Normaliser
 
@@ -45,7 +45,7 @@ def held(part: Part, look: Look, *, max_corrupt: float, progress: Progress | Non
     Raises:
         DataError: too many cannot be decoded, or the container they are in cannot be read.
     """
-    tally = Tally(part.source, of or len(part), max_corrupt)
+    corrupt = CorruptImages(part.source, of or len(part), max_corrupt)
     channels = look.channels or 3
     pixels = np.empty((len(part), look.size, look.size, channels), dtype=np.uint8)
     place = {index: number for number, index in enumerate(part.indices.tolist())}
@@ -62,13 +62,13 @@ def held(part: Part, look: Look, *, max_corrupt: float, progress: Progress | Non
                 pixels[place[index]] = image.transpose(1, 2, 0)
             if progress is not None:
                 progress(done, len(part))
-    tally.add(failures)
+    corrupt.add(failures)
     labels = part.labels
     if failures:
         usable = ~np.isin(part.indices, list(failures))
         pixels, labels = pixels[usable], labels[usable]
     # Grey images were repeated into all channels; one of them is enough.
-    return Held(pixels if coloured else np.ascontiguousarray(pixels[..., :1]), labels, tally.skipped, tally.note())
+    return Held(pixels if coloured else np.ascontiguousarray(pixels[..., :1]), labels, corrupt.skipped, corrupt.note())
 
 
 class _OnDevice:

@@ -12,14 +12,14 @@ import numpy.typing as npt
 
 from autoshrink.config.augmentation import AugmentSettings
 from autoshrink.data import Preprocessing, open_images
-from autoshrink.data.decoding import CORRUPT, Progress, decode, reading_images
+from autoshrink.data.decoding import CORRUPT, CorruptImages, Progress, decode, reading_images
 from autoshrink.data.depth import look_through, pixel_notes
 from autoshrink.data.images import TRAIN, ImageSource, Indices, payload_of, sample
 from autoshrink.data.split_choice import NO_PAST, Part, Past, TrainingSplits, training_splits
 from autoshrink.errors import DataError
 from autoshrink.seeding import derive_seed
 from autoshrink.training.augmentation import Augmentation, crop_rule
-from autoshrink.training.feeds.base import ImageData, Loading, MeasuringData, Pictures, Tally
+from autoshrink.training.feeds.base import ImageData, Loading, MeasuringData, Pictures
 from autoshrink.training.feeds.decoding import DecodingPool, Look
 from autoshrink.training.feeds.memory import Held, MemoryMeasuring, MemoryTraining, held
 from autoshrink.training.feeds.streamed import Stream, StreamedMeasuring, StreamedTraining, in_order
@@ -94,7 +94,7 @@ def open_measuring_data(
     normaliser = Normaliser(Normalisation(preprocessing.mean, preprocessing.std), loading.device)
     mine = loading.share.of(len(part))
     if loading.streams(len(part) * look.size**2 * preprocessing.channels):
-        stream = Stream(part, Tally(source, len(part), max_corrupt))
+        stream = Stream(part, CorruptImages(source, len(part), max_corrupt))
         feed = StreamedMeasuring(stream, look, normaliser, loading)
         return MeasuringData(source.classes, feed, part.labels[mine], source.notes)
     images = held(part, look, max_corrupt=max_corrupt, progress=progress)
@@ -168,7 +168,7 @@ def _counted_with(splits: TrainingSplits, part: Part) -> int:
 def _streamed(plan: _Plan) -> ImageData:
     splits, pictures, loading = plan.splits, plan.pictures, plan.loading
     training, validation = (
-        Stream(part, Tally(part.source, _counted_with(splits, part), pictures.max_corrupt))
+        Stream(part, CorruptImages(part.source, _counted_with(splits, part), pictures.max_corrupt))
         for part in (splits.training, splits.validation)
     )
     part = splits.training
@@ -189,7 +189,7 @@ def _streamed(plan: _Plan) -> ImageData:
             part.labels.tobytes(),
             splits.validation.labels.tobytes(),
         ),
-        notes=(*splits.notes, *plan.seen, *([note] if (note := training.tally.note()) else [])),
+        notes=(*splits.notes, *plan.seen, *([note] if (note := training.corrupt.note()) else [])),
         streamed=True,
         ledger=splits.ledger,
     )
@@ -218,20 +218,20 @@ def _sampled_norm(stream: Stream, pool: DecodingPool, channels: int, plan: _Plan
     some = replace(
         stream,
         part=Part(stream.part.source, chosen),
-        tally=Tally(stream.part.source, len(chosen), plan.pictures.max_corrupt),
+        corrupt=CorruptImages(stream.part.source, len(chosen), plan.pictures.max_corrupt),
     )
 
     def pixels() -> Iterable[npt.NDArray[np.uint8]]:
         done = 0
         for batch in pool.run(in_order(some, 64)):
-            some.tally.add(batch.failures)
+            some.corrupt.add(batch.failures)
             done += len(batch.indices)
             if plan.progress is not None:
                 plan.progress(done, len(chosen))
             yield batch.images.permute(0, 2, 3, 1).numpy()
 
     norm = _measured(pixels(), channels)
-    stream.tally.add(some.tally.reasons)
+    stream.corrupt.add(some.corrupt.reasons)
     return norm
 
 

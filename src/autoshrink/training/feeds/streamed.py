@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from autoshrink.data import SkippedFile
+from autoshrink.data.decoding import CorruptImages
 from autoshrink.data.images import Indices
 from autoshrink.data.split_choice import Part
 from autoshrink.errors import DataError
 from autoshrink.seeding import derive_seed
 from autoshrink.training.augmentation import Augmentation, crop_draws
 from autoshrink.training.draws import BatchDraws
-from autoshrink.training.feeds.base import Batches, Loading, Schedule, Tally, pieces
+from autoshrink.training.feeds.base import Batches, Loading, Schedule, pieces
 from autoshrink.training.feeds.decoding import Decoded, DecodingPool, Look, Request
 from autoshrink.training.images import Normaliser
 
@@ -26,7 +27,7 @@ class Stream:
     """Some images of a source, and a count of the corrupt ones."""
 
     part: Part
-    tally: Tally
+    corrupt: CorruptImages
 
     def labels(self, indices: Tensor, device: torch.device) -> Tensor:
         """Class indices of these images, on the device."""
@@ -58,7 +59,7 @@ class StreamedTraining:
     @property
     def skipped(self) -> tuple[SkippedFile, ...]:
         """Found so far."""
-        return self._stream.tally.skipped
+        return self._stream.corrupt.skipped
 
     def epoch(self, epoch: int, *, start: int = 0) -> Batches:
         """See `TrainingFeed`."""
@@ -68,7 +69,7 @@ class StreamedTraining:
         parts = list(self._schedule.parts(epoch, start))
         decoded = self._pool.run(self._requests(order, parts))
         for (_, draws), batch in zip(parts, decoded, strict=True):
-            self._stream.tally.add(batch.failures)
+            self._stream.corrupt.add(batch.failures)
             if not len(batch.places):
                 raise DataError(f"{self._stream.part.source.location}: not one image of batch {draws.batch} is usable")
             images, indices = _filled(batch)
@@ -101,12 +102,12 @@ class StreamedMeasuring:
     @property
     def skipped(self) -> tuple[SkippedFile, ...]:
         """Found so far."""
-        return self._stream.tally.skipped
+        return self._stream.corrupt.skipped
 
     def batches(self) -> Batches:
         """See `MeasuringFeed`."""
         for batch in self._pool.run(in_order(self._stream, self._size)):
-            self._stream.tally.add(batch.failures)
+            self._stream.corrupt.add(batch.failures)
             if len(batch.places):
                 images = batch.images.to(self._device, non_blocking=True)
                 yield self._normaliser(images), self._stream.labels(batch.indices[batch.places], self._device)
