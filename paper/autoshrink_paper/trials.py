@@ -193,18 +193,7 @@ class TextTrial(Trial[LanguageModel]):
         )
         assert isinstance(settings, TextSettings)
         data = settings.data
-        proxy = load_text_proxy(
-            asked.data,
-            level=data.level,
-            tokens=data.tokens,
-            sentences=data.sentences,
-            validation_sentences=data.validation_sentences,
-            max_vocabulary=data.max_vocabulary,
-            min_count=data.min_count,
-            sample=data.sample,
-            shared_vocabulary=data.shared_vocabulary,
-            seed=asked.seed,
-        )
+        proxy = load_text_proxy(asked.data, **data.model_dump(exclude={"spec"}), seed=asked.seed)
         test = load_text_split(
             asked.data, "test", proxy.vocabulary, level=data.level, tokens=data.tokens, max_vocabulary=None, min_count=1
         )
