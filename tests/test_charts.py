@@ -74,8 +74,8 @@ def test_words_in_marks_are_escaped() -> None:
     for mark in (
         charts.label(0, 0, evil),
         charts.dot(0, 0, "dot", tip=evil),
-        charts.cross(0, 0, "failed", tip=evil, key="1"),
-        charts.diamond(0, 0, "again", tip=evil),
+        charts.mark(0, 0, charts.CROSS, "failed", tip=evil, key="1"),
+        charts.mark(0, 0, charts.DIAMOND, "again", tip=evil),
     ):
         assert "".join(ET.fromstring(mark).itertext()) == evil
 

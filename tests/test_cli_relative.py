@@ -23,7 +23,7 @@ from autoshrink.config import resolve
 from autoshrink.progress import observed, step_line
 from autoshrink.ranking import spearman
 from autoshrink.record import RunRecord
-from autoshrink.report import evidence, render, summary_svg
+from autoshrink.report import agreement, render, steps, summary_svg
 from autoshrink.results import front, summary
 from autoshrink.score import Spent
 from autoshrink.watching import Observer, Progress
@@ -261,9 +261,9 @@ def test_every_state_has_a_page_and_a_picture(made: tuple[RunRecord, str], state
 
 def test_every_candidate_is_listed_with_its_difference_to_the_chosen(made: tuple[RunRecord, str]) -> None:
     record, page = made[0], seen(made[0])
-    score, steps = record.settings.score, evidence.rivals(made[0])
-    assert sum(map(len, steps.values())) == len(record.candidates) - 1
-    for step, rivals in steps.items():
+    score, listed = record.settings.score, steps.step_rivals(made[0])
+    assert sum(map(len, listed.values())) == len(record.candidates) - 1
+    for step, rivals in listed.items():
         chosen = record.of_step(step)[record.decisions[step].index]
         assert rivals[0].candidate == chosen
         assert [one.candidate.evaluation.rung for one in rivals[1:]] == sorted(
@@ -303,7 +303,7 @@ def test_a_text_run_never_speaks_of_accuracy(
 def test_candidates_left_behind_say_how_far_they_came(runs: dict[str, tuple[RunRecord, str]]) -> None:
     record = runs["inherited"][0]
     samples = {
-        one.candidate.evaluation.rung: one.samples for rivals in evidence.rivals(record).values() for one in rivals
+        one.candidate.evaluation.rung: one.samples for rivals in steps.step_rivals(record).values() for one in rivals
     }
     assert len(samples) > 1
     assert "survived" in seen(record)
@@ -312,7 +312,7 @@ def test_candidates_left_behind_say_how_far_they_came(runs: dict[str, tuple[RunR
 
 def test_the_filter_s_ranks_stand_beside_the_candidates(runs: dict[str, tuple[RunRecord, str]]) -> None:
     record = runs["filter"][0]
-    rivals = [one for rivals in evidence.rivals(record).values() for one in rivals]
+    rivals = [one for rivals in steps.step_rivals(record).values() for one in rivals]
     assert [one.rank for one in rivals] == [record.ranks[one.candidate.cell.key] for one in rivals]
     assert "ZiCo: S with scaled ZiCo as the performance, by which the candidates were chosen" in seen(record)
     assert f"{len(record.ranks)} cells scored" in seen(record)
@@ -343,7 +343,7 @@ def test_rank_correlations_are_those_of_the_record(runs: dict[str, tuple[RunReco
     penalty = [score.penalty * math.log10(score.cost(trained[key].resources) / 1e6) for key in keys]
     truth = [trained[key].performance or 0.0 for key in keys]
     scaled = [filtered.ranks[key] + part for key, part in zip(keys, penalty, strict=True)]
-    rows = {(one.where, one.predictor): one for one in evidence.agreements(filtered)}
+    rows = {(one.where, one.predictor): one for one in agreement.agreements(filtered)}
     found = rows["candidates of the steps", "ZiCo"]
     assert found.cells == len(keys) >= 3
     assert found.score == pytest.approx(by_score)
@@ -363,7 +363,7 @@ def test_rank_correlations_are_those_of_the_record(runs: dict[str, tuple[RunReco
             known[one.cell.key] = max(value, known.get(one.cell.key, value))
         both = [key for key in begun if key in known]
         expected = spearman([known[key] for key in both], [record.settings.score(begun[key]) for key in both])
-        agreed = {(one.where, one.predictor): one for one in evidence.agreements(record)}
+        agreed = {(one.where, one.predictor): one for one in agreement.agreements(record)}
         assert agreed["playoff, round 1", predictor].cells == len(both)
         assert agreed["playoff, round 1", predictor].score == pytest.approx(expected)
 
@@ -391,7 +391,7 @@ def test_charts_do_not_pass_estimates_for_trainings(runs: dict[str, tuple[RunRec
 
 def test_a_trained_run_says_nothing_of_estimates(runs: dict[str, tuple[RunRecord, str]]) -> None:
     plain = FakeRun(complete(5)).opened().read_data().search().finish().record()
-    assert evidence.agreements(plain) == ()
+    assert agreement.agreements(plain) == ()
     for record in (plain, runs["filter"][0]):
         page = seen(record).split("Behind the figures")[0]
         assert "estimated" not in page

@@ -28,6 +28,7 @@ LAYERS = [
     {"record", "strategies", "drawing", "data"},
     {"store", "watching"},
     {"metrics", "classification"},
+    {"findings"},
     {"report", "training", "finals"},
     {"results", "run", "progress", "bundle"},
     {"onnx"},

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from autoshrink import formatting
+from autoshrink import findings, formatting
 from autoshrink.cell import Cell
 from autoshrink.cli import run
 from autoshrink.cli.result import print_result
 from autoshrink.config import resolve, stored_settings
 from autoshrink.evaluation import Job
+from autoshrink.findings import Gain
 from autoshrink.record import Figures, RunRecord
-from autoshrink.report import render, story, summary_svg
-from autoshrink.report.gains import Gain
+from autoshrink.report import render, summary_svg
 from autoshrink.resources import Resources
 from autoshrink.results import front, summary
 from autoshrink.run import Loop
@@ -58,7 +58,7 @@ def test_no_search_names_a_cell_that_is_worse_than_its_start(seed: int) -> None:
     assert best.score >= start.score
     found = summary(record, run=Path("x"))
     assert found["found"]["better_than_start"] == (best.score > start.score)
-    assert found["found"]["headline"] == formatting.plain(story.headline(record))
+    assert found["found"]["headline"] == formatting.plain(findings.headline(record))
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -146,7 +146,7 @@ def test_what_costs_as_much_as_the_start_is_named_only_where_that_is_asked_for(c
     assert best is not None
     assert (best.cell != record.start) == dearer
     if dearer:
-        assert "more MACs" in story.headline(record)
+        assert "more MACs" in findings.headline(record)
 
 
 # --- lengths ---------------------------------------------------------------------------------------------------------
@@ -170,7 +170,7 @@ def test_trainings_of_unlike_length_are_never_compared(tmp_path: Path, capsys: p
     assert len(best.cell.edges) <= 3, "those that were trained in full"
     assert record.complete() is None
     assert {math.inf} == {one.fullness for figures in record.front() for one in figures.trainings}
-    assert "was not measured alike, so they are not compared" in story.headline(record)
+    assert "was not measured alike, so they are not compared" in findings.headline(record)
     result = summary(record, run=tmp_path)
     assert result["complete"] is None
     assert result["found"]["better_than_start"] is None
@@ -205,7 +205,7 @@ def test_under_a_time_limit_only_rounds_that_all_had_count(seconds: int, tmp_pat
     assert best.score >= start.score
     assert all(one.alike(record.front()[0]) for one in record.front())
     if len({one.cell.key for one in record.candidates}) == 1:
-        assert story.headline(record) == "Nothing but the complete graph was measured: time ran out"
+        assert findings.headline(record) == "Nothing but the complete graph was measured: time ran out"
 
 
 def test_estimates_are_compared_with_nothing(tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_estimates_are_compared_with_nothing(tmp_path: Path) -> None:
     assert len(record.candidates) > 1
     assert not record.retrained
     assert record.best_key == record.start.key
-    assert story.headline(record) == "Nothing but the complete graph was trained from scratch: time ran out"
+    assert findings.headline(record) == "Nothing but the complete graph was trained from scratch: time ran out"
 
 
 def test_short_trainings_have_a_floor() -> None:
@@ -246,8 +246,8 @@ def test_a_difference_is_given_with_its_error_and_not_called_the_same() -> None:
         assert start is not None
         if len(best.repeats) < 2 or best.cell.key == start.cell.key:
             continue
-        assert "within noise" not in story.headline(record)
-        assert " ± " in story.headline(record)
+        assert "within noise" not in findings.headline(record)
+        assert " ± " in findings.headline(record)
     assert Gain(0.0, None, 0.009, 0.005).clear is False
     assert Gain(0.0, None, 0.011, 0.005).score_words() == "S +0.0110 ± 0.0050, more than noise"
     assert Gain(0.0, None, 0.011).clear is None
@@ -304,7 +304,7 @@ def test_an_old_log_shows_what_it_named_and_that_the_start_was_better(name: str)
     assert start is not None
     assert best.cell.to_json() == json.loads((GOLDEN / name / "best.cell.json").read_text())
     assert best.score < start.score
-    assert story.headline(record).startswith("Nothing better than the complete graph was found: ")
+    assert findings.headline(record).startswith("Nothing better than the complete graph was found: ")
     assert summary(record, run=Path("x"))["found"]["better_than_start"] is False
 
 

@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from autoshrink import formatting
+from autoshrink import findings, formatting, metrics
 from autoshrink.cell import Cell, Edge
 from autoshrink.config import resolve
 from autoshrink.events import Event
-from autoshrink.metrics import METRICS, Metric
+from autoshrink.metrics import Metric
 from autoshrink.ops import DEFAULTS
 from autoshrink.record import RunRecord, replay
-from autoshrink.report import gains, render, story, summary_svg
+from autoshrink.report import render, steps, summary_svg
 from autoshrink.report.page import ARXIV
 from autoshrink.resources import Resources
 from autoshrink.results import front, summary
@@ -63,7 +63,7 @@ class FakeRun:
         self.noise = np.random.default_rng(self.seed)
         self.easy = self.noise.random(SAMPLES)
         self.settings = resolve(self.overrides)
-        self.metric = METRICS[self.settings.task]
+        self.metric = metrics.metric_of(self.settings)
         self.events: list[Event] = []
 
     def add(self, kind: str, **body: Any) -> None:
@@ -173,7 +173,7 @@ def finished(request: pytest.FixtureRequest) -> RunRecord:
 
 
 def metric_of(record: RunRecord) -> Metric:
-    return METRICS[record.settings.task]
+    return metrics.metric_of(record.settings)
 
 
 def test_every_tag_is_closed(finished: RunRecord) -> None:
@@ -215,7 +215,7 @@ def test_film_has_a_frame_for_every_decision(finished: RunRecord) -> None:
 def test_frames_show_exactly_the_edges_of_their_cells(finished: RunRecord) -> None:
     source = render(finished, name="digits")
     frames = re.findall(r"data-frame.*?</svg>", source)
-    for frame, one, step in zip(frames, finished.chosen(), story.steps(finished), strict=True):
+    for frame, one, step in zip(frames, finished.chosen(), steps.steps(finished), strict=True):
         assert {tuple(map(int, pair)) for pair in re.findall(r'<use href="#e(\d+)-(\d+)"/>', frame)} == set(
             one.cell.edges
         )
@@ -240,16 +240,16 @@ def test_headline_figures_are_the_records(finished: RunRecord) -> None:
 
 
 def test_evidence_counts_the_decisions_that_are_clear(finished: RunRecord) -> None:
-    steps = story.steps(finished)
+    made = steps.steps(finished)
     score = finished.settings.score
     clear = 0
     compared = 0
-    for step in steps:
+    for step in made:
         if step.runner_up is not None and step.standard_error is not None:
             compared += 1
             lead = score(step.chosen.evaluation) - score(step.runner_up.evaluation)
             clear += abs(lead) > 2 * step.standard_error
-    assert story.evidence_sentence(steps).startswith(f"{clear} of {formatting.count(compared, 'decision')}")
+    assert steps.evidence_sentence(made).startswith(f"{clear} of {formatting.count(compared, 'decision')}")
 
 
 def test_text_from_outside_is_escaped() -> None:
@@ -367,7 +367,7 @@ def test_poster_parses_and_has_its_own_dark_colours(finished: RunRecord) -> None
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     assert "prefers-color-scheme:dark" in source
     assert "url(" not in source
-    assert story.headline(finished) in "".join(root.itertext())
+    assert findings.headline(finished) in "".join(root.itertext())
 
 
 def test_figures_are_written_as_people_read_them() -> None:
@@ -383,7 +383,7 @@ def test_figures_are_written_as_people_read_them() -> None:
 
 def test_lead_within_noise_is_called_that(finished: RunRecord) -> None:
     chosen = finished.chosen()[0]
-    step = story.Step(1, chosen, (), chosen, 0.004, 0.009, 0.006, 0.009, metric_of(finished))
+    step = steps.Step(1, chosen, (), (), (), chosen, 0.004, 0.009, 0.006, 0.009, metric_of(finished))
     assert step.clear_lead is False
     assert "within noise" in step.evidence()
     assert "beyond noise" in replace(step, standard_error=0.001, lead_error=0.001).evidence()
@@ -422,7 +422,7 @@ def test_the_released_score_is_quoted_and_its_slope_used() -> None:
     page = Page(render(record, name="x")).text
     assert "S = ¼·(200 − perplexity) − log₁₀(|E|·n² / 10⁶)" in page
     assert "as the released search of recurrent cells, S = ¼·(200 − perplexity) − λ·log₁₀(|E|·n² / 10⁶)" in page
-    compared = [step for step in story.steps(record) if step.standard_error]
+    compared = [step for step in steps.steps(record) if step.standard_error]
     assert compared
     for step in compared:
         performance = step.chosen.evaluation.performance
@@ -465,9 +465,9 @@ def test_worse_is_worse_whatever_the_sign(
     figures = [record.figures(one.evaluation) for one in record.candidates]
     metric = metric_of(record)
     shown = [
-        gains.performance_headline(metric, figures[1], figures[0]),
-        gains.score_headline(figures[1], figures[0]),
-        gains.cost_headline("params", figures[1], figures[0]),
+        findings.performance_headline(metric, figures[1], figures[0]),
+        findings.score_headline(figures[1], figures[0]),
+        findings.cost_headline("params", figures[1], figures[0]),
     ]
     assert [bool(one and one.worse) for one in shown] == worse
 
@@ -477,13 +477,13 @@ def test_a_better_perplexity_falls_and_is_not_coloured_worse() -> None:
     source = render(record, name="x")
     assert '<dd class="delta">−15.6</dd>' in source
     assert "delta worse" not in source
-    assert f"9.5{formatting.THIN}% lower perplexity" in story.headline(record)
+    assert f"9.5{formatting.THIN}% lower perplexity" in findings.headline(record)
 
 
 def test_costs_that_old_logs_do_not_have_are_left_out() -> None:
     record = pair("text", (-5.0, 10), (-5.1, 20), resource="params")
     old = [replace(one, evaluation=replace(one.evaluation, resources=Resources(9, 9, 9))) for one in record.candidates]
-    found = gains.headlines(replace(record, candidates=tuple(old)))
+    found = findings.headlines(replace(record, candidates=tuple(old)))
     assert [one.title for one in found] == ["perplexity", "score S", "parameters", "MACs per token", "peak memory"]
 
 

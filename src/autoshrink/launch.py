@@ -21,13 +21,13 @@ from autoshrink.errors import DataError, InputError, RunError, SearchError
 from autoshrink.escaping import command_line, word
 from autoshrink.evaluation import Evaluator
 from autoshrink.files import named
+from autoshrink.findings import headline
 from autoshrink.latency.table import begin_latencies, resume_latencies
 from autoshrink.machine import refuse_too_many
 from autoshrink.ops import require
 from autoshrink.priors import random_cells, start_cell
 from autoshrink.record import RunRecord, replay
 from autoshrink.registry import TASKS, loaded_plugins
-from autoshrink.report import story
 from autoshrink.resources import RESOURCES
 from autoshrink.results import write_results
 from autoshrink.run import Loop
@@ -190,7 +190,7 @@ def _succeeded(record: RunRecord, folder: Path) -> RunRecord:
     """
     if record.at_chance:
         raise SearchError(
-            f"{folder}: {story.headline(record)}; no cell is named. Lower --lr, train longer, or give it more "
+            f"{folder}: {headline(record)}; no cell is named. Lower --lr, train longer, or give it more "
             f"samples (autoshrink show {word(folder)} has what was measured)"
         )
     return record

@@ -7,12 +7,10 @@ import math
 from pathlib import Path
 from typing import Any
 
-from autoshrink import formatting, report
+from autoshrink import findings, formatting, report
 from autoshrink.files import write_text
-from autoshrink.metrics import METRICS
+from autoshrink.metrics import metric_of
 from autoshrink.record import Figures, Retrained, RunRecord
-from autoshrink.report import story
-from autoshrink.report.gains import gain
 from autoshrink.resources import every_resource
 from autoshrink.score import Evaluation
 
@@ -28,7 +26,7 @@ def summary(record: RunRecord, *, run: Path) -> dict[str, Any]:
     cells trained from scratch, and null before there is one; of a cell that never was, performance and score are null.
     ``playoff`` lists the short trainings from scratch.
     """
-    metric = METRICS[record.settings.task]
+    metric = metric_of(record.settings)
     spent, best, complete = record.spent(), record.best(), record.complete()
     trained = [one for one in record.candidates if one.same_as is None]
     return {
@@ -55,7 +53,7 @@ def summary(record: RunRecord, *, run: Path) -> dict[str, Any]:
 def _found(record: RunRecord) -> dict[str, Any]:
     best, complete = record.best(), record.complete()
     value: dict[str, Any] = {
-        "headline": formatting.plain(story.headline(record)),
+        "headline": formatting.plain(findings.headline(record)),
         "better_than_start": None,
         "score_difference": None,
         "standard_error": None,
@@ -64,7 +62,7 @@ def _found(record: RunRecord) -> dict[str, Any]:
     }
     if best is None or complete is None:
         return value
-    difference = gain(best, complete)
+    difference = findings.gain(best, complete)
     if best.cell.key == complete.cell.key:
         return value | {"better_than_start": False}
     return value | {
@@ -81,7 +79,7 @@ def front(record: RunRecord) -> list[dict[str, Any]]:
 
 
 def _figures(record: RunRecord, figures: Figures) -> dict[str, Any]:
-    resources, metric = figures.recorded.resources, METRICS[record.settings.task]
+    resources, metric = figures.recorded.resources, metric_of(record.settings)
     known = figures.from_scratch
     return {
         "cell": figures.cell.to_json(),

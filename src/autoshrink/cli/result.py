@@ -6,15 +6,13 @@ from pathlib import Path
 
 from rich.table import Table
 
-from autoshrink import formatting
+from autoshrink import findings, formatting
 from autoshrink.cli.console import stdout
 from autoshrink.drawing import cell_text
 from autoshrink.escaping import shown, word
 from autoshrink.metrics import metric_of, shown_resources
 from autoshrink.record import Figures, RunRecord
 from autoshrink.registry import TASKS
-from autoshrink.report import evidence, story
-from autoshrink.report.gains import gain
 from autoshrink.resources import RESOURCES, Resource
 
 
@@ -24,7 +22,7 @@ def print_result(record: RunRecord, folder: Path, *, front: bool = False) -> Non
     With `front`, the Pareto front too.
     """
     best = record.best()
-    stdout.print(formatting.plain(story.headline(record)), style="bold", markup=False)
+    stdout.print(formatting.plain(findings.headline(record)), style="bold", markup=False)
     if best is None:
         _print_nothing(record)
     else:
@@ -34,7 +32,7 @@ def print_result(record: RunRecord, folder: Path, *, front: bool = False) -> Non
     if best is None:
         return
     spent, metric = record.spent(), metric_of(record.settings)
-    parts = evidence.phases_words(record)
+    parts = findings.phases_words(record)
     stdout.print(
         f"{_tried(record)} in {formatting.duration(record.active_seconds)}: "
         f"{formatting.count(spent.samples, metric.sample)}, {formatting.quantity(spent.training_macs)} training MACs"
@@ -49,7 +47,7 @@ def _print_best(record: RunRecord, best: Figures) -> None:
     start = record.complete()
     name = "complete graph" if record.settings.start == "complete" else "starting cell"
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("", *_head(record, evidence.metric_for(record, best).name)):
+    for column in ("", *_head(record, findings.metric_for(record, best).name)):
         table.add_column(column, justify="left" if column == "" else "right")
     same = best.cell.key == record.start.key
     if start is not None and not same:
@@ -66,14 +64,14 @@ def _print_nothing(record: RunRecord) -> None:
         stdout.print("nothing usable was measured yet", markup=False)
     elif not record.at_chance:
         stdout.print(
-            f"no best cell yet: {evidence.count_words(record)}, and estimates compare the candidates of one step only",
+            f"no best cell yet: {findings.count_words(record)}, and estimates compare the candidates of one step only",
             markup=False,
         )
 
 
 def _tried(record: RunRecord) -> str:
     if record.settings.relative:
-        return evidence.count_words(record)
+        return findings.count_words(record)
     return f"{formatting.count(sum(one.same_as is None for one in record.candidates), 'candidate')} trained"
 
 
@@ -106,7 +104,7 @@ def print_front(record: RunRecord) -> None:
     if not front:
         return
     table = Table(
-        title=f"Pareto front, numbered as craft --pick counts ({evidence.measured_words(record, front[0])})",
+        title=f"Pareto front, numbered as craft --pick counts ({findings.measured_words(record, front[0])})",
         title_justify="left",
         box=None,
         pad_edge=False,
@@ -132,7 +130,7 @@ def _head(record: RunRecord, metric: str) -> tuple[str, ...]:
 
 
 def _row(record: RunRecord, figures: Figures) -> tuple[str, ...]:
-    metric = evidence.metric_for(record, figures)
+    metric = findings.metric_for(record, figures)
     measured = metric.measured(figures.performance, figures.performance_sd, fine=True)
     return (
         str(len(figures.cell.edges)),
@@ -146,7 +144,9 @@ def _verdict(record: RunRecord, best: Figures, start: Figures | None) -> str:
     if not best.from_scratch:
         return "Chosen by estimates alone: no cell was trained from scratch."
     if best.cell.key == record.start.key:
-        nothing = "Nothing that costs less had a higher S" if story.other_cells(record) else "Nothing else was trained"
+        nothing = (
+            "Nothing that costs less had a higher S" if findings.other_cells(record) else "Nothing else was trained"
+        )
         return f"{nothing} ({_seeds(record, best)})."
     if start is None:
         found = record.starting()
@@ -154,7 +154,7 @@ def _verdict(record: RunRecord, best: Figures, start: Figures | None) -> str:
         return f"The starting cell {missing}, so there is nothing to compare with ({_seeds(record, best)})."
     settings, metric = record.settings, metric_of(record.settings)
     new, old = (settings.score.cost(one.recorded.resources) for one in (best, start))
-    difference = gain(best, start)
+    difference = findings.gain(best, start)
     gained = metric.difference(best.performance, start.performance, difference.error, fine=True)
     change = f"{formatting.change(new, old)} {settings.score.weighs.title}, {metric.name} {gained} against it"
     return formatting.plain(f"{change} ({_seeds(record, best)}). {difference.score_words()}.")

@@ -15,11 +15,11 @@ from autoshrink.cost import Cost, count
 from autoshrink.crafting.budget import NEAR, NETWORKS, Budget, Larger, Measure, Use, binding, shown
 from autoshrink.errors import InputError, RunError
 from autoshrink.files import named
+from autoshrink.findings import headline
 from autoshrink.loading import load
 from autoshrink.ops import ActivationName
 from autoshrink.record import RunRecord
 from autoshrink.registry import TASKS
-from autoshrink.report import story
 from autoshrink.store import read_record
 from autoshrink.tasks import task_of
 
@@ -79,7 +79,7 @@ def _cell(record: RunRecord, folder: Path, pick: int | None) -> Cell:
     if pick is None:
         best = record.best()
         if best is None:
-            why = story.headline(record) if record.finished else "nothing usable was measured yet"
+            why = headline(record) if record.finished else "nothing usable was measured yet"
             raise RunError(f"{folder}: {why}, so it has no best cell")
         return best.cell
     front = record.front()

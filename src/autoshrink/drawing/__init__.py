@@ -1,7 +1,7 @@
 """A cell as a picture: text for a terminal, SVG for everything else."""
 
 from autoshrink.drawing.layout import BOX_HEIGHT, BOX_WIDTH, Layout, arrange
-from autoshrink.drawing.markup import tag
+from autoshrink.drawing.markup import joined, tag
 from autoshrink.drawing.svg import CELL_STYLE, cell_marks, cell_svg, edge_mark, node_mark, output_mark
 from autoshrink.drawing.text import cell_text
 
@@ -15,6 +15,7 @@ __all__ = [
     "cell_svg",
     "cell_text",
     "edge_mark",
+    "joined",
     "node_mark",
     "output_mark",
     "tag",

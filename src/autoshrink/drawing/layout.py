@@ -13,6 +13,7 @@ from itertools import combinations, pairwise
 
 from autoshrink.cell import Cell, Edge
 from autoshrink.drawing.markup import plain
+from autoshrink.ops.kinds import cell_kind
 
 Point = tuple[float, float]
 
@@ -33,9 +34,9 @@ class Layout:
         nodes: centres of the boxes, `BOX_WIDTH` × `BOX_HEIGHT`.
         edges: the SVG path of every edge, from the lower border of its box to the upper border of the next.
         outputs: the path from a node to the output, for every node that may become a leaf.
-        shortcut: the path from node 0 to the sum; None for recurrent cells, which have none.
+        shortcut: the path from node 0 to the sum; None for kinds of cells that have none.
         output: centre of the pill where the leaves meet.
-        plus: centre of the sum; None for recurrent cells.
+        plus: centre of the sum; None without a shortcut.
     """
 
     width: float
@@ -75,7 +76,7 @@ class _Grid:
     def of(cls, cell: Cell, outputs: tuple[int, ...]) -> _Grid:
         row = _depths(cell)
         x = {node: slot * _SLOT for node, slot in _slots(cell, row).items()}
-        out, plus = len(cell.ops), len(cell.ops) + 1 if cell.kind == "conv" else None
+        out, plus = len(cell.ops), len(cell.ops) + 1 if cell_kind(cell.kind).shortcut else None
         last = max(row.values())
         x[out], row[out] = 0.0, last + 1
         wires = [*cell.edges, *((node, out) for node in outputs)]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
+from markupsafe import Markup
+
 from autoshrink.cell import Cell, Edge
 from autoshrink.drawing.layout import BOX_HEIGHT, BOX_WIDTH, PLUS_RADIUS, Layout, arrange
-from autoshrink.drawing.markup import plain, tag
-from autoshrink.drawing.text import count, node_word
-from autoshrink.escaping import escape
+from autoshrink.drawing.markup import joined, plain, tag
+from autoshrink.drawing.text import node_word
+from autoshrink.formatting import count
 from autoshrink.ops import operation
+from autoshrink.ops.kinds import cell_kind
 
-CELL_STYLE = """
+CELL_STYLE = Markup("""
 .as-cell{--as-paper:#fff;--as-ink:#1c2126;--as-soft:#5b6570;--as-line:#6b7680;--as-cut:#b3261e;--as-mark:#0b6b6b;
 --as-out:#fff;font-family:system-ui,-apple-system,"Segoe UI",sans-serif}
 @media (prefers-color-scheme:dark){.as-cell{--as-paper:#15191d;--as-ink:#e8eaec;--as-soft:#b6bec6;--as-line:#87929c;
@@ -25,7 +28,7 @@ stroke-linejoin:round}
 .as-node rect{stroke:var(--as-soft);stroke-width:1}.as-node text{fill:var(--as-ink);font-size:12.5px;
 opacity:var(--as-label,1)}.as-node .as-number{fill:var(--as-soft);font-size:10.5px}
 .as-node .as-out{fill:var(--as-out)}.as-node .as-plus{fill:none;stroke:var(--as-soft);stroke-width:1.4}
-"""
+""")
 """The style of every cell's SVG, light and dark: a page that embeds cells with ``standalone=False`` needs it once."""
 
 _INPUT_COLOURS = ("#eceff1", "#2b3238")
@@ -40,7 +43,7 @@ def cell_svg(
     outputs: Collection[int] | None = None,
     standalone: bool = True,
     title: str | None = None,
-) -> str:
+) -> Markup:
     """The cell as one SVG element.
 
     Args:
@@ -56,7 +59,7 @@ def cell_svg(
     words = title or f"Cell with {count(len(cell.edges), 'edge')}: {cell}"
     return tag(
         "svg",
-        tag("title", escape(words)),
+        tag("title", words),
         tag("style", CELL_STYLE) if standalone else "",
         cell_marks(cell, layout, removed=removed, highlight=highlight, outputs=outputs),
         xmlns="http://www.w3.org/2000/svg" if standalone else None,
@@ -75,7 +78,7 @@ def cell_marks(
     removed: Iterable[Edge] = (),
     highlight: Edge | None = None,
     outputs: Collection[int] | None = None,
-) -> str:
+) -> Markup:
     """The inside of the picture, for an SVG that draws more than the cell; an ancestor has the class ``as-cell``."""
     last = cell.leaves if outputs is None else outputs
     parts = [tag("path", class_="as-wire as-leaf", d=layout.outputs[node], data_leaf=node) for node in last]
@@ -86,15 +89,15 @@ def cell_marks(
         parts.append(edge_mark(layout, edge, kind))
     parts += [edge_mark(layout, edge, "as-wire as-removed") for edge in removed if edge not in cell.edges]
     parts += [node_mark(cell, layout, node) for node in cell.reachable]
-    return "".join([*parts, output_mark(cell, layout)])
+    return joined([*parts, output_mark(cell, layout)])
 
 
-def edge_mark(layout: Layout, edge: Edge, kind: str = "as-wire as-edge", **attributes: object) -> str:
+def edge_mark(layout: Layout, edge: Edge, kind: str = "as-wire as-edge", **attributes: object) -> Markup:
     """One edge, with its CSS classes."""
     return tag("path", class_=kind, d=layout.edges[edge], data_edge=f"{edge[0]}-{edge[1]}", **attributes)
 
 
-def node_mark(cell: Cell, layout: Layout, node: int, **attributes: object) -> str:
+def node_mark(cell: Cell, layout: Layout, node: int, **attributes: object) -> Markup:
     """One node's box with its number and operation."""
     x, y = layout.nodes[node]
     light, dark = _INPUT_COLOURS if node == 0 else operation(cell.kind, cell.ops[node]).colours
@@ -103,20 +106,19 @@ def node_mark(cell: Cell, layout: Layout, node: int, **attributes: object) -> st
         tag("rect", x=x - BOX_WIDTH / 2, y=y - BOX_HEIGHT / 2, width=BOX_WIDTH, height=BOX_HEIGHT, rx=7.0,
             class_="as-op", style=f"--as-light:{light};--as-dark:{dark}"),
         tag("text", str(node), class_="as-number", x=x - BOX_WIDTH / 2 + 8, y=y + 4),
-        tag("text", escape(node_word(cell, node)), x=x + 7, y=y + 4.5, text_anchor="middle"),
+        tag("text", node_word(cell, node), x=x + 7, y=y + 4.5, text_anchor="middle"),
         class_="as-node",
         data_node=node,
         **attributes,
     )  # fmt: skip
 
 
-def output_mark(cell: Cell, layout: Layout, **attributes: object) -> str:
+def output_mark(cell: Cell, layout: Layout, **attributes: object) -> Markup:
     """Where the leaves meet, and the sum with the shortcut."""
     x, y = layout.output
-    word = "mean → h" if cell.kind == "recurrent" else "concat"
     parts = [
         tag("rect", class_="as-out", x=x - 36, y=y - 13, width=72.0, height=26.0, rx=13.0),
-        tag("text", word, x=x, y=y + 4.5, text_anchor="middle"),
+        tag("text", cell_kind(cell.kind).output, x=x, y=y + 4.5, text_anchor="middle"),
     ]
     if layout.plus:
         px, py = layout.plus

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from autoshrink.cell import Cell
+from autoshrink.formatting import count
 from autoshrink.ops import operation
+from autoshrink.ops.kinds import cell_kind
 
 
 def cell_text(cell: Cell, *, outputs: Collection[int] | None = None) -> str:
@@ -21,7 +23,8 @@ def cell_text(cell: Cell, *, outputs: Collection[int] | None = None) -> str:
     lines = [f"{node:>{digits}} {name:<{width}} {_text_row(cell, node, lanes)}" for node, name in names.items()]
     unused = len(cell.ops) - len(cell.reachable)
     lines.append("")
-    lines.append(_output_words(cell, cell.leaves if outputs is None else outputs))
+    nodes = ", ".join(map(str, cell.leaves if outputs is None else outputs))
+    lines.append(cell_kind(cell.kind).formula.format(nodes=nodes))
     lines.append(f"{count(len(cell.edges), 'edge')}: ● reads from this lane" if cell.edges else "no edges: empty cell")
     if unused:
         lines.append(f"{count(unused, 'node')} out of use, left out")
@@ -43,23 +46,8 @@ def _text_row(cell: Cell, node: int, lanes: dict[int, int]) -> str:
     return "".join(parts) + ("┐" if cell.successors[node] else "→ leaf")
 
 
-def _output_words(cell: Cell, outputs: Collection[int]) -> str:
-    nodes = ", ".join(map(str, outputs))
-    if cell.kind == "recurrent":
-        return f"new hidden state h = mean({nodes})"
-    return f"output = concat({nodes}) + shortcut(0)"
-
-
 def node_word(cell: Cell, node: int) -> str:
-    """What a node does, for a box of a picture: its operation.
-
-    Node 0 of a recurrent cell gates the input x into the hidden state h, always through tanh.
-    """
+    """What a node does, for a box of a picture: its operation."""
     if node == 0:
-        return "tanh(x, h)" if cell.kind == "recurrent" else cell.ops[0]
+        return cell_kind(cell.kind).first or cell.ops[0]
     return operation(cell.kind, cell.ops[node]).shown
-
-
-def count(number: int, noun: str) -> str:
-    """``1 edge``, ``2 edges``."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"

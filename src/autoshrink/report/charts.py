@@ -6,8 +6,9 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from autoshrink.drawing import tag
-from autoshrink.escaping import escape
+from markupsafe import Markup
+
+from autoshrink.drawing import joined, tag
 from autoshrink.metrics import log_values, round_values
 
 
@@ -64,20 +65,20 @@ def in_view(values: Sequence[float], always: Sequence[float] = ()) -> list[float
     return [*(value for value in found if value >= least), *always]
 
 
-def label(x: float, y: float, words: str, *, kind: str = "tick", anchor: str | None = None) -> str:
+def label(x: float, y: float, words: str, *, kind: str = "tick", anchor: str | None = None) -> Markup:
     """Text at its baseline; `kind` is its CSS class."""
-    return tag("text", escape(words), class_=kind, x=x, y=y, text_anchor=anchor)
+    return tag("text", words, class_=kind, x=x, y=y, text_anchor=anchor)
 
 
-def line(start: tuple[float, float], end: tuple[float, float], kind: str) -> str:
+def line(start: tuple[float, float], end: tuple[float, float], kind: str) -> Markup:
     """A straight line; `kind` is its CSS class."""
     return tag("line", class_=kind, x1=start[0], y1=start[1], x2=end[0], y2=end[1])
 
 
-def polyline(points: Sequence[tuple[float, float]], kind: str) -> str:
+def polyline(points: Sequence[tuple[float, float]], kind: str) -> Markup:
     """A line through points; nothing for fewer than two."""
     if len(points) < 2:
-        return ""
+        return Markup()
     return tag("polyline", class_=kind, points=" ".join(f"{x:.1f},{y:.1f}" for x, y in points))
 
 
@@ -89,31 +90,28 @@ def staircase(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]
     return corners
 
 
-def dot(x: float, y: float, kind: str, *, tip: str | None = None, radius: float = 3.0, key: str | None = None) -> str:
+def dot(
+    x: float, y: float, kind: str, *, tip: str | None = None, radius: float = 3.0, key: str | None = None
+) -> Markup:
     """A round mark; `tip` is shown when it is pointed at, `key` ties the same candidate's marks together."""
-    inside = [tag("title", escape(tip))] if tip else []
+    inside = [tag("title", tip)] if tip else []
     return tag("circle", *inside, class_=kind, cx=x, cy=y, r=radius, data_key=key)
 
 
-def cross(x: float, y: float, kind: str, *, tip: str, key: str) -> str:
-    """An × for what failed."""
-    path = f"M{x - 3.5:.1f} {y - 3.5:.1f}l7 7m0-7l-7 7"
-    return tag("path", tag("title", escape(tip)), class_=kind, d=path, data_key=key)
+def mark(x: float, y: float, path: str, kind: str, *, tip: str, key: str | None = None) -> Markup:
+    """A mark of another form: `path` begins at (x, y), see `CROSS`, `WEDGE` and `DIAMOND`."""
+    return tag("path", tag("title", tip), class_=kind, d=f"M{x:.1f} {y:.1f}{path}", data_key=key)
 
 
-def wedge(x: float, y: float, kind: str, *, tip: str, key: str) -> str:
-    """A triangle whose point is at (x, y): what lies too far below to be drawn."""
-    path = f"M{x:.1f} {y:.1f}l-4-6h8z"
-    return tag("path", tag("title", escape(tip)), class_=kind, d=path, data_key=key)
+CROSS = "m-3.5-3.5l7 7m0-7l-7 7"
+"""For what failed."""
+WEDGE = "l-4-6h8z"
+"""A triangle whose point is at the place: what lies too far below to be drawn."""
+DIAMOND = "m0-5.5l5.5 5.5l-5.5 5.5l-5.5-5.5z"
+"""For what was measured again."""
 
 
-def diamond(x: float, y: float, kind: str, *, tip: str, size: float = 5.5) -> str:
-    """A diamond for what was measured again."""
-    path = f"M{x:.1f} {y - size:.1f}l{size} {size}l-{size} {size}l-{size}-{size}z"
-    return tag("path", tag("title", escape(tip)), class_=kind, d=path)
-
-
-def error_bar(x: float, low: float, high: float, kind: str = "error") -> str:
+def error_bar(x: float, low: float, high: float, kind: str = "error") -> Markup:
     """A vertical bar with caps between two places on the y axis."""
     return tag("path", class_=kind, d=f"M{x - 3:.1f} {low:.1f}h6m-3 0V{high:.1f}m-3 0h6")
 
@@ -129,7 +127,7 @@ class Panel:
         """The place of a value on the y axis; of one below the axis, its foot."""
         return self.y(max(value, self.y.low))
 
-    def rules(self, ticks: Iterable[float], write: Callable[[float], str]) -> str:
+    def rules(self, ticks: Iterable[float], write: Callable[[float], str]) -> Markup:
         """Horizontal rules with their values at the left."""
         left, right = min(self.x.start, self.x.end), max(self.x.start, self.x.end)
         parts = []
@@ -137,9 +135,9 @@ class Panel:
             y = self.y(tick)
             parts.append(line((left, y), (right, y), "rule"))
             parts.append(label(left - 8, y + 3.5, write(tick), anchor="end"))
-        return "".join(parts)
+        return joined(parts)
 
-    def foot(self, ticks: Iterable[float], write: Callable[[float], str]) -> str:
+    def foot(self, ticks: Iterable[float], write: Callable[[float], str]) -> Markup:
         """The x axis: a line, and values below it."""
         bottom = max(self.y.start, self.y.end)
         parts = [line((self.x.start, bottom), (self.x.end, bottom), "axis")]
@@ -147,4 +145,4 @@ class Panel:
             x = self.x(tick)
             parts.append(line((x, bottom), (x, bottom + 4), "axis"))
             parts.append(label(x, bottom + 17, write(tick), anchor="middle"))
-        return "".join(parts)
+        return joined(parts)

@@ -6,32 +6,18 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from autoshrink import formatting
-from autoshrink.drawing import tag
-from autoshrink.escaping import escape
-from autoshrink.metrics import METRICS
+from markupsafe import Markup
+
+from autoshrink.drawing import joined, tag
+from autoshrink.formatting import THIN, percent, round_quantity
 from autoshrink.report import charts
 from autoshrink.report.charts import Panel, Scale
+from autoshrink.report.templates import asset
 
 WIDTH, HEIGHT = 760.0, 560.0
 LEFT, RIGHT = 70.0, 724.0
 MANY_DOTS = 60
 """With more epochs the lines stand alone."""
-
-STYLE = """
-.curves{--paper:#fff;--ink:#1c2126;--soft:#55606a;--rule:#e2e5e8;--strong:#b9c0c6;--accent:#0b6b6b;--dot:#8b96a0}
-@media (prefers-color-scheme:dark){.curves{--paper:#15191d;--ink:#e8eaec;--soft:#a5aeb7;--rule:#2b3238;--strong:#4a545d;
---accent:#5cc7bd;--dot:#6d7983}}
-.curves text{font-family:system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;fill:var(--soft);font-size:13px}
-.curves .paper{fill:var(--paper);stroke:var(--rule)}.curves .title{font-size:21px;font-weight:600;fill:var(--ink)}
-.curves .panel-name{font-weight:600;fill:var(--ink)}.curves .name{font-weight:600;paint-order:stroke;
-stroke:var(--paper);stroke-width:4px;stroke-linejoin:round}.curves .name.one{fill:var(--accent)}
-.curves .name.two{fill:var(--soft)}.curves .name.plain{fill:var(--ink)}
-.rule{stroke:var(--rule)}.axis{stroke:var(--strong)}
-.line{fill:none;stroke-width:1.8;stroke-linejoin:round}.line.one{stroke:var(--accent)}.line.two{stroke:var(--dot)}
-.line.plain{stroke:var(--ink)}.mark.one{fill:var(--accent)}.mark.two{fill:var(--dot)}.mark.plain{fill:var(--ink)}
-.best{fill:var(--paper);stroke:var(--accent);stroke-width:2}
-"""
 
 
 @dataclass(frozen=True)
@@ -63,10 +49,7 @@ class _Line:
 def curve_svg(figures: Sequence[EpochFigures], *, kept: int) -> str:
     """The picture of one training of at least one epoch, as a file of its own; `kept` is the model's epoch, from 1."""
     accuracies, best = [one.accuracy for one in figures], kept - 1
-    title = (
-        f"Validation accuracy {METRICS['image'].write(accuracies[best], fine=True)} after epoch {best + 1} "
-        f"of {len(figures)}"
-    )
+    title = f"Validation accuracy {percent(accuracies[best], 2)} after epoch {best + 1} of {len(figures)}"
     x = Scale(1, max(2, len(figures)), LEFT, RIGHT)
     losses = (
         _Line("validation", "one", [one.loss for one in figures]),
@@ -76,11 +59,11 @@ def curve_svg(figures: Sequence[EpochFigures], *, kept: int) -> str:
     accuracy = (_Line("", "one", accuracies),)
     return tag(
         "svg",
-        tag("title", escape(title)),
-        tag("style", STYLE),
+        tag("title", title),
+        tag("style", asset("curves.css")),
         tag("rect", class_="paper", x=0.5, y=0.5, width=WIDTH - 1, height=HEIGHT - 1, rx=12),
         charts.label(28, 42, title, kind="title"),
-        _panel("Validation accuracy", accuracy, x, (96.0, 250.0), write=METRICS["image"].tick, most=1.0),
+        _panel("Validation accuracy", accuracy, x, (96.0, 250.0), write=_tick, most=1.0),
         _crown(figures, best, x, (96.0, 250.0)),
         _panel("Mean loss, nats", losses, x, (298.0, 412.0), write=_short),
         _panel("Learning rate", rates, x, (460.0, 510.0), write=_short, least=0.0, about=2),
@@ -105,14 +88,14 @@ def _panel(
     least: float | None = None,
     most: float | None = None,
     about: int = 4,
-) -> str:
+) -> Markup:
     panel = Panel(x, _scale(lines, span, least, most))
     parts = [
         charts.label(LEFT, span[0] - 14, name, kind="panel-name"),
         panel.rules(panel.y.ticks(about), write),
         *(_drawn(line, panel) for line in lines),
     ]
-    return "".join([*parts, _key(lines, span[0] - 14) if len(lines) > 1 else ""])
+    return joined([*parts, _key(lines, span[0] - 14) if len(lines) > 1 else ""])
 
 
 def _scale(lines: Sequence[_Line], span: tuple[float, float], least: float | None, most: float | None) -> Scale:
@@ -124,29 +107,28 @@ def _scale(lines: Sequence[_Line], span: tuple[float, float], least: float | Non
     return Scale(low, high if high > low else low + 1.0, bottom, top)
 
 
-def _drawn(line: _Line, panel: Panel) -> str:
+def _drawn(line: _Line, panel: Panel) -> Markup:
     shown = [(epoch, value) for epoch, value in enumerate(line.values, start=1) if math.isfinite(value)]
     points = [(panel.x(epoch), panel.y(value)) for epoch, value in shown]
-    dots = ""
-    if len(points) <= MANY_DOTS:
-        dots = "".join(charts.dot(x, y, f"mark {line.kind}", radius=2.0) for x, y in points)
-    return charts.polyline(points, f"line {line.kind}") + dots
+    marked = points if len(points) <= MANY_DOTS else []
+    dots = (charts.dot(x, y, f"mark {line.kind}", radius=2.0) for x, y in marked)
+    return charts.polyline(points, f"line {line.kind}") + joined(dots)
 
 
-def _crown(figures: Sequence[EpochFigures], best: int, x: Scale, span: tuple[float, float]) -> str:
+def _crown(figures: Sequence[EpochFigures], best: int, x: Scale, span: tuple[float, float]) -> Markup:
     """A ring around the epoch whose weights are kept."""
     accuracies = [one.accuracy for one in figures]
     y = _scale((_Line("", "one", accuracies),), span, None, 1.0)
     return charts.dot(x(best + 1), y(accuracies[best]), "best", tip=f"epoch {best + 1}", radius=4.5)
 
 
-def _key(lines: Sequence[_Line], y: float) -> str:
+def _key(lines: Sequence[_Line], y: float) -> Markup:
     """The lines' names at the right above their panel."""
     parts, right = [], RIGHT
     for line in reversed(lines):
         parts.append(charts.label(right, y, line.name, kind=f"name {line.kind}", anchor="end"))
         right -= 7.4 * len(line.name) + 18
-    return "".join(parts)
+    return joined(parts)
 
 
 def _epochs(count: int) -> tuple[float, ...]:
@@ -154,5 +136,9 @@ def _epochs(count: int) -> tuple[float, ...]:
     return ticks if count > 1 else (1.0,)
 
 
+def _tick(share: float) -> str:
+    return f"{100 * share:.4g}{THIN}%"
+
+
 def _short(value: float) -> str:
-    return formatting.round_quantity(value) if value >= 1e-3 or value == 0 else f"{value:.0e}".replace("e-0", "e−")
+    return round_quantity(value) if value >= 1e-3 or value == 0 else f"{value:.0e}".replace("e-0", "e−")

@@ -7,12 +7,10 @@ import io
 
 from PIL import Image
 
-from autoshrink import formatting
-from autoshrink.classification import TOP, ClassFigures, ClassifierEvaluation, Mistake, Pixels
-from autoshrink.escaping import escape
-from autoshrink.report import evaluation_figures as charts
-from autoshrink.report.document import asset, document, section
-from autoshrink.report.markup import definitions, table
+from autoshrink.classification import TOP, ClassFigures, ClassifierEvaluation, ClassifierFigures, Mistake, Pixels
+from autoshrink.formatting import count, number, percent, quantity
+from autoshrink.report import evaluation_charts as charts
+from autoshrink.report.templates import Table, asset, filled
 
 GALLERY = 24
 """Mistakes that the page shows."""
@@ -21,254 +19,141 @@ _PICTURE = 112
 _LISTED = 15
 """Rows of a table that could have hundreds."""
 
-_GUO = "https://arxiv.org/abs/1706.04599"
-
 
 def evaluation_page(evaluation: ClassifierEvaluation) -> str:
     """The page of an evaluation; it shows the mistakes that the evaluation kept."""
-    main = (
-        _header(evaluation),
-        _matrix(evaluation),
-        _classes(evaluation),
-        _calibration(evaluation),
-        _gallery(evaluation),
-        _background(evaluation),
-    )
-    footer = (
-        f"<p>Interval: Wilson's score interval, 95 %. Expected calibration error: "
-        f'C. Guo et al., On Calibration of Modern Neural Networks, ICML 2017, <a href="{_GUO}">arXiv 1706.04599</a>, '
-        f"{len(evaluation.figures.calibration.bins)} bins of equal width.</p>"
-    )
-    style = asset("style.css") + asset("evaluation.css")
-    return document(evaluation.model, "".join(main), footer, style=style, script=asset("evaluation.js"))
-
-
-# --- the figures ---------------------------------------------------------------------------------------------------
-
-
-def _header(evaluation: ClassifierEvaluation) -> str:
     figures = evaluation.figures
     low, high = figures.accuracy.interval
-    headline = (
-        f"{formatting.percent(figures.accuracy.value or 0.0)} of "
-        f"{formatting.count(figures.images, evaluation.split + ' image')} recognised"
-    )
-    lede = (
-        f"On images like these, between {100 * low:.1f} and {formatting.percent(high)} (95 % interval). "
-        f"{_guessing(evaluation)}{_most_confused(evaluation)}"
-    )
-    found = _stats(evaluation)
-    shown = "".join(
-        f'<div><dt>{escape(name)}</dt><dd class="big">{escape(value)}</dd><dd class="ref">{escape(beside)}</dd></div>'
-        for name, value, beside in found
-    )
-    return (
-        f'<header><p class="eyebrow"><span>autoshrink evaluation <b>{escape(evaluation.model)}</b></span>'
-        f"<span>{escape(evaluation.split)} split of {escape(evaluation.data)}</span></p>"
-        f'<h1>{escape(headline)}</h1><p class="lede">{escape(lede)}</p>'
-        f'<dl class="stats" style="--columns:{len(found)}">{shown}</dl></header>'
+    images = count(figures.images, f"{evaluation.split} image")
+    wrong = count(figures.images - figures.accuracy.hits, "mistake")
+    return filled(
+        "evaluation.html.j2",
+        name=evaluation.model,
+        evaluation=evaluation,
+        style=asset("style.css") + asset("evaluation.css"),
+        script=asset("evaluation.js"),
+        headline=f"{percent(figures.accuracy.value or 0.0)} of {images} recognised",
+        lede=f"On images like these, between {100 * low:.1f} and {percent(high)} (95 % interval). "
+        f"{_guessing(figures)} {_most_confused(figures)}",
+        stats=_stats(evaluation),
+        matrix=_matrix(figures),
+        classes=_classes(figures),
+        calibration=_calibration(figures),
+        mistakes={
+            "note": f"{len(evaluation.mistakes)} of {wrong}, the surest first, as the model saw them. Look for wrong "
+            "labels too.",
+            "shown": [_mistake(one, figures.classes) for one in evaluation.mistakes],
+        },
+        facts=_facts(evaluation),
+        bins=len(figures.calibration.bins),
     )
 
 
-def _guessing(evaluation: ClassifierEvaluation) -> str:
+def _guessing(figures: ClassifierFigures) -> str:
     """What knowing nothing would give: always the class with most images."""
-    largest = max(evaluation.figures.per_class, key=lambda one: one.images)
-    return (
-        f"Always saying “{largest.name}” would give {formatting.percent(largest.images / evaluation.figures.images)}. "
-    )
+    largest = max(figures.per_class, key=lambda one: one.images)
+    return f"Always saying “{largest.name}” would give {percent(largest.images / figures.images)}."
 
 
-def _most_confused(evaluation: ClassifierEvaluation) -> str:
-    found, classes = evaluation.figures.confusions(1), evaluation.figures.classes
+def _most_confused(figures: ClassifierFigures) -> str:
+    found = figures.confusions(1)
     if not found:
         return "No image is mistaken."
-    return (
-        f"Mistaken most often: {classes[found[0].true]} for {classes[found[0].predicted]} "
-        f"({formatting.count(found[0].images, 'image')})."
-    )
+    true, predicted = figures.classes[found[0].true], figures.classes[found[0].predicted]
+    return f"Mistaken most often: {true} for {predicted} ({count(found[0].images, 'image')})."
 
 
 def _stats(evaluation: ClassifierEvaluation) -> list[tuple[str, str, str]]:
     """Name, figure, and what stands below it."""
     figures = evaluation.figures
-    calibration, low, high = figures.calibration, *figures.accuracy.interval
-    rows = [
-        (
-            "Accuracy",
-            formatting.percent(figures.accuracy.value or 0.0),
-            f"95 %: {100 * low:.1f} to {formatting.percent(high)}",
-        )
-    ]
+    low, high = figures.accuracy.interval
+    rows = [("Accuracy", percent(figures.accuracy.value or 0.0), f"95 %: {100 * low:.1f} to {percent(high)}")]
     if figures.top is not None and figures.top.value is not None:
-        rows.append((f"Top-{TOP} accuracy", formatting.percent(figures.top.value), f"among the {TOP} likeliest"))
+        rows.append((f"Top-{TOP} accuracy", percent(figures.top.value), f"among the {TOP} likeliest"))
+    confidence = f"mean confidence {percent(figures.calibration.confidence)}"
     rows += [
-        ("Macro accuracy", formatting.percent(figures.macro.accuracy), "every class counted alike"),
-        ("Loss", formatting.number(figures.loss, 3), "nats an image"),
-        (
-            "Calibration error",
-            formatting.percent(calibration.error),
-            f"mean confidence {formatting.percent(calibration.confidence)}",
-        ),
+        ("Macro accuracy", percent(figures.macro.accuracy), "every class counted alike"),
+        ("Loss", number(figures.loss, 3), "nats an image"),
+        ("Calibration error", percent(figures.calibration.error), confidence),
     ]
     if evaluation.params is not None and evaluation.macs is not None:
-        rows.append(
-            (
-                "Parameters",
-                formatting.quantity(evaluation.params),
-                f"{formatting.quantity(evaluation.macs)} MACs an image",
-            )
-        )
+        rows.append(("Parameters", quantity(evaluation.params), f"{quantity(evaluation.macs)} MACs an image"))
     return rows
 
 
-# --- what is confused ----------------------------------------------------------------------------------------------
-
-
-def _matrix(evaluation: ClassifierEvaluation) -> str:
-    figures = evaluation.figures
-    ramp = "".join(
-        f'<rect class="{{}}" x="{i * 11}" width="11" height="12" fill-opacity="{charts.shade(i / 7):.2f}"/>'
-        for i in range(1, 8)
-    )
-    key = "".join(
-        f'<span><svg viewBox="11 0 77 12" aria-hidden="true">{ramp.replace("{}", kind)}</svg>{meaning}</span>'
-        for kind, meaning in (("right", "recognised"), ("wrong", "mistaken"))
-    )
+def _matrix(figures: ClassifierFigures) -> dict[str, object]:
+    found, sizes, names = figures.confusions(_LISTED), figures.per_class, figures.classes
+    columns = {
+        "class": [names[one.true] for one in found],
+        "taken for": [names[one.predicted] for one in found],
+        "images": [f"{one.images:,}" for one in found],
+        "of class": [percent(one.images / sizes[one.true].images) for one in found],
+    }
     note = "A row holds the images of one class. The stronger a cell's colour, the larger its share of the row"
-    note += "." if len(figures.classes) <= charts.NUMBERED else "; point at one to read it."
-    body = (
-        f'<div class="beside"><div class="scroll">{charts.matrix_svg(figures)}<p class="scale">{key}</p></div>'
-        f"<div><h3>Most frequent mistakes</h3>{_confusions(evaluation)}</div></div>"
-    )
-    return section("What is taken for what", body, note=note)
+    return {
+        "note": note + ("." if len(names) <= charts.NUMBERED else "; point at one to read it."),
+        "picture": charts.matrix_svg(figures),
+        "ramp": [f"{charts.shade(step / 7):.2f}" for step in range(1, 8)],
+        "table": Table.of(columns, words=("class", "taken for")),
+    }
 
 
-def _confusions(evaluation: ClassifierEvaluation) -> str:
-    figures = evaluation.figures
-    found = figures.confusions(_LISTED)
-    if not found:
-        return '<p class="note">None.</p>'
-    sizes = figures.per_class
-    rows = [
-        (
-            figures.classes[one.true],
-            figures.classes[one.predicted],
-            f"{one.images:,}",
-            formatting.percent(one.images / sizes[one.true].images),
-        )
-        for one in found
-    ]
-    return table(("class", "taken for", "images", "of class"), rows, numeric=frozenset({2, 3}))
-
-
-def _classes(evaluation: ClassifierEvaluation) -> str:
+def _classes(figures: ClassifierFigures) -> dict[str, object]:
     """Bars beside a table: of all classes where they are few, else of the worst, with all in a folded table below."""
-    figures = evaluation.figures
     every = figures.per_class
-    few = len(every) <= charts.NAMED
-    title, listed = ("Every class", every) if few else (f"The worst {_LISTED}", figures.worst(_LISTED))
-    folded = "" if few else f"<details><summary>All {len(every):,} classes</summary>{_class_table(every)}</details>"
-    return section(
-        "Class by class",
-        f'<div class="two"><div><h3>Accuracy, lowest first</h3>{charts.classes_svg(figures)}</div>'
-        f"<div><h3>{title}</h3>{_class_table(listed)}</div></div>{folded}",
-        note=_lacking(evaluation),
-    )
+    few, without = len(every) <= charts.NAMED, sum(one.images == 0 for one in every)
+    return {
+        "note": f"{without} of {len(every)} classes have no image here." if without else "",
+        "picture": charts.classes_svg(figures),
+        "title": "Every class" if few else f"The worst {_LISTED}",
+        "table": _class_table(every if few else figures.worst(_LISTED)),
+        "every": None if few else _class_table(every),
+    }
 
 
-def _lacking(evaluation: ClassifierEvaluation) -> str:
-    without = sum(one.images == 0 for one in evaluation.figures.per_class)
-    return f"{without} of {len(evaluation.figures.classes)} classes have no image here." if without else ""
-
-
-def _class_table(found: tuple[ClassFigures, ...]) -> str:
-    rows = [
-        (
-            one.name,
-            f"{one.images:,}",
-            f"{one.predicted:,}",
-            _share(one.accuracy.value),
-            _share(one.precision.value),
-            _share(one.f1),
-        )
-        for one in found
-    ]
-    head = ("class", "images", "predicted", "accuracy", "precision", "F1")
-    return table(head, rows, numeric=frozenset({1, 2, 3, 4, 5}))
+def _class_table(found: tuple[ClassFigures, ...]) -> Table:
+    columns = {
+        "class": [one.name for one in found],
+        "images": [f"{one.images:,}" for one in found],
+        "predicted": [f"{one.predicted:,}" for one in found],
+        "accuracy": [_share(one.accuracy.value) for one in found],
+        "precision": [_share(one.precision.value) for one in found],
+        "F1": [_share(one.f1) for one in found],
+    }
+    return Table.of(columns, words=("class",))
 
 
 def _share(value: float | None) -> str:
-    return "–" if value is None else formatting.percent(value)
+    return "–" if value is None else percent(value)
 
 
-# --- confidence ----------------------------------------------------------------------------------------------------
-
-
-def _calibration(evaluation: ClassifierEvaluation) -> str:
-    calibration, accuracy = evaluation.figures.calibration, evaluation.figures.accuracy.value or 0.0
+def _calibration(figures: ClassifierFigures) -> dict[str, object]:
+    calibration, accuracy, last = figures.calibration, figures.accuracy.value or 0.0, figures.calibration.bins[-1]
     gap = calibration.confidence - accuracy
-    verdict = (
+    sure = (
         "about as sure as it is right" if abs(gap) < 0.01 else "too sure" if gap > 0 else "less sure than it could be"
     )
-    note = "Of the answers given with 80 % confidence, 80 % should be right: bars should end at the dashed line."
-    facts = definitions(
-        [
-            ("on the whole", verdict),
-            ("mean confidence", formatting.percent(calibration.confidence)),
-            ("accuracy", formatting.percent(accuracy)),
-            ("expected calibration error", formatting.percent(calibration.error)),
-            *_sure(evaluation),
-        ]
-    )
-    key = "".join(
-        f'<span><svg viewBox="0 0 14 12" aria-hidden="true"><rect class="{kind}" width="14" height="12"/></svg>'
-        f"{meaning}</span>"
-        for kind, meaning in (("share", "right"), ("gap", "surer than right"), ("spare", "more often right than sure"))
-    )
-    body = (
-        f'<div class="two"><div>{charts.reliability_svg(calibration)}<p class="scale key">{key}</p></div>'
-        f"<div>{facts}</div></div>"
-    )
-    return section("How far its confidence can be trusted", body, note=note)
-
-
-def _sure(evaluation: ClassifierEvaluation) -> list[tuple[str, str]]:
-    """What the surest bin holds."""
-    last = evaluation.figures.calibration.bins[-1]
-    if last.accuracy is None:
-        return []
-    share = formatting.percent(last.images / evaluation.figures.images)
-    return [
-        (
-            f"surer than {formatting.percent(last.low)}",
-            f"{share} of the images, {formatting.percent(last.accuracy)} of them right",
-        )
+    rows = [
+        ("on the whole", sure),
+        ("mean confidence", percent(calibration.confidence)),
+        ("accuracy", percent(accuracy)),
+        ("expected calibration error", percent(calibration.error)),
     ]
+    if last.accuracy is not None:
+        share = f"{percent(last.images / figures.images)} of the images, {percent(last.accuracy)} of them right"
+        rows.append((f"surer than {percent(last.low)}", share))
+    return {"picture": charts.reliability_svg(calibration), "rows": rows}
 
 
-# --- the mistakes themselves ---------------------------------------------------------------------------------------
-
-
-def _gallery(evaluation: ClassifierEvaluation) -> str:
-    if not evaluation.mistakes:
-        return ""
-    wrong = evaluation.figures.images - evaluation.figures.accuracy.hits
-    shown = "".join(_mistake(one, evaluation.figures.classes) for one in evaluation.mistakes)
-    note = (
-        f"{len(evaluation.mistakes)} of {formatting.count(wrong, 'mistake')}, the surest first, as the model saw them. "
-        "Look for wrong labels too."
-    )
-    return section("The most confident mistakes", f'<ul class="gallery">{shown}</ul>', note=note)
-
-
-def _mistake(one: Mistake, classes: tuple[str, ...]) -> str:
-    true, said = escape(classes[one.true]), escape(classes[one.predicted])
-    coarse = ' class="coarse"' if max(one.pixels.shape[1:]) < _PICTURE else ""
-    return (
-        f'<li><img{coarse} src="{picture(one.pixels)}" alt="an image of {true}, taken for {said}">'
-        f'<p><b>{true}</b>, taken for <span class="said">{said}</span><br>{formatting.percent(one.confidence)} sure</p>'
-        f'<p class="place">{escape(one.place)}</p></li>'
-    )
+def _mistake(one: Mistake, classes: tuple[str, ...]) -> dict[str, object]:
+    return {
+        "true": classes[one.true],
+        "said": classes[one.predicted],
+        "sure": percent(one.confidence),
+        "place": one.place,
+        "coarse": max(one.pixels.shape[1:]) < _PICTURE,
+        "picture": picture(one.pixels),
+    }
 
 
 def picture(pixels: Pixels) -> str:
@@ -280,10 +165,7 @@ def picture(pixels: Pixels) -> str:
     return "data:image/png;base64," + base64.b64encode(packed.getvalue()).decode("ascii")
 
 
-# --- behind it -----------------------------------------------------------------------------------------------------
-
-
-def _background(evaluation: ClassifierEvaluation) -> str:
+def _facts(evaluation: ClassifierEvaluation) -> list[tuple[str, str]]:
     figures = evaluation.figures
     rows = [
         ("model", evaluation.model),
@@ -293,12 +175,8 @@ def _background(evaluation: ClassifierEvaluation) -> str:
     ]
     if evaluation.params is not None and evaluation.macs is not None:
         rows += [("parameters", f"{evaluation.params:,}"), ("MACs an image", f"{evaluation.macs:,}")]
-    rows += [
-        ("macro precision", formatting.percent(figures.macro.precision)),
-        ("macro F1", formatting.percent(figures.macro.f1)),
+    return [
+        *rows,
+        ("macro precision", percent(figures.macro.precision)),
+        ("macro F1", percent(figures.macro.f1)),
     ]
-    notes = "".join(f"<li>{escape(note)}</li>" for note in evaluation.notes)
-    skipped = "".join(f"<li>{escape(one.path)}: {escape(one.reason)}</li>" for one in evaluation.skipped[:100])
-    beside = f"<div><h3>Notes</h3><ul>{notes}</ul></div>" if notes else ""
-    beside += f"<details><summary>Skipped</summary><ul>{skipped}</ul></details>" if skipped else ""
-    return section("Behind the figures", f'<div class="facts"><div>{definitions(rows)}</div>{beside}</div>')

@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterable
 
 import numpy as np
+from markupsafe import Markup
 
-from autoshrink import formatting
 from autoshrink.classification import Bin, Calibration, ClassFigures, ClassifierFigures
-from autoshrink.drawing import tag
-from autoshrink.escaping import escape
+from autoshrink.drawing import joined, tag
+from autoshrink.formatting import THIN, count, percent, quantity
 from autoshrink.report.charts import Panel, Scale, label, line
 
 NUMBERED = 20
@@ -36,33 +36,33 @@ _LEGIBLE = 0.65
 # --- the confusion matrix ------------------------------------------------------------------------------------------
 
 
-def matrix_svg(figures: ClassifierFigures) -> str:
+def matrix_svg(figures: ClassifierFigures) -> Markup:
     """Rows are true classes, columns predicted ones; a cell is the darker, the larger its share of the row."""
-    count = len(figures.classes)
-    side = _cell_side(count)
-    names = [short(name) for name in figures.classes] if count <= NAMED else []
+    classes = len(figures.classes)
+    side = _cell_side(classes)
+    names = [short(name) for name in figures.classes] if classes <= NAMED else []
     room = max((len(name) for name in names), default=0) * _CHARACTER
     # Names wider than a cell lean to the right by 45 degrees: 0.71 of their length high, the last as much wide.
     leaning = 0.71 * room if room > side - 6 else 0.0
     left, top = 34 + room, 28 + max(leaning, 12.0 if names else 0.0)
     parts = [
         _matrix_names(names, left, top, side, leaning=leaning > 0),
-        tag("rect", class_="base", x=left, y=top, width=count * side, height=count * side),
-        tag("g", *_cells(figures, left, top, side), class_=None if count <= 12 else "small"),
+        tag("rect", class_="base", x=left, y=top, width=classes * side, height=classes * side),
+        tag("g", *_cells(figures, left, top, side), class_=None if classes <= 12 else "small"),
     ]
-    width, height = f"{left + count * side + leaning:.0f}", f"{top + count * side + 4:.0f}"
+    width, height = f"{left + classes * side + leaning:.0f}", f"{top + classes * side + 4:.0f}"
     return tag(
         "svg", *parts, class_="matrix", viewBox=f"0 0 {width} {height}", width=width, height=height,
         style=f"min-width:{_LEGIBLE * float(width):.0f}px", role="img", aria_label="Confusion matrix",
     )  # fmt: skip
 
 
-def _cell_side(count: int) -> float:
+def _cell_side(classes: int) -> float:
     steps = ((6, 56.0), (12, 44.0), (NUMBERED, 32.0), (NAMED, 16.0))
-    return next((side for most, side in steps if count <= most), max(_MATRIX / count, 1.0))
+    return next((side for most, side in steps if classes <= most), max(_MATRIX / classes, 1.0))
 
 
-def _matrix_names(names: list[str], left: float, top: float, side: float, *, leaning: bool) -> str:
+def _matrix_names(names: list[str], left: float, top: float, side: float, *, leaning: bool) -> Markup:
     parts = [
         label(left, 14, "predicted →", kind="axis-name"),
         tag("text", "true →", class_="axis-name", transform=f"translate(6 {top:.1f}) rotate(90)"),
@@ -72,13 +72,13 @@ def _matrix_names(names: list[str], left: float, top: float, side: float, *, lea
         parts.append(label(left - 8, top + middle + 4, name, anchor="end"))
         if leaning:
             place = f"translate({left + middle + 3:.1f} {top - 7:.1f}) rotate(-45)"
-            parts.append(tag("text", escape(name), transform=place))
+            parts.append(tag("text", name, transform=place))
         else:
             parts.append(label(left + middle, top - 7, name, anchor="middle"))
-    return "".join(parts)
+    return joined(parts)
 
 
-def _cells(figures: ClassifierFigures, left: float, top: float, side: float) -> Iterable[str]:
+def _cells(figures: ClassifierFigures, left: float, top: float, side: float) -> Iterable[Markup]:
     """The cells that hold images; the others are the base."""
     matrix, classes = figures.confusion, figures.classes
     rows = matrix.sum(axis=1)
@@ -91,16 +91,14 @@ def _cells(figures: ClassifierFigures, left: float, top: float, side: float) -> 
         opacity = max(shade(images / of), 0.0 if side >= 12 else 0.2 if side >= 4 else 0.45)
         x, y = left + predicted * side, top + true * side
         said = "rightly recognised" if true == predicted else f"taken for {classes[predicted]}"
-        tip = (
-            f"{classes[true]}, {said}: {images:,} of {formatting.count(of, 'image')}, {formatting.percent(images / of)}"
-        )
+        tip = f"{classes[true]}, {said}: {images:,} of {count(of, 'image')}, {percent(images / of)}"
         yield tag(
-            "rect", tag("title", escape(tip)), class_="right" if true == predicted else "wrong",
+            "rect", tag("title", tip), class_="right" if true == predicted else "wrong",
             x=f"{x:.2f}", y=f"{y:.2f}", width=f"{size:.2f}", height=f"{size:.2f}", fill_opacity=f"{opacity:.2f}",
         )  # fmt: skip
         if len(classes) <= NUMBERED:
             kind = "count on" if opacity > 0.7 else "count"
-            shown = f"{images}" if images < 10_000 else formatting.quantity(images)
+            shown = f"{images}" if images < 10_000 else quantity(images)
             yield label(x + side / 2 - gap / 2, y + side / 2 + 4, shown, kind=kind)
 
 
@@ -115,7 +113,7 @@ _LEFT, _RIGHT, _WIDTH = 56.0, 468.0, 480
 _TOP, _FOOT, _LOW, _BOTTOM = 28.0, 308.0, 356.0, 426.0
 
 
-def reliability_svg(calibration: Calibration) -> str:
+def reliability_svg(calibration: Calibration) -> Markup:
     """Accuracy against confidence, bin by bin, above the number of images in each bin."""
     x = Scale(0.0, 1.0, _LEFT, _RIGHT)
     accuracy = Panel(x, Scale(0.0, 1.0, _FOOT, _TOP))
@@ -128,7 +126,7 @@ def reliability_svg(calibration: Calibration) -> str:
         accuracy.rules(ticks, _tick),
         *(_bar(one, accuracy, images) for one in calibration.bins if one.images),
         line((x(0), accuracy.y(0)), (x(1), accuracy.y(1)), "even"),
-        images.rules((0.0, float(most)), lambda value: formatting.percent(value / total, 0)),
+        images.rules((0.0, float(most)), lambda value: percent(value / total, 0)),
         images.foot(ticks, _tick),
         label(middle, _BOTTOM + 38, "confidence", kind="axis-name", anchor="middle"),
         label(_LEFT, _TOP - 14, "accuracy", kind="axis-name"),
@@ -140,22 +138,20 @@ def reliability_svg(calibration: Calibration) -> str:
     )  # fmt: skip
 
 
-def _bar(one: Bin, accuracy: Panel, images: Panel) -> str:
+def _bar(one: Bin, accuracy: Panel, images: Panel) -> Markup:
     assert one.accuracy is not None
     assert one.confidence is not None
     left, width = accuracy.x(one.low) + 1, accuracy.x(one.high) - accuracy.x(one.low) - 2
     right, said = accuracy.y(one.accuracy), accuracy.y(one.confidence)
     foot = accuracy.y(0)
     tip = (
-        f"confidence {formatting.percent(one.low, 0)} to {formatting.percent(one.high, 0)}: "
-        f"{formatting.count(one.images, 'image')}\n"
-        f"{formatting.percent(one.accuracy)} right, mean confidence {formatting.percent(one.confidence)}"
+        f"confidence {percent(one.low, 0)} to {percent(one.high, 0)}: "
+        f"{count(one.images, 'image')}\n"
+        f"{percent(one.accuracy)} right, mean confidence {percent(one.confidence)}"
     )
     low = images.y(float(one.images))
     # Last, and over the whole height, so that it can be pointed at anywhere.
-    whole = tag(
-        "rect", tag("title", escape(tip)), class_="hit", x=left, y=_TOP, width=width, height=images.y(0.0) - _TOP
-    )
+    whole = tag("rect", tag("title", tip), class_="hit", x=left, y=_TOP, width=width, height=images.y(0.0) - _TOP)
     # Upwards on the page is towards smaller y.
     lower, gap = max(right, said), "gap" if one.confidence > one.accuracy else "spare"
     return (
@@ -167,13 +163,13 @@ def _bar(one: Bin, accuracy: Panel, images: Panel) -> str:
 
 
 def _tick(value: float) -> str:
-    return f"{100 * value:.0f}{formatting.THIN}%"
+    return f"{100 * value:.0f}{THIN}%"
 
 
 # --- classes -------------------------------------------------------------------------------------------------------
 
 
-def classes_svg(figures: ClassifierFigures) -> str:
+def classes_svg(figures: ClassifierFigures) -> Markup:
     """The accuracy of every class that has images, the lowest first, with its 95 % interval where there is room."""
     found = figures.worst(len(figures.classes))
     return _named_bars(found) if len(found) <= NAMED else _many_bars(found)
@@ -184,12 +180,12 @@ def class_tip(one: ClassFigures) -> str:
     low, high = one.accuracy.interval
     assert one.accuracy.value is not None
     return (
-        f"{one.name}: {formatting.percent(one.accuracy.value)} of {formatting.count(one.images, 'image')}\n"
-        f"95 % interval {100 * low:.1f} to {formatting.percent(high)}"
+        f"{one.name}: {percent(one.accuracy.value)} of {count(one.images, 'image')}\n"
+        f"95 % interval {100 * low:.1f} to {percent(high)}"
     )
 
 
-def _named_bars(found: tuple[ClassFigures, ...]) -> str:
+def _named_bars(found: tuple[ClassFigures, ...]) -> Markup:
     height, room = 24, max(len(short(one.name)) for one in found) * _CHARACTER + 12
     least = _least(found)
     scale = Scale(least, 1.0, room, 400.0)
@@ -204,11 +200,11 @@ def _named_bars(found: tuple[ClassFigures, ...]) -> str:
             label(room - 8, y + 16, short(one.name), kind="name"),
             tag("rect", class_="track", x=scale.start, y=y + 4, width=scale.end - scale.start, height=height - 8),
             tag(
-                "rect", tag("title", escape(class_tip(one))), class_="fill", x=scale.start, y=y + 4,
+                "rect", tag("title", class_tip(one)), class_="fill", x=scale.start, y=y + 4,
                 width=scale(share) - scale.start, height=height - 8,
             ),
             tag("path", class_="whisker", d=f"M{low:.1f} {y + 9}v6m0-3H{high:.1f}m0-3v6"),
-            label(412, y + 16, f"{formatting.percent(share)} of {one.images:,}"),
+            label(412, y + 16, f"{percent(share)} of {one.images:,}"),
         ]  # fmt: skip
     return _bars(parts, 526, len(found) * height + 20)
 
@@ -219,7 +215,7 @@ def _least(found: tuple[ClassFigures, ...]) -> float:
     return min(0.9, max(0.0, math.floor(10 * lowest + 1e-9) / 10))
 
 
-def _many_bars(found: tuple[ClassFigures, ...]) -> str:
+def _many_bars(found: tuple[ClassFigures, ...]) -> Markup:
     least = _least(found)
     scale, foot = Panel(Scale(0.0, float(len(found)), 44.0, 540.0), Scale(least, 1.0, 240.0, 10.0)), 240.0
     side = scale.x(1) - scale.x(0)
@@ -229,7 +225,7 @@ def _many_bars(found: tuple[ClassFigures, ...]) -> str:
         parts.append(
             tag(
                 "rect",
-                tag("title", escape(class_tip(one))),
+                tag("title", class_tip(one)),
                 class_="fill",
                 x=f"{scale.x(number):.2f}",
                 y=y,
@@ -241,7 +237,7 @@ def _many_bars(found: tuple[ClassFigures, ...]) -> str:
     return _bars(parts, 548, 270)
 
 
-def _bars(parts: list[str], width: int, height: int) -> str:
+def _bars(parts: list[Markup], width: int, height: int) -> Markup:
     return tag(
         "svg", *parts, class_="bars", viewBox=f"0 0 {width} {height}", role="img", aria_label="Accuracy by class"
     )

@@ -1,0 +1,377 @@
+"""What a run found, in figures and sentences: the best cell against the starting cell, and what the figures rest on.
+
+Which cells `best`, `complete` and `front` are, the record says (`autoshrink.record`); here they are put into words, for
+the terminal, the JSON and the report alike.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from autoshrink.formatting import THIN, change, count, number, quantity, signed
+from autoshrink.metrics import Metric, metric_of, shown_resources, step_metric
+from autoshrink.record import CLEAR, Candidate, Figures, RunRecord
+from autoshrink.resources import RESOURCES
+from autoshrink.score import FormulaName, Spent
+
+
+@dataclass(frozen=True)
+class EvaluatorWords:
+    """How what an evaluator does is said.
+
+    Attributes:
+        done: what was done with a candidate.
+        measured: how a candidate's performance was measured.
+        note: what the figures of the steps are worth.
+        compared: how the candidates of a step were compared.
+        candidate: the mark of a candidate in a chart.
+        chosen: the mark of one that the search went on with.
+    """
+
+    done: str = ""
+    measured: str = "recorded in the search, one seed"
+    note: str = ""
+    compared: str = ""
+    candidate: str = "candidate"
+    chosen: str = "chosen"
+
+
+_WORDS = {
+    "inherited": EvaluatorWords(
+        done="estimated with inherited weights",
+        measured="an estimate with inherited weights",
+        note="The figures of the steps are estimates: each child has its parent's weights, and is judged on a share of "
+        "the validation samples. They compare the candidates of one step, and say little across steps.",
+        compared="The better half of a step, without those that were clearly worse, was compared again on more samples "
+        "(survived: how many such comparisons). A removal that makes a new leaf is taken before the best where it is "
+        "not clearly behind.",
+        candidate="estimate with inherited weights",
+        chosen="chosen by estimate",
+    ),
+    "zico": EvaluatorWords(
+        done="scored by ZiCo without training",
+        measured="no training at all",
+        note="The steps compare scaled ZiCo, a score of untrained networks. It is no {metric}, and how well it ranks "
+        "is measured below.",
+        compared="Scaled ZiCo has no standard error.",
+        candidate="candidate, not trained",
+        chosen="chosen by ZiCo",
+    ),
+}
+
+
+def evaluator_words(record: RunRecord) -> EvaluatorWords:
+    """How what the run's evaluator did is said."""
+    found = _WORDS.get(record.settings.evaluator, EvaluatorWords())
+    return replace(found, note=found.note.format(metric=metric_of(record.settings).name))
+
+
+# --- the best cell against the starting cell -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Gain:
+    """The best cell against the starting cell.
+
+    Attributes:
+        performance: difference of the means.
+        error: its standard error over fresh seeds; None unless both were measured at least twice.
+        score: difference of S.
+        score_error: its standard error over fresh seeds; None as for `error`.
+    """
+
+    performance: float
+    error: float | None
+    score: float
+    score_error: float | None = None
+
+    @property
+    def clear(self) -> bool | None:
+        """Whether the difference in S is more than two standard errors; None where there is no saying."""
+        return None if self.score_error is None else abs(self.score) > CLEAR * self.score_error
+
+    def score_words(self) -> str:
+        """The difference in S, and whether it is noise: ``S +0.0123 ± 0.0040, more than noise``."""
+        verdict = {True: "more than noise", False: "within noise", None: "one seed, which may be noise"}[self.clear]
+        error = "" if self.score_error is None else f" ± {number(self.score_error, 4)}"
+        return f"S {signed(self.score, 4)}{error}, {verdict}"
+
+
+def gain(best: Figures, start: Figures) -> Gain:
+    """The best cell minus the starting cell, both measured alike."""
+    seeds = len(best.repeats)
+    error = _error((best.performance_sd, start.performance_sd), seeds)
+    score_error = _error((best.score_sd, start.score_sd), seeds)
+    return Gain(best.performance - start.performance, error, best.score - start.score, score_error)
+
+
+def _error(deviations: tuple[float | None, float | None], trainings: int) -> float | None:
+    """Standard error of the difference of two means over so many trainings each, from their standard deviations."""
+    first, second = deviations
+    return None if first is None or second is None else math.hypot(first, second) / math.sqrt(trainings)
+
+
+@dataclass(frozen=True)
+class Headline:
+    """One figure of the best cell, and the starting cell's where that is another one.
+
+    Attributes:
+        title: what it is.
+        value: the figure itself.
+        shown: the figure as text.
+        spread: its standard deviation over fresh seeds as text, or nothing.
+        change: how it differs from the starting cell's, or nothing.
+        reference: the starting cell's figure as text, or nothing.
+        worse: whether that difference is one for the worse.
+    """
+
+    title: str
+    value: float
+    shown: str
+    spread: str = ""
+    change: str = ""
+    reference: str = ""
+    worse: bool = False
+
+    def against(self, shift: str, reference: str, better: float, error: str = "") -> Headline:
+        """With the difference to the starting cell; `better` is by how much that is an improvement."""
+        # A change that is too small to be shown is none for the worse.
+        worse = better < 0 and not shift.startswith("±")
+        return replace(self, change=shift + error, reference=reference, worse=worse)
+
+
+def headlines(record: RunRecord) -> tuple[Headline, ...]:
+    """Performance, S and costs of the best cell; nothing before there is one."""
+    best, start = record.best(), record.complete()
+    if best is None:
+        return ()
+    other = None if start is None or start.cell.key == best.cell.key else start
+    costs = (cost_headline(name, best, other) for name in shown_resources(record.settings))
+    return (
+        performance_headline(metric_for(record, best), best, other),
+        score_headline(best, other),
+        *(one for one in costs if one is not None),
+    )
+
+
+def performance_headline(metric: Metric, best: Figures, other: Figures | None) -> Headline:
+    """Performance in the metric's terms, against the starting cell's if `other` is given."""
+    mean, deviation = best.performance, best.performance_sd
+    spread = "" if deviation is None else metric.error(deviation, mean)
+    found = Headline(metric.name, metric.value(mean), metric.write(mean), spread)
+    if other is None:
+        return found
+    difference = gain(best, other)
+    shift = f"{metric.shift(mean, other.performance)} {metric.difference_unit}".rstrip()
+    error = "" if difference.error is None else f" (s.e.{THIN}{metric.error(difference.error, mean)})"
+    reference = metric.measured(other.performance, other.performance_sd)
+    return found.against(shift, reference, difference.performance, error)
+
+
+def score_headline(best: Figures, other: Figures | None) -> Headline:
+    """S, against the starting cell's."""
+    found = Headline("score S", best.score, number(best.score, 3))
+    if other is None or not math.isfinite(best.score - other.score):
+        return found
+    return found.against(signed(best.score - other.score, 3), number(other.score, 3), best.score - other.score)
+
+
+def cost_headline(name: str, best: Figures, other: Figures | None) -> Headline | None:
+    """A resource, against the starting cell's; None where the log does not say it."""
+    resource, new = RESOURCES[name], best.recorded.resources[name]
+    old = 0 if other is None else other.recorded.resources[name]
+    if new == 0:
+        return None
+    title = resource.title + (f" per {metric_of(best.cell).sample}" if resource.per_sample else "")
+    found = Headline(title, new, resource.unit.short(new))
+    return found.against(change(new, old), resource.unit.short(old), old - new) if old else found
+
+
+# --- in one sentence -------------------------------------------------------------------------------------------------
+
+
+def start_word(record: RunRecord) -> str:
+    """What to call the starting cell: the complete graph if it is."""
+    nodes = len(record.start.ops)
+    return "complete graph" if len(record.start.edges) == nodes * (nodes - 1) // 2 else "starting cell"
+
+
+def headline(record: RunRecord) -> str:
+    """What was found, in one sentence; only what was measured alike is compared."""
+    best, complete = record.best(), record.complete()
+    if best is None:
+        return _nothing_yet(record)
+    start, metric = start_word(record), metric_for(record, best)
+    if best.cell.key == record.start.key:
+        return _nothing_better(record, best, start)
+    found = f"{len(best.cell.edges)} of {count(len(record.start.edges), 'edge')}"
+    if not best.from_scratch:
+        return f"{found}, chosen by estimates alone: nothing was trained from scratch"
+    if complete is None:
+        first = record.starting()
+        failed = first is not None and first.failed
+        unlike = "failed" if failed else "was not measured alike, so they are not compared"
+        return f"{found}: {metric.name} {metric.write(best.performance)}; the {start} {unlike}"
+    return _compared(record, best, complete, found)
+
+
+def _compared(record: RunRecord, best: Figures, complete: Figures, found: str) -> str:
+    """The best cell against the starting cell, which was measured alike and is another one."""
+    start, metric = start_word(record), metric_of(record.settings)
+    error = gain(best, complete).error
+    gained = metric.gained(best.performance, complete.performance, error) + (" (one seed)" if error is None else "")
+    compared = f"{_cheaper(record, best, complete)}, {gained}"
+    if best.score > complete.score:
+        return f"{found}: {compared}"
+    if record.settings.limits.broken_by(complete.recorded.resources) is not None:
+        return f"{found}, the best within the limits: {compared}, and no higher S than the {start}, which breaks them"
+    return f"Nothing better than the {start} was found: {found} have {compared}, and no higher S"
+
+
+def _nothing_better(record: RunRecord, best: Figures, start: str) -> str:
+    if not record.finished:
+        return f"Nothing better than the {start} so far"
+    if other_cells(record):
+        return f"The search found nothing better than the {start}"
+    ended = "time ran out" if record.settings.stop.seconds is not None else record.stopped
+    if not best.from_scratch:
+        return f"Nothing was trained from scratch: {ended}"
+    return f"Nothing but the {start} was {'trained from scratch' if record.settings.relative else 'measured'}: {ended}"
+
+
+def other_cells(record: RunRecord) -> int:
+    """How many cells but the starting one were trained from scratch without failing."""
+    found = [one.evaluation for one in record.retrained]
+    found += [one for repeats in record.remeasured.values() for one in repeats]
+    if not record.settings.relative:
+        found += [one.evaluation for one in record.candidates]
+    return len({one.cell.key for one in found if not one.failed} - {record.start.key})
+
+
+def _cheaper(record: RunRecord, best: Figures, start: Figures) -> str:
+    resource = record.settings.score.weighs
+    old, new = (record.settings.score.cost(one.recorded.resources) for one in (start, best))
+    if old == new:
+        return f"{'as many' if resource.unit.countable else 'the same'} {resource.title}"
+    less = "fewer" if resource.unit.countable else "less"
+    return f"{change(new, old).lstrip('−+±')} {less if new < old else 'more'} {resource.title}"
+
+
+def _nothing_yet(record: RunRecord) -> str:
+    chance, metric = record.chance, metric_of(record.settings)
+    if record.at_chance and chance is not None:
+        found = metric.write(max(one.performance for one in record.rivals()))
+        return (
+            f"Nothing was learned: no cell can be told from guessing ({metric.name} {found} at best, "
+            f"guessing {metric.measured(chance.performance, chance.error or None)})"
+        )
+    if record.finished:
+        return "No candidate could be used"
+    return "Estimates only so far: no cell was trained from scratch" if record.usable() else "No usable cell yet"
+
+
+def status(record: RunRecord) -> str:
+    """Where the run stands, in words."""
+    if record.finished:
+        return "finished"
+    if record.stopped and record.settings.relative and not record.remeasured:
+        return "unfinished: the steps are done, the playoff is not over"
+    if record.stopped:
+        return "unfinished: the search ended, the best cells are being measured again"
+    if not record.decisions:
+        return "unfinished: nothing decided yet"
+    return f"unfinished: {count(record.decisions[-1].step, 'step')} so far"
+
+
+_FORMULA: dict[FormulaName, tuple[str, str, str]] = {
+    "paper": ("{performance}", "{resource} / 10⁶", "Eq. 5"),
+    "released-text": ("¼·(200 − perplexity)", "|E|·n² / 10⁶", "as the released search of recurrent cells"),
+}
+"""Of each formula what is gained, what it costs, and where it comes from."""
+
+
+def formula(record: RunRecord) -> str:
+    """How this run's S is made, with its λ."""
+    settings = record.settings
+    unit = settings.score.weighs.unit.name
+    resource = settings.score.weighs.title + (f" in {unit}" if unit else "")
+    performance = metric_of(settings).symbol
+    gained, cost, _ = (part.format(performance=performance, resource=resource) for part in _FORMULA[settings.formula])
+    penalty = "" if settings.penalty == 1 else f"{settings.penalty:g}·"
+    return f"S = {gained} − {penalty}log₁₀({cost})"
+
+
+def formula_source(record: RunRecord) -> str:
+    """Where that formula comes from, in symbols."""
+    parts = (part.format(performance="Perf", resource="Res") for part in _FORMULA[record.settings.formula])
+    gained, cost, source = parts
+    return f"{source}, S = {gained} − λ·log₁₀({cost})"
+
+
+# --- what figures rest on --------------------------------------------------------------------------------------------
+
+
+def metric_for(record: RunRecord, figures: Figures) -> Metric:
+    """What the performance among the figures is."""
+    return metric_of(record.settings) if figures.from_scratch else step_metric(record.settings)
+
+
+def estimated(record: RunRecord) -> tuple[Candidate, ...]:
+    """The candidates whose figures are estimates; the starting cell of an inherited run was trained."""
+    settings = record.settings
+    if not settings.relative:
+        return ()
+    return tuple(one for one in record.candidates if one.step or settings.evaluator == "zico")
+
+
+def trained_cells(record: RunRecord) -> int:
+    """How many different cells were trained from scratch."""
+    keys = {one.evaluation.cell.key for one in record.retrained} | set(record.remeasured)
+    if record.settings.evaluator != "zico":
+        first = record.of_step(0) if record.settings.relative else record.candidates
+        keys |= {one.cell.key for one in first}
+    return len(keys)
+
+
+def count_words(record: RunRecord) -> str:
+    """How many candidates there were, and what was done with them."""
+    if not record.settings.relative:
+        return f"{count(len(record.candidates), 'cell')} measured"
+    candidates, trained = len(estimated(record)), trained_cells(record)
+    return (
+        f"{count(candidates, 'candidate')} {'was' if candidates == 1 else 'were'} {evaluator_words(record).done}; "
+        f"{count(trained, 'cell')} {'was' if trained == 1 else 'were'} trained from scratch"
+    )
+
+
+def measured_words(record: RunRecord, figures: Figures) -> str:
+    """How a cell's performance was measured."""
+    if figures.repeats:
+        seeds = count(len(figures.repeats), "fresh seed")
+        found = f"mean of {seeds}" if len(figures.repeats) > 1 else f"one measurement with {seeds}"
+        # What is trained less than the recipe says is not left unsaid.
+        return f"{found}, {figures.repeats[0].fidelity}" if record.settings.relative else found
+    if record.settings.relative and figures.from_scratch:
+        return f"one seed, {figures.recorded.fidelity}"
+    return evaluator_words(record).measured
+
+
+def phases(record: RunRecord) -> dict[str, Spent]:
+    """What each part of the run cost, in its order; only those that cost something. A shared training counts once."""
+    own = (one.evaluation.spent for one in record.candidates if one.same_as is None)
+    again = (one.spent for repeats in record.remeasured.values() for one in repeats)
+    found = {
+        "search": sum(own, Spent()),
+        "ZiCo filter": record.screening,
+        "playoff": sum((one.evaluation.spent for one in record.retrained), Spent()),
+        "fresh seeds": sum(again, Spent()),
+    }
+    return {name: spent for name, spent in found.items() if spent.training_macs}
+
+
+def phases_words(record: RunRecord) -> str:
+    """``search 1.2G, playoff 300M, fresh seeds 2.1G``: the training MACs; nothing where there is one part only."""
+    found = phases(record)
+    shown = ", ".join(f"{name} {quantity(spent.training_macs)}" for name, spent in found.items())
+    return shown if len(found) > 1 else ""

@@ -1,0 +1,120 @@
+"""Whether what was known without training ranked cells as trainings from scratch then did: Spearman's ρ."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from autoshrink.findings import estimated
+from autoshrink.ranking import spearman
+from autoshrink.record import RunRecord
+from autoshrink.score import Evaluation
+
+FEWEST = 3
+"""Cells that a rank correlation takes at least."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Spearman's ρ between something known without training, or an estimate, and trainings from scratch.
+
+    Attributes:
+        where: which trainings.
+        predictor: what is held against them.
+        cells: how many cells have both.
+        performance: ρ with the performance; None where the predictor says nothing about it.
+        score: ρ with S.
+    """
+
+    where: str
+    predictor: str
+    cells: int
+    performance: float | None
+    score: float | None
+
+
+Trained = dict[str, tuple[float, float, Evaluation]]
+"""By a cell's key: performance and S when trained from scratch, and one such evaluation."""
+Predicted = Mapping[str, tuple[float | None, float]]
+"""By a cell's key: what orders cells by performance, and what by S."""
+
+
+def agreements(record: RunRecord) -> tuple[Agreement, ...]:
+    """Every rank correlation that the run has cells for, at least three each; never over trainings of unlike length."""
+    return tuple(_agreements(record))
+
+
+def _agreements(record: RunRecord) -> Iterator[Agreement]:
+    predicted = _predicted(record)
+    for where, trained in _trained(record).items() if predicted else ():
+        known = {key: trained[key] for values in predicted.values() for key in trained if key in values}
+        free: dict[str, Predicted] = {
+            title: {key: (float(one[2].resources[name]), float(one[2].resources[name])) for key, one in known.items()}
+            for title, name in (("parameters", "params"), ("MACs", "macs"))
+        }
+        for predictor, values in (predicted | free).items():
+            keys = [key for key in trained if key in values]
+            if len(keys) < FEWEST:
+                continue
+            by_performance = [value for key in keys if (value := values[key][0]) is not None]
+            complete = len(by_performance) == len(keys)
+            performance = spearman(by_performance, [trained[key][0] for key in keys]) if complete else None
+            score = spearman([values[key][1] for key in keys], [trained[key][1] for key in keys])
+            yield Agreement(where, predictor, len(keys), performance, score)
+
+
+def _trained(record: RunRecord) -> dict[str, Trained]:
+    """Trainings from scratch, those of one length together."""
+    score = record.settings.score
+    groups: dict[str, Trained] = {}
+    listed = (
+        [] if record.settings.relative else [("candidates of the steps", one.evaluation) for one in record.candidates]
+    )
+    listed += [(f"playoff, round {one.round + 1}", one.evaluation) for one in record.retrained]
+    for group, evaluation in listed:
+        if evaluation.performance is not None:
+            value = (evaluation.performance, score(evaluation), evaluation)
+            groups.setdefault(group, {}).setdefault(evaluation.cell.key, value)
+    for key, repeats in record.remeasured.items():
+        usable = [one for one in repeats if not one.failed]
+        if usable:
+            figures = record.figures(usable[0])
+            groups.setdefault("fresh seeds", {})[key] = (figures.performance, figures.score, usable[0])
+    return groups
+
+
+def _predicted(record: RunRecord) -> dict[str, Predicted]:
+    """What was known of cells before they were trained from scratch."""
+    estimates, zico = _highest_estimates(record), _zico(record)
+    if record.settings.evaluator == "zico":
+        estimates, zico = {}, estimates | zico
+    found = {"estimate with inherited weights": estimates, "ZiCo": zico}
+    return {name: values for name, values in found.items() if values}
+
+
+def _highest_estimates(record: RunRecord) -> dict[str, tuple[float | None, float]]:
+    """Of each cell the estimate with the highest S: the one that recommended it to the playoff."""
+    score, found = record.settings.score, dict[str, tuple[float | None, float]]()
+    for one in estimated(record):
+        if not one.evaluation.failed:
+            value = score(one.evaluation)
+            if one.cell.key not in found or value > found[one.cell.key][1]:
+                found[one.cell.key] = one.evaluation.performance, value
+    return found
+
+
+def _zico(record: RunRecord) -> dict[str, tuple[float | None, float]]:
+    """The filter's ranks, which are S with scaled ZiCo as the performance, and the scaled ZiCo in them."""
+    if not record.ranks:
+        return {}
+    score = record.settings.score
+    found: dict[str, tuple[float | None, float]] = {}
+    evaluations = [one.evaluation for one in record.candidates] + [one.evaluation for one in record.retrained]
+    for one in evaluations:
+        cell = one.cell
+        rank = record.ranks.get(cell.key, math.nan)
+        if not math.isnan(rank) and cell.key not in found:
+            scaled = rank - score.of(0.0, cell, one.resources) if score.formula == "paper" else None
+            found[cell.key] = scaled, rank
+    return found
