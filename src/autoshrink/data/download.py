@@ -5,7 +5,7 @@ import http.client
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -49,19 +49,20 @@ def fetch(
     download has got stays in a `.part` file and is continued by the next call. Raises DataError for an unknown name,
     when the server cannot be reached or refuses, when the disk cannot be written, and when the checksum is wrong.
     """
-    data = _named(name)
+    known = {data.name: data for data in known_data()}
+    if name not in known:
+        raise DataError(f"nothing called {name} can be fetched{near(name, known)} (there is: {', '.join(known)})")
+    data = known[name]
     if len(data.files) > 1 and sha256 is not None:
         raise DataError(f"{name} has {len(data.files)} files; a checksum can be given for a set of one file")
-    wanted = [
-        replace(file, url=_address(file, url, data), sha256=(sha256 or file.sha256).lower()) for file in data.files
-    ]
-    target = (folder or own_folder()) / name
-    targets = [target / file.name for file in data.files]
-    for number, (file, path) in enumerate(zip(wanted, targets, strict=True)):
-        before = sum(done.stat().st_size for done in targets[:number])
-        after = sum(later.bytes for later in wanted[number + 1 :])
-        _fetched(path, file, _shifted(progress, before, after))
-    return targets[0] if len(targets) == 1 else target
+    target, done = (folder or own_folder()) / name, 0
+    rest = sum(file.bytes for file in data.files)
+    for file in data.files:
+        rest -= file.bytes
+        wanted = replace(file, url=_address(file, url, data), sha256=(sha256 or file.sha256).lower())
+        _fetched(target / file.name, wanted, _shifted(progress, done, rest))
+        done += (target / file.name).stat().st_size
+    return target if len(data.files) > 1 else target / data.files[0].name
 
 
 def _address(file: KnownFile, mirror: str | None, data: KnownData) -> str:
@@ -77,43 +78,32 @@ def _address(file: KnownFile, mirror: str | None, data: KnownData) -> str:
     return mirror
 
 
-def _shifted(progress: Progress | None, before: int, after: int) -> Progress | None:
+def _shifted(progress: Progress | None, before: int, after: int) -> Progress:
     """Return a progress that counts one file's bytes between those of the files before and after it."""
-    if progress is None:
-        return None
-    return lambda done, total: progress(before + done, None if total is None else before + total + after)
+    told = progress or (lambda *_: None)
+    return lambda done, total: told(before + done, None if total is None else before + total + after)
 
 
-def _fetched(target: Path, file: KnownFile, progress: Progress | None) -> None:
+def _fetched(target: Path, file: KnownFile, progress: Progress) -> None:
+    part = target.with_name(target.name + ".part")
     try:
         if target.exists() and _checksum(target) == file.sha256:
             return
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(target.with_name(target.name + ".lock"), timeout=0):
-            _download_checked(target, file, progress)
+            _download(file.url, part, progress)
+            found = _checksum(part)
+            if found != file.sha256:
+                part.unlink()
+                raise DataError(
+                    f"{file.url}: wrong checksum, so it was deleted\nexpected sha256 {file.sha256}, got {found}"
+                )
+            part.replace(target)
     except Timeout as error:
         raise DataError(f"another process is fetching {target}; wait for it to end") from error
     except OSError as error:
-        raise DataError(
-            f"{target}: cannot be written: {one_line(error)}; free some space or give another folder"
-        ) from error
-
-
-def _named(name: str) -> KnownData:
-    known = {data.name: data for data in known_data()}
-    if name not in known:
-        raise DataError(f"nothing called {name} can be fetched{near(name, known)} (there is: {', '.join(known)})")
-    return known[name]
-
-
-def _download_checked(target: Path, file: KnownFile, progress: Progress | None) -> None:
-    part = target.with_name(target.name + ".part")
-    _download(file.url, part, progress)
-    found = _checksum(part)
-    if found != file.sha256:
-        part.unlink()
-        raise DataError(f"{file.url}: wrong checksum, so it was deleted\nexpected sha256 {file.sha256}, got {found}")
-    part.replace(target)
+        why = one_line(error)
+        raise DataError(f"{target}: cannot be written: {why}; free some space or give another folder") from error
 
 
 def _checksum(path: Path) -> str:
@@ -121,7 +111,7 @@ def _checksum(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _download(url: str, part: Path, progress: Progress | None) -> None:
+def _download(url: str, part: Path, progress: Progress) -> None:
     for attempt in range(ATTEMPTS):
         try:
             return _transfer(url, part, progress)
@@ -132,7 +122,7 @@ def _download(url: str, part: Path, progress: Progress | None) -> None:
     raise DataError(f"{url}: {reason} ({ATTEMPTS} attempts); try again, and it goes on where it stopped")
 
 
-def _transfer(url: str, part: Path, progress: Progress | None) -> None:
+def _transfer(url: str, part: Path, progress: Progress) -> None:
     """Append what is missing to the part, or write it anew where the server cannot continue."""
     have = part.stat().st_size if part.exists() else 0
     headers = {"User-Agent": "autoshrink"} | ({"Range": f"bytes={have}-"} if have else {})
@@ -143,36 +133,27 @@ def _transfer(url: str, part: Path, progress: Progress | None) -> None:
         with error:
             if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and have:
                 return  # nothing is missing; the checksum tells whether what is here is right
-            if error.code in _PASSING:
-                raise _TransferError(f"the server answers {error.code} {error.reason}") from error
-            raise DataError(f"{url}: the server answers {error.code} {error.reason}") from error
+            said = f"the server answers {error.code} {error.reason}"
+            raise (_TransferError(said) if error.code in _PASSING else DataError(f"{url}: {said}")) from error
     except (OSError, http.client.HTTPException) as error:
         raise _TransferError(f"cannot be reached: {one_line(error)}") from error
     with response:
-        continued = response.status == http.HTTPStatus.PARTIAL_CONTENT
-        _save(response, part, have if continued else 0, progress)
-
-
-def _save(response: Any, part: Path, have: int, progress: Progress | None) -> None:
-    length = response.headers.get("Content-Length")
-    total = have + int(length) if length else None
-    with part.open("ab" if have else "wb") as file:
-        for block in _blocks(response):
-            file.write(block)
-            have += len(block)
-            if progress is not None:
+        have = have if response.status == http.HTTPStatus.PARTIAL_CONTENT else 0
+        length = response.headers.get("Content-Length")
+        total = have + int(length) if length else None
+        with part.open("ab" if have else "wb") as file:
+            while block := _block(response):
+                file.write(block)
+                have += len(block)
                 progress(have, total)
     if total is not None and have < total:
         raise _TransferError(f"the connection closed after {have:,} of {total:,} bytes")
 
 
-def _blocks(response: Any) -> Iterator[bytes]:
-    """Yield the answer's bytes; network errors become `_TransferError`, so that an OSError outside is the disk's."""
-    while True:
-        try:
-            block = response.read(_BLOCK_BYTES)
-        except (OSError, http.client.HTTPException) as error:
-            raise _TransferError(f"the connection broke: {one_line(error)}") from error
-        if not block:
-            return
-        yield block
+def _block(response: Any) -> bytes:
+    """Some of the answer; network errors become `_TransferError`, so that an OSError outside is the disk's."""
+    try:
+        block: bytes = response.read(_BLOCK_BYTES)
+    except (OSError, http.client.HTTPException) as error:
+        raise _TransferError(f"the connection broke: {one_line(error)}") from error
+    return block
