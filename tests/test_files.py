@@ -29,7 +29,7 @@ def refused(output: Path, capsys: pytest.CaptureFixture[str]) -> str:
 def test_devices_pipes_and_folders_are_refused_before_any_work(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("autoshrink.cli.craft_commands.craft", lambda *_, **__: pytest.fail("worked first"))
+    monkeypatch.setattr("autoshrink.cli.craft_commands.crafted", lambda *_, **__: pytest.fail("worked first"))
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to(tmp_path / "pipe")
     assert "pipe: cannot be written: it is a pipe, and only ordinary" in refused(tmp_path / "pipe", capsys)

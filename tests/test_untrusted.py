@@ -43,16 +43,16 @@ def test_nothing_but_our_error_leaves_it(text: str) -> None:
 
 
 REFUSED = {
-    "[" * 10_000: r"nested more than 64 deep \(line 1, column 65\)",
-    '{"a":' * 10_000: r"nested more than 64 deep \(line 1, column 321\)",
-    '{"a":\n ' + "9" * 5_000 + "}": r"a number of 5,000 characters, 999999999999… \(line 2, column 2\); ours have 40",
-    "[1, -1e999]": r"-1e999 is beyond every float64 \(line 1, column 5\)",
-    "[NaN]": r"NaN is no number \(line 1, column 2\)",
-    "[-Infinity]": r"-Infinity is no number \(line 1, column 2\)",
-    '{"width": 3,\n "width": 4}': r"the name 'width' stands twice in one object \(line 2, column 2\)",
-    '{"a": {"b": [{"x": "x"}], "b": 1}}': r"the name 'b' stands twice in one object \(line 1, column 27\)",
-    '{"a": 1, "\\u0061": 2}': r"the name 'a' stands twice in one object \(line 1, column 10\)",
-    '["' + "é" * 400 + '", "\\ud800"]': r"'\\ud800' holds half a character \(line 1, column 407\)",
+    "[" * 10_000: r"nested more than 64 deep",
+    '{"a":' * 10_000: r"nested more than 64 deep",
+    '{"a":\n ' + "9" * 5_000 + "}": r"a number of 5,000 characters, 999999999999…; ours have 40",
+    "[1, -1e999]": r"-1e999 is beyond every float64",
+    "[NaN]": r"NaN is no number",
+    "[-Infinity]": r"-Infinity is no number",
+    '{"width": 3,\n "width": 4}': r"the name 'width' stands twice in one object",
+    '{"a": {"b": [{"x": "x"}], "b": 1}}': r"the name 'b' stands twice in one object",
+    '{"a": 1, "\\u0061": 2}': r"the name 'a' stands twice in one object",
+    '["' + "é" * 400 + '", "\\ud800"]': r"'\\ud800' holds half a character",
     "[²]": r"not JSON \(line 1, column 2: Expecting value\)",
     '{"a": 1}\0': r"not JSON \(line 1, column 9: Extra data\)",
     '["a\0b"]': r"not JSON \(line 1, column 4: Invalid control character at\)",
@@ -62,7 +62,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("text", "message"), REFUSED.items(), ids=range(len(REFUSED)))
-def test_what_no_format_of_ours_has_is_refused_by_its_place(text: str, message: str) -> None:
+def test_what_no_format_of_ours_has_is_refused_by_name(text: str, message: str) -> None:
     with pytest.raises(InputError, match=f"^{message}$") as caught:
         parse_json(text)
     assert len(str(caught.value)) < 160

@@ -15,7 +15,8 @@ from typing import Any
 
 from autoshrink import ops as operations
 from autoshrink.errors import InputError
-from autoshrink.untrusted import brief, brief_path, inside, parse_json, read_text
+from autoshrink.escaping import shown
+from autoshrink.untrusted import brief, inside, parse_json, read_text
 
 Edge = tuple[int, int]
 
@@ -141,7 +142,7 @@ class Cell:
         Raises:
             InputError: the file is missing, is not JSON or holds no cell; the message names the file.
         """
-        return cls.from_json_text(read_text(path), source=brief_path(path))
+        return cls.from_json_text(read_text(path), source=shown(path))
 
     @classmethod
     def from_json_text(cls, text: str, *, source: str) -> Cell:

@@ -54,11 +54,8 @@ def irregular(path: Path) -> str | None:
 
 
 def refuse_irregular(path: Path, *, folders: bool = False) -> None:
-    """Refuse to read what is there and is no ordinary file: a pipe would wait for ever.
-
-    Args:
-        path: what a person named.
-        folders: whether a folder may be read here.
+    """Refuse to read what is there and is no ordinary file (nor a folder, where `folders` may be read): a pipe would
+    wait for ever.
 
     Raises:
         InputError: it is a pipe, a device, a socket, or a folder where none is wanted; the message names it.
@@ -115,34 +112,16 @@ def replacing(path: Path, *, own: bool = False) -> Iterator[Path]:
     """A draft that takes the place of `path` when the block ends well, and is removed when it does not.
 
     Folders that are missing are made. An earlier file's permissions are kept. Drafts of the same file that killed
-    processes left are removed.
-
-    Args:
-        path: what is written.
-        own: whether it is a file of a folder that autoshrink made, which is replaced whatever other names it has.
+    processes left are removed. `own` files, of a folder that autoshrink made, are replaced whatever other names they
+    have.
 
     Raises:
         RunError: it is not to be replaced (`check_output`) or cannot be written; what stood there before is untouched.
     """
     place = _place(path) if own else check_output(path)
-    ending = place.suffix if len(place.suffix) <= 12 else ""
-    draft = place.with_name(f".{_beginning(place.name)}.{os.getpid()}{_DRAFT}{ending}")
-    made: list[Path] = []
-    try:
-        made = _make_folders(place.parent)
-        _remove_stale(place.parent, f".{_beginning(place.name)}.")
+    with _drafted(path, place, place.suffix if len(place.suffix) <= 12 else "") as draft:
         yield draft
-        _settle(draft, place)
-        made = []
-    except OSError as error:
-        kept = "; what stood there before is still there" if place.exists() else ""
-        raise _refusal(path, _reason(error) + kept) from error
-    finally:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
-        for folder in made:
-            with suppress(OSError):
-                folder.rmdir()
+        _put(draft, place)
 
 
 def write_text(path: Path, text: str, *, own: bool = False) -> None:
@@ -165,12 +144,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
         RunError: the folder cannot be written.
     """
     place = check_new_folder(folder)
-    stem = f".{_beginning(place.name)}."
-    draft = place.with_name(f"{stem}{os.getpid()}{_DRAFT}")
-    made: list[Path] = []
-    try:
-        made = _make_folders(place.parent)
-        _remove_stale(place.parent, stem)
+    with _drafted(folder, place) as draft:
         draft.mkdir()
         yield draft
         if place.exists():
@@ -179,14 +153,28 @@ def new_folder(folder: Path) -> Iterator[Path]:
                 file.rename(place / file.name)
         else:
             draft.rename(place)
+
+
+@contextmanager
+def _drafted(path: Path, place: Path, ending: str = "") -> Iterator[Path]:
+    """The name of a draft beside a place, in folders that are unmade where nothing comes of it."""
+    stem = f".{place.name[:_KEPT]}."
+    draft = place.with_name(f"{stem}{os.getpid()}{_DRAFT}{ending}")
+    made: list[Path] = []
+    try:
+        made = [one for one in (place.parent, *place.parent.parents) if not one.exists()]
+        place.parent.mkdir(parents=True, exist_ok=True)
+        _remove_stale(place.parent, stem)
+        yield draft
         made = []
     except OSError as error:
-        raise _refusal(folder, _reason(error)) from error
+        kept = "; what stood there before is still there" if place.is_file() else ""
+        raise _refusal(path, _reason(error) + kept) from error
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
-        for one in made:
+        _remove(draft)
+        for folder in made:
             with suppress(OSError):
-                one.rmdir()
+                folder.rmdir()
 
 
 def check_new_folder(folder: Path) -> Path:
@@ -236,18 +224,7 @@ def _place(path: Path) -> Path:
     return place
 
 
-def _make_folders(folder: Path) -> list[Path]:
-    """Make a folder and those above it; those that were made, the deepest first."""
-    missing = []
-    for one in (folder, *folder.parents):
-        if one.exists():
-            break
-        missing.append(one)
-    folder.mkdir(parents=True, exist_ok=True)
-    return missing
-
-
-def _settle(draft: Path, place: Path) -> None:
+def _put(draft: Path, place: Path) -> None:
     """Bring a draft to the disk, and then into its place, with the owner and permissions of what stood there."""
     with suppress(FileNotFoundError):
         before = place.stat()
@@ -260,8 +237,12 @@ def _settle(draft: Path, place: Path) -> None:
     draft.replace(place)
 
 
-def _beginning(name: str) -> str:
-    return name[:_KEPT]
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _remove_stale(folder: Path, stem: str) -> None:
@@ -273,11 +254,7 @@ def _remove_stale(folder: Path, stem: str) -> None:
             before, marked, _ = path.name[len(stem) :].partition(_DRAFT)
             number = before.rpartition(".")[2]
             if marked and number.isascii() and number.isdigit() and not _runs(int(number), path):
-                with suppress(OSError):
-                    if path.is_dir() and not path.is_symlink():
-                        shutil.rmtree(path, ignore_errors=True)
-                    else:
-                        path.unlink(missing_ok=True)
+                _remove(path)
 
 
 def _runs(process: int, path: Path) -> bool:

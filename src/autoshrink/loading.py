@@ -8,8 +8,9 @@ from autoshrink import zoo
 from autoshrink.architecture import Architecture
 from autoshrink.cell import CELL_FORMAT, Cell
 from autoshrink.errors import InputError
+from autoshrink.escaping import shown
 from autoshrink.files import named
-from autoshrink.untrusted import brief_path, inside, read_json
+from autoshrink.untrusted import inside, read_json
 
 _NETWORKS = (".onnx", ".safetensors", ".pte", ".tflite", ".pt", ".pth")
 """Endings of what a person may take for an architecture."""
@@ -26,10 +27,10 @@ def load(target: str | os.PathLike[str]) -> Cell | Architecture:
         return zoo.get(str(target))
     if path.suffix.lower() in _NETWORKS and path.is_file():
         raise InputError(
-            f"{brief_path(path)}: a network, and this reads the file of a cell or architecture (.json); `autoshrink "
+            f"{shown(path)}: a network, and this reads the file of a cell or architecture (.json); `autoshrink "
             "latency` measures .onnx files, `autoshrink evaluate` says what a trained network is worth"
         )
     value = read_json(path)
     form = value.get("format") if isinstance(value, dict) else None
-    with inside(brief_path(path)):
+    with inside(shown(path)):
         return Cell.from_json(value) if form == CELL_FORMAT else Architecture.from_json(value)

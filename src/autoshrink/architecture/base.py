@@ -20,8 +20,9 @@ from pydantic import (
 
 from autoshrink.cell import Cell
 from autoshrink.errors import InputError
+from autoshrink.escaping import shown
 from autoshrink.steps import Step
-from autoshrink.untrusted import LONGEST_SHOWN, brief, brief_path, inside, read_json
+from autoshrink.untrusted import LONGEST_SHOWN, brief, inside, read_json
 
 if TYPE_CHECKING:
     from torch import nn
@@ -155,7 +156,7 @@ class Architecture(Frozen, ABC):
             InputError: the file is missing, not JSON, or no architecture; the message names the file and the field.
         """
         value = read_json(path)
-        with inside(brief_path(path)):
+        with inside(shown(path)):
             return cls.from_json(value)
 
 

@@ -16,9 +16,9 @@ from rich.segment import Segment
 from autoshrink.cli import INTERRUPTED
 from autoshrink.config import Overrides, leaves, merge
 from autoshrink.errors import InputError
-from autoshrink.escaping import message, shown_lines, word
+from autoshrink.escaping import message, shown, shown_lines, word
 from autoshrink.quantity import Quantity
-from autoshrink.untrusted import MOST_DEPTH, brief, brief_path, parse_json
+from autoshrink.untrusted import MOST_DEPTH, brief, parse_json
 
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, nothing else there.")]
 UncheckedOption = Annotated[
@@ -131,7 +131,7 @@ def _refuse_second(found: Mapping[str, tuple[str, Any]], place: str, value: obje
     for other, (first, before) in found.items():
         inside = place.startswith(f"{other}.") or other.startswith(f"{place}.")
         if inside or (other == place and before != value):
-            raise InputError(f"{brief_path(first)} and {brief_path(said)}: two values for one setting; leave one out")
+            raise InputError(f"{shown(first)} and {shown(said)}: two values for one setting; leave one out")
 
 
 def _assigned(assignment: str) -> dict[str, Any]:

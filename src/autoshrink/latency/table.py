@@ -14,13 +14,14 @@ from typing import Any, Self
 from autoshrink.architecture import Architecture
 from autoshrink.cost.latency import operations
 from autoshrink.errors import InputError, RunError
+from autoshrink.escaping import shown
 from autoshrink.files import write_text
 from autoshrink.latency.operations import OperationTimer, device_facts
 from autoshrink.onnx.session import onnx_library
 from autoshrink.quantity import counted
 from autoshrink.results import pretty
 from autoshrink.steps import RuntimeOperation
-from autoshrink.untrusted import brief, brief_path, inside, read_json
+from autoshrink.untrusted import brief, inside, read_json
 
 TABLE_FORMAT = "autoshrink.latency-table/1"
 TABLE_FILE = "latency.json"
@@ -92,7 +93,7 @@ class LatencyTable:
             InputError: the file is missing, not JSON, or no table; the message names it.
         """
         value = read_json(path)
-        with inside(brief_path(path)):
+        with inside(shown(path)):
             return cls.from_json(value)
 
 

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 
 from autoshrink.architecture import first_problem
 from autoshrink.errors import InputError
+from autoshrink.escaping import shown
 from autoshrink.files import refuse_irregular, write_bytes
-from autoshrink.untrusted import brief, brief_path, inside, parse_json
+from autoshrink.untrusted import brief, inside, parse_json
 
 FORMAT = "autoshrink.checkpoint/1"
 CHECKSUM = "sha256"
@@ -60,13 +61,13 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             f"{path}: not a checkpoint of autoshrink (format {brief(metadata.get('format'))}, not {FORMAT!r})"
         )
     checksum = metadata.pop(CHECKSUM, None)
-    with inside(f"{brief_path(path)}: damaged"):
+    with inside(f"{shown(path)}: damaged"):
         if checksum is not None and checksum != _checksum(*_parted(path.read_bytes())):
             raise InputError("its content is not what was written (checksum)")
     facts = {}
     for name, text in metadata.items():
         if name != "format":
-            with inside(f"{brief_path(path)}: damaged: what it says of its {brief(name)}"):
+            with inside(f"{shown(path)}: damaged: what it says of its {brief(name)}"):
                 facts[name] = parse_json(text)
     return tensors, facts
 
