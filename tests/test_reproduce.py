@@ -16,7 +16,7 @@ from autoshrink.cli import run
 from autoshrink.cli.reproduce_commands import CHECKOUT, missing
 from autoshrink.errors import InputError, RunError
 from autoshrink_paper.figure6 import Figure6, SearchSize
-from autoshrink_paper.journal import Journal, opened
+from autoshrink_paper.journal import OUTCOMES, PLAN, Journal, opened
 from autoshrink_paper.published import Published
 from autoshrink_paper.rebuilding import Progress, rebuild, run_study
 from autoshrink_paper.report import Reproduction, spread_out
@@ -114,7 +114,7 @@ def test_an_interrupted_study_goes_on(tmp_path: Path) -> None:
 def test_a_line_cut_off_by_a_kill_is_measured_again(tmp_path: Path) -> None:
     with opened(tmp_path) as journal:
         run_study(Dice(), journal, on_progress=lambda _: None)
-    path = Journal(tmp_path).outcomes_file
+    path = tmp_path / OUTCOMES
     whole = path.read_bytes()
     path.write_bytes(whole[:-9])
     again = Dice()
@@ -185,7 +185,7 @@ def test_draws_repeat_and_random_graphs_differ(tiny: Path) -> None:
     first, second = (rebuild(asked, tiny / name) for name in ("a", "b"))
     assert [one.values for one in first.rows.values()] == [one.values for one in second.rows.values()]
     assert rebuild(asked, tiny / "a").outcomes == first.outcomes
-    file = Journal(tiny / "a").plan_file
+    file = tiny / "a" / PLAN
     plan = json.loads(file.read_text())
     assert plan == {"name": "table4", "data": "digits", "seed": 0, "size": asdict(TINY_IMAGES[0]), "cells": {}}
     file.write_text(json.dumps(plan | {"size": plan["size"] | {"epochs": 2}}))
@@ -215,7 +215,7 @@ def test_figure_6_end_to_end(tiny: Path) -> None:
     # Three edges: every K tries all of them, so that all searches are the same.
     assert len({one.values for one in found.rows.values()}) == 1
     assert found.spent > 0
-    Journal(tiny / "k").outcomes_file.unlink()
+    (tiny / "k" / OUTCOMES).unlink()
     assert rebuild(Asked("figure6", data="digits", budget=0.001), tiny / "k").rows == found.rows
 
 

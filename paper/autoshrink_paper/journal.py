@@ -17,22 +17,14 @@ from autoshrink.files import write_text
 from autoshrink.untrusted import parse_json, read_json, read_text
 from autoshrink_paper.study import Outcome
 
+PLAN, OUTCOMES = "plan.json", "outcomes.jsonl"
+
 
 @dataclass(frozen=True)
 class Journal:
     """A folder that holds a plan (what is measured, at which size) and outcomes, one JSON object a line."""
 
     folder: Path
-
-    @property
-    def plan_file(self) -> Path:
-        """What is measured."""
-        return self.folder / "plan.json"
-
-    @property
-    def outcomes_file(self) -> Path:
-        """What was measured."""
-        return self.folder / "outcomes.jsonl"
 
     def plan(self) -> dict[str, Any] | None:
         """What was begun here; None for nothing.
@@ -41,17 +33,15 @@ class Journal:
             InputError: the file is damaged.
             RunError: there are outcomes without a plan.
         """
-        if not self.plan_file.exists():
-            if self.outcomes_file.exists():
-                raise RunError(f"{self.folder}: has outcomes but no plan.json; choose another --run")
+        path = self.folder / PLAN
+        if not path.exists():
+            if (self.folder / OUTCOMES).exists():
+                raise RunError(f"{self.folder}: has outcomes but no {PLAN}; choose another --run")
             return None
         try:
-            plan = read_json(self.plan_file)
-        except InputError as error:
-            raise InputError(f"{error}; delete the folder, or choose another --run") from error
-        if not isinstance(plan, dict):
-            raise InputError(f"{self.plan_file}: damaged: no JSON object; delete the folder, or choose another --run")
-        return plan
+            return dict(read_json(path))
+        except (InputError, TypeError, ValueError) as error:
+            raise InputError(f"{path}: damaged ({error}); delete the folder, or choose another --run") from error
 
     def outcomes(self) -> tuple[Outcome, ...]:
         """What has been measured so far; a last line that was cut off by a kill is measured again.
@@ -59,7 +49,7 @@ class Journal:
         Raises:
             InputError: another line is damaged.
         """
-        path = self.outcomes_file
+        path = self.folder / OUTCOMES
         if not path.exists():
             return ()
         whole, _, torn = read_text(path).rpartition("\n")
@@ -80,13 +70,14 @@ class Journal:
         Raises:
             RunError: it cannot be written; what was measured before is still there.
         """
+        path = self.folder / OUTCOMES
         try:
-            with self.outcomes_file.open("a", encoding="utf-8") as file:
+            with path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(asdict(outcome)) + "\n")
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            raise RunError(f"{self.outcomes_file}: cannot be written ({error.strerror or error})") from error
+            raise RunError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 @contextmanager

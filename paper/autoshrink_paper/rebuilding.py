@@ -11,7 +11,7 @@ from autoshrink.errors import InputError
 from autoshrink.files import named, write_text
 from autoshrink.results import pretty
 from autoshrink_paper.figure6 import Figure6
-from autoshrink_paper.journal import Journal, opened
+from autoshrink_paper.journal import PLAN, Journal, opened
 from autoshrink_paper.report import Reproduction
 from autoshrink_paper.study import Asked, Outcome, Study, largest
 from autoshrink_paper.tables import Table2, Table3, Table4, Table5
@@ -103,7 +103,7 @@ def _study(asked: Asked, journal: Journal) -> Study:
         affordable = smallest.speed() * asked.budget
         size = kind.sizes[largest([smallest.cost(one) for one in kind.sizes], affordable)]
         plan = begun | {"size": asdict(size)}
-        write_text(journal.plan_file, pretty(plan), own=True)
+        write_text(journal.folder / PLAN, pretty(plan), own=True)
     for key, value in begun.items():
         if plan.get(key) != value:
             raise InputError(f"{journal.folder}: was begun with another {key}; say the same, or choose another --run")

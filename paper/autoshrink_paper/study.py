@@ -49,18 +49,8 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one measurement gave.
-
-    Attributes:
-        row: of the table.
-        draw: repetition.
-        value: accuracy in percent, or perplexity; None where it failed.
-        macs: of one image or token; of a search, those of the cell that it found.
-        params: of the network.
-        spent: multiply-adds that it took.
-        seconds: that it took.
-        reason: why it failed, or what else there is to say.
-    """
+    """What one measurement gave: a value (accuracy in percent, or perplexity; None where it failed), what the network
+    costs (multiply-adds of one image or token), what measuring took (multiply-adds, seconds), and why it failed."""
 
     row: str
     draw: int
@@ -74,17 +64,8 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of ours beside the paper's.
-
-    Attributes:
-        row: its key.
-        name: what it is called.
-        paper: what was published of it; None for a row of ours alone.
-        values: the figures of all draws that did not fail.
-        macs: mean of one image or token over the draws; 0 where nothing was counted.
-        params: mean over the draws.
-        failed: draws that failed.
-    """
+    """A row of ours beside the paper's: the values of all draws that did not fail, and the means of what the networks
+    cost, 0 where nothing was counted. `paper` is None for a row of ours alone."""
 
     row: str
     name: str
