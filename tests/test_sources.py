@@ -61,10 +61,15 @@ def _away_from_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def made_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The made-up sources, for one test: others see the registry as it was."""
+def as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test registers is gone after it."""
     monkeypatch.setattr(SOURCES, "_parts", dict(SOURCES._parts))
     monkeypatch.setattr("autoshrink.registry._LOADED", {})
+
+
+@pytest.fixture
+def made_up(as_it_was: None) -> None:
+    """The made-up sources."""
     for name in ("npz_images", "json_text"):
         load_plugin(PLUGINS / f"{name}.py")
 
@@ -176,27 +181,39 @@ def test_a_made_up_source_is_named_beside_the_others(tmp_path: Path) -> None:
         open_images(str(_npz(tmp_path / "shades.npz")), split="validation")
 
 
-@pytest.mark.usefixtures("made_up")
+@pytest.mark.usefixtures("as_it_was")
 def test_a_made_up_source_is_searched_trained_on_and_measured(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data, folder = str(_npz(tmp_path / "shades.npz", 60)), str(tmp_path / "run")
-    assert run(["search", "--data", data, "--run", folder, "--seed", "1", *QUICK]) == 0
+    plugin = ["--plugin", str(PLUGINS / "npz_images.py")]
+    assert run(["search", *plugin, "--data", data, "--run", folder, "--seed", "1", *QUICK]) == 0
     assert read_record(Path(folder)).data["classes"] == ["above", "below"]
     model, small = str(tmp_path / "model"), str(tmp_path / "small.arch.json")
     Path(small).write_text(json.dumps(SMALL.to_json() | {"classes": 2}))
     options = ["--epochs", "2", "--batch", "16", "--threads", "1", "--seed", "1"]
-    assert run(["train", small, "--data", data, "-o", model, *options]) == 0
+    assert run(["train", small, *plugin, "--data", data, "-o", model, *options]) == 0
     capsys.readouterr()
-    assert run(["evaluate", model, "--json"]) == 0
+    assert run(["evaluate", model, "--json", *plugin]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["split"], found["images"]) == ("test", 8)
 
 
-@pytest.mark.usefixtures("made_up")
+@pytest.mark.usefixtures("as_it_was")
 def test_a_made_up_text_is_searched_on(tmp_path: Path) -> None:
     data, folder = str(_json(tmp_path / "a.splits.json")), tmp_path / "run"
-    quick = ["--nodes", "2", "--candidates", "1", "--threads", "1", "--set", "data.min_count=1"]
+    quick = [
+        "--plugin",
+        str(PLUGINS / "json_text.py"),
+        "--nodes",
+        "2",
+        "--candidates",
+        "1",
+        "--threads",
+        "1",
+        "--set",
+        "data.min_count=1",
+    ]
     assert run(["search", "--task", "text", "--data", data, "--run", str(folder), *quick, "--epochs", "3"]) == 0
     assert str(read_record(folder).settings.data.spec) == data
 
@@ -206,8 +223,8 @@ def test_without_the_plug_in_the_file_is_of_no_kind(tmp_path: Path) -> None:
         open_images(str(_npz(tmp_path / "shades.npz")))
 
 
-def test_the_source_of_the_documentation_keeps_the_contract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(SOURCES, "_parts", dict(SOURCES._parts))
+@pytest.mark.usefixtures("as_it_was")
+def test_the_source_of_the_documentation_keeps_the_contract(tmp_path: Path) -> None:
     page = (Path(__file__).parent.parent / "docs" / "data.md").read_text(encoding="utf-8")
     (block,) = [
         one for one in re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL) if "CsvReader" in one

@@ -3,20 +3,17 @@
 Source of both layouts: A. Krizhevsky, the page named in `HOMEPAGE`.
 """
 
-import io
-import pickle
-import struct
+import pickletools
 import tarfile
 import zlib
 from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 from autoshrink.data.images import TEST, TRAIN, ArrayImages, Indices, Pixels, checked_labels, file_state, one_line
 from autoshrink.data.sources import ImageReader, Place
 from autoshrink.errors import DataError
+from autoshrink.quantity import counted
 
 HOMEPAGE = "https://www.cs.toronto.edu/~kriz/cifar.html"
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -30,6 +27,8 @@ _LARGEST_BATCH, _LARGEST_ARCHIVE = 64_000_000, 1_000_000_000
 """Bytes, unpacked; published ones have 31 and 186 million. What unpacks to more is an attack on our memory."""
 
 _PIXEL_COUNT = 3 * 32 * 32
+_LONGEST_KEY = 20
+"""Characters of a key in a pickled batch, at most; other strings are file names and pixels."""
 
 
 class CifarReader(ImageReader):
@@ -129,71 +128,24 @@ def _parse_binary(data: bytes, place: str) -> tuple[Pixels, Indices]:
     return records[:, 1:].reshape(-1, 3, 32, 32), records[:, 0].astype(np.int64)
 
 
-_UNREADABLE = (
-    *(pickle.UnpicklingError, EOFError, LookupError, TypeError, ValueError, AttributeError, AssertionError),
-    *(OverflowError, MemoryError, RecursionError, struct.error),
-)
-"""What unpickling raises on bytes that are no pickle, or one of another kind."""
-
-
 def _parse_python(data: bytes, place: str) -> tuple[Pixels, Indices]:
-    """Unpack one pickled dictionary: b"data" uint8 (n, 3072) and b"labels", a list of n integers."""
+    """Read one pickled dictionary: "data", an array uint8 (n, 3072), and "labels", a list of n integers.
+
+    The pickle is not run, for a pickle can do anything: of its opcodes, the longest string is the array's content, and
+    the labels are the whole numbers between the key "labels" and the next key.
+    """
+    content, labels, key = b"", [], ""
     try:
-        batch = _ArrayUnpickler(io.BytesIO(data), encoding="bytes").load()
-        pixels, listed = batch[b"data"], batch[b"labels"]
-        if not (isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8):
-            raise TypeError("b'data' is not an array of bytes")
-        # Checked before they are an array: lists in lists, each twice the same, would fill the memory.
-        if not isinstance(listed, list | np.ndarray) or not all(isinstance(one, int | np.integer) for one in listed):
-            raise TypeError("b'labels' is not a list of whole numbers")
-        labels = np.array(listed, dtype=np.int64)
-        if pixels.shape != (*labels.shape, _PIXEL_COUNT):
-            raise ValueError(f"b'data' has shape {pixels.shape} for {labels.size} labels")
-    except _UNREADABLE as error:
-        why = "cut off" if isinstance(error, EOFError) else one_line(error)
-        raise DataError(f"{place}: not a CIFAR-10 batch ({why})") from error
-    return pixels.reshape(-1, 3, 32, 32), labels
-
-
-def _empty_array(*_: object) -> npt.NDArray[np.uint8]:
-    """Return the array that a pickle then gives its content: of no size, whatever size the pickle asks for.
-
-    numpy's own function takes the memory first; content of another size than the shape that goes with it is refused.
-    """
-    return np.empty(0, dtype=np.uint8)
-
-
-def _number_type(name: object, *_: object) -> np.dtype[Any]:
-    """Return a type of numbers. Arrays of objects take memory for as many as they say, before there are any."""
-    said = name.decode("latin-1") if isinstance(name, bytes) else name
-    kind = np.dtype(said if isinstance(said, str) else "O")
-    if kind.kind not in "iu":
-        raise pickle.UnpicklingError(f"refused: an array of {kind}, not of whole numbers")
-    return kind
-
-
-# The one in Python: the one in C takes memory for as much as a few bytes may claim.
-class _ArrayUnpickler(pickle._Unpickler):
-    """Unpickles plain values and numpy arrays; anything else is refused before it is even imported.
-
-    A pickle can run any code when it is read. It is read here all the same because it is the form in which most people
-    have CIFAR-10 on disk; we write none.
-    """
-
-    # Taken from live arrays because their modules' names differ between numpy 1 and 2, and both stand in old pickles.
-    _FROM_BUFFER = np.empty(0).__reduce_ex__(5)[0]
-    _ALLOWED: ClassVar[dict[tuple[str, str], object]] = {
-        ("numpy", "ndarray"): "numpy.ndarray",
-        ("numpy", "dtype"): _number_type,
-        ("numpy.core.multiarray", "_reconstruct"): _empty_array,
-        ("numpy._core.multiarray", "_reconstruct"): _empty_array,
-        ("numpy.core.numeric", "_frombuffer"): _FROM_BUFFER,
-        ("numpy._core.numeric", "_frombuffer"): _FROM_BUFFER,
-    }
-
-    def find_class(self, module_name: str, global_name: str, /) -> object:
-        """Return the few things that an array is made of, and refuse the rest with UnpicklingError."""
-        try:
-            return self._ALLOWED[module_name, global_name]
-        except KeyError:
-            raise pickle.UnpicklingError(f"refused: it asks for {module_name}.{global_name}") from None
+        for opcode, argument, _ in pickletools.genops(data):
+            if isinstance(argument, str | bytes | bytearray):
+                text = argument.encode("latin-1", "replace") if isinstance(argument, str) else bytes(argument)
+                content = max(content, text, key=len)
+                key = text.decode("latin-1") if len(text) < _LONGEST_KEY else ""
+            elif key == "labels" and opcode.name.startswith("BININT"):
+                labels.append(argument)
+    except (ValueError, EOFError, IndexError, OverflowError, MemoryError) as error:
+        raise DataError(f"{place}: not a CIFAR-10 batch ({one_line(error)})") from error
+    if not labels or len(content) != len(labels) * _PIXEL_COUNT:
+        held = f"{len(content):,} bytes of pixels for {counted(len(labels), 'label')}"
+        raise DataError(f"{place}: not a CIFAR-10 batch ({held}; each has {_PIXEL_COUNT:,})")
+    return np.frombuffer(content, dtype=np.uint8).reshape(-1, 3, 32, 32), np.array(labels, dtype=np.int64)
