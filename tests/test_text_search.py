@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import math
 import os
@@ -22,7 +21,6 @@ from autoshrink.store import read_record
 from fakes import story
 from text_fixtures import SEARCH, corpus, deaths_until_done
 
-SOURCE = Path(autoshrink.__file__).parent
 TINY: dict[str, Any] = {
     "evaluator": "trained",
     "task": "text",
@@ -274,43 +272,6 @@ def test_a_search_may_begin_at_a_recurrent_cell_file(text: Path, tmp_path: Path)
         _on(text, start=str(tmp_path / "mine.cell.json"), nodes=3, repeats=0), run=tmp_path / "run"
     )
     assert record.start == cell
-
-
-# Who knows a task
-
-
-TASKS, KINDS = frozenset({"image", "text"}), frozenset({"conv", "recurrent"})
-
-
-def _asks(path: Path, names: frozenset[str]) -> list[str]:
-    """Lines that compare or match something with one of the names."""
-    found = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Compare | ast.MatchValue):
-            constants = {part.value for part in ast.walk(node) if isinstance(part, ast.Constant)}
-            found += [f"{path.name}:{node.lineno}"] if constants & names else []
-    return found
-
-
-@pytest.mark.parametrize(
-    ("parts", "names"),
-    [
-        ("run.py store.py record.py launch.py results.py progress.py strategies/*.py", TASKS | KINDS),
-        # What is drawn and counted there is a cell, of one kind or another, and not a task.
-        ("report/*.py cli/*.py drawing/*.py formatting.py", TASKS),
-    ],
-)
-def test_nothing_between_the_settings_and_the_report_asks_which_task_it_is(parts: str, names: frozenset[str]) -> None:
-    read = [file for part in parts.split() for file in SOURCE.glob(part)]
-    assert len(read) >= 9
-    assert [line for file in read for line in _asks(file, names)] == []
-
-
-def test_the_law_finds_what_it_is_about(tmp_path: Path) -> None:
-    code = "if settings.task == 'text':\n    pass\nif cell.kind in ('conv', 'x'):\n    pass\n"
-    (tmp_path / "bad.py").write_text(code)
-    assert _asks(tmp_path / "bad.py", TASKS) == ["bad.py:1"]
-    assert _asks(tmp_path / "bad.py", TASKS | KINDS) == ["bad.py:1", "bad.py:3"]
 
 
 @pytest.mark.data

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from autoshrink.architecture import Architecture, ImageArchitecture
+from autoshrink.architecture import Architecture, ImageArchitecture, image_architecture
 from autoshrink.bundle import TrainedClassifier, load_as, model_path
 from autoshrink.cell import Cell
 from autoshrink.errors import InputError
@@ -105,12 +105,11 @@ def _resolved(
 
 
 def _described(model: Cell | Architecture, what: str) -> tuple[ImageArchitecture, dict[str, Any]]:
-    if not isinstance(model, ImageArchitecture):
-        raise InputError(f"{what}: timm takes image architectures, and this is a {model.kind} {_word(model)}")
-    channels = model.input[0]
-    return model, {
-        "input_size": model.input,
-        "num_classes": model.classes,
+    architecture = image_architecture(model, f"{what}: timm")
+    channels = architecture.input[0]
+    return architecture, {
+        "input_size": architecture.input,
+        "num_classes": architecture.classes,
         "mean": (0.5,) * channels,
         "std": (0.5,) * channels,
         "crop_pct": 0.875,
@@ -118,10 +117,6 @@ def _described(model: Cell | Architecture, what: str) -> tuple[ImageArchitecture
         "first_conv": "stem.conv",
         "classifier": "classifier",
     }
-
-
-def _word(model: Cell | Architecture) -> str:
-    return "cell" if isinstance(model, Cell) else "architecture"
 
 
 for _name in ("shrinkcnn_a", "shrinkcnn_b"):

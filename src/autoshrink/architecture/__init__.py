@@ -10,7 +10,7 @@ from autoshrink.architecture.conv import (
     Stem,
     proxy_architecture,
 )
-from autoshrink.architecture.image import ImageArchitecture
+from autoshrink.architecture.image import ImageArchitecture, image_architecture
 from autoshrink.architecture.language import LanguageModel, LibraryArchitecture, language_model
 from autoshrink.architecture.mobile import BlockPlan, MobileArchitecture, MobilePlan, MobileStage
 from autoshrink.architecture.recurrent import (
@@ -46,6 +46,7 @@ __all__ = [
     "Stem",
     "checked",
     "first_problem",
+    "image_architecture",
     "language_model",
     "proxy_architecture",
     "recurrent_proxy",

@@ -184,7 +184,8 @@ def _refuse_other_name(svg: Path | None) -> None:
 
 
 def _kind(kind: str) -> str:
-    return f"{'an' if kind == 'lstm' else 'a'} {kind} architecture"
+    """With the article that it is spoken with: ``lstm`` is spelled."""
+    return f"{'an' if kind[0] in 'aeiou' or not set(kind) & set('aeiou') else 'a'} {kind} architecture"
 
 
 def _print_around(architecture: Architecture) -> None:

@@ -12,7 +12,7 @@ from dataclasses import fields
 import torch
 from torch import Tensor, nn
 
-from autoshrink.architecture import Architecture, RecurrentArchitecture
+from autoshrink.architecture import Architecture
 from autoshrink.config import TextRecipe
 from autoshrink.networks import LanguageNetwork, Masks
 from autoshrink.networks.language_population import LanguagePopulation
@@ -181,7 +181,7 @@ def groups(architectures: Sequence[Architecture], seeds: Sequence[int], recipe: 
     found: dict[tuple[str, int], list[int]] = {}
     for position, (architecture, seed) in enumerate(zip(architectures, seeds, strict=True)):
         key = ("seed", seed if recipe.random_lengths else 0)
-        if not isinstance(architecture, RecurrentArchitecture):
+        if architecture.cell is None:
             key = ("alone", position)
         found.setdefault(key, []).append(position)
     return list(found.values())
