@@ -36,7 +36,7 @@ LAYERS = [
     {"deploy"},
     {"launch", "final", "generation", "timm"},
     {"crafting", "evaluating"},
-    {"tasks.image", "tasks.text"},
+    {"tasks.image", "tasks.text", "tasks.arrays"},
     {"cli", "testing"},
     {"__main__"},
 ]
