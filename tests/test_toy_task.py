@@ -1,0 +1,151 @@
+"""A task that is a file of its own goes through every command, and is refused by name where it has nothing to offer."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from autoshrink.architecture import Architecture
+from autoshrink.cell import Cell
+from autoshrink.cli import run
+from autoshrink.store import read_record
+from autoshrink.tasks import TASKS, task_of
+
+PLUGIN = ["--plugin", str(Path(__file__).parent / "plugins" / "toy_task.py")]
+TINY = shlex.split("--epochs 3 --nodes 3 --finalists 1 --repeats 1 --threads 1 --hidden 12 --lr 0.01")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """y = sin(x0)·x1 + x2/2, which no straight line follows."""
+    file, rng = tmp_path_factory.mktemp("toy") / "rows.npz", np.random.default_rng(0)
+    arrays: dict[str, Any] = {}
+    for split, rows in (("train", 300), ("validation", 100), ("test", 100)):
+        x = rng.normal(size=(rows, 5))
+        arrays |= {f"{split}_x": x, f"{split}_y": np.sin(x[:, 0]) * x[:, 1] + x[:, 2] / 2}
+    np.savez(file, **arrays)
+    return file
+
+
+@pytest.fixture(scope="module")
+def searched(data: Path) -> Path:
+    """A finished search."""
+    folder = data.parent / "run"
+    arguments = ["search", "--task", "toy", "--data", str(data), "--run", str(folder), *TINY]
+    assert run([*arguments, *PLUGIN]) == 0
+    return folder
+
+
+def said(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    capsys.readouterr()
+    assert run([*arguments, *PLUGIN]) == 0, capsys.readouterr().err
+    return capsys.readouterr().out
+
+
+def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    capsys.readouterr()
+    assert run([*arguments, *PLUGIN]) == 2
+    return capsys.readouterr().err
+
+
+def test_a_search_learns_and_its_log_is_read_again(searched: Path, data: Path) -> None:
+    record = read_record(searched)
+    best = record.best()
+    assert record.finished
+    assert best is not None
+    assert best.performance > 0.1, "R² of the mean is 0"
+    assert record.settings.to_json()["width"] == 12
+    assert record.settings.data.spec == str(data)
+    assert record.start.kind == "dense"
+    assert set(record.start.ops[1:]) <= {"tanh", "relu"}
+
+
+def test_resume_show_and_report_know_its_metric(searched: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("resume", "show"):
+        text = said([command, str(searched)], capsys)
+        assert "R²" in text
+        assert f"autoshrink craft {searched} -o " in text
+    assert json.loads(said(["show", str(searched), "--json"], capsys))["metric"] == "R²"
+    said(["report", str(searched)], capsys)
+    page = (searched / "report.html").read_text()
+    assert "Validation R²" in page
+    assert "accuracy" not in page
+
+
+def test_a_killed_search_goes_on_as_if_nothing_had_been(
+    data: Path, searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from autoshrink.store import Store  # noqa: PLC0415 - patched here
+
+    whole, append, left = read_record(searched), Store.append, [6]
+
+    def stopping(self: Store, kind: str, body: dict[str, Any]) -> Any:
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return append(self, kind, body)
+
+    monkeypatch.setattr(Store, "append", stopping)
+    folder = tmp_path / "run"
+    assert run(["search", "--task", "toy", "--data", str(data), "--run", str(folder), *TINY, *PLUGIN]) == 130
+    monkeypatch.undo()
+    assert run(["resume", str(folder), *PLUGIN]) == 0
+    again = read_record(folder)
+    assert [one.evaluation.performance for one in again.candidates] == [
+        one.evaluation.performance for one in whole.candidates
+    ]
+
+
+def test_craft_writes_the_network_of_the_search(
+    searched: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "toy.arch.json"
+    text = said(["craft", str(searched), "-o", str(file)], capsys)
+    assert "5 numbers, width 12" in text
+    architecture = Architecture.read(file)
+    assert task_of(architecture) is TASKS["toy"]
+    counted = json.loads(said(["cost", str(file), "--json"], capsys))
+    best = read_record(searched).best()
+    assert best is not None
+    assert counted["macs"] == best.recorded.resources["macs"]
+    assert counted["params"] == sum(
+        one["params"] for one in json.loads(said(["craft", str(file), "--json"], capsys))["stages"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["craft", "{run}", "--macs", "1M"],
+            "task toy has no way to scale a network to a budget; leave the budget out",
+        ),
+        (["craft", "{run}", "--classes", "9"], "task toy has no classes to craft with"),
+        (["search", "--task", "toy", "--data", "{data}", "--width", "9"], "network: there is no such setting"),
+        (
+            ["search", "--task", "toy", "--data", "{data}", "--evaluator", "zico", "--run", "{run}2"],
+            "no gradients that ZiCo could score",
+        ),
+        (["search", "--task", "toy", "--data", "nothing.npz"], "nothing.npz: no .npz file"),
+        (
+            ["search", "--hidden", "9"],
+            "setting width: there is no such setting for the task 'image'; it belongs to --task toy",
+        ),
+    ],
+)
+def test_what_it_does_not_provide_is_refused_by_name(
+    arguments: list[str], message: str, searched: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert message in refused([part.format(run=searched, data=data) for part in arguments], capsys)
+
+
+def test_a_cell_of_its_kind_alone_can_be_shown_and_counted(searched: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = searched / "best.cell.json"
+    assert Cell.read(file).kind == "dense"
+    assert "input" in said(["show", str(file)], capsys)
+    assert "MACs" in said(["cost", str(file)], capsys)
