@@ -21,6 +21,7 @@ from filelock import FileLock
 
 from autoshrink.cell import Cell
 from autoshrink.config import SearchSettings, TextSettings
+from autoshrink.evaluators.trained import TrainedEvaluator
 from autoshrink.files import write_text
 from autoshrink.priors import start_cell
 from autoshrink.resources import Resources
@@ -30,7 +31,6 @@ from autoshrink.tasks import TASKS
 from autoshrink.training.device import choose_device, repeatable
 from autoshrink.training.loop import Course, Learner, Pass, TrainingError, advance, conclude
 from autoshrink.training.problem import Problem
-from autoshrink.training.trained import TrainedEvaluator
 from autoshrink.watching import Observer
 from compare_judge import Judge, make_judge
 

@@ -89,8 +89,8 @@ def inherited(search: Sequence[Step], settings: ImageSettings, workload: Workloa
         leaves = set(step.parent.cell.leaves)
         for one in unique:
             trial = 0 if set(one.cell.leaves) <= leaves else inherit.trial
-            total += one.resources.macs * batch * (inherit.settle + 3 * trial)
-        total += sum(glances(len(unique), inherit, workload)) * sum(one.resources.macs for one in unique) / len(unique)
+            total += one.resources.macs * batch * (inherit.statistics_batches + 3 * trial)
+        total += sum(shares(len(unique), inherit, workload)) * sum(one.resources.macs for one in unique) / len(unique)
     everyone = [one for step in search for one in step.cells]
     chosen = entrants(everyone, score=settings.score, count=settings.playoff.cells)
     live = [counted(settings, cell).macs for cell in chosen]
@@ -100,11 +100,11 @@ def inherited(search: Sequence[Step], settings: ImageSettings, workload: Workloa
     return round(total)
 
 
-def glances(cells: int, inherit: InheritSettings, workload: Workload) -> list[float]:
+def shares(cells: int, inherit: InheritSettings, workload: Workload) -> list[float]:
     """Validation images of each comparison of a step, where no difference is clear."""
-    share, found = inherit.glance, [inherit.glance * workload.validation * cells]
-    while share < inherit.most and cells > 1:
-        share, cells = min(inherit.most, 2 * share), -(-cells // 2)
+    share, found = inherit.validation_share, [inherit.validation_share * workload.validation * cells]
+    while share < inherit.largest_share and cells > 1:
+        share, cells = min(inherit.largest_share, 2 * share), -(-cells // 2)
         found.append(share * workload.validation * cells)
     return found
 

@@ -15,10 +15,10 @@ import random
 from autoshrink.config import ImageNetwork, ImageRecipe, ImageSettings
 from autoshrink.data import load_proxy
 from autoshrink.evaluation import Job
+from autoshrink.evaluators.trained import TrainedEvaluator
 from autoshrink.priors import start_cell
 from autoshrink.tasks.image.problem import ImageProblem
 from autoshrink.training.device import choose_device
-from autoshrink.training.trained import TrainedEvaluator
 
 RULES: dict[str, dict[str, float | None]] = {
     "released": {"stop_accuracy": 0.98, "overfit_ratio": 3.0},

@@ -19,9 +19,10 @@ import torch
 from autoshrink.cell import Cell
 from autoshrink.config import resolve
 from autoshrink.evaluation import Job
+from autoshrink.evaluators.measuring import Conditions
+from autoshrink.evaluators.trained import TrainedEvaluator
 from autoshrink.priors import start_cell
 from autoshrink.tasks import TASKS
-from autoshrink.training.trained import TrainedEvaluator
 from autoshrink.watching import Observer
 
 
@@ -39,7 +40,7 @@ def main() -> None:
         network = {"initial_range": initial_range} if initial_range else {}
         settings = resolve({"task": "text", "data": {"spec": options.data}, "network": network})
         problem = TASKS["text"].prepare(settings, Observer()).problem(torch.device("cpu"))
-        evaluator = TrainedEvaluator(problem, threads=torch.get_num_threads())
+        evaluator = TrainedEvaluator(problem, Conditions(threads=torch.get_num_threads()))
         jobs = [Job(cell, seed) for cell in cells for seed in range(options.seeds)]
         rows: dict[str, list[Any]] = {}
         for position, evaluation in evaluator.evaluate(jobs):

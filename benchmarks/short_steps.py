@@ -18,13 +18,13 @@ import sys
 
 from autoshrink.config import resolve
 from autoshrink.evaluation import Job
+from autoshrink.evaluators.measuring import Conditions
+from autoshrink.evaluators.trained import TrainedEvaluator
 from autoshrink.priors import random_cells
 from autoshrink.ranking import spearman
 from autoshrink.seeding import derive_seed
 from autoshrink.tasks import TASKS
 from autoshrink.training.device import choose_device, repeatable
-from autoshrink.training.playoff import SprintTrainer
-from autoshrink.training.trained import TrainedEvaluator
 from autoshrink.watching import Observer
 
 README = {
@@ -48,7 +48,7 @@ def main() -> None:
     problem = prepared.problem(choose_device("cpu"))
     whole = TrainedEvaluator(problem)
     cells = list(random_cells("conv", settings.nodes, options.cells, seed=options.seed))
-    sprints = SprintTrainer(problem, whole.resources, batch=settings.sprint_batch)
+    short = TrainedEvaluator(problem, Conditions(short_batch=settings.sprint_batch))
     score = settings.score
 
     def scores(found: list[tuple[int, float | None]]) -> list[float]:
@@ -72,7 +72,7 @@ def main() -> None:
                 scores(
                     [
                         (at, one.performance)
-                        for at, one in sprints.train([Job(cell, seed) for cell in cells], epochs=epochs)
+                        for at, one in short.evaluate([Job(cell, seed, epochs=epochs) for cell in cells])
                     ]
                 )
                 for seed in seeds

@@ -23,15 +23,15 @@ import torch
 from autoshrink.cell import Cell
 from autoshrink.config import SearchSettings, resolve
 from autoshrink.evaluation import Job
+from autoshrink.evaluators.measuring import Conditions
+from autoshrink.evaluators.trained import TrainedEvaluator
 from autoshrink.priors import random_cells
 from autoshrink.ranking import spearman
 from autoshrink.seeding import derive_seed
 from autoshrink.tasks import TASKS
 from autoshrink.training.device import choose_device, repeatable
 from autoshrink.training.loop import TrainingError, fit
-from autoshrink.training.playoff import SprintTrainer
-from autoshrink.training.problem import TaskProblem
-from autoshrink.training.trained import TrainedEvaluator
+from autoshrink.training.problem import Problem
 from autoshrink.watching import Observer
 
 IMAGE = {
@@ -49,7 +49,7 @@ TEXT = {
 }
 
 
-def cut(problem: TaskProblem, cells: list[Cell], epochs: int, seed: int) -> Iterator[float]:
+def cut(problem: Problem, cells: list[Cell], epochs: int, seed: int) -> Iterator[float]:
     """The recipe, ended early."""
     stops = replace(problem.stops, epochs=epochs, floor=None, worst=None)
     for cell in cells:
@@ -61,14 +61,14 @@ def cut(problem: TaskProblem, cells: list[Cell], epochs: int, seed: int) -> Iter
             yield -99.0
 
 
-def sprinted(problem: TaskProblem, cells: list[Cell], epochs: float, seed: int, batch: int | None) -> Iterator[float]:
+def sprinted(problem: Problem, cells: list[Cell], epochs: float, seed: int, batch: int | None) -> Iterator[float]:
     """A short training."""
-    trainer = SprintTrainer(problem, TrainedEvaluator(problem).resources, batch=batch)
-    for _, one in trainer.train([Job(cell, seed) for cell in cells], epochs=epochs):
+    evaluator = TrainedEvaluator(problem, Conditions(short_batch=batch))
+    for _, one in evaluator.evaluate([Job(cell, seed, epochs=epochs) for cell in cells]):
         yield -99.0 if one.performance is None else one.performance
 
 
-def compare(settings: SearchSettings, problem: TaskProblem, options: argparse.Namespace) -> dict[str, object]:
+def compare(settings: SearchSettings, problem: Problem, options: argparse.Namespace) -> dict[str, object]:
     """Train everything and correlate."""
     whole = TrainedEvaluator(problem)
     kind = TASKS[settings.task].cell_kind

@@ -28,6 +28,7 @@ from autoshrink.architecture import Architecture
 from autoshrink.cell import Cell
 from autoshrink.config import resolve
 from autoshrink.cost import count
+from autoshrink.evaluators.zico.score import ZicoScorer, fitted_penalty, zico
 from autoshrink.priors import random_cells
 from autoshrink.ranking import kendall, spearman
 from autoshrink.tasks import TASKS
@@ -35,7 +36,6 @@ from autoshrink.tasks.image.problem import ImageProblem
 from autoshrink.tasks.text.problem import TextProblem
 from autoshrink.training.device import choose_device, repeatable
 from autoshrink.training.loop import TrainingError, fit
-from autoshrink.training.zico import ZicoScorer, fitted_penalty, zico
 from autoshrink.watching import Observer
 
 RESAMPLES = 2000
@@ -126,7 +126,7 @@ def measured(
     problem: ImageProblem | TextProblem, cells: tuple[Cell, ...], options: argparse.Namespace
 ) -> list[dict[str, Any]]:
     """A row for each cell: scores, costs, trained performance (None: the training failed), seconds of both."""
-    scorer = ZicoScorer(problem, batches=options.batches, threads=options.threads)
+    scorer = ZicoScorer(problem, draw=options.seed, batches=options.batches, threads=options.threads)
     # The first passes of a process take longer than any other; they are in nobody's time.
     scorer(cells[0], options.seed)
     began, rows = time.monotonic(), []
@@ -177,15 +177,12 @@ def variants(
 ) -> dict[str, float]:
     """Other readings of ZiCo."""
     with repeatable(options.threads):
-        found = {
+        return {
             "zico absolute": zico(
-                problem.score_gradients(architecture, options.seed, options.batches), variance="absolute"
+                problem.layer_gradients(architecture, options.seed, batches=options.batches, draw=options.seed),
+                variance="absolute",
             )
         }
-        if isinstance(problem, ImageProblem):
-            bare = problem.score_gradients(architecture, options.seed, options.batches, shortcuts=False)
-            found["zico without shortcuts"] = zico(bare)
-    return found
 
 
 def correlations(rows: list[dict[str, Any]], seed: int) -> dict[str, Any]:

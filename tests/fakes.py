@@ -36,10 +36,9 @@ class FakeEvaluator:
 
     joint = False
 
-    def __init__(self, *, failing: frozenset[str] = frozenset(), relative: bool = False, grace: float = 0.0) -> None:
+    def __init__(self, *, failing: frozenset[str] = frozenset(), grace: float = 0.0) -> None:
         self.grace = grace
         self.jobs: list[Job] = []
-        self.relative = relative
         self._failing = failing
 
     def resources(self, cell: Cell) -> Resources:
@@ -55,7 +54,8 @@ class FakeEvaluator:
             yield position, self._measure(job)
 
     def _measure(self, job: Job) -> Evaluation:
-        value = Evaluation(job.cell, self.resources(job.cell), job.seed, "fake", 0.0, spent=Spent(10, 1000, 0.01))
+        fidelity = "fake" if job.epochs is None else f"fake, {job.epochs:g} epochs"
+        value = Evaluation(job.cell, self.resources(job.cell), job.seed, fidelity, 0.0, spent=Spent(10, 1000, 0.01))
         if job.cell.key in self._failing:
             return replace(value, performance=None, reason="made to fail")
         rng = random.Random(derive_seed(job.seed, job.cell.key))
@@ -65,20 +65,6 @@ class FakeEvaluator:
             return replace(value, performance=sum(correct) / 200, correct=correct)
         parts = tuple(truth - 5.0 + rng.uniform(-0.5, 0.5) for _ in range(20))
         return replace(value, performance=math.fsum(parts) / 20, parts=parts)
-
-
-class FakeRounds:
-    """Trainings from scratch that give what `FakeEvaluator` gives, whatever their length."""
-
-    def __init__(self) -> None:
-        self.jobs: list[Job] = []
-
-    def train(
-        self, jobs: Sequence[Job], *, epochs: float, deadline: float | None = None
-    ) -> Iterator[tuple[int, Evaluation]]:
-        self.jobs.extend(jobs)
-        for position, evaluation in FakeEvaluator().evaluate(jobs, deadline=deadline):
-            yield position, replace(evaluation, fidelity=f"fake, {epochs:g} epochs")
 
 
 class FakeRanking:
@@ -100,7 +86,7 @@ class FakeRanking:
 def stand_in(settings: SearchSettings) -> FakeEvaluator:
     """An evaluator with the properties of that which the settings name."""
     grace = settings.inherit.grace if settings.evaluator == "inherited" else 0.0
-    return FakeEvaluator(relative=settings.relative, grace=grace)
+    return FakeEvaluator(grace=grace)
 
 
 def loop(store: Store, evaluator: FakeEvaluator | None = None) -> Loop:
@@ -110,7 +96,6 @@ def loop(store: Store, evaluator: FakeEvaluator | None = None) -> Loop:
         store,
         evaluator or stand_in(settings),
         fresh=FakeEvaluator(),
-        rounds=FakeRounds(),
         ranking=FakeRanking() if settings.filter == "zico" else None,
     )
 

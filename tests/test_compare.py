@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from autoshrink.config import ImageSettings, resolve
 from autoshrink.evaluation import Job
+from autoshrink.evaluators.measuring import Conditions
+from autoshrink.evaluators.trained import TrainedEvaluator
 from autoshrink.seeding import derive_seed
-from autoshrink.training.trained import TrainedEvaluator
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
@@ -126,7 +127,7 @@ def test_pieces_of_a_comparison_are_merged() -> None:
 def test_a_training_costs_what_the_trained_evaluator_counts(ground: Ground) -> None:
     [*_, training] = ground.walk(ground.start)
     job = Job(ground.start, derive_seed(ground.settings.seed, "baseline"))
-    [(_, evaluation)] = TrainedEvaluator(ground.problem, threads=1).evaluate([job])
+    [(_, evaluation)] = TrainedEvaluator(ground.problem, Conditions(threads=1)).evaluate([job])
     ours = ground.evaluation(ground.start, training)
     assert replace(ours.spent, seconds=0) == replace(evaluation.spent, seconds=0)
     assert ours.curve == evaluation.curve

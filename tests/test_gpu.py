@@ -20,6 +20,7 @@ from autoshrink.data.images import LabelledImages
 from autoshrink.deploy.exporting import Check, Int8, export, export_source
 from autoshrink.deploy.predict import OnnxClassifier
 from autoshrink.evaluation import Job
+from autoshrink.evaluators.trained import TrainedEvaluator
 from autoshrink.networks import build, reference
 from autoshrink.networks.recurrent import RecurrentCell
 from autoshrink.score import Evaluation
@@ -31,7 +32,6 @@ from autoshrink.training.draws import BatchDraws
 from autoshrink.training.image_learner import ImageLearner, image_stops
 from autoshrink.training.images import DeviceImages, Normalisation, augment
 from autoshrink.training.loop import fit
-from autoshrink.training.trained import TrainedEvaluator
 from classifier_fixtures import SMALL, asked, two_classes
 from text_fixtures import asked as asked_of_text
 from text_fixtures import corpus

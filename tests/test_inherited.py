@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import math
@@ -19,14 +20,14 @@ from autoshrink.cell import Cell
 from autoshrink.config import resolve
 from autoshrink.errors import InputError, RunError, SearchError
 from autoshrink.evaluation import Job
+from autoshrink.evaluators.inherited import InheritedEvaluator
+from autoshrink.evaluators.weights import FOLDER
 from autoshrink.events import Event
-from autoshrink.launch import WEIGHTS
 from autoshrink.record import RunRecord
 from autoshrink.score import Evaluation
-from autoshrink.store import Store, read_record
+from autoshrink.store import Store, read_events, read_record
 from autoshrink.tasks import TASKS
 from autoshrink.training import checkpoint
-from autoshrink.training.inherited import InheritedEvaluator
 from autoshrink.training.loop import Batch, Validation
 from autoshrink.watching import Observer
 from fakes import created, story
@@ -42,7 +43,14 @@ IMAGES: dict[str, Any] = {
     "recipe": {"epochs": 2, "batch": 8, "learning_rate": 0.03},
     "network": {"stem": 8, "widths": [8, 8]},
     "short_steps": 0,
-    "inherit": {"start": 0.5, "tune": 1, "trial": 2, "settle": 2, "glance": 0.25, "most": 1.0},
+    "inherit": {
+        "start": 0.5,
+        "tune": 1,
+        "trial": 2,
+        "statistics_batches": 2,
+        "validation_share": 0.25,
+        "largest_share": 1.0,
+    },
     "playoff": {"cells": 3, "rounds": [0.5, 1.0], "reduction": 2},
     "threads": 1,
 }
@@ -57,7 +65,7 @@ TEXT: dict[str, Any] = {
     "recipe": {"epochs": 2, "batch": 6, "bptt": 15, "learning_rate": 4.0, "drops": []},
     "network": {"width": 6},
     "short_steps": 0,
-    "inherit": {"start": 0.5, "tune": 1, "trial": 2, "glance": 0.25, "most": 1.0},
+    "inherit": {"start": 0.5, "tune": 1, "trial": 2, "validation_share": 0.25, "largest_share": 1.0},
     "playoff": {"cells": 3, "rounds": [0.5, 1.0], "reduction": 2},
     "threads": 1,
 }
@@ -181,7 +189,7 @@ def test_costs_by_hand(tmp_path: Path) -> None:
         recipe={"epochs": 2, "batch": 100},
         short_batch=25,
         candidates="all",
-        inherit={"tune": 2, "trial": 0, "settle": 2, "glance": 0.26, "most": 0.26},
+        inherit={"tune": 2, "trial": 0, "statistics_batches": 2, "validation_share": 0.26, "largest_share": 0.26},
         stop={"edges": 5},
     )
     record = autoshrink.search(settings, run=tmp_path / "run")
@@ -201,7 +209,9 @@ def test_costs_by_hand(tmp_path: Path) -> None:
 
 
 def test_a_child_with_a_new_leaf_trains_and_costs_that(tmp_path: Path) -> None:
-    settings = _settings("image", tmp_path, short_batch=30, candidates="all", inherit={"tune": 0, "settle": 1})
+    settings = _settings(
+        "image", tmp_path, short_batch=30, candidates="all", inherit={"tune": 0, "statistics_batches": 1}
+    )
     record = autoshrink.search(settings | {"stop": {"edges": 4}}, run=tmp_path / "run")
     kinds = Counter[bool]()
     for decision in record.decisions[1:]:
@@ -218,21 +228,24 @@ def test_a_child_with_a_new_leaf_trains_and_costs_that(tmp_path: Path) -> None:
 # The weights
 
 
-def test_the_weights_on_disk_are_those_of_the_last_winner(searched: tuple[dict[str, Any], Path, Path]) -> None:
-    settings, run, _ = searched
-    tensors, facts = checkpoint.load(run / WEIGHTS)
+def test_what_the_log_names_is_on_disk_and_fits(searched: tuple[dict[str, Any], Path, Path], tmp_path: Path) -> None:
+    """Of the start, and of whoever came furthest in a step; after the end of the search there are none."""
+    settings, finished, _ = searched
+    assert not (finished / FOLDER).exists()
+    run = _after(searched, "stopped", tmp_path)
     record = read_record(run)
-    last, before = record.chosen()[-1].cell, record.chosen()[-2].cell
-    cells = [Cell.from_json(value) for value in facts["cells"]]
-    assert cells[0] == before
-    assert last in cells
+    named = {one.evaluation.weights: one for one in record.candidates if one.evaluation.weights}
+    assert {path.stem for path in (run / FOLDER).iterdir()} == set(named)
+    assert all(one.evaluation.weights in named for one in record.chosen())
     resolved = resolve(settings)
     problem = TASKS[resolved.task].prepare(resolved, Observer()).problem(torch.device("cpu"))
-    for number, cell in enumerate(cells):
-        own = {name.partition("/")[2]: value for name, value in tensors.items() if name.startswith(f"{number}/")}
-        network = problem.learner(problem.architecture(cell), 0).network
-        assert {name: value.shape for name, value in network.state_dict().items()} == {
-            name: value.shape for name, value in own.items()
+    for name, candidate in named.items():
+        path = run / FOLDER / f"{name}.safetensors"
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == name
+        tensors, _ = checkpoint.load(path)
+        network = problem.learner(problem.architecture(candidate.cell), 0).network
+        assert {key: value.shape for key, value in network.state_dict().items()} == {
+            key: value.shape for key, value in tensors.items()
         }
 
 
@@ -246,32 +259,53 @@ def _after(searched: tuple[dict[str, Any], Path, Path], kind: str, tmp_path: Pat
     raise AssertionError(kind)
 
 
+def _needed(run: Path) -> Path:
+    """The file that the next step begins with."""
+    return run / FOLDER / f"{read_record(run).chosen()[-1].evaluation.weights}.safetensors"
+
+
 def test_lost_weights_are_an_error_that_names_them(searched: tuple[dict[str, Any], Path, Path], tmp_path: Path) -> None:
     run = _after(searched, "decided", tmp_path)
-    (run / WEIGHTS).unlink()
-    with pytest.raises(RunError, match=rf"{run / WEIGHTS}: gone, .* put it back, or start a new run"):
-        autoshrink.resume(run)
-    shutil.copy(searched[1] / WEIGHTS, run / WEIGHTS)
-    with pytest.raises(RunError, match=rf"{run / WEIGHTS}: holds other cells' weights than this step begins with"):
+    file = _needed(run)
+    file.unlink()
+    with pytest.raises(RunError, match=rf"{file}: gone, .* put it back, or start a new run"):
         autoshrink.resume(run)
 
 
-@pytest.mark.parametrize("damage", [b"", b"not weights", None])
+@pytest.mark.parametrize("damage", [b"", b"not weights", None, "other"])
 def test_damaged_weights_are_an_error_that_names_them(
-    searched: tuple[dict[str, Any], Path, Path], tmp_path: Path, damage: bytes | None
+    searched: tuple[dict[str, Any], Path, Path], tmp_path: Path, damage: bytes | str | None
 ) -> None:
     run = _after(searched, "decided", tmp_path)
-    whole = (run / WEIGHTS).read_bytes()
-    (run / WEIGHTS).write_bytes(whole[: len(whole) // 2] if damage is None else damage)
-    with pytest.raises(InputError, match=rf"{run / WEIGHTS}: damaged, or not a safetensors file"):
+    file = _needed(run)
+    whole = file.read_bytes()
+    if damage == "other":
+        checkpoint.save(file, {"one": torch.zeros(1)}, {})
+    else:
+        file.write_bytes(whole[: len(whole) // 2] if damage is None else bytes(str(damage), "ascii"))
+    words = "its content is not what its name says" if damage == "other" else "or not a safetensors file"
+    with pytest.raises(InputError, match=rf"{file}: damaged.*{words}"):
         autoshrink.resume(run)
+
+
+def test_a_search_of_an_earlier_version_says_who_can_end_it(
+    searched: tuple[dict[str, Any], Path, Path], tmp_path: Path
+) -> None:
+    """Its log names no weights: it kept them all in one file."""
+    run = _after(searched, "decided", tmp_path)
+    first, *others = read_events(run)
+    with Store.create(tmp_path / "earlier", first.body) as store:
+        for event in others:
+            store.append(event.kind, {key: value for key, value in event.body.items() if key != "weights"})
+    with pytest.raises(RunError, match=r"an earlier version began this search, .* finish it with that version"):
+        autoshrink.resume(tmp_path / "earlier")
 
 
 def test_after_the_last_step_the_weights_are_needed_no_more(
     searched: tuple[dict[str, Any], Path, Path], tmp_path: Path
 ) -> None:
     run = _after(searched, "stopped", tmp_path)
-    (run / WEIGHTS).unlink()
+    shutil.rmtree(run / FOLDER)
     autoshrink.resume(run)
     assert story(run) == story(searched[1])
 
@@ -340,7 +374,7 @@ def _evaluator(folder: Path, edges: set[int], when: str, task: str, text: Path) 
     settings = resolve(_settings(task, text))
     problem = TASKS[settings.task].prepare(settings, Observer()).problem(torch.device("cpu"))
     return InheritedEvaluator(
-        Diverging(problem, frozenset(edges), when=when), settings.inherit, settings.score, weights=folder / WEIGHTS
+        Diverging(problem, frozenset(edges), when=when), settings.inherit, settings.score, weights=folder / FOLDER
     )
 
 
@@ -348,8 +382,8 @@ def _start_cell(task: str, text: Path) -> Cell:
     return Cell.from_json(created(_settings(task, text))[1]["start"])
 
 
-def _step(evaluator: InheritedEvaluator, parent: Cell) -> list[Evaluation]:
-    jobs = [Job(cell, 1, parent) for cell in {cell.key: cell for _, cell in parent.shrink_space()}.values()]
+def _step(evaluator: InheritedEvaluator, parent: Cell, weights: str | None = None) -> list[Evaluation]:
+    jobs = [Job(cell, 1, parent, weights) for cell in {cell.key: cell for _, cell in parent.shrink_space()}.values()]
     return [evaluation for _, evaluation in evaluator.evaluate(jobs)]
 
 
@@ -361,7 +395,8 @@ def test_a_start_that_diverges_has_children_of_their_own(tmp_path: Path, when: s
     ((_, first),) = evaluator.evaluate([Job(start, 0)])
     assert first.failed
     assert f"the {when} loss became nan" in str(first.reason)
-    # Another process goes on, and knows that there is nothing to inherit.
+    # There is nothing to inherit.
+    assert first.weights is None
     again = _evaluator(tmp_path, set(), when, task, text)
     children = _step(again, start)
     assert not any(one.failed for one in children)
@@ -372,8 +407,10 @@ def test_when_all_children_fail_theirs_begin_afresh(tmp_path: Path, text: Path, 
     start = _start_cell("text", text)
     edges = set(range(len(start.edges)))
     evaluator = _evaluator(tmp_path, edges, "validation", "text", text)
-    assert not next(evaluator.evaluate([Job(start, 0)]))[1].failed
-    children = _step(evaluator, start)
+    (_, first) = next(evaluator.evaluate([Job(start, 0)]))
+    assert first.weights is not None
+    children = _step(evaluator, start, first.weights)
+    assert {one.weights for one in children} == {None}
     assert all("the validation loss became nan" in str(one.reason) for one in children)
     for known in (evaluator, _evaluator(tmp_path, set(), when, "text", text)):
         later = _step(known, children[0].cell)

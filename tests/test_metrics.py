@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from autoshrink import formatting
 from autoshrink.cell import Cell
 from autoshrink.config import resolve
-from autoshrink.metrics import ACCURACY, PERPLEXITY, log_values, metric_of, round_values, scaled_zico, shown_resources
+from autoshrink.evaluators.zico import scaled
+from autoshrink.metrics import ACCURACY, PERPLEXITY, log_values, metric_of, round_values, shown_resources
 from autoshrink.ops import DEFAULTS
 
 T = formatting.THIN
@@ -140,7 +141,7 @@ def test_estimates_have_the_units_of_what_they_estimate_and_their_own_names() ->
     assert (perplexity.name, perplexity.symbol) == ("estimated perplexity", "−ln estimated perplexity")
     assert perplexity.axis == "Estimated validation perplexity (lower is better)"
     assert accuracy.difference(0.972, 0.968, 0.002) == "+0.4 ± 0.2 points"
-    zico = scaled_zico(PERPLEXITY)
+    zico = scaled(PERPLEXITY)
     assert zico.write(-1.25) == "−1.2500"
     assert zico.difference(0.5, 0.25, 0.125) == "+0.2500 ± 0.1250"
     assert zico.gained(0.25, 0.5) == "0.2500 less scaled ZiCo"

@@ -66,7 +66,7 @@ def test_no_search_names_a_cell_that_is_worse_than_its_start(seed: int) -> None:
 def test_nor_does_the_loop(seed: int, evaluator: str, tmp_path: Path) -> None:
     overrides = {"seed": seed, "evaluator": evaluator, "penalty": 0.02, "repeats": seed % 3, "finalists": 2}
     with new_store(tmp_path / "run", nodes=4, **overrides) as store:
-        record = loop(store, FakeEvaluator(relative=evaluator == "inherited")).run()
+        record = loop(store, FakeEvaluator()).run()
     best, start = record.best(), record.complete()
     assert best is not None
     assert record.best_key == best.cell.key
@@ -209,7 +209,7 @@ def test_under_a_time_limit_only_rounds_that_all_had_count(seconds: int, tmp_pat
 
 
 def test_estimates_are_compared_with_nothing(tmp_path: Path) -> None:
-    evaluator = FakeEvaluator(relative=True)
+    evaluator = FakeEvaluator()
     with new_store(tmp_path / "run", nodes=4, evaluator="inherited", stop={"seconds": 1000.0}) as store:
         clock = iter([0.0, *([1.0] * 8), *([5000.0] * 1000)])
         fresh = Slow()

@@ -20,13 +20,14 @@ from autoshrink.config.text import Dropout, TextSettings
 from autoshrink.cost import count
 from autoshrink.data import TextProxy, Vocabulary
 from autoshrink.evaluation import Job
+from autoshrink.evaluators.measuring import Conditions
+from autoshrink.evaluators.trained import TrainedEvaluator
 from autoshrink.networks import LanguageNetwork, build
 from autoshrink.score import Evaluation
 from autoshrink.tasks.text.problem import TextProblem
 from autoshrink.training.loop import Batch, TrainingError, Validation, fit
 from autoshrink.training.text import Streams, chunk_lengths
 from autoshrink.training.text_learner import TextLearner, draw_masks, measure, text_stops
-from autoshrink.training.trained import TrainedEvaluator
 
 CPU = torch.device("cpu")
 END = 1
@@ -401,7 +402,7 @@ def _periodic(changes: dict[str, Any] | None = None) -> TextProblem:
 
 
 def _evaluated(problem: TextProblem, *seeds: int) -> list[Evaluation]:
-    evaluator = TrainedEvaluator(problem, threads=1)
+    evaluator = TrainedEvaluator(problem, Conditions(threads=1))
     return [evaluation for _, evaluation in evaluator.evaluate([Job(PAIR, seed) for seed in seeds])]
 
 

@@ -22,6 +22,8 @@ from autoshrink.config import TextRecipe, resolve
 from autoshrink.config.text import TextSettings
 from autoshrink.data import TextProxy, Vocabulary
 from autoshrink.evaluation import Job
+from autoshrink.evaluators.measuring import Conditions
+from autoshrink.evaluators.trained import TrainedEvaluator
 from autoshrink.networks import LanguageNetwork, Masks, build
 from autoshrink.networks.language_population import LanguagePopulation
 from autoshrink.ops import DEFAULTS
@@ -31,7 +33,6 @@ from autoshrink.training.population import fit_population
 from autoshrink.training.text import Streams
 from autoshrink.training.text_learner import TextLearner, measure, text_stops
 from autoshrink.training.text_population import TextPopulation, clip_each, groups, measure_each
-from autoshrink.training.trained import TrainedEvaluator
 from text_fixtures import sentences
 
 CPU = torch.device("cpu")
@@ -518,7 +519,8 @@ def test_a_search_s_evaluations_are_those_of_one_by_one(seeds: tuple[int, ...]) 
     problem = _problem(dropout={"hidden": 0.1})
     jobs = [Job(cell, seed) for cell, seed in zip(CELLS, seeds, strict=True)]
     together, alone = (
-        dict(TrainedEvaluator(problem, threads=1, population=size).evaluate(jobs)) for size in (len(jobs), 1)
+        dict(TrainedEvaluator(problem, Conditions(threads=1), population=size).evaluate(jobs))
+        for size in (len(jobs), 1)
     )
     assert sorted(together) == sorted(alone) == [0, 1, 2, 3, 4]
     for position, expected in alone.items():
@@ -532,11 +534,11 @@ def test_a_search_s_evaluations_are_those_of_one_by_one(seeds: tuple[int, ...]) 
 
 def test_what_does_not_fit_is_trained_by_halves() -> None:
     jobs = [Job(cell, 5) for cell in CELLS]
-    wanted = dict(TrainedEvaluator(_problem(epochs=1), threads=1).evaluate(jobs))
+    wanted = dict(TrainedEvaluator(_problem(epochs=1), Conditions(threads=1)).evaluate(jobs))
     for most, sizes in {3: (5, 3, 2), 2: (5, 3, 2, 2)}.items():
         problem = _problem(epochs=1)
         problem.most = most
-        found = dict(TrainedEvaluator(problem, threads=1, population=9).evaluate(jobs))
+        found = dict(TrainedEvaluator(problem, Conditions(threads=1), population=9).evaluate(jobs))
         assert problem.sizes[: len(sizes)] == sizes
         for position, expected in wanted.items():
             assert found[position].curve == pytest.approx(expected.curve, rel=1e-4)

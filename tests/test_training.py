@@ -20,6 +20,8 @@ from autoshrink.cost import count
 from autoshrink.data import Proxy
 from autoshrink.data.images import LabelledImages
 from autoshrink.evaluation import Job
+from autoshrink.evaluators.measuring import Conditions, out_of_memory
+from autoshrink.evaluators.trained import TrainedEvaluator
 from autoshrink.networks import build
 from autoshrink.score import Evaluation
 from autoshrink.tasks.image.problem import ImageProblem
@@ -27,7 +29,6 @@ from autoshrink.training.device import repeatable
 from autoshrink.training.image_learner import ImageLearner, image_stops
 from autoshrink.training.images import DeviceImages, Normalisation
 from autoshrink.training.loop import Clock, Course, DeadlineError, TrainingError, fit
-from autoshrink.training.trained import TrainedEvaluator, out_of_memory
 
 CPU = torch.device("cpu")
 FROZEN = 1e-30
@@ -116,7 +117,7 @@ def _problem(proxy: Proxy, recipe: ImageRecipe) -> ImageProblem:
 
 def _evaluate(proxy: Proxy, *jobs: Job, seconds: float | None = None, **recipe: Any) -> list[tuple[int, Evaluation]]:
     problem = _problem(proxy, ImageRecipe(**({"epochs": 2, "batch": 64} | recipe)))
-    return list(TrainedEvaluator(problem, threads=1, candidate_seconds=seconds).evaluate(jobs))
+    return list(TrainedEvaluator(problem, Conditions(threads=1, candidate_seconds=seconds)).evaluate(jobs))
 
 
 # Learning
@@ -247,7 +248,7 @@ def test_the_deadline_of_the_search_drops_the_candidate() -> None:
 
 
 def test_after_the_deadline_nothing_more_is_yielded(proxy: Proxy) -> None:
-    evaluator = TrainedEvaluator(_problem(proxy, ImageRecipe(epochs=1)), threads=1)
+    evaluator = TrainedEvaluator(_problem(proxy, ImageRecipe(epochs=1)), Conditions(threads=1))
     assert list(evaluator.evaluate([Job(SMALL, 1), Job(_cell((0, 1)), 1)], deadline=-math.inf)) == []
 
 
@@ -297,7 +298,7 @@ def test_without_memory_a_candidate_fails_and_the_next_one_is_trained(proxy: Pro
             absurd = {"input": (2**25, 8, 8), "stem": Stem(channels=1).model_copy(update={"channels": 2**25})}
             return small.model_copy(update=absurd if cell == wide else {})
 
-    evaluator = TrainedEvaluator(Absurd(ImageSettings(recipe=ImageRecipe(epochs=1)), proxy, CPU), threads=1)
+    evaluator = TrainedEvaluator(Absurd(ImageSettings(recipe=ImageRecipe(epochs=1)), proxy, CPU), Conditions(threads=1))
     (first, failed), (second, trained) = evaluator.evaluate([Job(wide, 1), Job(SMALL, 1)])
     assert (first, second) == (0, 1)
     assert _failed(failed).startswith("out of memory: ")
@@ -323,7 +324,7 @@ def test_a_candidates_time_limit_reaches_the_training(proxy: Proxy) -> None:
 def test_an_evaluation_by_hand(proxy: Proxy) -> None:
     said: list[tuple[Cell, int, float]] = []
     problem = _problem(proxy, ImageRecipe(epochs=3, batch=64, **PLAIN))
-    evaluator = TrainedEvaluator(problem, threads=1, on_epoch=lambda *all_: said.append(all_))
+    evaluator = TrainedEvaluator(problem, Conditions(threads=1), on_epoch=lambda *all_: said.append(all_))
     jobs = [Job(SMALL, 11), Job(_cell(), 12)]
     for (position, evaluation), job in zip(evaluator.evaluate(jobs), jobs, strict=True):
         cost = count(_digits_network(job.cell))

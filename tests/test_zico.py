@@ -23,6 +23,7 @@ from autoshrink.cost import count
 from autoshrink.data import Proxy, TextProxy, Vocabulary
 from autoshrink.data.images import LabelledImages
 from autoshrink.errors import InputError
+from autoshrink.evaluators.zico.score import ZicoScorer, fitted_penalty, zico
 from autoshrink.networks import ConvNetwork, LanguageNetwork, build, reference
 from autoshrink.networks.conv import ConvCell
 from autoshrink.networks.recurrent import RecurrentCell
@@ -31,16 +32,9 @@ from autoshrink.ranking import spearman
 from autoshrink.score import Spent
 from autoshrink.tasks.image.problem import ImageProblem
 from autoshrink.tasks.text.problem import TextProblem
+from autoshrink.training.gradients import LayerGradients, image_gradients, text_gradients
 from autoshrink.training.images import DeviceImages, Normalisation
 from autoshrink.training.text import Streams
-from autoshrink.training.zico import (
-    GradientSource,
-    ZicoScorer,
-    fitted_penalty,
-    image_gradients,
-    text_gradients,
-    zico,
-)
 
 CPU = torch.device("cpu")
 CONV = Cell("conv", ("input", "sepconv3x3", "conv1x1"), ((0, 1), (0, 2), (1, 2)))
@@ -74,12 +68,12 @@ def _language(cell: Cell = RECURRENT, *, seed: int = 0) -> LanguageNetwork:
     return build(recurrent_proxy(cell, vocabulary=WORDS, width=WIDTH), seed=seed)
 
 
-def _of_images(network: nn.Module, *, seed: int = 0, batch: int = 20, **options: Any) -> list[dict[str, Tensor]]:
-    return image_gradients(network, _images(), batch=batch, batches=2, seed=seed, **options)
+def _of_images(network: nn.Module, *, seed: int = 0, batch: int = 20) -> list[dict[str, Tensor]]:
+    return image_gradients(network, _images(), batch=batch, batches=2, draw=seed)
 
 
 def _of_text(network: LanguageNetwork, *, seed: int = 0, length: int = 40) -> list[dict[str, Tensor]]:
-    return text_gradients(network, _streams(length), bptt=STEPS, batches=2, seed=seed)
+    return text_gradients(network, _streams(length), bptt=STEPS, batches=2, draw=seed)
 
 
 # The algebra
@@ -183,24 +177,6 @@ def test_image_gradients_are_those_of_plain_backpropagation() -> None:
         torch.testing.assert_close(gradients, _backpropagated(plain, inputs, set(gradients)))
 
 
-@pytest.mark.parametrize("cell", [CONV, Cell("conv", CONV.ops, ((0, 1), (1, 2))), Cell("conv", CONV.ops, ())])
-@pytest.mark.parametrize("stem", [4, 8])
-def test_without_shortcuts_they_add_nothing(cell: Cell, stem: int) -> None:
-    """The second way takes the shortcut off what a cell gives; with four channels some shortcuts are identities."""
-    network, plain = _conv(cell, stem=stem), _conv(cell, stem=stem)
-    before = [one.shortcut for one in _cells(network)]
-    with _watched(network) as batches:
-        found = _of_images(network, shortcuts=False)
-    assert not any("shortcut" in name for name in found[0])
-    assert [one.shortcut for one in _cells(network)] == before
-    for one in _cells(plain):
-        one.register_forward_hook(_less_shortcut)
-    for inputs, gradients in zip(batches, found, strict=True):
-        wanted = _backpropagated(plain, inputs, set(gradients))
-        torch.testing.assert_close(gradients, wanted, atol=1e-5, rtol=1e-4)
-    assert zico(found) != zico(_of_images(_conv(cell, stem=stem)))
-
-
 def test_every_candidate_meets_the_same_images_of_the_run() -> None:
     """They are different in each batch, and with another seed of the run."""
     met = []
@@ -220,7 +196,7 @@ def test_few_images_make_small_batches() -> None:
         _of_images(network, batch=128)
     assert [len(batch) for batch in batches] == [30, 30]
     with pytest.raises(ValueError, match="1 images are too few for 2 batches"):
-        image_gradients(network, _images(1), batch=4, batches=2, seed=0)
+        image_gradients(network, _images(1), batch=4, batches=2, draw=0)
 
 
 def test_scoring_leaves_the_weights_and_does_not_see_running_statistics() -> None:
@@ -289,7 +265,7 @@ def test_a_model_without_a_cell_is_refused() -> None:
     model = zoo.get("lstm")
     assert isinstance(model, LanguageModel)
     network = build(language_model(model, vocabulary=WORDS, width=WIDTH), seed=0)
-    with pytest.raises(InputError, match="not torch's LSTM or GRU"):
+    with pytest.raises(InputError, match="not of torch's LSTM or GRU"):
         _of_text(network)
 
 
@@ -315,7 +291,7 @@ def _text_problem(width: int = WIDTH) -> TextProblem:
     return TextProblem(chosen, proxy, CPU)
 
 
-PROBLEMS: dict[str, Callable[[], GradientSource]] = {"conv": _image_problem, "recurrent": _text_problem}
+PROBLEMS: dict[str, Callable[[], LayerGradients]] = {"conv": _image_problem, "recurrent": _text_problem}
 
 
 @pytest.mark.parametrize("cell", [CONV, RECURRENT], ids=["conv", "recurrent"])
@@ -354,8 +330,8 @@ def test_what_a_score_costs() -> None:
 
 def test_a_network_that_overflows_has_no_score() -> None:
     class Overflowing(ImageProblem):
-        def score_gradients(self, *args: Any, **options: Any) -> list[dict[str, Tensor]]:
-            found = super().score_gradients(*args, **options)
+        def layer_gradients(self, *args: Any, **options: Any) -> list[dict[str, Tensor]]:
+            found = super().layer_gradients(*args, **options)
             return [{name: gradient * math.inf for name, gradient in batch.items()} for batch in found]
 
     problem = _image_problem()

@@ -1,38 +1,53 @@
-"""What every evaluator promises: cells in, evaluations out. Knows no strategy and no store."""
+"""How candidates are measured: what a job is, what evaluators, rankings and executors promise. Knows no strategy and no
+store; nothing here imports torch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from autoshrink.cell import Cell
+from autoshrink.config import SearchSettings
 from autoshrink.resources import Resources
 from autoshrink.score import Evaluation, Spent
+
+if TYPE_CHECKING:
+    from autoshrink.metrics import Metric
+    from autoshrink.record import RunRecord
+    from autoshrink.training.problem import Problem
 
 
 @dataclass(frozen=True)
 class Job:
-    """A cell to measure, with the seed of its initial weights and batches, and the cell that it was cut from."""
+    """A cell to measure.
+
+    Attributes:
+        cell: to measure.
+        seed: decides its initial weights and batches.
+        parent: the cell that it was made of; None for one that was made of no other.
+        weights: the parent's, by the SHA-256 of the file that holds them; None where nobody kept some.
+        epochs: of a short training from scratch, perhaps a fraction; None for a whole one, by the recipe.
+    """
 
     cell: Cell
     seed: int
     parent: Cell | None = None
+    weights: str | None = None
+    epochs: float | None = None
 
 
 class Evaluator(Protocol):
     """Measures cells. All jobs of a step come at once, so that an evaluator may share work between them.
 
     Attributes:
-        relative: its figures compare the candidates of one step with each other and nothing else. They are then never
-            shared between steps, and the best cell is chosen among cells trained from scratch.
         joint: an evaluation depends, if only in its last digits, on what is evaluated together with it. A step that was
             interrupted is then asked for as a whole again.
         grace: how many standard errors a child with a new leaf may be behind the best and still be gone on with: 0
             where the evaluator is just to it.
     """
 
-    relative: bool
     joint: bool
     grace: float
 
@@ -52,22 +67,6 @@ class Evaluator(Protocol):
         ...
 
 
-class RoundTrainer(Protocol):
-    """Trains cells from scratch for a while, for comparisons between cells of any size."""
-
-    def train(
-        self, jobs: Sequence[Job], *, epochs: float, deadline: float | None = None
-    ) -> Iterator[tuple[int, Evaluation]]:
-        """Yield (position in `jobs`, evaluation) of each, trained for so many epochs.
-
-        Args:
-            jobs: no two isomorphic.
-            epochs: may be a fraction.
-            deadline: as for `Evaluator.evaluate`.
-        """
-        ...
-
-
 class Ranking(Protocol):
     """A score of cells that needs no training; higher is better. What it cost adds up until it is asked for."""
 
@@ -81,4 +80,84 @@ class Ranking(Protocol):
 
     def take_spent(self) -> Spent:
         """What was spent since this was last asked."""
+        ...
+
+
+@dataclass(frozen=True)
+class EvaluatorContext:
+    """What an evaluator, or a ranking, is made of.
+
+    Attributes:
+        record: the run so far: its settings, and what is known of its data.
+        problem: what candidates are trained on.
+        resources: what a cell costs.
+        folder: of the run, for files that the log only names.
+        executor: where jobs run: a name in `autoshrink.registry.EXECUTORS`, perhaps with an argument after a colon.
+        on_epoch: told cell, epoch from 1 and validation performance.
+    """
+
+    record: RunRecord
+    problem: Problem
+    resources: Callable[[Cell], Resources]
+    folder: Path
+    executor: str = "local"
+    on_epoch: Callable[[Cell, int, float], None] = lambda *_: None
+
+    @property
+    def settings(self) -> SearchSettings:
+        """Of the run."""
+        return self.record.settings
+
+
+@dataclass(frozen=True)
+class EvaluatorKind:
+    """A way to evaluate, as `autoshrink.registry.EVALUATORS` has it by name. Importing it imports no torch.
+
+    Attributes:
+        make: the evaluator of a run.
+        relative: its figures compare the candidates of one step with each other and nothing else. They are then never
+            shared between steps, and the best cell is chosen among cells trained from scratch.
+        trains: its figures are performances of networks, and the starting cell's is of one trained from scratch.
+        metric: how its figures are shown, from the task's metric.
+        how: what a step does with its candidates: ``estimated with inherited weights``.
+        needs: the part that every operation of a cell has to provide for it (`autoshrink.ops.require`); None for none.
+    """
+
+    make: Callable[[EvaluatorContext], Evaluator]
+    relative: bool = False
+    trains: bool = True
+    metric: Callable[[Metric], Metric] = lambda usual: usual
+    how: str = "trained from scratch"
+    needs: str | None = None
+
+
+Measure = Callable[[Job, float | None], Evaluation | None]
+"""Measures a job in so many seconds at most; None where they were not enough."""
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What an executor works with.
+
+    Attributes:
+        here: measures a job in this process.
+        elsewhere: does the same in any process that it is sent to (it can be pickled).
+        threads: CPU threads that a job takes.
+    """
+
+    here: Measure
+    elsewhere: Measure
+    threads: int = 1
+
+
+class Executor(Protocol):
+    """Runs jobs somewhere. What comes of a job does not depend on where it ran."""
+
+    def run(self, jobs: Sequence[Job], *, deadline: float | None = None) -> Iterator[Evaluation | str]:
+        """Yield what each job gave, in the order of the jobs, or why whatever ran it died again and again.
+
+        Args:
+            jobs: independent of one another.
+            deadline: `time.monotonic` value after which nothing more is yielded.
+        """
         ...

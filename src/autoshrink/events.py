@@ -111,6 +111,7 @@ class _Evaluated(_Body):
     change: _ChangedOp | None = None
     evaluation: _Evaluation
     same_as: Place | None
+    weights: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
 
 
 class _Decided(_Body):

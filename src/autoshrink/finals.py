@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from autoshrink.cell import Cell
-from autoshrink.evaluation import Evaluator, Job, RoundTrainer
+from autoshrink.evaluation import Evaluator, Job
 from autoshrink.record import Retrained, RunRecord, replay
 from autoshrink.score import Evaluation
 from autoshrink.seeding import derive_seed
@@ -26,14 +26,14 @@ class Told(Protocol):
         ...
 
 
-def playoff(store: Store, trainer: RoundTrainer, *, deadline: float | None, told: Told) -> None:
+def playoff(store: Store, evaluator: Evaluator, *, deadline: float | None, told: Told) -> None:
     """Train what the steps recommend from scratch, the better ones further, until one is left or time is up.
 
     Rounds that `short_steps` makes equally long are one.
 
     Args:
         store: the run's log, with its steps done.
-        trainer: trains from scratch.
+        evaluator: trains from scratch.
         deadline: `time.monotonic` value after which no round goes on; None for none.
         told: told of every evaluation.
     """
@@ -49,8 +49,8 @@ def playoff(store: Store, trainer: RoundTrainer, *, deadline: float | None, told
         if not live:
             return
         missing = [index for index in range(len(live)) if (turn, index) not in recorded]
-        jobs = [Job(live[index], seed) for index in missing]
-        for position, evaluation in trainer.train(jobs, epochs=length, deadline=deadline):
+        jobs = [Job(live[index], seed, epochs=length) for index in missing]
+        for position, evaluation in evaluator.evaluate(jobs, deadline=deadline):
             index = missing[position]
             recorded[turn, index] = replace(evaluation, rung=turn)
             store.append("retrained", Retrained(turn, index, recorded[turn, index]).to_json())
@@ -66,12 +66,13 @@ def measure_again(store: Store, evaluator: Evaluator, *, deadline: Callable[[], 
     record = replay(store.events())
     settings = record.settings
     cells = _to_measure(record)
+    epochs = settings.short_epochs(settings.playoff.fresh, record.data.get("train")) if settings.relative else None
     for repeat in range(settings.repeats):
         missing = [cell for key, cell in cells.items() if len(record.remeasured.get(key, ())) <= repeat]
         if not missing:
             continue
-        asked = list(cells.values()) if evaluator.joint else missing
-        jobs = [Job(cell, derive_seed(settings.seed, "fresh", repeat)) for cell in asked]
+        asked = list(cells.values()) if evaluator.joint and epochs is None else missing
+        jobs = [Job(cell, derive_seed(settings.seed, "fresh", repeat), epochs=epochs) for cell in asked]
         left = {cell.key for cell in missing}
         for position, evaluation in evaluator.evaluate(jobs, deadline=deadline()):
             key = asked[position].key

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import random
 import sys
+from collections.abc import Callable
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,34 +19,27 @@ from autoshrink.config.contradictions import is_file
 from autoshrink.data import anchored
 from autoshrink.errors import DataError, InputError, RunError, SearchError
 from autoshrink.escaping import command_line, word
-from autoshrink.evaluation import Evaluator
+from autoshrink.evaluation import EvaluatorContext
+from autoshrink.evaluators.weights import drop_weights
+from autoshrink.executors import check
 from autoshrink.files import named
 from autoshrink.findings import headline
 from autoshrink.latency.table import begin_latencies, resume_latencies
 from autoshrink.machine import refuse_too_many
 from autoshrink.ops import require
-from autoshrink.priors import random_cells, start_cell
+from autoshrink.priors import start_cell
 from autoshrink.record import RunRecord, replay
-from autoshrink.registry import TASKS, loaded_plugins
-from autoshrink.resources import RESOURCES
+from autoshrink.registry import EVALUATORS, FILTERS, TASKS, loaded_plugins
+from autoshrink.resources import RESOURCES, Resources
 from autoshrink.results import write_results
 from autoshrink.run import Loop
 from autoshrink.seeding import derive_seed
 from autoshrink.store import Store, opening, read_record
 from autoshrink.training.costs import CellCosts
 from autoshrink.training.device import choose_device, describe
-from autoshrink.training.inherited import InheritedEvaluator
-from autoshrink.training.playoff import SprintEvaluator, SprintTrainer
-from autoshrink.training.population import Populations
-from autoshrink.training.problem import Fitting, TaskProblem
-from autoshrink.training.trained import TrainedEvaluator
-from autoshrink.training.zero_shot import ZicoEvaluator, ZicoRanking
-from autoshrink.training.zico import GradientSource
+from autoshrink.training.problem import Fitting, Problem
 from autoshrink.version import __version__
 from autoshrink.watching import Observer
-
-WEIGHTS = "weights.safetensors"
-"""In the run folder: what the next step's children inherit."""
 
 
 def search(
@@ -54,6 +47,7 @@ def search(
     *,
     run: str | os.PathLike[str] | None = None,
     observer: Observer | None = None,
+    executor: str = "local",
 ) -> RunRecord:
     """Search a cell and leave the evidence in a run folder.
 
@@ -62,6 +56,8 @@ def search(
             ``{"data": {"spec": "photos/", "size": 48}, "nodes": 6, "penalty": 0.05}``.
         run: the run folder; made if need be. Default: ``runs/<data>-<date>-<time>``.
         observer: told about progress.
+        executor: where cells are trained: ``local``, in this process, or ``processes:4``, in so many others. It decides
+            nothing: the log is the same but for its times.
 
     Returns:
         The finished run: ``record.best()``, ``record.complete()``, ``record.front()`` …
@@ -74,18 +70,21 @@ def search(
     """
     place = None if run is None else named(run)
     observer = observer or Observer()
+    check(executor)
     settings = settings if isinstance(settings, SearchSettings) else resolve(settings or {})
     settings = _anchored(settings)
     device = choose_device(settings.device)
     start = _start(settings)
     settings = _sized(settings, start)
-    if settings.evaluator == "inherited":
-        require(start.kind, start.ops[1:], "inherit")
+    needed = EVALUATORS[settings.evaluator].needs
+    if needed is not None:
+        require(start.kind, start.ops[1:], needed)
     prepared = TASKS[settings.task].prepare(settings, observer)
     folder = _default_folder(prepared.name) if place is None else place
     problem = prepared.problem(device)
-    problem.latency = latencies = begin_latencies(settings.latency_table) if settings.times else None
-    _check_limits(settings, start, problem)
+    latencies = begin_latencies(settings.latency_table) if settings.times else None
+    resources = CellCosts(problem.architecture, latencies)
+    _check_limits(settings, start, problem, resources)
     environment = describe(device) | {"threads": settings.threads} | _environment()
     created = {"settings": settings.to_json(), "environment": environment, "start": start.to_json()}
     with Store.create(folder, created) as store:
@@ -95,10 +94,10 @@ def search(
         if latencies is not None:
             latencies.keep(folder)
             observer.remark(f"latencies: {latencies}")
-        return _run(store, settings, problem, observer)
+        return _run(store, problem, resources, observer, executor)
 
 
-def resume(run: str | os.PathLike[str], *, observer: Observer | None = None) -> RunRecord:
+def resume(run: str | os.PathLike[str], *, observer: Observer | None = None, executor: str = "local") -> RunRecord:
     """Go on with a run where it stopped, with the settings it has; a finished run is returned as it is.
 
     On the same device and versions the result is that of an undisturbed run.
@@ -109,6 +108,7 @@ def resume(run: str | os.PathLike[str], *, observer: Observer | None = None) -> 
         DataError: the data are gone or have changed since the run began.
     """
     observer = observer or Observer()
+    check(executor)
     folder = named(run)
     record = read_record(folder)
     observer.on_run(folder)
@@ -128,51 +128,30 @@ def resume(run: str | os.PathLike[str], *, observer: Observer | None = None) -> 
                 "restore them, or start a new run"
             )
         problem = prepared.problem(device)
-        if settings.times:
-            fresh = not record.candidates and not record.ranks
-            problem.latency = resume_latencies(folder, settings.latency_table, fresh=fresh)
+        fresh = not record.candidates and not record.ranks
+        latencies = resume_latencies(folder, settings.latency_table, fresh=fresh) if settings.times else None
         store.append("opened", opening())
         if not record.data:
             store.append("data", prepared.event)
-        return _run(store, settings, problem, observer)
+        return _run(store, problem, CellCosts(problem.architecture, latencies), observer, executor)
 
 
-def _run(store: Store, settings: SearchSettings, problem: TaskProblem, observer: Observer) -> RunRecord:
-    trained = TrainedEvaluator(
-        problem,
-        threads=settings.threads,
-        candidate_seconds=settings.stop.candidate_seconds,
-        on_epoch=observer.on_epoch,
-        population=_population(settings, problem),
-    )
-    ranking = _ranking(settings, problem, store) if "zico" in (settings.evaluator, settings.filter) else None
-    evaluator: Evaluator = trained
-    length = partial(settings.short_epochs, samples=replay(store.events()).data.get("train"))
-    if settings.evaluator == "zico" and ranking is not None:
-        evaluator = ZicoEvaluator(ranking)
-    elif settings.evaluator == "inherited":
-        evaluator = InheritedEvaluator(
-            problem,
-            settings.inherit.model_copy(update={"start": length(settings.inherit.start) / settings.recipe.epochs}),
-            settings.score,
-            weights=store.folder / WEIGHTS,
-            batch=settings.sprint_batch,
-            threads=settings.threads,
-            candidate_seconds=settings.stop.candidate_seconds,
-            on_epoch=observer.on_epoch,
-        )
-    sprints = SprintTrainer(
-        problem, trained.resources, batch=settings.sprint_batch, threads=settings.threads, on_epoch=observer.on_epoch
-    )
+def _run(
+    store: Store, problem: Problem, resources: Callable[[Cell], Resources], observer: Observer, executor: str
+) -> RunRecord:
+    record = replay(store.events())
+    context = EvaluatorContext(record, problem, resources, store.folder, executor, observer.on_epoch)
+    trained = EVALUATORS["trained"].make(context)
+    settings = record.settings
     loop = Loop(
         store,
-        evaluator,
-        fresh=SprintEvaluator(sprints, length(settings.playoff.fresh)) if settings.relative else trained,
-        rounds=sprints,
-        ranking=ranking if settings.filter == "zico" else None,
+        trained if settings.evaluator == "trained" else EVALUATORS[settings.evaluator].make(context),
+        fresh=trained,
+        ranking=None if settings.filter == "none" else FILTERS[settings.filter](context),
         watcher=observer.watcher,
     )
     record = loop.run()
+    drop_weights(store.folder)
     try:
         write_results(store.folder, record)
     except RunError as error:
@@ -230,43 +209,9 @@ def _sized(settings: SearchSettings, start: Cell) -> SearchSettings:
     return settings.changed({"nodes": len(start.ops)}) if is_file(settings.start) else settings
 
 
-def _population(settings: SearchSettings, problem: TaskProblem) -> int:
-    """How many candidates are trained as one program."""
-    if settings.population != "auto":
-        return settings.population
-    if not isinstance(problem, Populations):
-        return 1
-    return settings.nodes * (settings.nodes - 1) // 2 if settings.candidates == "all" else settings.candidates
-
-
-def _ranking(settings: SearchSettings, problem: TaskProblem, store: Store) -> ZicoRanking:
-    if not isinstance(problem, GradientSource):
-        raise InputError(f"the task {settings.task!r} has no gradients that ZiCo could score; leave zico out")
-    seed = derive_seed(settings.seed, "zico")
-    first = "evaluated" if settings.evaluator == "zico" else "screened"
-    return ZicoRanking(
-        problem,
-        settings.score,
-        reference=lambda count: _reference(settings, count, seed),
-        seed=seed,
-        threads=settings.threads,
-        counted=any(event.kind == first for event in store.events()),
-    )
-
-
-def _reference(settings: SearchSettings, count: int, seed: int) -> tuple[Cell, ...]:
-    """So many random cells, or fewer where so few nodes have no more different ones."""
-    for wanted in range(count, 2, -1):
-        try:
-            return random_cells(TASKS[settings.task].cell_kind, settings.nodes, wanted, seed, settings.ops)
-        except InputError:
-            continue
-    raise InputError(
-        f"--nodes {settings.nodes}: too few different cells to weigh ZiCo against their cost; take more nodes"
-    )
-
-
-def _check_limits(settings: SearchSettings, start: Cell, problem: TaskProblem) -> None:
+def _check_limits(
+    settings: SearchSettings, start: Cell, problem: Problem, resources: Callable[[Cell], Resources]
+) -> None:
     """Refuse limits that no cell can keep.
 
     Every cell but the empty one costs at least what one of its operations, alone on the input, costs: each further
@@ -275,7 +220,6 @@ def _check_limits(settings: SearchSettings, start: Cell, problem: TaskProblem) -
     smallest = [Cell(start.kind, start.ops, ())]
     for op in sorted(set(start.ops[1:])):
         smallest.append(Cell(start.kind, (INPUT, op), ((0, 1),)))
-    resources = CellCosts.of(problem)
     # A table that lacks what the start needs is refused before a run folder is made.
     resources(start)
     costs = [resources(cell) for cell in smallest]

@@ -14,7 +14,7 @@ from typing import Self
 from autoshrink import formatting
 from autoshrink.cell import Cell
 from autoshrink.config import SearchSettings
-from autoshrink.registry import TASKS
+from autoshrink.registry import EVALUATORS, TASKS
 from autoshrink.score import OVERFLOW_NATS
 from autoshrink.tasks import task_of
 
@@ -230,25 +230,9 @@ PERPLEXITY = Perplexity(
 )
 
 
-def scaled_zico(usual: Metric) -> Metric:
-    """ZiCo in units of a task's performance, which makes it no performance: nothing was trained."""
-    return Metric(
-        name="scaled ZiCo",
-        sample=usual.sample,
-        validation=usual.validation,
-        piece=usual.piece,
-        resources=usual.resources,
-        axis="Scaled ZiCo, nothing trained",
-        trained=False,
-    )
-
-
 def step_metric(settings: SearchSettings) -> Metric:
     """What the figures of a step's candidates are: the task's metric, an estimate of it, or no performance at all."""
-    usual = metric_of(settings)
-    if settings.evaluator == "zico":
-        return scaled_zico(usual)
-    return usual.estimated() if settings.relative else usual
+    return EVALUATORS[settings.evaluator].metric(metric_of(settings))
 
 
 def metric_of(thing: SearchSettings | Cell) -> Metric:

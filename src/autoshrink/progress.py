@@ -20,6 +20,7 @@ from autoshrink.config import SearchSettings
 from autoshrink.escaping import message
 from autoshrink.metrics import metric_of, step_metric
 from autoshrink.record import Candidate
+from autoshrink.registry import EVALUATORS
 from autoshrink.resources import RESOURCES
 from autoshrink.score import Comparison
 from autoshrink.tasks import task_of
@@ -67,7 +68,7 @@ class _Narrator(Watcher):
 
     def _time_left(self, phase: str, seconds: float | None) -> str:
         """Where nothing is trained in the steps, they say nothing of the time after them."""
-        steps_only = self._settings is not None and self._settings.evaluator == "zico"
+        steps_only = self._settings is not None and not EVALUATORS[self._settings.evaluator].trains
         if steps_only and phase != "search":
             return _left(None)
         return _left(seconds) + (" of the steps" if steps_only and seconds is not None else "")

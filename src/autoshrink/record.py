@@ -9,7 +9,8 @@ data           name, train, validation (samples: images or tokens), chance (perf
                fingerprint, notes; for images classes, input, mean, std, skipped; for text level, vocabulary (how
                many), sentences, unknown_share
 evaluated      step, index, edge (that was removed, or null), evaluation, same_as ([step, index] of the isomorphic
-               candidate whose training this one shares, or null); change (node, op) where an operation was changed
+               candidate whose training this one shares, or null); change (node, op) where an operation was changed;
+               weights (of the file that its children inherit from, SHA-256) where some were kept
 decided        step, index (the chosen candidate), runner_up, difference, standard_error (performance, paired)
 stopped        reason: no further step will be asked for
 screened       step, ranks ([key, rank or null] of every cell that was scored to choose the step's candidates), spent
@@ -31,7 +32,9 @@ from autoshrink.cell import Cell, Edge
 from autoshrink.change import Change, RemovedEdge, change_from_json
 from autoshrink.config import SearchSettings, stored_settings
 from autoshrink.errors import AutoshrinkError, InputError
+from autoshrink.evaluation import EvaluatorKind
 from autoshrink.events import Event, check_body
+from autoshrink.registry import EVALUATORS
 from autoshrink.score import Comparison, Evaluation, Spent, mean_and_deviation, pareto_front, undominated
 from autoshrink.untrusted import brief
 
@@ -75,6 +78,7 @@ class Candidate:
             **({"edge": None} if self.change is None else self.change.to_json()),
             "evaluation": self.evaluation.to_json(),
             "same_as": self.same_as and list(self.same_as),
+            **({"weights": self.evaluation.weights} if self.evaluation.weights else {}),
         }
 
 
@@ -325,7 +329,11 @@ class RunRecord:
         """Whether a network was trained from scratch for it, for however short a time."""
         if not self.settings.relative or any(one.evaluation == evaluation for one in self.retrained):
             return True
-        return self.settings.evaluator == "inherited" and evaluation == self.starting()
+        return self._kind.trains and evaluation == self.starting()
+
+    @property
+    def _kind(self) -> EvaluatorKind:
+        return EVALUATORS[self.settings.evaluator]
 
     def measured_again(self) -> tuple[Figures, ...]:
         """Of every cell with fresh seeds, finalists first, then the starting cell; those that failed left out."""
@@ -411,7 +419,7 @@ class RunRecord:
         A score of untrained networks is no performance.
         """
         chance = self.chance
-        if chance is None or (self.settings.evaluator == "zico" and not figures.from_scratch):
+        if chance is None or not (self._kind.trains or figures.from_scratch):
             return True
         return figures.performance > chance.bar
 
@@ -594,7 +602,7 @@ def _candidate(body: dict[str, Any]) -> Candidate:
     return Candidate(
         step=body["step"],
         index=body["index"],
-        evaluation=Evaluation.from_json(body["evaluation"]),
+        evaluation=replace(Evaluation.from_json(body["evaluation"]), weights=body.get("weights")),
         change=change_from_json(body),
         same_as=None if same_as is None else (same_as[0], same_as[1]),
     )

@@ -19,6 +19,7 @@ from autoshrink.errors import InputError
 from autoshrink.escaping import shown
 
 if TYPE_CHECKING:
+    from autoshrink.evaluation import EvaluatorContext, EvaluatorKind, Executor, Ranking, Workplace
     from autoshrink.strategies import Strategy, StrategyContext
     from autoshrink.tasks.base import Task
 
@@ -136,3 +137,29 @@ STRATEGIES: Registry[Callable[[StrategyContext], Strategy]] = Registry(
     },
 )
 """What makes an `autoshrink.strategies.Strategy` of a `StrategyContext`."""
+
+EVALUATORS: Registry[EvaluatorKind] = Registry(
+    "autoshrink.evaluators",
+    "evaluator",
+    {
+        "trained": "autoshrink.evaluators:TRAINED",
+        "inherited": "autoshrink.evaluators:INHERITED",
+        "zico": "autoshrink.evaluators.zico:ZICO",
+    },
+)
+"""How a step's candidates are measured."""
+
+FILTERS: Registry[Callable[[EvaluatorContext], Ranking]] = Registry(
+    "autoshrink.filters", "filter", {"zico": "autoshrink.evaluators.zico:make_ranking"}
+)
+"""What makes the score by which a step's candidates are chosen."""
+
+EXECUTORS: Registry[Callable[[Workplace, str], Executor]] = Registry(
+    "autoshrink.executors",
+    "executor",
+    {
+        "local": "autoshrink.executors.local:LocalExecutor",
+        "processes": "autoshrink.executors.processes:ProcessExecutor",
+    },
+)
+"""Where jobs run: what makes an executor of a `Workplace` and of what stands after the name's colon."""

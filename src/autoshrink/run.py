@@ -15,10 +15,10 @@ from pathlib import Path
 from autoshrink import formatting
 from autoshrink.cell import Cell
 from autoshrink.errors import RunError, SearchError
-from autoshrink.evaluation import Evaluator, Job, Ranking, RoundTrainer
+from autoshrink.evaluation import Evaluator, Job, Ranking
 from autoshrink.finals import measure_again, playoff
 from autoshrink.record import Candidate, RunRecord, replay
-from autoshrink.registry import STRATEGIES
+from autoshrink.registry import EVALUATORS, STRATEGIES
 from autoshrink.score import Evaluation, compare
 from autoshrink.seeding import derive_seed
 from autoshrink.store import Store
@@ -41,8 +41,7 @@ class Loop:
     Args:
         store: the run's log, beginning with a `created` event.
         evaluator: measures the candidates of a step.
-        fresh: trains finalists from scratch; None: `evaluator` does.
-        rounds: trains the playoff's cells; needed where the evaluator is relative.
+        fresh: trains cells from scratch, those of a playoff and the finalists; None: `evaluator` does.
         ranking: chooses a step's candidates where the settings ask for a filter.
         watcher: told after every event.
         clock: monotonic seconds.
@@ -54,7 +53,6 @@ class Loop:
         evaluator: Evaluator,
         *,
         fresh: Evaluator | None = None,
-        rounds: RoundTrainer | None = None,
         ranking: Ranking | None = None,
         watcher: Watcher | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -62,7 +60,6 @@ class Loop:
         self._store = store
         self._evaluator = evaluator
         self._fresh = fresh or evaluator
-        self._rounds = rounds
         self._ranking = ranking
         self._watcher = watcher or Watcher()
         self._clock = clock
@@ -87,6 +84,7 @@ class Loop:
         self._recorded = {(one.step, one.index): one for one in record.candidates}
         self._decided = {decision.step: decision for decision in record.decisions}
         self._by_key: dict[str, Candidate] = {}
+        self._weights = {one.cell: one.evaluation.weights for one in record.candidates}
         self._start = next((one.evaluation for one in record.candidates), None)
         self._best: Evaluation | None = None
         self._edges = self._total_edges
@@ -146,7 +144,7 @@ class Loop:
 
     def _known(self, step: int) -> dict[str, Candidate]:
         """What need not be measured again: everything so far, or, of a relative evaluator, the same step's only."""
-        if not self._evaluator.relative:
+        if not self._settings.relative:
             return self._by_key
         return {one.cell.key: one for (at, _), one in self._recorded.items() if at == step and one.same_as is None}
 
@@ -163,7 +161,7 @@ class Loop:
         """What the step has to measure, whatever of it is in the log already."""
         step = proposals[0].step
         before = set()
-        if not self._evaluator.relative:
+        if not self._settings.relative:
             before = {one.cell.key for (at, _), one in self._recorded.items() if at != step}
         needed: dict[str, Proposal] = {}
         for proposal in proposals:
@@ -179,7 +177,7 @@ class Loop:
         if new and self._evaluator.joint:
             new = self._all_of_step(proposals)
         first = list(new.values())
-        jobs = [Job(proposal.cell, self._seed(proposal), proposal.parent) for proposal in first]
+        jobs = [self._job(proposal) for proposal in first]
         if jobs:
             for position, evaluation in self._evaluator.evaluate(jobs, deadline=self._search_deadline()):
                 if (step, first[position].index) in self._recorded:
@@ -190,11 +188,16 @@ class Loop:
         for proposal in proposals:
             if (step, proposal.index) not in self._recorded and proposal.cell.key in known:
                 same = known[proposal.cell.key]
-                shared = replace(same.evaluation, cell=proposal.cell)
+                # Its nodes may be numbered otherwise: the other's weights are none of its own.
+                shared = replace(same.evaluation, cell=proposal.cell, weights=None)
                 self._record(Candidate(step, proposal.index, shared, proposal.change, (same.step, same.index)))
         found = [self._recorded.get((step, proposal.index)) for proposal in proposals]
         complete = [one.evaluation for one in found if one is not None]
         return complete if len(complete) == len(proposals) else None
+
+    def _job(self, proposal: Proposal) -> Job:
+        weights = None if proposal.parent is None else self._weights.get(proposal.parent)
+        return Job(proposal.cell, self._seed(proposal), proposal.parent, weights)
 
     # --- the filter --------------------------------------------------------------------------------------------------
 
@@ -228,6 +231,7 @@ class Loop:
         self._store.append("evaluated", candidate.to_json())
         self._recorded[candidate.step, candidate.index] = candidate
         self._by_key.setdefault(candidate.cell.key, candidate)
+        self._weights[candidate.cell] = candidate.evaluation.weights
         self._keep_best(candidate.evaluation)
         self._start = self._start or candidate.evaluation
         if candidate.same_as is None:
@@ -275,13 +279,8 @@ class Loop:
         record = replay(self._store.events())
         if record.finished:
             return record
-        if self._evaluator.relative and self._rounds is not None:
-            playoff(
-                self._store,
-                self._rounds,
-                deadline=self._limit(PLAYOFF_SHARE),
-                told=self._tell_final,
-            )
+        if record.settings.relative:
+            playoff(self._store, self._fresh, deadline=self._limit(PLAYOFF_SHARE), told=self._tell_final)
             record = replay(self._store.events())
         start = record.starting()
         if not record.finalists() and (
@@ -321,7 +320,7 @@ class Loop:
         again = (settings.finalists + 1) * settings.repeats * 0.5
         if not settings.relative:
             return again * (self._mean_seconds() or 0.0)
-        if self._start is None or settings.evaluator != "inherited":
+        if self._start is None or not EVALUATORS[settings.evaluator].trains:
             return 0.0
         length = partial(settings.short_epochs, samples=self._samples)
         epoch: float = self._start.spent.seconds / length(settings.inherit.start)

@@ -73,6 +73,7 @@ class Evaluation:
         spent: what measuring it cost.
         rung: how many comparisons it survived in which others were left behind; 0 where all are measured alike. The
             choice is among those of the highest rung, since others were measured more coarsely.
+        weights: what its children may inherit, by the SHA-256 of the file; None where nothing was kept.
     """
 
     cell: Cell
@@ -87,6 +88,7 @@ class Evaluation:
     parts: tuple[float, ...] | None = None
     spent: Spent = Spent()
     rung: int = 0
+    weights: str | None = None
 
     def __post_init__(self) -> None:
         if (self.performance is None) == (self.reason is None):
@@ -111,8 +113,12 @@ class Evaluation:
         return None if found is None else np.array(found, dtype=np.float64)
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON object; `correct` is packed, eight images a byte, and `parts` as float64, both in hexadecimal."""
+        """A JSON object; `correct` is packed, eight images a byte, and `parts` as float64, both in hexadecimal.
+
+        `weights` is not in it: the event says it beside, where earlier versions pass over it.
+        """
         value = asdict(self) | {"cell": self.cell.to_json(), "curve": list(self.curve)}
+        del value["weights"]
         value["resources"] = self.resources.to_json()
         if self.correct is not None:
             value["correct"] = f"{len(self.correct)}:{np.packbits(np.array(self.correct, dtype=bool)).tobytes().hex()}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
@@ -26,14 +26,13 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from autoshrink import ops as operations
 from autoshrink.quantity import Quantity
-from autoshrink.registry import STRATEGIES, TASKS
+from autoshrink.registry import EVALUATORS, FILTERS, STRATEGIES, TASKS
 from autoshrink.resources import RESOURCES, Resources, every_resource
 from autoshrink.score import FormulaName, Score
 
 Share = Annotated[float, Field(ge=0, le=1)]
 TaskName = str
 """As `autoshrink.registry.TASKS` has it."""
-EvaluatorName = Literal["trained", "inherited", "zico"]
 
 
 def _known_resource(name: str) -> str:
@@ -160,12 +159,12 @@ class InheritSettings(Section):
     """Learning rate of both, as a share of the recipe's."""
     grace: NonNegativeFloat = 1.0
     """A child with a new leaf is taken before the best when it is behind by less than so many standard errors."""
-    settle: PositiveInt = 4
+    statistics_batches: PositiveInt = 4
     """Batches on which a child's BN statistics are taken anew."""
-    glance: Annotated[float, Field(gt=0, le=1)] = 0.1
+    validation_share: Annotated[float, Field(gt=0, le=1)] = 0.1
     """Share of the validation samples that all children are judged on; the better half is judged on twice as many, and
     so on."""
-    most: Annotated[float, Field(gt=0, le=1)] = 0.25
+    largest_share: Annotated[float, Field(gt=0, le=1)] = 0.25
     """Share after which the comparison ends."""
 
 
@@ -207,11 +206,13 @@ class SearchSettings(Section):
     mode: Literal["sound", "paper"] = "sound"
     strategy: str = "autoshrink"
     """What proposes cells: a name in `autoshrink.registry.STRATEGIES`."""
-    evaluator: EvaluatorName = "trained"
-    """How candidates are measured: each trained from scratch, with weights inherited from the cell they were cut from,
-    or without any training (ZiCo). With the last two a playoff among cells trained from scratch chooses the best."""
-    filter: Literal["none", "zico"] = "none"
-    """How the K candidates of a step are chosen from its shrink space: drawn, or by the highest ZiCo at its cost."""
+    evaluator: str = "trained"
+    """How candidates are measured: a name in `autoshrink.registry.EVALUATORS`. ``trained``: each from scratch;
+    ``inherited``: with weights of the cell they were cut from. Where it only estimates (`EvaluatorKind.relative`), a
+    playoff among cells trained from scratch chooses the best."""
+    filter: str = "none"
+    """How the K candidates of a step are chosen from its shrink space: drawn, or those of the highest rank by one of
+    `autoshrink.registry.FILTERS`."""
     short_batch: PositiveInt | None = None
     """Batch of the short trainings by which `inherit` and `playoff` go; None: a quarter of the recipe's, at least 8.
     More steps for as many samples (benchmarks/sprint.py)."""
@@ -264,11 +265,17 @@ class SearchSettings(Section):
     threads: PositiveInt | None = None
     """CPU threads of a training; None: what torch chooses. Stored with the run: sums depend on it."""
 
-    @field_validator("strategy")
+    @field_validator("strategy", "evaluator", "filter")
     @classmethod
-    def _is_registered(cls, name: str) -> str:
-        if name not in STRATEGIES:
-            raise ValueError(f"there is no such strategy; choose from {', '.join(STRATEGIES)}")
+    def _is_registered(cls, name: str, info: ValidationInfo) -> str:
+        registered: dict[str, Iterable[str]] = {
+            "strategy": STRATEGIES,
+            "evaluator": EVALUATORS,
+            "filter": ("none", *FILTERS),
+        }
+        choices = tuple(registered[info.field_name or ""])
+        if name not in choices:
+            raise ValueError(f"there is no such {info.field_name}; choose from {', '.join(choices)}")
         return name
 
     @field_validator("ops")
@@ -306,7 +313,7 @@ class SearchSettings(Section):
     @property
     def relative(self) -> bool:
         """Whether the steps compare by estimates, and the best is chosen by a playoff of cells trained from scratch."""
-        return self.evaluator != "trained"
+        return EVALUATORS[self.evaluator].relative
 
     @property
     def times(self) -> bool:

@@ -63,6 +63,10 @@ def settings_from_json(value: Mapping[str, Any]) -> SearchSettings:
 
 _BEFORE: Overrides = {"choice": "finalists", "short_steps": 0}
 """What settings did before there was a setting for it: logs that lack one were written then."""
+_RENAMED: Mapping[str, Mapping[str, str]] = {
+    "inherit": {"settle": "statistics_batches", "glance": "validation_share", "most": "largest_share"}
+}
+"""What settings were called in earlier logs, by section."""
 
 
 def stored_settings(value: Mapping[str, Any]) -> SearchSettings:
@@ -71,7 +75,12 @@ def stored_settings(value: Mapping[str, Any]) -> SearchSettings:
     Raises:
         InputError: as `settings_from_json`.
     """
-    return settings_from_json(merge(_BEFORE, value))
+    value = merge(_BEFORE, value)
+    for section, names in _RENAMED.items():
+        inner = value.get(section)
+        if isinstance(inner, Mapping):
+            value[section] = {names.get(name, name): one for name, one in inner.items()}
+    return settings_from_json(value)
 
 
 def _task(value: Mapping[str, Any]) -> Task:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from autoshrink.crafting import Budget, Measure, Scaling, Source
     from autoshrink.metrics import Metric
     from autoshrink.record import RunRecord
-    from autoshrink.training.problem import TaskProblem
+    from autoshrink.training.problem import Problem
     from autoshrink.watching import Observer
 
 Command = tuple[str, str]
@@ -67,7 +67,7 @@ class Prepared:
 
     name: str
     event: dict[str, Any]
-    problem: Callable[[torch.device], TaskProblem]
+    problem: Callable[[torch.device], Problem]
 
 
 class Task(ABC):

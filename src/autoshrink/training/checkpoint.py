@@ -30,15 +30,20 @@ _LENGTH_BYTES = 8
 """At a safetensors file's start: how long its JSON header is, little-endian; the tensors follow the header."""
 
 
+def packed(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> bytes:
+    """The content of a file of tensors and facts (JSON values by name)."""
+    metadata = {"format": FORMAT} | {name: json.dumps(value) for name, value in facts.items()}
+    content = serialise({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, metadata)
+    return _sealed(content)
+
+
 def save(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-    """Write tensors and facts (JSON values by name).
+    """Write tensors and facts.
 
     Raises:
         RunError: the file cannot be written; what stood there before is untouched.
     """
-    metadata = {"format": FORMAT} | {name: json.dumps(value) for name, value in facts.items()}
-    packed = serialise({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, metadata)
-    write_bytes(path, _sealed(packed), own=True)
+    write_bytes(path, packed(tensors, facts), own=True)
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -4,20 +4,11 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable
-from typing import Protocol, Self
 
 from autoshrink.architecture import Architecture
 from autoshrink.cell import Cell
 from autoshrink.cost import count
 from autoshrink.resources import Resources
-
-
-class Proxied(Protocol):
-    """What cells are counted in: a problem. Where it has a `latency` (architecture to nanoseconds), they are timed."""
-
-    def architecture(self, cell: Cell) -> Architecture:
-        """The proxy network around a cell."""
-        ...
 
 
 def largest_below(size: int, fits: Callable[[int], bool]) -> int:
@@ -39,11 +30,6 @@ class CellCosts:
         self._architecture = architecture
         self._latency = latency
         self._known: dict[Cell, Resources] = {}
-
-    @classmethod
-    def of(cls, problem: Proxied) -> Self:
-        """Costs in a problem's proxy network."""
-        return cls(problem.architecture, getattr(problem, "latency", None))
 
     def __call__(self, cell: Cell) -> Resources:
         """Counted from the architecture, once a cell."""

@@ -1,12 +1,13 @@
 """What a task has to provide so that its cells can be searched: little, and nothing of any evaluator.
 
 What an evaluator asks for beyond that is a capability that a problem has or lacks: that of training candidates
-together (`autoshrink.training.population.Populations`), of naming options with which a limit can be kept (`Fitting`).
+together (`autoshrink.training.population.Populations`), of gradients before any training
+(`autoshrink.training.gradients.LayerGradients`), of naming options with which a limit can be kept (`Fitting`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -60,16 +61,6 @@ class Problem(Protocol):
     def learner(self, architecture: Architecture, seed: int, *, batch: int | None = None) -> SearchLearner:
         """A freshly initialised network that is ready to learn, by batches of so many where that is given."""
         ...
-
-
-class TaskProblem(Problem, Protocol):
-    """A problem whose networks may be timed.
-
-    Attributes:
-        latency: nanoseconds of a network; None where the search does not ask.
-    """
-
-    latency: Callable[[Architecture], int] | None
 
 
 @runtime_checkable

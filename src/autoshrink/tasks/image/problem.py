@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -24,10 +24,13 @@ from autoshrink.seeding import derive_seed
 from autoshrink.tasks.base import Prepared
 from autoshrink.training.costs import CellCosts, largest_below
 from autoshrink.training.device import choose_precision
+from autoshrink.training.gradients import image_gradients, images_a_batch
 from autoshrink.training.image_learner import ImageLearner, image_stops
 from autoshrink.training.images import DeviceImages, Normalisation
-from autoshrink.training.zico import SCORE_BATCH, image_gradients, images_a_batch
 from autoshrink.watching import Observer
+
+GRADIENT_BATCH = 64
+"""Images a batch at least, where gradients of untrained networks are compared: half of ZiCo's."""
 
 
 def prepare(settings: SearchSettings, observer: Observer) -> Prepared:
@@ -54,8 +57,7 @@ class ImageProblem:
         norm = Normalisation.of(proxy.train.images)
         self._network = settings.network
         self._recipe = settings.recipe
-        self._seed = settings.seed
-        self._score_batch = max(SCORE_BATCH, settings.recipe.batch)
+        self._gradient_batch = max(GRADIENT_BATCH, settings.recipe.batch)
         self._shape = proxy.train.images.shape[1:]
         self._classes = len(proxy.classes)
         self._data = (
@@ -64,7 +66,6 @@ class ImageProblem:
         )
         self._precision = choose_precision(settings.recipe.precision, device)
         self.device = device
-        self.latency: Callable[[Architecture], int] | None = None
         self.stops = image_stops(settings.recipe, self._classes)
         self.fidelity = (
             f"{formatting.count(settings.recipe.epochs, 'epoch')} × {formatting.count(len(proxy.train), 'image')}"
@@ -116,22 +117,16 @@ class ImageProblem:
             precision=self._precision,
         )
 
-    def score_gradients(
-        self, architecture: Architecture, seed: int, batches: int, *, shortcuts: bool = True
+    def layer_gradients(
+        self, architecture: Architecture, seed: int, *, batches: int, draw: int
     ) -> list[dict[str, Tensor]]:
-        """See `autoshrink.training.zico.GradientSource` and `image_gradients`."""
-        return image_gradients(
-            self._fresh(architecture, seed),
-            self._data[0],
-            batch=self._score_batch,
-            batches=batches,
-            seed=self._seed,
-            shortcuts=shortcuts,
-        )
+        """See `autoshrink.training.gradients.LayerGradients` and `image_gradients`."""
+        network = self._fresh(architecture, seed)
+        return image_gradients(network, self._data[0], batch=self._gradient_batch, batches=batches, draw=draw)
 
-    def score_samples(self, batches: int) -> int:
-        """Images that `score_gradients` reads."""
-        return batches * images_a_batch(self._data[0], batch=self._score_batch, batches=batches)
+    def gradient_samples(self, batches: int) -> int:
+        """Images that `layer_gradients` reads."""
+        return batches * images_a_batch(self._data[0], batch=self._gradient_batch, batches=batches)
 
     def _fresh(self, architecture: Architecture, seed: int) -> nn.Module:
         network = build(architecture, seed=seed)

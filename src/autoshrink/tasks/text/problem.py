@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -18,10 +18,10 @@ from autoshrink.networks import LanguageNetwork, build
 from autoshrink.seeding import derive_seed
 from autoshrink.tasks.base import Prepared
 from autoshrink.training.costs import CellCosts, largest_below
+from autoshrink.training.gradients import steps_a_chunk, text_gradients
 from autoshrink.training.text import Streams
 from autoshrink.training.text_learner import TextLearner, text_stops
 from autoshrink.training.text_population import TextPopulation, groups
-from autoshrink.training.zico import steps_a_chunk, text_gradients
 from autoshrink.watching import Observer
 
 
@@ -69,12 +69,10 @@ class TextProblem:
         recipe, end = settings.recipe, proxy.vocabulary.end
         self._network = settings.network
         self._recipe = recipe
-        self._seed = settings.seed
         self._vocabulary = len(proxy.vocabulary)
         self._train, self._end = proxy.train, end
         self._cut: dict[int, Streams] = {}
         self.device = device
-        self.latency: Callable[[Architecture], int] | None = None
         self._data = (
             self._streams(recipe.batch),
             Streams.of(proxy.validation, recipe.validation_batch, end=end, device=device),
@@ -125,14 +123,15 @@ class TextProblem:
         assert isinstance(architecture, LanguageModel)
         return build(architecture, seed=seed, initial_range=self._network.initial_range).to(self.device)
 
-    def score_gradients(self, architecture: Architecture, seed: int, batches: int) -> list[dict[str, Tensor]]:
-        """See `autoshrink.training.zico.GradientSource` and `text_gradients`; chunks have the recipe's mean length."""
-        assert isinstance(architecture, LanguageModel)
-        network = build(architecture, seed=seed, initial_range=self._network.initial_range).to(self.device)
-        return text_gradients(network, self._data[0], bptt=self._recipe.bptt, batches=batches, seed=self._seed)
+    def layer_gradients(
+        self, architecture: Architecture, seed: int, *, batches: int, draw: int
+    ) -> list[dict[str, Tensor]]:
+        """See `text_gradients`; a chunk has the recipe's mean length."""
+        network = self._fresh(architecture, seed)
+        return text_gradients(network, self._data[0], bptt=self._recipe.bptt, batches=batches, draw=draw)
 
-    def score_samples(self, batches: int) -> int:
-        """Tokens that `score_gradients` reads."""
+    def gradient_samples(self, batches: int) -> int:
+        """Tokens that `layer_gradients` reads."""
         train = self._data[0]
         return batches * train.width * steps_a_chunk(train, bptt=self._recipe.bptt, batches=batches)
 

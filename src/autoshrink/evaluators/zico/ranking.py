@@ -1,4 +1,4 @@
-"""The evaluator that trains nothing: cells are compared by ZiCo, weighed against what they cost."""
+"""Cells compared by ZiCo, weighed against what they cost: to choose candidates, or in place of training them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 
 from autoshrink.cell import Cell
 from autoshrink.evaluation import Job
+from autoshrink.evaluators.zico.score import ZicoScorer, fitted_penalty
 from autoshrink.resources import Resources
 from autoshrink.score import Evaluation, Score, Spent
 from autoshrink.training.costs import CellCosts
-from autoshrink.training.zico import GradientSource, ZicoScorer, fitted_penalty
+from autoshrink.training.gradients import LayerGradients
 
 REFERENCE_CELLS = 30
 """Random cells on which the penalty is fitted."""
@@ -47,28 +48,30 @@ class ZicoRanking:
         source: data and networks.
         score: whose penalty and resource ZiCo is weighed with.
         reference: random cells of the search's space, for the scale.
-        seed: decides the initial weights, the same for all cells.
+        seed: decides initial weights and batches, the same for all cells.
         threads: CPU threads; None leaves them alone.
         counted: the scale's cost is on record already, by the process that was here before.
+        resources: what a cell costs; None: counted in the source's networks.
     """
 
     def __init__(
         self,
-        source: GradientSource,
+        source: LayerGradients,
         score: Score,
         *,
         reference: Callable[[int], Sequence[Cell]],
         seed: int,
         threads: int | None = None,
         counted: bool = False,
+        resources: Callable[[Cell], Resources] | None = None,
     ) -> None:
         self._source = source
         self._score = score
         self._reference = reference
         self._seed = seed
-        self._scorer = ZicoScorer(source, threads=threads)
+        self._scorer = ZicoScorer(source, draw=seed, threads=threads)
         self._scale: Scale | None = None
-        self._costs = CellCosts.of(source)
+        self._costs = resources or CellCosts(source.architecture)
         self._counted = counted
         self._spent = Spent()
 
@@ -113,13 +116,12 @@ class ZicoRanking:
 
 
 class ZicoEvaluator:
-    """Performance is ZiCo in the scale's units: for the search's steps only, see `Evaluator.relative`.
+    """Performance is ZiCo in the scale's units: for the search's steps only.
 
     Args:
         ranking: the score.
     """
 
-    relative = True
     joint = False
     grace = 0.0
 
@@ -135,20 +137,19 @@ class ZicoEvaluator:
         for position, job in enumerate(jobs):
             if deadline is not None and time.monotonic() > deadline:
                 return
-            measured: dict[str, float | str | None]
+            performance, reason = None, None
             try:
-                measured = {"performance": self._ranking.performance(job.cell)}
+                performance = self._ranking.performance(job.cell)
             except ValueError as error:
-                measured = {"performance": None, "reason": str(error)}
-            yield (
-                position,
-                Evaluation(
-                    job.cell,
-                    self.resources(job.cell),
-                    job.seed,
-                    "ZiCo, no training",
-                    ended="scored" if measured["performance"] is not None else "failed",
-                    spent=self._ranking.take_spent(),
-                    **measured,  # type: ignore[arg-type]
-                ),
+                reason = str(error)
+            found = Evaluation(
+                job.cell,
+                self.resources(job.cell),
+                job.seed,
+                "ZiCo, no training",
+                performance,
+                reason=reason,
+                ended="scored" if reason is None else "failed",
+                spent=self._ranking.take_spent(),
             )
+            yield position, found
