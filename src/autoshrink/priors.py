@@ -78,24 +78,8 @@ def _require(condition: bool, message: str) -> None:
 EXAMPLES = "complete, er:0.3, ba:2 or ws:4,0.75"
 
 
-def _count(number: float, spec: str) -> int:
-    _require(number.is_integer(), f"start {spec!r}: {number:g} is not a whole number, as in {EXAMPLES}")
-    return int(number)
-
-
-def _joining(probability: float, spec: str) -> float:
-    _require(probability != 0, f"start {spec!r}: joins no two nodes; the probability is above 0, as in {EXAMPLES}")
-    return probability
-
-
-def _numbers(text: str, count: int, spec: str) -> list[float]:
-    parts = text.split(",") if text else []
-    try:
-        numbers = [float(part) for part in parts]
-    except ValueError:
-        numbers = []
-    _require(len(numbers) == count, f"start {spec!r}: expected {count} number(s) after the colon, as in {EXAMPLES}")
-    return numbers
+NUMBERS = {"complete": 0, "er": 1, "ba": 1, "ws": 2}
+"""How many numbers stand after the colon of each prior."""
 
 
 def start_cell(
@@ -116,20 +100,24 @@ def start_cell(
     """
     _require(nodes >= 2, f"nodes {nodes}: a cell needs the input and at least one more node")
     name, _, rest = spec.partition(":")
-    makers: dict[str, Callable[[], tuple[Edge, ...]]] = {
-        "complete": lambda: complete_edges(nodes),
-        "er": lambda: erdos_renyi_edges(nodes, _joining(_numbers(rest, 1, spec)[0], spec), rng),
-        "ba": lambda: barabasi_albert_edges(nodes, _count(_numbers(rest, 1, spec)[0], spec), rng),
-        "ws": lambda: _watts_strogatz(nodes, spec, rng),
-    }
-    _require(name in makers and not (name == "complete" and rest), f"start {spec!r} is unknown; choose {EXAMPLES}")
+    _require(name in NUMBERS and not (name == "complete" and rest), f"start {spec!r} is unknown; choose {EXAMPLES}")
+    try:
+        numbers = [float(part) for part in rest.split(",")] if rest else []
+    except ValueError:
+        numbers = []
+    wanted = NUMBERS[name]
+    _require(len(numbers) == wanted, f"start {spec!r}: expected {wanted} number(s) after the colon, as in {EXAMPLES}")
     drawn = DRAWS[draw](ops or DEFAULTS[kind], nodes, rng)
-    return Cell(kind, drawn, makers[name]())
-
-
-def _watts_strogatz(nodes: int, spec: str, rng: random.Random) -> tuple[Edge, ...]:
-    neighbours, probability = _numbers(spec.partition(":")[2], 2, spec)
-    return watts_strogatz_edges(nodes, _count(neighbours, spec), probability, rng)
+    if name == "complete":
+        return Cell(kind, drawn, complete_edges(nodes))
+    first, *others = numbers
+    if name == "er":
+        _require(first != 0, f"start {spec!r}: joins no two nodes; the probability is above 0, as in {EXAMPLES}")
+        return Cell(kind, drawn, erdos_renyi_edges(nodes, first, rng))
+    _require(first.is_integer(), f"start {spec!r}: {first:g} is not a whole number, as in {EXAMPLES}")
+    if name == "ba":
+        return Cell(kind, drawn, barabasi_albert_edges(nodes, int(first), rng))
+    return Cell(kind, drawn, watts_strogatz_edges(nodes, int(first), others[0], rng))
 
 
 DENSITIES = (0.1, 1.0)

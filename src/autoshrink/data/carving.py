@@ -60,9 +60,7 @@ def content_digests(source: ImageSource, indices: Indices, progress: Progress | 
 def group_units(names: Sequence[str], pattern: str) -> Digests:
     """A digest for each name's group, uint64 (n,): what the regular expression's groups match, or its whole match.
 
-    Args:
-        names: of the images, relative POSIX paths.
-        pattern: a regular expression, looked for anywhere in a name.
+    `names` are relative POSIX paths of images; the `pattern` is looked for anywhere in them.
 
     Raises:
         InputError: it is none, does not match a name, or puts all into one group; the message shows what it saw.
@@ -71,19 +69,13 @@ def group_units(names: Sequence[str], pattern: str) -> Digests:
         rule = re.compile(pattern)
     except re.error as error:
         raise InputError(f"--group {pattern}: not a regular expression ({error})") from error
-    groups: list[str] = []
-    unmatched: list[str] = []
-    for name in names:
-        match = rule.search(name)
-        if match is None:
-            unmatched.append(name)
-        else:
-            groups.append("\0".join(part or "" for part in match.groups()) if rule.groups else match.group())
-    if unmatched:
+    matches = [rule.search(name) for name in names]
+    if None in matches:
         raise InputError(
-            f"--group {pattern}: found in {len(groups):,} of {len(names):,} names, not in {unmatched[0]}; "
-            "it must say of every image which group it belongs to"
+            f"--group {pattern}: found in {len(names) - matches.count(None):,} of {len(names):,} names, not in "
+            f"{names[matches.index(None)]}; it must say of every image which group it belongs to"
         )
+    groups = ["\0".join(part or "" for part in (one.groups() or (one.group(),))) for one in matches if one]
     if len(set(groups)) < 2:
         shown = groups[0].replace("\0", ", ") if groups else ""
         raise InputError(
@@ -186,37 +178,30 @@ class Draw:
 
 
 def carved(labels: Indices, classes: int, units: Digests, known: Iterable[tuple[Marks, bool]], draw: Draw) -> Marks:
-    """Which images are kept back for validation, bool (n,); the others are for training.
+    """Which images, of `labels` int64 (n,) and `units` uint64 (n,), are kept back for validation, bool (n,).
 
-    All images of one unit (equal content, or one group) are on one side. Images that are known stay where they were,
-    and take their unit with them. Of the others a class gives its share, rounded, at least one where it has nothing to
-    validate on yet and something to spare; which depends on the seed and the class's images alone.
-
-    Args:
-        labels: class indices, int64 (n,).
-        classes: how many there are.
-        units: uint64 (n,).
-        known: marks, bool (n,), and whether these images are kept back; earlier ones weigh more.
-        draw: of the images that are not known.
+    All images of one unit (equal content, or one group) are on one side. Images that are `known` (marks, bool (n,), and
+    whether these are kept back; earlier ones weigh more) stay where they were, and take their unit with them. Of the
+    others a class gives its share, rounded, at least one where it has nothing to validate on yet and something to
+    spare; which depends on the seed and the class's images alone.
     """
     side: dict[int, bool] = {}
     for marks, kept in known:
-        for unit in units[marks].tolist():
-            side.setdefault(unit, kept)
+        side = dict.fromkeys(units[marks].tolist(), kept) | side
     for label in range(classes):
         own = np.flatnonzero(labels == label)
         mine = units[own].tolist()
-        settled = [side[unit] for unit in mine if unit in side]
-        fresh = len(mine) - len(settled)
-        least = 0 if any(settled) else 1
-        wanted = min(max(round(draw.share * fresh), least), fresh if settled and not all(settled) else fresh - 1)
+        decided = [side[unit] for unit in mine if unit in side]
+        fresh = len(mine) - len(decided)
+        least = 0 if any(decided) else 1
+        wanted = min(max(round(draw.share * fresh), least), fresh if decided and not all(decided) else fresh - 1)
         # A generator of its own for each class: images added to one do not change what is drawn of another.
         generator = np.random.Generator(np.random.PCG64(derive_seed(draw.seed, "validation", label)))
         sizes = Counter(unit for unit in units[generator.permutation(own)].tolist() if unit not in side)
         for unit, size in sizes.items():  # in the order in which they were drawn
             side[unit] = size <= wanted
             wanted -= size if side[unit] else 0
-        if least and len(sizes) + (not all(settled)) > 1 and not any(map(side.__getitem__, sizes)):
+        if least and len(sizes) + (not all(decided)) > 1 and not any(map(side.__getitem__, sizes)):
             # Groups are large: the smallest of them is nearer to the share than none.
             side[min(sizes, key=sizes.__getitem__)] = True
     return np.array([side[unit] for unit in units.tolist()], dtype=np.bool_)

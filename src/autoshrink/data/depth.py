@@ -46,9 +46,9 @@ class Depth:
     """Images of 16 bits in each colour, of which Pillow reads the upper 8."""
     stacks: int = 0
     """Files of several pictures."""
-    deep: set[int] = field(default_factory=set)
-    """Deep images, by index."""
-    _values: dict[int, _Values] = field(default_factory=dict)
+    deep: int = 0
+    """Images of more than 8 bits a pixel."""
+    _values: list[_Values] = field(default_factory=list)
 
     def look(self, index: int, payload: Payload) -> None:
         """Look at one more image; what cannot be read is passed over, for whoever decodes it to report."""
@@ -60,34 +60,32 @@ class Depth:
             self.cut_colours += cuts_colours(image, payload)
             self.stacks += bool(getattr(image, "is_animated", False))
             if is_deep(image):
-                self.deep.add(index)
+                self.deep += 1
                 if len(self._values) < MOST_DEEP:
                     window_for(image, "own")  # which refuses values that are no numbers
-                    self._values[index] = _some(np.asarray(image), index)
+                    self._values.append(_some(np.asarray(image), index))
         except CORRUPT:
             return
 
     def window(self) -> Window | None:
         """Return the window that the deep images fill; None where none is deep."""
-        return window_of(np.concatenate(list(self._values.values()))) if self._values else None
+        return window_of(np.concatenate(self._values)) if self._values else None
 
     def notes(self, window: Window | None) -> tuple[str, ...]:
         """Return sentences for a person."""
-        images = f"{counted(self.looked, 'image')} looked at"
-        sentences = (
-            (
-                window,
-                f"{_share(len(self.deep), images)} more than 8 bits a pixel: values {_range(window)} become 0 to 255, "
-                "and what is beyond is clipped"
-                + ("" if len(self.deep) == self.looked else "; the others stay as they are"),
-            ),
-            (
-                self.cut_colours,
-                f"{_share(self.cut_colours, images)} 16 bits in each colour: only the upper 8 are read",
-            ),
-            (self.stacks, f"{_share(self.stacks, images)} several pictures: the first one counts"),
-        )
-        return tuple(sentence for there, sentence in sentences if there)
+        images, found = f"{counted(self.looked, 'image')} looked at", []
+        if window:
+            values = " to ".join(f"{value:,.6g}" for value in window)
+            others = "" if self.deep == self.looked else "; the others stay as they are"
+            found.append(
+                f"{_share(self.deep, images)} more than 8 bits a pixel: values {values} become 0 to 255, and what is "
+                f"beyond is clipped{others}"
+            )
+        if self.cut_colours:
+            found.append(f"{_share(self.cut_colours, images)} 16 bits in each colour: only the upper 8 are read")
+        if self.stacks:
+            found.append(f"{_share(self.stacks, images)} several pictures: the first one counts")
+        return tuple(found)
 
 
 def look_through(source: ImageSource, indices: Indices) -> Depth:
@@ -158,7 +156,3 @@ def _some(values: npt.NDArray[np.generic], index: int) -> _Values:
 
 def _share(count: int, of: str) -> str:
     return f"{count:,} of {of} {'has' if count == 1 else 'have'}"
-
-
-def _range(window: Window | None) -> str:
-    return "" if window is None else " to ".join(f"{value:,.6g}" for value in window)

@@ -7,7 +7,6 @@ from importlib.util import find_spec
 from PIL import features
 
 INSTALL = "pip install 'autoshrink[heic]'"
-_PLUG_IN = "pillow_heif"
 
 # Some others of Pillow's (EPS) run external programs on what they are given.
 _ALWAYS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
@@ -17,7 +16,7 @@ _HEIC_ENDINGS = (".heic", ".heif", ".hif")
 _HEIC_BRANDS = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"))
 _AVIF_BRANDS = frozenset((b"avif", b"avis"))
 
-_HAS_HEIC, _HAS_AVIF = find_spec(_PLUG_IN) is not None, "avif" in features.get_supported()
+_HAS_HEIC, _HAS_AVIF = find_spec("pillow_heif") is not None, bool(features.check("avif"))
 
 EXTENSIONS = frozenset((*_ENDINGS, *(_HEIC_ENDINGS if _HAS_HEIC else ()), *((".avif",) if _HAS_AVIF else ())))
 """Endings of file names that are read as images here."""
@@ -31,12 +30,10 @@ UNREAD: Mapping[str, str] = {
 
 def to_read(endings: Collection[str]) -> str:
     """Return what to do so that images with some of these endings are read, for the end of a sentence; often ''."""
-    ways = dict.fromkeys(UNREAD[ending] for ending in sorted(endings) if ending in UNREAD)
-    return "".join(f"; to read {_listed(way, endings)}: {way}" for way in ways)
-
-
-def _listed(way: str, endings: Collection[str]) -> str:
-    return ", ".join(ending for ending in sorted(endings) if UNREAD.get(ending) == way)
+    ways: dict[str, list[str]] = {}
+    for ending in sorted(UNREAD.keys() & endings):
+        ways.setdefault(UNREAD[ending], []).append(ending)
+    return "".join(f"; to read {', '.join(some)}: {way}" for way, some in ways.items())
 
 
 @cache

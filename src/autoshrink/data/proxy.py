@@ -18,7 +18,7 @@ from autoshrink.data.names import few
 from autoshrink.data.opening import open_images
 from autoshrink.data.picture import Window
 from autoshrink.data.sampling import Picked, Wanted, pick, pick_apart, pick_with_replacement
-from autoshrink.data.split_choice import ChosenImages, Part, train_part, uneven_classes
+from autoshrink.data.split_choice import Part, train_part, uneven_classes
 from autoshrink.errors import DataError, InputError
 from autoshrink.escaping import shown
 from autoshrink.quantity import counted
@@ -124,14 +124,13 @@ def load_proxy(  # noqa: PLR0913 - one keyword per setting
     ):
         if number < least:
             raise InputError(f"{name} {number}; it must be at least {least}")
-    units: Digests | None = None
     if keeping:
         learning = train_part(spec, keeping, progress)
-        part, units = learning.part, learning.units if keeping.group else None
-        source: ImageSource = ChosenImages.of(part, learning.notes)
+        part, notes, units = learning.part, learning.notes, learning.units if keeping.group else None
     else:
-        part = Part.all_of(source := open_images(spec, split=TRAIN))
-    depth = look_through(part.source, part.indices)
+        part, units = Part.all_of(open_images(spec, split=TRAIN)), None
+        notes = part.source.notes
+    source, depth = part.source, look_through(part.source, part.indices)
     request = _Request(
         train=train_per_class,
         validation=validation_per_class,
@@ -145,8 +144,8 @@ def load_proxy(  # noqa: PLR0913 - one keyword per setting
     )
     folder, key = image_cache.default_folder() if cache is None else cache, request.key(source)
     drawn, problem = image_cache.read(folder, key), None
-    if drawn is None or drawn.keys() != _STORED or str(drawn["state"]) != _state(source, drawn["attempted"]):
-        drawn = _draw(source, units, request, progress)
+    if drawn is None or drawn.keys() != _STORED or str(drawn["state"]) != _state(part, drawn["attempted"]):
+        drawn = _draw(part, units, request, progress)
         problem = image_cache.write(folder, key, drawn)
     train, validation = (LabelledImages(drawn[f"{s}_images"], drawn[f"{s}_labels"]) for s in ("train", "validation"))
     fingerprint = hashlib.sha256(json.dumps(source.classes).encode())
@@ -161,10 +160,11 @@ def load_proxy(  # noqa: PLR0913 - one keyword per setting
         validation=validation,
         skipped=tuple(SkippedFile(*pair) for pair in json.loads(str(drawn["skipped"]))),
         notes=(
-            *_source_notes(source, size),
+            *notes,
+            *_size_notes(source, size),
             *depth.notes(request.window),
             *pixel_notes(train.images),
-            *_class_notes(source, request, train.labels, validation.labels),
+            *_class_notes(part, request, train.labels, validation.labels),
             *_equal_notes(train.images, validation.images),
             *((problem,) if problem else ()),
         ),
@@ -195,11 +195,14 @@ def load_split(
     reading.attempt(range(len(source.labels)))
     indices = sorted(reading.pictures)
     data = LabelledImages(reading.stacked(indices), source.labels[indices])
-    return Split(source.name, source.classes, data, reading.corrupt.skipped, _source_notes(source, size))
+    return Split(
+        source.name, source.classes, data, reading.corrupt.skipped, (*source.notes, *_size_notes(source, size))
+    )
 
 
-def _draw(source: ImageSource, units: Digests | None, request: _Request, progress: Progress | None) -> _Arrays:
+def _draw(part: Part, units: Digests | None, request: _Request, progress: Progress | None) -> _Arrays:
     """The decoded draw, and the indices of every image that was tried for it (on which the cache's validity hangs)."""
+    source = part.source
     reading = Reading(
         source,
         size=request.size,
@@ -208,12 +211,12 @@ def _draw(source: ImageSource, units: Digests | None, request: _Request, progres
         window=request.window,
         progress=progress,
     )
-    picked = _picked(source, units, request, reading)
+    picked = _picked(part, units, request, reading)
     if len(np.unique(source.labels[picked.train])) < 2 or not picked.validation:
         raise DataError(
             f"{source.location}: {counted(len(picked.train), 'image')} can be used for training and "
             f"{len(picked.validation)} for validation; needed are two classes with images, one of them with two images"
-            f"{never_parted(source.labels, len(picked.validation), request.keeping) if units is not None else ''}"
+            f"{never_parted(part.labels, len(picked.validation), request.keeping) if units is not None else ''}"
         )
     attempted = np.array(reading.attempted, dtype=np.int64)
     return {
@@ -223,27 +226,31 @@ def _draw(source: ImageSource, units: Digests | None, request: _Request, progres
         "validation_labels": source.labels[picked.validation],
         "skipped": np.array(json.dumps([(skipped.path, skipped.reason) for skipped in reading.corrupt.skipped])),
         "attempted": attempted,
-        "state": np.array(_state(source, attempted)),
+        "state": np.array(_state(part, attempted)),
     }
 
 
-def _picked(source: ImageSource, units: Digests | None, request: _Request, reading: Reading) -> Picked:
-    wanted, classes = Wanted(request.train, request.validation), len(source.classes)
+def _picked(part: Part, units: Digests | None, request: _Request, reading: Reading) -> Picked:
+    wanted, classes = Wanted(request.train, request.validation), len(part.source.classes)
+    labels = np.full(len(part.source.labels), -1)  # no class, for what is kept back
+    labels[part.indices] = part.labels
     if units is None:
         draw = pick_with_replacement if request.replacement else pick
-        return draw(reading, source.labels, wanted, classes=classes, seed=request.seed)
+        return draw(reading, labels, wanted, classes=classes, seed=request.seed)
     share = min(request.validation / (request.train + request.validation), 1 / 3)
-    apart = carved(source.labels, classes, units, (), Draw(share, request.seed))
-    return pick_apart(reading, source.labels, wanted, apart, classes=classes, seed=request.seed)
+    apart = np.zeros(len(labels), dtype=np.bool_)
+    apart[part.indices] = carved(part.labels, classes, units, (), Draw(share, request.seed))
+    return pick_apart(reading, labels, wanted, apart, classes=classes, seed=request.seed)
 
 
-def _state(source: ImageSource, attempted: Indices) -> str:
+def _state(part: Part, attempted: Indices) -> str:
     """Return a sha256 over what the draw rests on: classes, all labels, and the state of the files tried."""
-    state = hashlib.sha256(json.dumps(source.classes).encode())
-    state.update(source.labels.tobytes())
+    state = hashlib.sha256(json.dumps(part.source.classes).encode())
+    state.update(part.indices.tobytes())
+    state.update(part.labels.tobytes())
     # With fewer images now than there were then, the labels alone make the state another one.
-    if attempted.max(initial=0) < len(source.labels):
-        state.update(source.identity(attempted).encode("utf-8", "surrogateescape"))
+    if attempted.max(initial=0) < len(part.source.labels):
+        state.update(part.source.identity(attempted).encode("utf-8", "surrogateescape"))
     return state.hexdigest()
 
 
@@ -251,15 +258,15 @@ def _target_size(source: ImageSource, size: int | None) -> int:
     return size if size is not None else source.natural_size or DEFAULT_SIZE
 
 
-def _source_notes(source: ImageSource, size: int | None) -> tuple[str, ...]:
+def _size_notes(source: ImageSource, size: int | None) -> tuple[str, ...]:
     if size is not None or source.natural_size is not None:
-        return source.notes
-    return (*source.notes, f"no size was given: images are scaled to {DEFAULT_SIZE}×{DEFAULT_SIZE} pixels")
+        return ()
+    return (f"no size was given: images are scaled to {DEFAULT_SIZE}×{DEFAULT_SIZE} pixels",)
 
 
-def _class_notes(source: ImageSource, request: _Request, trained: Indices, validated: Indices) -> tuple[str, ...]:
+def _class_notes(part: Part, request: _Request, trained: Indices, validated: Indices) -> tuple[str, ...]:
     """Return sentences about classes that are uneven, short of images, or without any for a subset."""
-    count = len(source.classes)
+    source, count = part.source, len(part.source.classes)
     train, validation = (np.bincount(labels, minlength=count) for labels in (trained, validated))
     short = int(np.count_nonzero((train < request.train) | (validation < request.validation)))
     least = int((train + validation).argmin())
@@ -270,7 +277,7 @@ def _class_notes(source: ImageSource, request: _Request, trained: Indices, valid
     )
     asked = f"{request.train} + {request.validation} per class"
     sentences = [f"{why}: {_named(source, np.flatnonzero(marks))}" for marks, why in lacking if marks.any()]
-    sentences += uneven_classes(source.classes, source.labels, "image")
+    sentences += uneven_classes(source.classes, part.labels, "image")
     if short:
         sentences.append(
             f"{short} of {count} classes have fewer images than asked for ({asked}); the smallest gives "

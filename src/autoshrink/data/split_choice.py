@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -22,7 +21,7 @@ from autoshrink.data.carving import (
     never_parted,
 )
 from autoshrink.data.decoding import Progress
-from autoshrink.data.images import TEST, TRAIN, VALIDATION, ImageSource, Indices, Payload
+from autoshrink.data.images import TEST, TRAIN, VALIDATION, ImageSource, Indices
 from autoshrink.data.names import few
 from autoshrink.data.opening import open_images, splits_of
 from autoshrink.errors import DataError, InputError
@@ -54,40 +53,6 @@ class Part:
     def identity(self) -> str:
         """Return a text that changes when an image changes (by file name, size and modification time)."""
         return self.source.identity(self.indices)
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class ChosenImages(ImageSource):
-    """The images of a part as an `ImageSource` of their own, numbered from 0."""
-
-    part: Part
-
-    @classmethod
-    def of(cls, part: Part, notes: tuple[str, ...]) -> Self:
-        """From a part, and sentences about it."""
-        whole = part.source
-        return cls(
-            name=whole.name,
-            location=whole.location,
-            classes=whole.classes,
-            labels=part.labels,
-            natural_size=whole.natural_size,
-            notes=notes,
-            part=part,
-        )
-
-    def describe(self, index: int) -> str:
-        """Return where the image stands."""
-        return self.part.source.describe(int(self.part.indices[index]))
-
-    def identity(self, indices: Indices) -> str:
-        """Return a text that changes when one of these images changes, or becomes another."""
-        return self.part.source.identity(self.part.indices[indices])
-
-    def payloads(self, indices: Indices) -> Iterator[tuple[int, Payload]]:
-        """Yield these images."""
-        for index, payload in self.part.source.payloads(self.part.indices[indices]):
-            yield int(np.searchsorted(self.part.indices, index)), payload
 
 
 @dataclass(frozen=True, eq=False)
