@@ -149,3 +149,8 @@ def test_a_cell_of_its_kind_alone_can_be_shown_and_counted(searched: Path, capsy
     assert Cell.read(file).kind == "dense"
     assert "input" in said(["show", str(file)], capsys)
     assert "MACs" in said(["cost", str(file)], capsys)
+
+
+def test_the_page_on_tasks_shows_the_file_as_it_is() -> None:
+    root = Path(__file__).parent.parent
+    assert (root / "tests" / "plugins" / "toy_task.py").read_text() in (root / "docs" / "tasks.md").read_text()

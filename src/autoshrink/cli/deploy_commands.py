@@ -13,9 +13,9 @@ from rich.table import Table
 
 from autoshrink import formatting
 from autoshrink.cli import quantities
-from autoshrink.cli.columns import ImageColumnOption, LabelColumnOption, named_data
 from autoshrink.cli.command import refuse_unread
 from autoshrink.cli.console import JsonOption, UncheckedOption, note, note_unchecked, print_json, stderr, stdout
+from autoshrink.cli.options import ImageColumnOption, LabelColumnOption, named_data
 from autoshrink.data.folder_layout import Ignored
 from autoshrink.deploy.onnx_file import checksum_of
 from autoshrink.deploy.predict import OnnxClassifier, OnnxLanguageModel, Prediction, images_in, open_exported

@@ -15,9 +15,9 @@ from rich.text import Text
 
 from autoshrink import formatting
 from autoshrink.classification import TOP, ClassFigures, ClassifierEvaluation, ClassifierFigures
-from autoshrink.cli.columns import ImageColumnOption, LabelColumnOption, named_data
 from autoshrink.cli.command import refuse_unread
 from autoshrink.cli.console import JsonOption, UncheckedOption, note, note_unchecked, print_json, stderr, stdout
+from autoshrink.cli.options import ImageColumnOption, LabelColumnOption, named_data
 from autoshrink.deploy.onnx_file import checksum_of
 from autoshrink.errors import InputError
 from autoshrink.escaping import shown

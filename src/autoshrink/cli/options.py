@@ -12,10 +12,18 @@ import typer
 from autoshrink.cli import quantities
 from autoshrink.cli.quantities import amount
 from autoshrink.config import merge
+from autoshrink.data.spec import ANY_COLUMNS, Columns, with_columns
 from autoshrink.errors import InputError
 from autoshrink.registry import TASKS
 from autoshrink.resources import RESOURCES, every_resource
 from autoshrink.tasks import Option
+
+ImageColumnOption = Annotated[
+    str | None, typer.Option("--image-column", help="Parquet: the column of the images. Default: as the file says.")
+]
+LabelColumnOption = Annotated[
+    str | None, typer.Option("--label-column", help="Parquet: the column of the labels. Default: as the file says.")
+]
 
 _KINDS: Mapping[str, Any] = {"count": int, "seconds": float, "threads": int, "workers": int}
 """What the grammars of `quantities` read; the others read no single number."""
@@ -120,3 +128,17 @@ def _complaining(row: Option) -> Callable[[str], object]:
 
     parser.__name__ = row.setting.rpartition(".")[2]
     return parser
+
+
+def named_data(data: str | None, image_column: str | None, label_column: str | None) -> str | None:
+    """The data SPEC of ``--data``, ``--image-column`` and ``--label-column``.
+
+    Raises:
+        InputError: columns without data.
+    """
+    columns = Columns(image_column, label_column)
+    if columns == ANY_COLUMNS:
+        return data
+    if data is None:
+        raise InputError("--image-column and --label-column: name the data with --data, too")
+    return with_columns(data, columns)

@@ -8,9 +8,17 @@ from typing import Annotated, Any
 
 import typer
 
-from autoshrink.cli.columns import ImageColumnOption, LabelColumnOption, named_data
 from autoshrink.cli.console import JsonOption, asked, note, print_json, resumable, stderr
-from autoshrink.cli.options import flags, of_tasks, resource_choice, resource_rows, with_options
+from autoshrink.cli.options import (
+    ImageColumnOption,
+    LabelColumnOption,
+    flags,
+    named_data,
+    of_tasks,
+    resource_choice,
+    resource_rows,
+    with_options,
+)
 from autoshrink.cli.result import print_result
 from autoshrink.cli.train_commands import print_training, training_watched
 from autoshrink.config import DEFAULT_TASK, SearchSettings, remarks, resolve

@@ -14,8 +14,8 @@ from autoshrink import formatting
 from autoshrink.architecture import Architecture, LanguageModel, recurrent_proxy
 from autoshrink.cell import Cell
 from autoshrink.cli import quantities
-from autoshrink.cli.columns import ImageColumnOption, LabelColumnOption, named_data
 from autoshrink.cli.console import JsonOption, asked, given, note, option_name, print_json, resumable, stderr, stdout
+from autoshrink.cli.options import ImageColumnOption, LabelColumnOption, named_data
 from autoshrink.config import Overrides, TaskName, leaves, merge
 from autoshrink.cost import count
 from autoshrink.errors import DataError, InputError

@@ -9,12 +9,14 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field, PositiveFloat, PositiveInt
 
+from autoshrink.architecture import Architecture
+from autoshrink.bundle import TrainedModel
 from autoshrink.config import DataSettings, Overrides, SearchSettings
 from autoshrink.config.base import Recipe
 from autoshrink.escaping import word
@@ -63,6 +65,31 @@ class ArraySettings(SearchSettings):
     resource: str = "macs"
 
 
+@dataclass(frozen=True)
+class ArrayInterface:
+    """What a trained network reads: rows of this shape."""
+
+    shape: tuple[int, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Under ``shape``."""
+        return {"shape": list(self.shape)}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any], architecture: Architecture) -> Self:
+        """What `to_json` gave."""
+        del architecture
+        return cls(tuple(map(int, values["shape"])))
+
+
+@dataclass(frozen=True)
+class TrainedOnArrays(TrainedModel):
+    """A network that turns rows (n, …) into outputs (n, …)."""
+
+    interface_type = ArrayInterface
+    interface: ArrayInterface
+
+
 class ArrayTask(Task):
     """A task on rows of arrays.
 
@@ -107,6 +134,21 @@ class ArrayTask(Task):
             (f"autoshrink craft {run} -o {architecture}", "the network around it, as a file"),
             (f"autoshrink train {architecture} --data {spec} -o {trained}", "train that in full"),
         ]
+
+    def after_training(self, folder: Path, *, tested: bool) -> list[Command]:
+        """Evaluate, export."""
+        name = word(folder)
+        kept = (f"autoshrink evaluate {name} --split validation", f"its {self.metric.name} on the validation data")
+        return [
+            (f"autoshrink evaluate {name}", f"its {self.metric.name} on the test split") if tested else kept,
+            (f"autoshrink export {name} -o model.onnx", "a file for other programs"),
+        ]
+
+    def samples(self, model: TrainedOnArrays, *, data: str | None, count: int, seed: int) -> Floats:
+        """Rows of the training data."""
+        rows = self.read(data or model.facts.data.spec, "train").inputs
+        chosen: Floats = rows[np.random.Generator(np.random.PCG64(seed)).permutation(len(rows))[:count]]
+        return chosen
 
 
 def event_of(task: ArrayTask, spec: str, train: Arrays, validation: Arrays, fingerprint: str) -> dict[str, Any]:

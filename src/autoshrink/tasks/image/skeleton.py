@@ -16,7 +16,7 @@ from autoshrink.architecture import (
     checked,
 )
 from autoshrink.cell import Cell
-from autoshrink.crafting.crafting import Source
+from autoshrink.crafting import Source
 from autoshrink.errors import InputError
 from autoshrink.tasks.image.sizes import Scalable
 from autoshrink.untrusted import brief

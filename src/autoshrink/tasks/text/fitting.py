@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from autoshrink.architecture import LanguageModel, language_model
 from autoshrink.cost import count, widest
-from autoshrink.crafting.budget import Budget, Larger, Use, binding, too_few
+from autoshrink.crafting import Budget, Larger, Use, binding, too_few
 from autoshrink.errors import InputError
 
 
