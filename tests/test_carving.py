@@ -16,7 +16,6 @@ from autoshrink.data.carving import (
     content_digest,
     group_units,
     held_out,
-    sealed,
 )
 from autoshrink.errors import InputError
 from autoshrink.seeding import derive_seed
@@ -73,7 +72,7 @@ def test_what_was_explicitly_learned_counts_as_learned() -> None:
     parent = Ledger.of(one, np.concatenate([two, three]))
     child = Ledger.of(two, one).after(parent)
     assert (child.trained.tolist(), child.kept.tolist()) == ([1, 2], [3])
-    assert child.seal == sealed(three) != sealed(two)
+    assert child.seal == Ledger.of(two, three).seal != Ledger.of(one, two).seal
 
 
 def test_groups_are_on_one_side_in_every_class() -> None:

@@ -161,12 +161,7 @@ class Ledger:
     @property
     def seal(self) -> str:
         """A digest of what was kept back, for a file that has no room for the list."""
-        return sealed(self.kept)
-
-
-def sealed(kept: Digests) -> str:
-    """See `Ledger.seal`; the digests may be in any order, and more than once."""
-    return hashlib.sha256(np.unique(kept).astype("<u8").tobytes()).hexdigest()[:32]
+        return hashlib.sha256(self.kept.astype("<u8").tobytes()).hexdigest()[:32]
 
 
 @dataclass(frozen=True)

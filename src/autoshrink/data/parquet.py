@@ -24,9 +24,8 @@ from autoshrink.data.folder import FOLDER
 from autoshrink.data.images import TRAIN, FileImages, ImageSource, Indices, Payload, file_state
 from autoshrink.data.names import SPLIT_OF, splits_named
 from autoshrink.data.parquet_files import find_parquet, footer_of, is_parquet, parquet_file
-from autoshrink.data.parquet_labels import FileLabels, classes_of, read_labels
+from autoshrink.data.parquet_labels import classes_of, read_labels
 from autoshrink.data.sources import ImageReader, Place
-from autoshrink.data.spec import Columns
 from autoshrink.errors import DataError
 from autoshrink.escaping import printable, shown
 
@@ -76,10 +75,11 @@ class ParquetReader(ImageReader):
         taught = files if place.alone else found.splits.get(TRAIN, files)
         footer = footer_of(taught[0])
         columns, notes = footer.choose(place.columns)
-        image, label = str(columns.image), str(columns.label)
-        of_train = [_labels(file, columns, footer.names(label)) for file in taught]
+        image = str(columns.image)
+        given = footer.names(str(columns.label))
+        of_train = [read_labels(file, columns, given) for file in taught]
         classes = classes_of(of_train)
-        parts = of_train if files is taught else [_labels(file, columns, footer.names(label)) for file in files]
+        parts = of_train if files is taught else [read_labels(file, columns, given) for file in files]
         notes = (*found.notes, *dict.fromkeys((*notes, *(note for part in parts for note in part.notes))))
         known: dict[str, Any] = {
             "name": place.name,
@@ -223,17 +223,6 @@ def encoded_image(cell: object) -> Payload:
     if isinstance(data, bytes):
         return data
     return OSError(errno.ENOENT, f"holds a path, not an image: {place}") if place else b""
-
-
-def _labels(file: Path, columns: Columns, names: tuple[str, ...] | None) -> FileLabels:
-    available = footer_of(file).schema.names
-    for column in (columns.image, columns.label):
-        if column not in available:
-            raise DataError(
-                f"{shown(file)}: no column {column}, which the other files have; "
-                f"columns {', '.join(map(shown, available))}"
-            )
-    return read_labels(file, str(columns.label), names=names)
 
 
 def _held_paths(file: Path, column: str) -> list[str] | None:

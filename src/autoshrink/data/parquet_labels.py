@@ -13,6 +13,7 @@ from autoshrink.data import names as naming
 from autoshrink.data.images import Indices, checked_labels
 from autoshrink.data.parquet_columns import held
 from autoshrink.data.parquet_files import footer_of, parquet_file
+from autoshrink.data.spec import Columns
 from autoshrink.errors import DataError
 from autoshrink.escaping import shown
 
@@ -56,13 +57,17 @@ class FileLabels:
         return found
 
 
-def read_labels(path: Path, column: str, *, names: tuple[str, ...] | None = None) -> FileLabels:
+def read_labels(path: Path, columns: Columns, names: tuple[str, ...] | None) -> FileLabels:
     """Read a file's labels: numbers are named by its own metadata, else by `names`, else by themselves.
 
-    Raises DataError where a row has no label or one that nothing names, or the column holds neither whole numbers,
-    text nor true and false.
+    Raises DataError where one of the columns is not there, a row has no label or one that nothing names, or the labels
+    are neither whole numbers, text nor true and false.
     """
-    own = footer_of(path).names(column)
+    footer, column = footer_of(path), str(columns.label)
+    there = footer.schema.names
+    if missing := [one for one in (columns.image, column) if one not in there]:
+        raise _refused(path, f"no column {missing[0]}, which the other files have; columns {', '.join(there)}")
+    own = footer.names(column)
     with parquet_file(path) as file:
         # By its type before any of it is read.
         arrow = file.schema_arrow.field(column).type
@@ -70,13 +75,11 @@ def read_labels(path: Path, column: str, *, names: tuple[str, ...] | None = None
         if kind in ("", "bytes"):
             raise _refused(path, f"column {column} holds {arrow}; labels must be whole numbers, text or true and false")
         cells = file.read(columns=[column]).column(0).to_pylist()
-    missing = sum(cell is None or (kind == "text" and not cell.strip()) for cell in cells)
-    if missing:
-        raise _refused(path, f"{missing} of {len(cells)} rows have no label")
-    if kind == "text":
-        return _named_by_themselves(path, np.array([naming.composed(cell) for cell in cells], dtype=object))
-    if kind == "bool":
-        return _named_by_themselves(path, np.array([str(cell).lower() for cell in cells], dtype=object))
+    if empty := sum(cell is None or (kind == "text" and not cell.strip()) for cell in cells):
+        raise _refused(path, f"{empty} of {len(cells)} rows have no label")
+    if kind in ("text", "bool"):
+        texts = [naming.composed(cell) if kind == "text" else str(cell).lower() for cell in cells]
+        return _named_by_themselves(path, np.array(texts, dtype=object))
     notes: tuple[str, ...] = ()
     if kind == "float" and cells:
         _refuse_fractions(path, column, cells)

@@ -5,6 +5,7 @@ A sentence is what the text itself sets apart: a line, or, where a text has next
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -70,17 +71,9 @@ class TextSource:
 
     def pick(self, split: str, places: Sequence[int]) -> list[list[str]]:
         """Return the sentences at these places (rising, among those counted by `count`), as `segments` gives them."""
-        wanted = iter(places)
-        place = next(wanted, None)
-        picked: list[list[str]] = []
-        units = (unit for unit in self._units(split) if not _is_blank(unit))
-        for number, unit in enumerate(units):
-            if place is None:
-                break
-            if number == place:
-                picked.append(self._cut(unit))
-                place = next(wanted, None)
-        return picked
+        wanted = set(places)
+        units = islice((unit for unit in self._units(split) if not _is_blank(unit)), max(places, default=-1) + 1)
+        return [self._cut(unit) for number, unit in enumerate(units) if number in wanted]
 
     def _cut(self, unit: _Unit) -> list[str]:
         return unit if isinstance(unit, list) else [*cut(unit, self.tokens), END]
