@@ -19,24 +19,12 @@ from autoshrink.resources import COUNT, RESOURCES, Resource, Resources, every_re
 PLUGIN = Path(__file__).parent / "plugins" / "flash.py"
 CELL = Cell("conv", ("input", "sepconv3x3", "conv1x1"), ((0, 1), (0, 2), (1, 2)))
 
-THROUGHOUT = """
-import json, sys
-from autoshrink.registry import load_plugin
-load_plugin(sys.argv[1])
-from autoshrink.cli import run
-status = run(sys.argv[2:])
-sys.exit(status)
-"""
 
-
-def autoshrink(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """A command in a process that has loaded the plug-in."""
-    return subprocess.run(
-        [sys.executable, "-c", THROUGHOUT, str(PLUGIN), *map(str, arguments)],
-        check=False,
-        capture_output=True,
-        text=True,
-    )
+def autoshrink(*arguments: object, plugin: bool = True) -> subprocess.CompletedProcess[str]:
+    """A command, with or without the plug-in."""
+    command = [sys.executable, "-m", "autoshrink", *map(str, arguments)]
+    command += ["--plugin", str(PLUGIN)] if plugin else []
+    return subprocess.run(command, check=False, capture_output=True, text=True)
 
 
 def test_a_resource_from_outside_goes_all_the_way(tmp_path: Path) -> None:
@@ -65,8 +53,7 @@ def test_a_resource_from_outside_goes_all_the_way(tmp_path: Path) -> None:
     assert refused.returncode == 2
     assert "--max-flash 64B: even the smallest cell costs" in refused.stderr
 
-    without = [sys.executable, "-m", "autoshrink", "show", str(run)]
-    failed = subprocess.run(without, check=False, capture_output=True, text=True)
+    failed = autoshrink("show", run, plugin=False)
     assert failed.returncode == 2
     assert "'macs', 'params', 'memory', 'cell_params' or 'latency' (got 'flash')" in failed.stderr
 

@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
+from importlib import resources
 
 from markupsafe import Markup
 
 from autoshrink.cell import Cell, Edge
 from autoshrink.drawing.layout import BOX_HEIGHT, BOX_WIDTH, PLUS_RADIUS, Layout, arrange
 from autoshrink.drawing.markup import joined, plain, tag
-from autoshrink.drawing.text import node_word
+from autoshrink.drawing.terminal import node_word
 from autoshrink.formatting import count
 from autoshrink.ops import operation
 from autoshrink.ops.kinds import cell_kind
 
-CELL_STYLE = Markup("""
-.as-cell{--as-paper:#fff;--as-ink:#1c2126;--as-soft:#5b6570;--as-line:#6b7680;--as-cut:#b3261e;--as-mark:#0b6b6b;
---as-out:#fff;font-family:system-ui,-apple-system,"Segoe UI",sans-serif}
-@media (prefers-color-scheme:dark){.as-cell{--as-paper:#15191d;--as-ink:#e8eaec;--as-soft:#b6bec6;--as-line:#87929c;
---as-cut:#ff8a80;--as-mark:#5cc7bd;--as-out:#15191d}
-.as-cell .as-op{fill:var(--as-dark)}}
-.as-op{fill:var(--as-light)}
-.as-wire{fill:none;stroke:var(--as-wire,var(--as-line));stroke-width:var(--as-width,1.4);stroke-linecap:round;
-stroke-linejoin:round}
-.as-leaf{stroke-dasharray:none;opacity:.6}.as-shortcut{stroke-dasharray:2 5;opacity:.8}
-.as-removed{--as-wire:var(--as-cut);stroke-dasharray:5 4}.as-highlight{--as-wire:var(--as-mark);--as-width:3}
-.as-node rect{stroke:var(--as-soft);stroke-width:1}.as-node text{fill:var(--as-ink);font-size:12.5px;
-opacity:var(--as-label,1)}.as-node .as-number{fill:var(--as-soft);font-size:10.5px}
-.as-node .as-out{fill:var(--as-out)}.as-node .as-plus{fill:none;stroke:var(--as-soft);stroke-width:1.4}
-""")
+CELL_STYLE = Markup(resources.files("autoshrink.drawing").joinpath("cell.css").read_text(encoding="utf-8"))  # noqa: S704
 """The style of every cell's SVG, light and dark: a page that embeds cells with ``standalone=False`` needs it once."""
 
 _INPUT_COLOURS = ("#eceff1", "#2b3238")
@@ -37,8 +24,6 @@ _INPUT_COLOURS = ("#eceff1", "#2b3238")
 def cell_svg(
     cell: Cell,
     *,
-    removed: Collection[Edge] = (),
-    highlight: Edge | None = None,
     layout: Layout | None = None,
     outputs: Collection[int] | None = None,
     standalone: bool = True,
@@ -48,8 +33,6 @@ def cell_svg(
 
     Args:
         cell: what to draw.
-        removed: edges to draw in red although the cell lacks them; `layout` must have them.
-        highlight: one edge to draw strongly.
         layout: where things stand; without it the cell is arranged on its own.
         outputs: the nodes that make the output, the leaves unless given; a given `layout` must have ways for them.
         standalone: a file of its own, with namespace and style; otherwise the page brings `CELL_STYLE`.
@@ -61,7 +44,7 @@ def cell_svg(
         "svg",
         tag("title", words),
         tag("style", CELL_STYLE) if standalone else "",
-        cell_marks(cell, layout, removed=removed, highlight=highlight, outputs=outputs),
+        cell_marks(cell, layout, outputs),
         xmlns="http://www.w3.org/2000/svg" if standalone else None,
         class_="as-cell",
         viewBox=f"0 0 {plain(layout.width)} {plain(layout.height)}",
@@ -71,30 +54,20 @@ def cell_svg(
     )
 
 
-def cell_marks(
-    cell: Cell,
-    layout: Layout,
-    *,
-    removed: Iterable[Edge] = (),
-    highlight: Edge | None = None,
-    outputs: Collection[int] | None = None,
-) -> Markup:
+def cell_marks(cell: Cell, layout: Layout, outputs: Collection[int] | None = None) -> Markup:
     """The inside of the picture, for an SVG that draws more than the cell; an ancestor has the class ``as-cell``."""
     last = cell.leaves if outputs is None else outputs
     parts = [tag("path", class_="as-wire as-leaf", d=layout.outputs[node], data_leaf=node) for node in last]
     if layout.shortcut:
         parts.append(tag("path", class_="as-wire as-shortcut", d=layout.shortcut))
-    for edge in cell.edges:
-        kind = "as-wire as-edge as-highlight" if edge == highlight else "as-wire as-edge"
-        parts.append(edge_mark(layout, edge, kind))
-    parts += [edge_mark(layout, edge, "as-wire as-removed") for edge in removed if edge not in cell.edges]
+    parts += [edge_mark(layout, edge) for edge in cell.edges]
     parts += [node_mark(cell, layout, node) for node in cell.reachable]
     return joined([*parts, output_mark(cell, layout)])
 
 
-def edge_mark(layout: Layout, edge: Edge, kind: str = "as-wire as-edge", **attributes: object) -> Markup:
-    """One edge, with its CSS classes."""
-    return tag("path", class_=kind, d=layout.edges[edge], data_edge=f"{edge[0]}-{edge[1]}", **attributes)
+def edge_mark(layout: Layout, edge: Edge, **attributes: object) -> Markup:
+    """One edge."""
+    return tag("path", class_="as-wire as-edge", d=layout.edges[edge], data_edge=f"{edge[0]}-{edge[1]}", **attributes)
 
 
 def node_mark(cell: Cell, layout: Layout, node: int, **attributes: object) -> Markup:

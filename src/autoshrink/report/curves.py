@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -38,36 +38,66 @@ class EpochFigures:
 
 
 @dataclass(frozen=True)
-class _Line:
-    """Values of every epoch, under a name; `kind` is a CSS class."""
+class _Chart:
+    """One panel: its lines by CSS class, how its axis is written, and what that axis spans at least and at most."""
 
     name: str
-    kind: str
-    values: Sequence[float]
+    top: float
+    bottom: float
+    lines: Mapping[str, Sequence[float]]
+    write: Callable[[float], str]
+    least: float | None = None
+    most: float | None = None
+    ticks: int = 4
+
+    def panel(self, x: Scale) -> Panel:
+        """With the scale of its values."""
+        values = [value for line in self.lines.values() for value in line if math.isfinite(value)]
+        around = Scale.around(values if self.least is None else [*values, self.least], self.bottom, self.top)
+        low = around.low if self.least is None else max(self.least, around.low)
+        high = around.high if self.most is None else min(self.most, around.high)
+        return Panel(x, Scale(low, high if high > low else low + 1.0, self.bottom, self.top))
+
+    def drawn(self, x: Scale) -> Markup:
+        """Its name, rules and lines; of few epochs a dot each."""
+        panel = self.panel(x)
+        parts = [
+            charts.label(LEFT, self.top - 14, self.name, kind="panel-name"),
+            panel.rules(panel.y.ticks(self.ticks), self.write),
+        ]
+        for kind, values in self.lines.items():
+            shown = [(epoch, value) for epoch, value in enumerate(values, start=1) if math.isfinite(value)]
+            points = [(panel.x(epoch), panel.y(value)) for epoch, value in shown]
+            parts.append(charts.polyline(points, f"line {kind}"))
+            if len(points) <= MANY_DOTS:
+                parts += [charts.dot(*place, f"mark {kind}", radius=2.0) for place in points]
+        return joined(parts)
 
 
 def curve_svg(figures: Sequence[EpochFigures], *, kept: int) -> str:
     """The picture of one training of at least one epoch, as a file of its own; `kept` is the model's epoch, from 1."""
-    accuracies, best = [one.accuracy for one in figures], kept - 1
-    title = f"Validation accuracy {percent(accuracies[best], 2)} after epoch {best + 1} of {len(figures)}"
+    accuracies = [one.accuracy for one in figures]
+    title = f"Validation accuracy {percent(accuracies[kept - 1], 2)} after epoch {kept} of {len(figures)}"
     x = Scale(1, max(2, len(figures)), LEFT, RIGHT)
-    losses = (
-        _Line("validation", "one", [one.loss for one in figures]),
-        _Line("training", "two", [one.training_loss for one in figures]),
-    )
-    rates = (_Line("", "plain", [one.learning_rate for one in figures]),)
-    accuracy = (_Line("", "one", accuracies),)
+    accuracy = _Chart("Validation accuracy", 96.0, 250.0, {"one": accuracies}, _share, most=1.0)
+    losses = {"one": [one.loss for one in figures], "two": [one.training_loss for one in figures]}
+    rates = {"plain": [one.learning_rate for one in figures]}
+    crown = accuracy.panel(x)
+    epochs = tuple(value for value in x.ticks(8) if value == int(value)) if len(figures) > 1 else (1.0,)
     return tag(
         "svg",
         tag("title", title),
         tag("style", asset("curves.css")),
         tag("rect", class_="paper", x=0.5, y=0.5, width=WIDTH - 1, height=HEIGHT - 1, rx=12),
         charts.label(28, 42, title, kind="title"),
-        _panel("Validation accuracy", accuracy, x, (96.0, 250.0), write=_tick, most=1.0),
-        _crown(figures, best, x, (96.0, 250.0)),
-        _panel("Mean loss, nats", losses, x, (298.0, 412.0), write=_short),
-        _panel("Learning rate", rates, x, (460.0, 510.0), write=_short, least=0.0, about=2),
-        Panel(x, Scale(0, 1, 510.0, 460.0)).foot(_epochs(len(figures)), lambda value: f"{value:g}"),
+        accuracy.drawn(x),
+        # A ring around the epoch whose weights are kept.
+        charts.dot(crown.x(kept), crown.y(accuracies[kept - 1]), "best", tip=f"epoch {kept}", radius=4.5),
+        _Chart("Mean loss, nats", 298.0, 412.0, losses, _short).drawn(x),
+        charts.label(RIGHT, 284, "training", kind="name two", anchor="end"),
+        charts.label(RIGHT - 77.2, 284, "validation", kind="name one", anchor="end"),
+        _Chart("Learning rate", 460.0, 510.0, rates, _short, least=0.0, ticks=2).drawn(x),
+        Panel(x, Scale(0, 1, 510.0, 460.0)).foot(epochs, lambda value: f"{value:g}"),
         charts.label((LEFT + RIGHT) / 2, 546, "epoch", anchor="middle"),
         xmlns="http://www.w3.org/2000/svg",
         class_="curves",
@@ -78,66 +108,8 @@ def curve_svg(figures: Sequence[EpochFigures], *, kept: int) -> str:
     )
 
 
-def _panel(
-    name: str,
-    lines: Sequence[_Line],
-    x: Scale,
-    span: tuple[float, float],
-    *,
-    write: Callable[[float], str],
-    least: float | None = None,
-    most: float | None = None,
-    about: int = 4,
-) -> Markup:
-    panel = Panel(x, _scale(lines, span, least, most))
-    parts = [
-        charts.label(LEFT, span[0] - 14, name, kind="panel-name"),
-        panel.rules(panel.y.ticks(about), write),
-        *(_drawn(line, panel) for line in lines),
-    ]
-    return joined([*parts, _key(lines, span[0] - 14) if len(lines) > 1 else ""])
-
-
-def _scale(lines: Sequence[_Line], span: tuple[float, float], least: float | None, most: float | None) -> Scale:
-    top, bottom = span
-    values = [value for line in lines for value in line.values if math.isfinite(value)]
-    around = Scale.around(values if least is None else [*values, least], bottom, top)
-    low = around.low if least is None else max(least, around.low)
-    high = around.high if most is None else min(most, around.high)
-    return Scale(low, high if high > low else low + 1.0, bottom, top)
-
-
-def _drawn(line: _Line, panel: Panel) -> Markup:
-    shown = [(epoch, value) for epoch, value in enumerate(line.values, start=1) if math.isfinite(value)]
-    points = [(panel.x(epoch), panel.y(value)) for epoch, value in shown]
-    marked = points if len(points) <= MANY_DOTS else []
-    dots = (charts.dot(x, y, f"mark {line.kind}", radius=2.0) for x, y in marked)
-    return charts.polyline(points, f"line {line.kind}") + joined(dots)
-
-
-def _crown(figures: Sequence[EpochFigures], best: int, x: Scale, span: tuple[float, float]) -> Markup:
-    """A ring around the epoch whose weights are kept."""
-    accuracies = [one.accuracy for one in figures]
-    y = _scale((_Line("", "one", accuracies),), span, None, 1.0)
-    return charts.dot(x(best + 1), y(accuracies[best]), "best", tip=f"epoch {best + 1}", radius=4.5)
-
-
-def _key(lines: Sequence[_Line], y: float) -> Markup:
-    """The lines' names at the right above their panel."""
-    parts, right = [], RIGHT
-    for line in reversed(lines):
-        parts.append(charts.label(right, y, line.name, kind=f"name {line.kind}", anchor="end"))
-        right -= 7.4 * len(line.name) + 18
-    return joined(parts)
-
-
-def _epochs(count: int) -> tuple[float, ...]:
-    ticks = tuple(value for value in Scale(1, max(2, count), LEFT, RIGHT).ticks(8) if value == int(value))
-    return ticks if count > 1 else (1.0,)
-
-
-def _tick(share: float) -> str:
-    return f"{100 * share:.4g}{THIN}%"
+def _share(value: float) -> str:
+    return f"{100 * value:.4g}{THIN}%"
 
 
 def _short(value: float) -> str:

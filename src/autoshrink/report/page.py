@@ -11,7 +11,7 @@ from autoshrink import drawing, findings
 from autoshrink.cell import Cell
 from autoshrink.config import leaves, resolve
 from autoshrink.formatting import count, duration, moment, number, percent, quantity, signed
-from autoshrink.metrics import metric_of, step_metric
+from autoshrink.metrics import Metric, metric_of, step_metric
 from autoshrink.ops.kinds import cell_kind
 from autoshrink.record import CLEAR, Figures, Retrained, RunRecord
 from autoshrink.report.agreement import agreements
@@ -152,26 +152,34 @@ def _search(record: RunRecord) -> dict[str, object]:
     }
 
 
-def _score(record: RunRecord, evaluation: Evaluation) -> str:
-    return "failed" if evaluation.failed else number(record.settings.score(evaluation), 4)
+def _edges(shown: Iterable[Evaluation]) -> list[str]:
+    return [str(len(one.cell.edges)) for one in shown]
 
 
-def _cost(record: RunRecord, evaluation: Evaluation) -> str:
-    return record.settings.score.weighs.unit.short(record.settings.score.cost(evaluation.resources))
+def _scores(record: RunRecord, shown: Iterable[Evaluation], failed: str = "failed") -> list[str]:
+    return [failed if one.failed else number(record.settings.score(one), 4) for one in shown]
+
+
+def _costs(record: RunRecord, shown: Iterable[Evaluation]) -> list[str]:
+    score = record.settings.score
+    return [score.weighs.unit.short(score.cost(one.resources)) for one in shown]
+
+
+def _performances(metric: Metric, shown: Iterable[Evaluation]) -> list[str]:
+    return ["failed" if one.performance is None else metric.write(one.performance, fine=True) for one in shown]
 
 
 def _step(record: RunRecord, step: Step) -> dict[str, object]:
-    evaluation, metric = step.chosen.evaluation, step.metric
-    performance = evaluation.performance
+    shown, performance = [step.chosen.evaluation], step.chosen.evaluation.performance
     return {
         "number": step.number,
-        "short": "failed" if performance is None else metric.write(performance),
+        "short": "failed" if performance is None else step.metric.write(performance),
         "caption": (
-            ("edges left", str(len(step.chosen.cell.edges))),
+            ("edges left", *_edges(shown)),
             ("changed" if step.changed or step.added else "removed", step.change),
-            ("S", _score(record, evaluation)),
-            (metric.name, "failed" if performance is None else metric.write(performance, fine=True)),
-            (record.settings.score.weighs.title, _cost(record, evaluation)),
+            ("S", *_scores(record, shown)),
+            (step.metric.name, *_performances(step.metric, shown)),
+            (record.settings.score.weighs.title, *_costs(record, shown)),
         ),
         "noise": step.clear_lead is False,
         "evidence": step.evidence(),
@@ -189,12 +197,10 @@ def _decisions(record: RunRecord, decided: tuple[Step, ...]) -> dict[str, object
     columns = {
         "step": [str(one.number) for one in decided],
         "removed": [one.change if one.number else "" for one in decided],
-        "edges": [str(len(one.cell.edges)) for one in shown],
-        "S": [_score(record, one) for one in shown],
-        metric.name: [
-            "failed" if one.performance is None else metric.write(one.performance, fine=True) for one in shown
-        ],
-        settings.score.weighs.title: [_cost(record, one) for one in shown],
+        "edges": _edges(shown),
+        "S": _scores(record, shown),
+        metric.name: _performances(metric, shown),
+        settings.score.weighs.title: _costs(record, shown),
         "runner-up without": [change_words(one.runner_up) for one in decided],
         "lead in S": ["" if one.lead is None else number(one.lead, 4) for one in decided],
         delta: [_difference(one) for one in decided],
@@ -252,14 +258,12 @@ def _rival_table(record: RunRecord, rivals: tuple[Rival, ...]) -> Table:
     raced = any(one.rung for one in shown)
     columns = {
         "removed": [change_words(one.candidate) for one in rivals],
-        "edges": [str(len(one.cell.edges)) for one in shown],
+        "edges": _edges(shown),
         "survived": [str(one.rung) if raced else "" for one in shown],
         f"on {metric.piece.partition(' ')[0]}s": [f"{one.samples:,}" if one.samples else "" for one in rivals],
-        metric.name: [
-            "failed" if one.performance is None else metric.write(one.performance, fine=True) for one in shown
-        ],
-        record.settings.score.weighs.title: [_cost(record, one) for one in shown],
-        "S": ["" if one.failed else _score(record, one) for one in shown],
+        metric.name: _performances(metric, shown),
+        record.settings.score.weighs.title: _costs(record, shown),
+        "S": _scores(record, shown, failed=""),
         "difference in S": [_lead(one) for one in rivals],
         "": [_verdict(one) for one in rivals],
         "ZiCo": [_rank(one) for one in rivals],
@@ -301,12 +305,10 @@ def _playoff(record: RunRecord) -> tuple[str, str, Table]:
     columns = {
         "round": [str(one.round + 1) for one in ordered],
         "training": [one.fidelity for one in shown],
-        "edges": [str(len(one.cell.edges)) for one in shown],
-        metric.name: [
-            "failed" if one.performance is None else metric.write(one.performance, fine=True) for one in shown
-        ],
-        score.weighs.title: [_cost(record, one) for one in shown],
-        "S": ["" if one.failed else _score(record, one) for one in shown],
+        "edges": _edges(shown),
+        metric.name: _performances(metric, shown),
+        score.weighs.title: _costs(record, shown),
+        "S": _scores(record, shown, failed=""),
         "then": [_then(record, one) for one in ordered],
     }
     return "The playoff", note, Table.of(columns, words=("training", "then"))
