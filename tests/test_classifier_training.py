@@ -18,10 +18,10 @@ from autoshrink.cli import run
 from autoshrink.config import Occasion, classifier_settings
 from autoshrink.cost import count
 from autoshrink.errors import InputError, RunError
-from autoshrink.final import LOCK_FILE, STATE_FILE, ClassifierResult, Epoch, TrainingWatcher
-from autoshrink.final.beginning import class_tensors
-from autoshrink.final.classifier import kept_epoch
-from autoshrink.report.curves import EpochFigures, curve_svg
+from autoshrink.final import LOCK_FILE, STATE_FILE, Epoch, TrainingWatcher
+from autoshrink.final.image import ImageTraining, class_tensors
+from autoshrink.metrics import EpochFigures
+from autoshrink.report.curves import curve_svg
 from autoshrink.training import checkpoint
 from autoshrink.training.distributed import announced
 from classifier_fixtures import CELL, SMALL, asked, two_classes
@@ -73,7 +73,7 @@ def test_a_training_leaves_its_model_its_state_and_its_curve(tmp_path: Path) -> 
 def test_the_model_is_the_average_of_the_best_epoch(whole: Path) -> None:
     model = load_as(TrainedClassifier, whole)
     tensors, facts = left(whole)[STATE_FILE]
-    best = kept_epoch(facts["curve"], facts["validation_images"])
+    best = ImageTraining().kept_epoch(facts["curve"], facts["validation_samples"])
     assert (model.facts.epoch, model.facts.performance) == (best, facts["curve"][best - 1])
     assert model.facts.data.spec == "digits"
     assert model.classes == tuple("0123456789")
@@ -104,7 +104,7 @@ def test_other_classes_replace_the_classifier_and_that_is_said(tmp_path: Path) -
 
 def test_the_architectures_channels_win(tmp_path: Path) -> None:
     colour = ConvArchitecture.from_json(SMALL.to_json() | {"input": [3, 8, 8]})
-    assert train(colour, asked(epochs=1), out=tmp_path).architecture.input == (3, 8, 8)
+    assert train(colour, asked(epochs=1), out=tmp_path).architecture == colour
     assert load_as(TrainedClassifier, tmp_path).preprocessing.channels == 3
 
 
@@ -211,7 +211,7 @@ def test_tuning_replaces_the_classifier_and_keeps_the_rest(whole: Path, tmp_path
     images = two_classes(tmp_path / "images")
     settings = asked(epochs=1, batch=4, learning_rate=1e-30) | {"data": {"spec": str(images)}, "start": str(whole)}
     result = train(None, settings, out=tmp_path / "tuned")
-    assert isinstance(result, ClassifierResult)
+    assert isinstance(result.architecture, ConvArchitecture)
     assert result.architecture == ConvArchitecture.from_json(SMALL.to_json() | {"classes": 2})
     before, after = load_as(TrainedClassifier, whole), load_as(TrainedClassifier, tmp_path / "tuned")
     assert after.classes == ("dark", "light")
@@ -303,7 +303,7 @@ def test_the_picture_is_whole_whatever_the_figures(epochs: int) -> None:
     ],
 )
 def test_the_last_epoch_as_good_as_the_best_is_kept(curve: tuple[float, ...], images: int, kept: int) -> None:
-    assert kept_epoch(curve, images) == kept
+    assert ImageTraining().kept_epoch(curve, images) == kept
 
 
 # Batch normalisation

@@ -17,7 +17,7 @@ from filelock import FileLock
 
 import autoshrink
 from autoshrink import zoo
-from autoshrink.architecture import Architecture, LanguageModel, recurrent_proxy
+from autoshrink.architecture import Architecture, LanguageModel, language_model, recurrent_proxy
 from autoshrink.bundle import MODEL_FILE, TrainedLanguageModel, load_as
 from autoshrink.cell import Cell
 from autoshrink.cost import count, widest
@@ -60,7 +60,7 @@ def test_a_training_leaves_its_model_its_state_and_its_curve(text: Path, tmp_pat
     assert {path.name for path in (tmp_path / "model").iterdir()} == {MODEL_FILE, STATE_FILE, LOCK_FILE, "curve.json"}
     vocabulary, tokens = 14, 60 * 6
     assert started == [("14 words, width 6", tokens, 0)]
-    assert (result.architecture.vocabulary, result.architecture.width) == (vocabulary, 6)
+    assert result.architecture == language_model(PAIR, vocabulary=vocabulary)
     assert [epoch.number for epoch in told] == [1, 2, 3]
     assert tuple(epoch.performance for epoch in told) == result.course.curve
     assert [epoch.best for epoch in told] == [max(result.course.curve[: i + 1]) for i in range(3)]
@@ -300,7 +300,7 @@ def test_a_changed_and_a_missing_text_are_not_resumed(tmp_path: Path) -> None:
         train(PAIR, asked(mine), out=tmp_path / "model", watcher=stopping_after(1))
     original = (mine / "valid.txt").read_text()
     (mine / "valid.txt").write_text(original.replace("cat", "dog"))
-    with pytest.raises(DataError, match=r"the text is not the one that .*model began with; restore it"):
+    with pytest.raises(DataError, match=r"the texts? are not those that .*model began with; restore them"):
         resume_training(tmp_path / "model")
     (mine / "valid.txt").write_text(original)
     (mine / "train.txt").rename(mine / "away")

@@ -13,7 +13,6 @@ import torch
 from autoshrink import resume_training, train
 from autoshrink.architecture import ConvArchitecture
 from autoshrink.bundle import MODEL_FILE
-from autoshrink.cell import Cell
 from autoshrink.cli import run
 from autoshrink.config import Occasion, classifier_settings
 from autoshrink.errors import DataError, InputError, RunError
@@ -87,14 +86,13 @@ def test_settings_that_make_no_sense_are_refused(overrides: dict[str, Any], mess
 @pytest.mark.parametrize(
     ("architecture", "changes", "message"),
     [
-        (None, {}, "nothing to train: give an architecture or a cell, or --from"),
+        (None, {}, "nothing to train: give an architecture or a cell"),
         (ConvArchitecture.from_json(SMALL.to_json() | {"input": [1, 8, 12]}), {}, "input 1×8×12: .* squares"),
         (ConvArchitecture.from_json(SMALL.to_json() | {"input": [2, 8, 8]}), {}, "input 2×8×8: .* 1 or 3 channels"),
         (SMALL, {"device": "abacus"}, "device 'abacus' is unknown"),
         (SMALL, {"data": {"spec": "nowhere"}}, "no data set and no path is called nowhere"),
         (SMALL, {"data": {"spec": 3}}, r"setting data.spec: a name or a path is needed \(got 3\)"),
         (SMALL, {"recipe": {"precision": "float16"}}, "precision float16 is for CUDA"),
-        (Cell("recurrent", ("input", "tanh"), ((0, 1),)), {}, "a recurrent cell alone is no network"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(
@@ -126,7 +124,7 @@ def test_data_that_fill_the_device_are_said(tmp_path: Path, monkeypatch: pytest.
     def exhausted(*_: Any, **__: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
-    monkeypatch.setattr("autoshrink.final.classifier.open_training_data", exhausted)
+    monkeypatch.setattr("autoshrink.final.image.open_training_data", exhausted)
     with pytest.raises(RunError, match="before the first step; try --stream or another --device"):
         train(SMALL, asked(), out=tmp_path)
 
@@ -185,12 +183,14 @@ def test_a_damaged_state_is_refused_by_name(damage: str, begun: Path, tmp_path: 
     ("arguments", "message"),
     [
         ("train shrinkcnn-a -o out", "which images\\? give --data"),
-        ("train -o out --data digits", "nothing to train: give an architecture or a cell, or --from"),
-        ("train shrinkcnn-a -o out --data digits --width 9", "--width is for language models, and shrinkcnn-a is a cl"),
+        ("train -o out --data digits", "nothing to train: give an architecture or a cell"),
+        (
+            "train shrinkcnn-a -o out --data digits --width 9",
+            "--width is for language models, and shrinkcnn-a is an im",
+        ),
         ("train shrinkcnn-a -o out --data digits --level char", "--level is for language models"),
         ("train lstm -o out --ema .9", "--ema is for image classifiers, and lstm is a language model"),
         ("train lstm -o out --recipe large", "--recipe is for image classifiers"),
-        ("train lstm -o out --tensorboard", "--tensorboard is for image classifiers"),
         ("train shrinkcnn-a -o out --data digits --recipe best", "setting preset: no recipe is called 'best'"),
         ("train shrinkcnn-a -o out --data digits --optimiser lion", "setting recipe.optimiser: "),
         ("train --from gone -o out --data digits", "gone: no such file or folder"),

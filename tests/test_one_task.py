@@ -69,7 +69,7 @@ def forks(code: str) -> Iterator[tuple[int, str]]:
 
 
 PENDING = {
-    *("cli/deploy_commands.py", "cli/train_commands.py"),
+    "cli/deploy_commands.py",
     *("deploy/edge.py", "deploy/exporting.py", "deploy/plain_source/__init__.py", "deploy/plain_source/checking.py"),
     *("deploy/plain_source/language.py", "deploy/plain_source/readme.py", "deploy/predict.py", "onnx/untrained.py"),
     "evaluating/models.py",

@@ -332,6 +332,6 @@ def test_before_there_is_anything_to_go_on_with_ctrl_c_promises_nothing(
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("autoshrink.final.language.load_text_split", interrupted)
+    monkeypatch.setattr("autoshrink.final.text.load_text_split", interrupted)
     assert run(["train", "lstm", "-o", str(tmp_path / "model")]) == 130
     assert capsys.readouterr().err == "interrupted\n"

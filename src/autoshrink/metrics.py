@@ -20,6 +20,24 @@ from autoshrink.tasks import task_of
 
 
 @dataclass(frozen=True)
+class EpochFigures:
+    """What an epoch of a final training gave.
+
+    Attributes:
+        performance: on the validation samples, higher is better.
+        loss: mean over them, nats.
+        training_loss: mean over the epoch's training samples, as they were varied and with smoothed labels, nats; None
+            where it was not noted.
+        learning_rate: of the epoch's last step; likewise.
+    """
+
+    performance: float
+    loss: float
+    training_loss: float | None = None
+    learning_rate: float | None = None
+
+
+@dataclass(frozen=True)
 class Metric:
     """How one task's performance is shown. `fine` asks for one more digit than usual.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from inspect import Parameter, Signature, signature
+from keyword import iskeyword
 from typing import Annotated, Any, get_type_hints
 
 import typer
@@ -104,7 +105,8 @@ def nested(place: str, value: object) -> dict[str, Any]:
 
 
 def _name(row: Option) -> str:
-    return row.flag.partition("/")[0].removeprefix("--").replace("-", "_")
+    name = row.flag.partition("/")[0].removeprefix("--").replace("-", "_")
+    return f"{name}_" if iskeyword(name) else name
 
 
 def _annotation(row: Option) -> Any:

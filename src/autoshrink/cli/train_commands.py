@@ -11,82 +11,50 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from autoshrink import formatting
-from autoshrink.architecture import Architecture, LanguageModel, recurrent_proxy
+from autoshrink.architecture import Architecture
 from autoshrink.cell import Cell
-from autoshrink.cli import quantities
-from autoshrink.cli.console import JsonOption, asked, given, note, option_name, print_json, resumable, stderr, stdout
-from autoshrink.cli.options import ImageColumnOption, LabelColumnOption, named_data
-from autoshrink.config import Overrides, TaskName, leaves, merge
+from autoshrink.cli.console import JsonOption, asked, given, note, print_json, resumable, stderr, stdout
+from autoshrink.cli.options import ImageColumnOption, LabelColumnOption, flags, named_data, of_tasks, with_options
+from autoshrink.config import Overrides, leaves
 from autoshrink.cost import count
 from autoshrink.errors import DataError, InputError
-from autoshrink.escaping import shown, word
+from autoshrink.escaping import shown
 from autoshrink.loading import load
-from autoshrink.metrics import METRICS
+from autoshrink.registry import TASKS
+from autoshrink.tasks import Option, Task, task_of
 
 if TYPE_CHECKING:
     from autoshrink.final import Epoch, TrainingResult, TrainingWatcher
 
-DRAFT_VOCABULARY = 2
-"""Of a cell that becomes an architecture here, until the text's own is known."""
+OPTIONS = (
+    Option("--data", "data.spec", str, "Images or a text, by name or path. Default for texts: pydocs."),
+    Option("--epochs", "recipe.epochs", int, "Default: by the recipe; texts 40."),
+    Option("--batch", "recipe.batch", int, "Images a step, or streams of text side by side."),
+    Option("--lr", "recipe.learning_rate", float, "At its peak. Default: by the recipe."),
+    Option("--tensorboard/--no-tensorboard", "tensorboard", bool, "Also log for TensorBoard, into the folder."),
+    Option("--mlflow", "mlflow", str, "Also log to this MLflow server or database."),
+    Option("--seed", "seed", int, "Decides everything random."),
+    Option("--device", "device", str, "auto, cpu, cuda, cuda:1, mps."),
+    Option("--threads", "threads", "threads", "CPU threads."),
+)
+"""Of every task."""
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    for command in (train, generate):
-        app.command(command.__name__)(command)
+    app.command("train")(with_options(train, (*OPTIONS, *of_tasks("train_options"))))
+    app.command("generate")(generate)
 
 
-def train(  # noqa: PLR0913 - one parameter an option
+def train(
     target: Annotated[
         str | None, typer.Argument(help="An architecture or cell file, or a name in the zoo. With --from: optional.")
     ] = None,
     *,
-    data: Annotated[
-        str | None, typer.Option(help="Images or a text, by name or path. Default for texts: pydocs.")
-    ] = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="The folder for the model.")],
     image_column: ImageColumnOption = None,
     label_column: LabelColumnOption = None,
-    epochs: Annotated[int | None, typer.Option(help="Default: by the recipe; texts 40.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Images a step, or streams of text side by side.")] = None,
-    learning_rate: Annotated[float | None, typer.Option("--lr", help="At its peak. Default: by the recipe.")] = None,
-    recipe: Annotated[str | None, typer.Option(help="Images: small, large, published or adamw.")] = None,
-    start: Annotated[
-        Path | None, typer.Option("--from", help="Images: start from the weights that a training left.")
-    ] = None,
-    optimiser: Annotated[str | None, typer.Option(help="Images: sgd, rmsprop or adamw.")] = None,
-    ema: Annotated[
-        float | None, typer.Option(help="Images: what the averaged weights keep a step; 0 for none.")
-    ] = None,
-    accumulate: Annotated[
-        int | None, typer.Option(help="Images: cut each batch into so many, for less memory.")
-    ] = None,
-    precision: Annotated[str | None, typer.Option(help="Images: auto, float32, bfloat16 or float16.")] = None,
-    validation_share: Annotated[
-        float | None, typer.Option(help="Images: of the training images, where no validation split is given.")
-    ] = None,
-    test_share: Annotated[
-        float | None, typer.Option(help="Images: of data without a test split, kept back for `evaluate` alone.")
-    ] = None,
-    group: Annotated[
-        str | None, typer.Option(help="Images: what in a file name says which belong together, e.g. '(person\\d+)'.")
-    ] = None,
-    stream: Annotated[bool | None, typer.Option(help="Images: read from disk in every epoch.")] = None,
-    workers: Annotated[
-        int | None, typer.Option(parser=quantities.workers, help="Images: processes that decode streamed images.")
-    ] = None,
-    tensorboard: Annotated[bool, typer.Option(help="Images: also log for TensorBoard, into the folder.")] = False,
-    mlflow: Annotated[str | None, typer.Option(help="Images: also log to this MLflow server or database.")] = None,
-    width: Annotated[int | None, typer.Option(help="Text: embedding and hidden size.")] = None,
-    params: Annotated[
-        int | None,
-        typer.Option(parser=quantities.count, help="Text: the widest with at most so many parameters, e.g. 1M."),
-    ] = None,
-    level: Annotated[str | None, typer.Option(help="Text: word (default) or char.")] = None,
-    vocabulary: Annotated[int | None, typer.Option(help="Text: words, at most. Default: all seen twice.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Decides everything random.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
-    threads: Annotated[int | None, typer.Option(parser=quantities.threads, help="CPU threads.")] = None,
+    options: dict[str, Any],
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Any other setting: recipe.clip=1, recipe.dropout.hidden=.3.")
     ] = None,
@@ -96,45 +64,45 @@ def train(  # noqa: PLR0913 - one parameter an option
 
     Several GPUs: torchrun --nproc-per-node 4 -m autoshrink train …
     """
-    found = _target(target, width)
-    language = isinstance(found, LanguageModel)
-    options: dict[str, Any] = {
-        "data": {"spec": named_data(data, image_column, label_column)},
-        "recipe": {"epochs": epochs, "batch": batch, "learning_rate": learning_rate},
-        "seed": seed,
-        "device": device,
-        "threads": threads,
-    }
-    images: dict[str, Any] = {
-        "preset": recipe,
-        "start": start and str(start),
-        "data": {
-            "validation_share": validation_share,
-            "test_share": test_share,
-            "group": group,
-            "stream": stream,
-            "workers": workers,
-        },
-        "recipe": {"optimiser": optimiser, "accumulation": accumulate, "precision": precision, "ema": ema},
-        "tensorboard": tensorboard or None,
-        "mlflow": mlflow,
-    }
-    texts: dict[str, Any] = {"data": {"level": level, "max_vocabulary": vocabulary}}
-    sized = {"width": width, "params": params}
-    _refuse(given(images) if language else given(texts | sized), target, language=language)
-    overrides = asked(merge(options, texts if language else images), settings or [], OPTIONS)
-    said = dict(leaves(overrides))
-    if said.get("recipe.ema") == 0:
-        overrides = merge(overrides, {"recipe": {"ema": None}})
-    overrides = merge({"data": {"spec": "pydocs"}} if language else {}, overrides)
-    if not language and "data.spec" not in said:
-        raise InputError("which images? give --data a folder, a parquet file or a name (`autoshrink data list`)")
+    options["data"]["spec"] = named_data(options["data"]["spec"], image_column, label_column)
+    found, task = _target(target, options)
+    names = flags((*OPTIONS, *of_tasks("train_options")))
+    _refuse_foreign(given(options), task, target, names)
+    sizes = {name: options.pop(name) for name in ("width", "params")}
+    overrides = asked(options, settings or [], names)
+    if task.unnamed is not None and "data.spec" not in dict(leaves(overrides)):
+        raise InputError(task.unnamed)
     begun: list[Path] = []
     with resumable(begun), training_watched(lambda: begun.append(output)) as watcher:
         from autoshrink.final import train as run_training  # noqa: PLC0415 - torch takes seconds to import
 
-        result = run_training(found, overrides, out=output, width=width, params=sized["params"], watcher=watcher)
+        result = run_training(found, overrides, out=output, **sizes, watcher=watcher)
     print_training(result, as_json=as_json)
+
+
+def _target(target: str | None, options: Overrides) -> tuple[Architecture | Cell | None, Task]:
+    """What is trained, and its task."""
+    if target is not None:
+        found = load(target)
+        return found, task_of(found)
+    start = options["start"]
+    if start is None:
+        raise InputError("nothing to train: give an architecture or a cell, or --from a trained classifier")
+    from autoshrink.bundle import load as load_model  # noqa: PLC0415 - torch takes seconds to import
+
+    return None, task_of(load_model(Path(start)).architecture)
+
+
+def _refuse_foreign(options: Overrides, task: Task, target: str | None, names: dict[str, str]) -> None:
+    """Refuse the first option of another task, if there is one."""
+    own = {row.setting for row in (*OPTIONS, *task.train_options)}
+    for place, _ in leaves(options):
+        if place not in own:
+            others = [TASKS[name].model for name in TASKS if place in flags(TASKS[name].train_options)]
+            article = "an" if task.model[0] in "aeiou" else "a"
+            raise InputError(
+                f"{names[place]} is for {' and '.join(others)}s, and {target or 'this'} is {article} {task.model}"
+            )
 
 
 def generate(
@@ -159,35 +127,6 @@ def generate(
         stdout.print(found.text, markup=False)
 
 
-def _target(target: str | None, width: int | None) -> Architecture | Cell | None:
-    """The architecture or conv cell of a name or file; a recurrent cell alone becomes one of the paper's width."""
-    if target is None:
-        return None
-    found = load(target)
-    if isinstance(found, Cell) and found.kind == "recurrent":
-        return recurrent_proxy(found, vocabulary=DRAFT_VOCABULARY, width=width or 200)
-    return found
-
-
-OPTIONS = {
-    "preset": "--recipe",
-    "start": "--from",
-    "data.spec": "--data",
-    "data.max_vocabulary": "--vocabulary",
-    "recipe.learning_rate": "--lr",
-    "recipe.accumulation": "--accumulate",
-}
-"""Options whose names are not those of their settings."""
-
-
-def _refuse(foreign: Overrides, target: str | None, *, language: bool) -> None:
-    """Refuse the first option of the other task, if there is one."""
-    for place, _ in leaves(foreign):
-        option = OPTIONS.get(place) or option_name(place)
-        other, this = ("image classifiers", "a language model") if language else ("language models", "a classifier")
-        raise InputError(f"{option} is for {other}, and {target or 'this'} is {this}")
-
-
 def print_training(result: TrainingResult, *, as_json: bool) -> None:
     """What a training left, and what to do with it; the first of several processes says it."""
     from autoshrink.training.distributed import announced  # noqa: PLC0415 - torch takes seconds to import
@@ -197,11 +136,9 @@ def print_training(result: TrainingResult, *, as_json: bool) -> None:
     if as_json:
         print_json(result.to_json())
         return
-    metric, folder = METRICS[result.task], word(result.folder)
-    lines = "\n".join(line.format(folder=folder) for line in NEXT[result.task])
-    if not _tested(result):
-        measured = f"evaluate {folder}   its {metric.name} on the test split"
-        lines = lines.replace(measured, f"evaluate {folder} {KEPT_BACK[result.task]}")
+    metric = result.task.metric
+    following = result.task.after_training(result.folder, tested=_tested(result))
+    lines = "\n".join(f"  {line}   {why}" for line, why in following)
     stdout.print(
         f"validation {metric.name} {formatting.plain(metric.write(result.performance))} after epoch {result.epoch} of "
         f"{len(result.course.curve)}; {count(result.architecture).params:,} parameters\n"
@@ -210,32 +147,12 @@ def print_training(result: TrainingResult, *, as_json: bool) -> None:
     )
 
 
-KEPT_BACK: dict[str, str] = {
-    "text": "--split validation   its perplexity on the validation text; there is no test text",
-    "image": "--split validation   its figures on the images kept back; there is no test split",
-}
-"""In place of the test split, where there is none."""
-
-
 def _tested(result: TrainingResult) -> bool:
     """Whether `evaluate` finds a test split; also where the data are gone since, as it then says so itself."""
     try:
         return result.tested
     except DataError:
         return True
-
-
-NEXT: dict[str, tuple[str, ...]] = {
-    "text": (
-        "  autoshrink evaluate {folder}   its perplexity on the test split",
-        '  autoshrink generate {folder} --prompt "The"   what it writes',
-    ),
-    "image": (
-        "  autoshrink evaluate {folder}   its accuracy on the test split",
-        "  autoshrink export {folder} -o model.onnx   a file for other programs",
-    ),
-}
-"""What to do with a trained model, by task."""
 
 
 @contextmanager
@@ -257,7 +174,7 @@ def training_watched(on_begun: Callable[[], None] = lambda: None) -> Iterator[Tr
 
         def on_start(architecture: Architecture, samples: int, done: int) -> None:
             on_begun()
-            counted, sample = count(architecture), METRICS[task_of(architecture)].sample
+            counted, sample = count(architecture), task_of(architecture).metric.sample
             going_on = f"; going on after epoch {done}" if done else ""
             stderr.print(
                 f"{architecture.sizes}: {counted.params:,} parameters, {formatting.quantity(counted.macs)} MACs "
@@ -279,14 +196,9 @@ def training_watched(on_begun: Callable[[], None] = lambda: None) -> Iterator[Tr
         )
 
 
-def task_of(architecture: Architecture) -> TaskName:
-    """What an architecture is trained for."""
-    return "text" if isinstance(architecture, LanguageModel) else "image"
-
-
 def epoch_line(epoch: Epoch) -> str:
     """One line about a finished epoch."""
-    metric = METRICS[epoch.task]
+    metric = epoch.task.metric
     kept = "   kept" if epoch.kept else ""
     averaged = "   averaged weights" if epoch.averaging else ""
     remaining = epoch.epochs - epoch.number

@@ -22,7 +22,7 @@ from autoshrink.config.classifier import (
 from autoshrink.config.image import ImageData, ImageNetwork, ImageRecipe, ImageSettings
 from autoshrink.config.resolving import DEFAULT_TASK, remarks, resolve, settings_from_json, stored_settings
 from autoshrink.config.text import Dropout, Level, TextData, TextNetwork, TextRecipe, TextSettings
-from autoshrink.config.training import CorpusData, TrainingSettings, training_settings
+from autoshrink.config.training import CorpusData, FinalSettings, TrainingSettings, training_settings
 
 __all__ = [
     "DEFAULT_TASK",
@@ -32,6 +32,7 @@ __all__ = [
     "CorpusData",
     "DataSettings",
     "Dropout",
+    "FinalSettings",
     "ImageData",
     "ImageNetwork",
     "ImageRecipe",

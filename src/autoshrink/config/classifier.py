@@ -20,6 +20,7 @@ from pydantic import (
 from autoshrink.architecture import first_problem
 from autoshrink.config.augmentation import AugmentSettings
 from autoshrink.config.base import ImageDataSettings, Overrides, Section, Share, merge
+from autoshrink.config.training import FinalSettings
 from autoshrink.errors import InputError
 
 RecipeName = Literal["small", "large", "published", "adamw"]
@@ -92,6 +93,11 @@ class ClassifierRecipe(Section):
     compile: bool = False
     """torch.compile: worth its minutes in long trainings on CUDA."""
 
+    @field_validator("ema", mode="before")
+    @classmethod
+    def _zero_is_none(cls, kept: Any) -> Any:
+        return None if kept == 0 else kept
+
     @field_validator("accumulation")
     @classmethod
     def _cuts_the_batch(cls, pieces: int, info: ValidationInfo) -> int:
@@ -109,8 +115,8 @@ class ClassifierRecipe(Section):
         return strength
 
 
-class ClassifierSettings(Section):
-    """Everything that decides what the final training of a classifier does, beside the architecture."""
+class ClassifierSettings(FinalSettings):
+    """Of a classifier."""
 
     preset: RecipeName
     """The recipe whose defaults these are."""
@@ -118,19 +124,6 @@ class ClassifierSettings(Section):
     """The trained classifier that it starts from; None for fresh weights."""
     data: ClassifierData
     recipe: ClassifierRecipe
-    seed: NonNegativeInt = 0
-    device: str = "auto"
-    threads: PositiveInt | None = None
-    save_every: PositiveFloat = 600.0
-    """Seconds between two saves within an epoch; every epoch is saved in any case."""
-    tensorboard: bool = False
-    """Also log for TensorBoard, into the folder's `tensorboard`."""
-    mlflow: str | None = None
-    """Also log to this MLflow server or database (`sqlite:///mlflow.db`); `env` is what MLFLOW_TRACKING_URI says."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Nested JSON."""
-        return self.model_dump(mode="json")
 
 
 @dataclass(frozen=True)

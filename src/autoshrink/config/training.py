@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
 
 from autoshrink.architecture import first_problem
 from autoshrink.config.base import DataSettings, Overrides, Section, merge
@@ -15,6 +15,25 @@ from autoshrink.errors import InputError
 PUBLISHED_WIDTH, PUBLISHED_PARAMS = 745, 23_000_700
 """Of the released ShrinkRNN, whose dropout and learning rate the defaults derive from."""
 PUBLISHED_RATE = 20.0
+
+
+class FinalSettings(Section):
+    """Everything that decides what a final training does, beside the architecture; `data` and `recipe` are a task's."""
+
+    data: DataSettings
+    seed: NonNegativeInt = 0
+    device: str = "auto"
+    threads: PositiveInt | None = None
+    save_every: PositiveFloat = 600.0
+    """Seconds between two saves within an epoch, where one can be gone on with; every epoch is saved in any case."""
+    tensorboard: bool = False
+    """Also log for TensorBoard, into the folder's `tensorboard`."""
+    mlflow: str | None = None
+    """Also log to this MLflow server or database (`sqlite:///mlflow.db`); `env` is what MLFLOW_TRACKING_URI says."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Nested JSON."""
+        return self.model_dump(mode="json")
 
 
 class CorpusData(DataSettings):
@@ -29,18 +48,11 @@ class CorpusData(DataSettings):
     text is cut at spaces and has `<unk>` of its own, as published corpora do."""
 
 
-class TrainingSettings(Section):
-    """Everything that decides what a final training does, beside the architecture."""
+class TrainingSettings(FinalSettings):
+    """Of a language model."""
 
     data: CorpusData = CorpusData()
     recipe: TextRecipe
-    seed: NonNegativeInt = 0
-    device: str = "auto"
-    threads: PositiveInt | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Nested JSON."""
-        return self.model_dump(mode="json")
 
 
 def default_rate(width: int, params: int) -> float:

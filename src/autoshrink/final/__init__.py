@@ -10,19 +10,26 @@ An epoch is random from (seed, epoch, batch) alone, so a training that was kille
 and ends with the same figures as an undisturbed one.
 """
 
-from autoshrink.final.classifier import ClassifierResult
+from autoshrink.final.base import (
+    Epoch,
+    FinalLearner,
+    FinalProblem,
+    Request,
+    TaskTraining,
+    TrainingResult,
+    TrainingWatcher,
+)
 from autoshrink.final.evaluation import evaluate
-from autoshrink.final.folder import LOCK_FILE, STATE_FILE
-from autoshrink.final.language import LanguageResult
-from autoshrink.final.training import resume_training, train
-from autoshrink.final.watching import Epoch, TrainingResult, TrainingWatcher
+from autoshrink.final.training import LOCK_FILE, STATE_FILE, resume_training, train
 
 __all__ = [
     "LOCK_FILE",
     "STATE_FILE",
-    "ClassifierResult",
     "Epoch",
-    "LanguageResult",
+    "FinalLearner",
+    "FinalProblem",
+    "Request",
+    "TaskTraining",
     "TrainingResult",
     "TrainingWatcher",
     "evaluate",

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from autoshrink.config import ClassifierSettings
+from autoshrink.config import FinalSettings
 from autoshrink.errors import InputError
 from autoshrink.optional import optional
 
@@ -60,7 +60,7 @@ class GoingOn:
 
 
 @contextmanager
-def opened(settings: ClassifierSettings, folder: Path, facts: Mapping[str, Any], going_on: GoingOn) -> Iterator[Logs]:
+def opened(settings: FinalSettings, folder: Path, facts: Mapping[str, Any], going_on: GoingOn) -> Iterator[Logs]:
     """The logs that the settings ask for.
 
     Args:
@@ -135,9 +135,7 @@ class _MLflow:
 
 
 @contextmanager
-def _mlflow(
-    settings: ClassifierSettings, folder: Path, facts: Mapping[str, Any], going_on: GoingOn
-) -> Iterator[_MLflow]:
+def _mlflow(settings: FinalSettings, folder: Path, facts: Mapping[str, Any], going_on: GoingOn) -> Iterator[_MLflow]:
     with optional("mlflow", purpose="--mlflow", install="pip install 'autoshrink[mlflow]'"):
         from mlflow import MlflowClient  # noqa: PLC0415 - an extra
         from mlflow.exceptions import MlflowException  # noqa: PLC0415
@@ -164,7 +162,7 @@ def _said(error: Exception) -> str:
     return str(error).splitlines()[0].split(". ")[0]
 
 
-def _begin(client: Any, settings: ClassifierSettings, folder: Path, facts: Mapping[str, Any]) -> str:
+def _begin(client: Any, settings: FinalSettings, folder: Path, facts: Mapping[str, Any]) -> str:
     experiment = client.get_experiment_by_name(EXPERIMENT)
     number = experiment.experiment_id if experiment else client.create_experiment(EXPERIMENT)
     run: str = client.create_run(number, run_name=folder.name).info.run_id

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from autoshrink.drawing import joined, tag
 from autoshrink.formatting import THIN, percent, round_quantity
+from autoshrink.metrics import EpochFigures
 from autoshrink.report import charts
 from autoshrink.report.charts import Panel, Scale
 from autoshrink.report.templates import asset
@@ -18,23 +19,6 @@ WIDTH, HEIGHT = 760.0, 560.0
 LEFT, RIGHT = 70.0, 724.0
 MANY_DOTS = 60
 """With more epochs the lines stand alone."""
-
-
-@dataclass(frozen=True)
-class EpochFigures:
-    """What an epoch gave.
-
-    Attributes:
-        accuracy: on the validation images, in [0, 1].
-        loss: mean over the validation images, nats.
-        training_loss: mean over the epoch's training images, as they were varied and with smoothed labels, nats.
-        learning_rate: of the epoch's last step.
-    """
-
-    accuracy: float
-    loss: float
-    training_loss: float
-    learning_rate: float
 
 
 @dataclass(frozen=True)
@@ -76,12 +60,12 @@ class _Chart:
 
 def curve_svg(figures: Sequence[EpochFigures], *, kept: int) -> str:
     """The picture of one training of at least one epoch, as a file of its own; `kept` is the model's epoch, from 1."""
-    accuracies = [one.accuracy for one in figures]
+    accuracies = [one.performance for one in figures]
     title = f"Validation accuracy {percent(accuracies[kept - 1], 2)} after epoch {kept} of {len(figures)}"
     x = Scale(1, max(2, len(figures)), LEFT, RIGHT)
     accuracy = _Chart("Validation accuracy", 96.0, 250.0, {"one": accuracies}, _share, most=1.0)
-    losses = {"one": [one.loss for one in figures], "two": [one.training_loss for one in figures]}
-    rates = {"plain": [one.learning_rate for one in figures]}
+    losses = {"one": [one.loss for one in figures], "two": [_known(one.training_loss) for one in figures]}
+    rates = {"plain": [_known(one.learning_rate) for one in figures]}
     crown = accuracy.panel(x)
     epochs = tuple(value for value in x.ticks(8) if value == int(value)) if len(figures) > 1 else (1.0,)
     return tag(
@@ -110,6 +94,10 @@ def curve_svg(figures: Sequence[EpochFigures], *, kept: int) -> str:
 
 def _share(value: float) -> str:
     return f"{100 * value:.4g}{THIN}%"
+
+
+def _known(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def _short(value: float) -> str:

@@ -232,29 +232,17 @@ class Task(ABC):
     # --- final training --------------------------------------------------------------------------------------------
 
     train_options: ClassVar[tuple[Option, ...]] = ()
-    """The options of ``train`` that this task has beyond those of every task."""
+    """The options of ``train`` that this task has beyond those of every task; ``width`` and other sizes of the network
+    are no settings."""
+    unnamed: ClassVar[str | None] = None
+    """What ``train`` says where no data are named; None where it takes those that are built in."""
 
-    def train_request(self, target: Architecture | Cell | None, overrides: Overrides, **sizes: int | None) -> Any:
-        """What is asked for, before any data are read: `autoshrink.final.training.Request`.
-
-        Args:
-            target: what to train; None where the overrides name a trained model to start from.
-            overrides: nested settings.
-            sizes: of the network, in place of its own.
+    def training(self) -> Any:
+        """How its networks are trained in full: an `autoshrink.final.TaskTraining`.
 
         Raises:
-            InputError: something cannot be used.
+            InputError: they are not.
         """
-        del target, overrides, sizes
-        self.refuse("final training")
-
-    def resumed_training(self, facts: dict[str, Any], path: Path) -> Any:
-        """What the state file of a training says (`autoshrink.final.folder.Facts`); its architecture is a value.
-
-        Raises:
-            InputError: it is damaged; the message names the file.
-        """
-        del facts, path
         self.refuse("final training")
 
     def after_training(self, folder: Path, *, tested: bool) -> list[Command]:

@@ -6,7 +6,7 @@ Shape letters: B batch, C channels, H height, W width.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from typing import Any
@@ -47,7 +47,6 @@ class ClassifierLearner:
         network: what is trained.
         average: the mean of its weights; None where the recipe has none.
         rates: the learning rate of every step.
-        validation_loss: what `validate` found last, nats.
     """
 
     def __init__(
@@ -70,7 +69,6 @@ class ClassifierLearner:
         self.seen = 0
         self.validated = 0
         self.epoch_samples = len(self._train)
-        self.validation_loss = math.nan
         self._updates = 0
         self.guess_loss = math.log(classes)
         self._optimiser = make_optimiser(self.network, recipe)
@@ -165,8 +163,7 @@ class ClassifierLearner:
         sums = [float(torch.stack(values).cpu().double().sum()) if values else 0.0 for values in (losses, hits)]
         loss, right, everybody = self._processes.total([*sums, float(count)], self.device)
         self.validated += round(everybody)
-        self.validation_loss = loss / everybody
-        return Validation(right / everybody, self.validation_loss)
+        return Validation(right / everybody, loss / everybody)
 
     @property
     def stale(self) -> bool:
@@ -208,20 +205,30 @@ class ClassifierLearner:
             "scaler": self._scaler.state_dict(),
         }
 
-    def restore(self, tensors: Mapping[str, Tensor], averaged: int, scaler: Mapping[str, float]) -> None:
+    def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any], curve: Sequence[float]) -> None:
         """Go on from what `state` said.
 
         Raises:
             RuntimeError: weights do not fit the network.
             ValueError: the optimiser's tensors do not.
         """
+        del curve
         self.network.load_state_dict(_named(tensors, NETWORK))
         restore_state(self._optimiser, self.network, _named(tensors, OPTIMISER))
         if self.average is not None:
             self.average.network.load_state_dict(_named(tensors, AVERAGE))
-            self.average.steps = averaged
-        if scaler:
-            self._scaler.load_state_dict(dict(scaler))
+            self.average.steps = facts["averaged"]
+        if facts.get("scaler"):
+            self._scaler.load_state_dict(dict(facts["scaler"]))
+
+    @property
+    def averaging(self) -> bool:
+        """Never: where a recipe averages, it does from the first step on."""
+        return False
+
+    def learning_rate(self, epoch: int) -> float:
+        """Of the last step of an epoch."""
+        return self.rates.at((epoch + 1) * self._train.batches - 1)
 
 
 def classifier_stops(recipe: ClassifierRecipe) -> Stops:

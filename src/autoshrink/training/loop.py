@@ -103,16 +103,18 @@ class Course:
         curve: performance after every epoch.
         best: the validation of the best epoch; None before the first.
         ended: why it stopped; None while it goes on.
+        last: the validation of the last epoch; None before the first.
     """
 
     curve: tuple[float, ...] = ()
     best: Validation | None = None
     ended: str | None = None
+    last: Validation | None = None
 
     def after(self, validation: Validation) -> Course:
         """With one epoch more."""
         better = self.best is None or validation.performance > self.best.performance
-        return Course((*self.curve, validation.performance), validation if better else self.best)
+        return Course((*self.curve, validation.performance), validation if better else self.best, last=validation)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ Shape letters: T time steps of a chunk, B streams, V vocabulary, n width.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,6 +22,8 @@ from autoshrink.training.text import Streams, chunk_lengths
 SMOOTHING = 0.9
 """Of the running training loss (released search of recurrent cells)."""
 DIVERGED_RATIO = 3.0
+AVERAGE = "average."
+"""Before the names of averaged weights in a state file."""
 
 
 class TextLearner:
@@ -64,11 +67,11 @@ class TextLearner:
         late = sum(self._recipe.epochs - epoch <= left for left in self._recipe.drops)
         return self._recipe.learning_rate * (0.1**late if self._factor is None else self._factor)
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """One pass over the training streams, the state carried from chunk to chunk."""
+        assert start == 0, "an epoch of text is begun anew"
         generator = torch.Generator().manual_seed(derive_seed(self._seed, "epoch", epoch))
         state = self.network.initial_state(self._train.width)
-        start = 0
         for length in chunk_lengths(len(self._train), self._recipe, generator):
             stop = start + length
             for group in self._optimiser.param_groups:
@@ -122,6 +125,37 @@ class TextLearner:
     def start_averaging(self) -> None:
         """From now on the weights' mean is what is evaluated."""
         self.average = AveragedModel(self.network)
+
+    @property
+    def averaging(self) -> bool:
+        """Whether averaging has begun (NT-ASGD)."""
+        return self.evaluated is not self.network
+
+    def learning_rate(self, epoch: int) -> float:
+        """Of an epoch, for a chunk of mean length."""
+        return self._rate(epoch)
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Weights and their average; SGD without momentum remembers nothing else."""
+        tensors = dict(self.network.state_dict())
+        if self.average is None:
+            return tensors, {"averaged": 0}
+        tensors |= {AVERAGE + name: tensor for name, tensor in self.average.module.state_dict().items()}
+        return tensors, {"averaged": int(self.average.n_averaged)}
+
+    def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any], curve: Sequence[float]) -> None:
+        """Go on from what `state` said after the epochs of a curve.
+
+        Raises:
+            RuntimeError: weights do not fit the network.
+        """
+        averages = {name.removeprefix(AVERAGE): tensor for name, tensor in tensors.items() if name.startswith(AVERAGE)}
+        self.network.load_state_dict({name: one for name, one in tensors.items() if not name.startswith(AVERAGE)})
+        if averages:
+            self.average = AveragedModel(self.network)
+            self.average.module.load_state_dict(averages)
+            self.average.n_averaged.fill_(facts["averaged"])
+        self.curve = list(curve)
 
     @property
     def evaluated(self) -> LanguageNetwork:

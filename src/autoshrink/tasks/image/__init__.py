@@ -10,14 +10,13 @@ from autoshrink import formatting
 from autoshrink.architecture import (
     Architecture,
     ConvArchitecture,
-    ImageArchitecture,
     MobileArchitecture,
     NetworkPlan,
     proxy_architecture,
 )
 from autoshrink.bundle import TrainedClassifier
 from autoshrink.cell import Cell
-from autoshrink.config import ImageSettings, Overrides, SearchSettings, image
+from autoshrink.config import ImageSettings, SearchSettings, image
 from autoshrink.crafting import Budget, Measure, Source
 from autoshrink.errors import InputError
 from autoshrink.escaping import word
@@ -30,7 +29,7 @@ from autoshrink.tasks.image.skeleton import depth, head, image_skeleton, stem
 from autoshrink.watching import Observer
 
 if TYPE_CHECKING:
-    from autoshrink.final.classifier import ClassifierFacts, ClassifierRequest
+    from autoshrink.final.image import ImageTraining
 
 
 class ImageTask(Task):
@@ -93,6 +92,36 @@ class ImageTask(Task):
             "--divisor", "divisor", int, "Scaled widths are multiples of it; 1 comes closest. Default: 4.", scales=True
         ),
     )
+
+    train_options = (
+        Option("--recipe", "preset", str, "Images: small, large, published or adamw."),
+        Option("--from", "start", str, "Images: start from the weights that a training left."),
+        Option("--optimiser", "recipe.optimiser", str, "Images: sgd, rmsprop or adamw."),
+        Option("--ema", "recipe.ema", float, "Images: what the averaged weights keep a step; 0 for none."),
+        Option("--accumulate", "recipe.accumulation", int, "Images: cut each batch into so many, for less memory."),
+        Option("--precision", "recipe.precision", str, "Images: auto, float32, bfloat16 or float16."),
+        Option(
+            "--validation-share",
+            "data.validation_share",
+            float,
+            "Images: of the training images, where no validation split is given.",
+        ),
+        Option(
+            "--test-share",
+            "data.test_share",
+            float,
+            "Images: of data without a test split, kept back for `evaluate` alone.",
+        ),
+        Option(
+            "--group",
+            "data.group",
+            str,
+            "Images: what in a file name says which belong together, e.g. '(person\\d+)'.",
+        ),
+        Option("--stream/--no-stream", "data.stream", bool, "Images: read from disk in every epoch."),
+        Option("--workers", "data.workers", "workers", "Images: processes that decode streamed images."),
+    )
+    unnamed = "which images? give --data a folder, a parquet file or a name (`autoshrink data list`)"
 
     def prepare(self, settings: SearchSettings, observer: Observer) -> Prepared:
         """Decode the proxy's images."""
@@ -197,24 +226,11 @@ class ImageTask(Task):
             rows.append(("head", "", str(plan.features), "", "1", "1", "", _size(plan.final_size)))
         return f"inverted residual blocks, {plan.activation}: no cell to draw", rows
 
-    def train_request(
-        self, target: Architecture | Cell | None, overrides: Overrides, **sizes: int | None
-    ) -> ClassifierRequest:
-        """A classifier's training; a cell becomes the paper's proxy network for the images' size."""
-        from autoshrink.final.classifier import ClassifierRequest  # noqa: PLC0415 - torch takes seconds to import
+    def training(self) -> ImageTraining:
+        """See `Task`."""
+        from autoshrink.final.image import ImageTraining  # noqa: PLC0415 - torch takes seconds to import
 
-        if any(value is not None for value in sizes.values()):
-            raise InputError(
-                "width and params are for language models; `autoshrink craft` fits a classifier to a budget"
-            )
-        assert target is None or isinstance(target, Cell | ImageArchitecture)
-        return ClassifierRequest(target, overrides)
-
-    def resumed_training(self, facts: dict[str, Any], path: Path) -> ClassifierFacts:
-        """Of a classifier."""
-        from autoshrink.final.classifier import ClassifierFacts  # noqa: PLC0415 - torch takes seconds to import
-
-        return ClassifierFacts.of(facts, path)
+        return ImageTraining()
 
     def after_training(self, folder: Path, *, tested: bool) -> list[Command]:
         """Evaluate, export."""

@@ -16,7 +16,7 @@ from autoshrink.architecture import (
 )
 from autoshrink.bundle import TrainedLanguageModel
 from autoshrink.cell import Cell
-from autoshrink.config import Overrides, SearchSettings, TextSettings, text
+from autoshrink.config import SearchSettings, TextSettings, text
 from autoshrink.crafting import Budget, Measure, Source
 from autoshrink.errors import InputError
 from autoshrink.escaping import word
@@ -27,7 +27,7 @@ from autoshrink.tasks.text.fitting import LanguageScaling
 from autoshrink.watching import Observer
 
 if TYPE_CHECKING:
-    from autoshrink.final.language import LanguageFacts, LanguageRequest
+    from autoshrink.final.text import TextTraining
 
 VOCABULARY, WIDTH = 10_000, 200
 """Of a recurrent cell whose file names neither: the language model in which the paper compares (AutoShrink, §"RNN")."""
@@ -63,6 +63,13 @@ class TextTask(Task):
         Option("--width", "width", int, "Embedding and hidden size of a language model."),
     )
     craft_options = (Option("--vocabulary", "vocabulary", int, "Words of a language model."),)
+
+    train_options = (
+        Option("--width", "width", int, "Text: embedding and hidden size."),
+        Option("--params", "params", "count", "Text: the widest with at most so many parameters, e.g. 1M."),
+        Option("--level", "data.level", str, "Text: word (default) or char."),
+        Option("--vocabulary", "data.max_vocabulary", int, "Text: words, at most. Default: all seen twice."),
+    )
 
     def prepare(self, settings: SearchSettings, observer: Observer) -> Prepared:
         """Read and encode the proxy's sentences."""
@@ -148,21 +155,11 @@ class TextTask(Task):
         """The nodes whose mean is the new state."""
         return architecture.plan().outputs if isinstance(architecture, RecurrentArchitecture) else None
 
-    def train_request(
-        self, target: Architecture | Cell | None, overrides: Overrides, **sizes: int | None
-    ) -> LanguageRequest:
-        """A language model's training; ``width`` is its size, or ``params`` what it may have at most."""
-        from autoshrink.final.language import LanguageRequest  # noqa: PLC0415 - torch takes seconds to import
+    def training(self) -> TextTraining:
+        """See `Task`."""
+        from autoshrink.final.text import TextTraining  # noqa: PLC0415 - torch takes seconds to import
 
-        if not isinstance(target, LanguageModel):
-            raise InputError("a recurrent cell alone is no network; `recurrent_proxy` makes a language model of it")
-        return LanguageRequest(target, overrides, **sizes)
-
-    def resumed_training(self, facts: dict[str, Any], path: Path) -> LanguageFacts:
-        """Of a language model."""
-        from autoshrink.final.language import LanguageFacts  # noqa: PLC0415 - torch takes seconds to import
-
-        return LanguageFacts.of(facts, path)
+        return TextTraining()
 
     def after_training(self, folder: Path, *, tested: bool) -> list[Command]:
         """Evaluate, let it write."""
