@@ -12,6 +12,7 @@ import typer.main
 
 from autoshrink.cli.app import app
 from autoshrink.config import resolve
+from test_imports import LAYERS
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -92,6 +93,21 @@ def test_every_setting_is_described(task: str) -> None:
         option = "--" + name.replace("_", "-").rpartition(".")[2]
         known = name.startswith("limits.") or "." not in name
         assert f"`{name}`" in text or (known and (f"`{option}`" in text or name in UNSAID)), name
+
+
+def test_the_architecture_page_has_every_part_and_every_door() -> None:
+    page = (ROOT / "docs" / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    table = page.partition("## The parts, from the ground up")[2].partition("\n## ")[0]
+    named = re.findall(r"`([\w.]+)`", "".join(re.findall(r"^\|([^|]*)\|", table, re.MULTILINE)))
+    assert set(named) == set().union(*LAYERS) - {"__main__"}
+    groups = {
+        found
+        for path in (ROOT / "src").rglob("*.py")
+        for found in re.findall(r'Registry\(\s*"(autoshrink\.\w+)"', path.read_text(encoding="utf-8"))
+    }
+    doors = page.partition("## The doors")[2].partition("\n## ")[0]
+    assert len(groups) > 4
+    assert groups == set(re.findall(r"`(autoshrink\.(?!testing)\w+)`", doors))
 
 
 def test_make_targets_exist() -> None:
