@@ -25,7 +25,7 @@ pq = pytest.importorskip("pyarrow.parquet")
 
 GREY = [encoded(Image.new("RGB", (6, 6), (40 * number, 9, 9))) for number in range(6)]
 NAMED = {"_type": "ClassLabel", "names": ["ant", "bee", "cow"]}
-FEW = ["--size", "8", "--nodes", "3", "--epochs", "1", "--repeats", "0", "--stem", "4", "--widths", "4", "--seed", "1"]
+FEW = ["--size", "8", "--nodes", "2", "--epochs", "1", "--repeats", "0", "--stem", "4", "--widths", "4", "--seed", "1"]
 
 
 @pytest.fixture(autouse=True)
