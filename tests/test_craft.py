@@ -16,8 +16,7 @@ from autoshrink.crafting import craft
 from autoshrink.errors import InputError, RunError
 from autoshrink.run import Loop
 from autoshrink.store import read_record
-from autoshrink.tasks.image.sizes import deepened, divisible, scaled
-from autoshrink.tasks.image.skeleton import default_skeleton
+from autoshrink.tasks.image.skeleton import deepened, default_skeleton, divisible, scaled
 from craft_fixtures import CELLS, SMALL, conv, shrinkcnn
 from fakes import FakeEvaluator, new_store
 

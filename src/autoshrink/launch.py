@@ -15,7 +15,7 @@ import torch
 from autoshrink import formatting
 from autoshrink.cell import INPUT, Cell
 from autoshrink.config import Overrides, SearchSettings, resolve
-from autoshrink.config.contradictions import is_file
+from autoshrink.config.resolving import is_file
 from autoshrink.data import anchored
 from autoshrink.errors import DataError, InputError, RunError, SearchError
 from autoshrink.escaping import command_line, word

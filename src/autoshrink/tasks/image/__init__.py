@@ -24,8 +24,7 @@ from autoshrink.metrics import ACCURACY
 from autoshrink.record import RunRecord
 from autoshrink.tasks.base import Command, Option, Prepared, Shape, Task
 from autoshrink.tasks.image.fitting import ImageScaling
-from autoshrink.tasks.image.sizes import Scalable, Sizes
-from autoshrink.tasks.image.skeleton import depth, head, image_skeleton, stem
+from autoshrink.tasks.image.skeleton import Scalable, Sizes, depth, head, image_skeleton, stem
 from autoshrink.watching import Observer
 
 if TYPE_CHECKING:

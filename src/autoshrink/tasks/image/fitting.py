@@ -20,7 +20,7 @@ from statistics import median
 from autoshrink.cost import Cost, count
 from autoshrink.crafting import NEAR, NETWORKS, Budget, Larger, Measure, Use, binding, shown, too_few
 from autoshrink.errors import InputError
-from autoshrink.tasks.image.sizes import Scalable, Sizes, deepened
+from autoshrink.tasks.image.skeleton import Scalable, Sizes, deepened
 
 CLOSE = 0.99
 """Share of the binding budget from which on single widths stay as they are."""
