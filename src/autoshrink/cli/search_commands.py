@@ -26,7 +26,7 @@ from autoshrink.errors import RunError
 from autoshrink.escaping import shown, word
 from autoshrink.progress import observed
 from autoshrink.record import RunRecord
-from autoshrink.registry import TASKS
+from autoshrink.registry import EVALUATORS, FILTERS, STRATEGIES, TASKS
 from autoshrink.results import summary
 from autoshrink.store import has_run, read_record
 from autoshrink.tasks import Option
@@ -35,6 +35,12 @@ from autoshrink.watching import Observer
 TRAINING_FILE = "training.safetensors"
 TRAINING_LOCK = "training.lock"
 """What makes a folder one of a training."""
+
+
+ExecutorOption = Annotated[
+    str, typer.Option(help="Where cells are trained: local, in this process; processes:4, in so many of their own.")
+]
+"""Decides nothing: the log is the same but for its times."""
 
 
 def register(app: typer.Typer) -> None:
@@ -52,6 +58,10 @@ def _data_help() -> str:
     built_in = [(name, TASKS[name].built_in) for name in TASKS if TASKS[name].built_in]
     said = [data if name == DEFAULT_TASK else f"for {name} {data}" for name, data in built_in]
     return f"A name (`data list`) or a path. Default: {'; '.join(map(str, said))}."
+
+
+def _evaluators_help() -> str:
+    return "; ".join(f"{EVALUATORS[name].how} ({name})" for name in EVALUATORS)
 
 
 def _options() -> tuple[Option, ...]:
@@ -84,14 +94,9 @@ def _options() -> tuple[Option, ...]:
         *of_tasks("search_options"),
         Option("--finalists", "finalists", int, "Cells measured again before one is named."),
         Option("--repeats", "repeats", int, "Fresh seeds for each of them; 0 for none."),
-        Option("--strategy", "strategy", str, "autoshrink."),
-        Option(
-            "--evaluator",
-            "evaluator",
-            str,
-            "inherited: with the parent's weights; trained: every candidate from scratch; zico: untrained.",
-        ),
-        Option("--filter", "filter", str, "none (default): edges are drawn; zico: those with the best ZiCo."),
+        Option("--strategy", "strategy", str, f"What proposes cells: {', '.join(STRATEGIES)}."),
+        Option("--evaluator", "evaluator", str, f"Candidates are {_evaluators_help()}."),
+        Option("--filter", "filter", str, f"none (default): edges are drawn; {', '.join(FILTERS)}: of the best score."),
         Option("--seed", "seed", int, "Decides everything random."),
         Option("--device", "device", str, "auto, cpu, cuda, cuda:1, mps."),
         Option("--threads", "threads", "threads", "CPU threads of a training."),
@@ -105,6 +110,7 @@ def search(
     label_column: LabelColumnOption = None,
     run: Annotated[Path | None, typer.Option(help="Run folder. Default: runs/<data>-<date>-<time>.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="Any other setting: recipe.patience=3.")] = None,
+    executor: ExecutorOption = "local",
     as_json: JsonOption = False,
 ) -> None:
     """Shrink a cell on your images or text and leave a better one, with the evidence, in a run folder.
@@ -121,7 +127,7 @@ def search(
     def do(observer: Observer) -> RunRecord:
         from autoshrink.launch import search as run_search  # noqa: PLC0415 - torch takes seconds to import
 
-        return run_search(resolved, run=run, observer=observer)
+        return run_search(resolved, run=run, observer=observer, executor=executor)
 
     _run(do, resolved, as_json=as_json)
 
@@ -129,6 +135,7 @@ def search(
 def resume(
     run: Annotated[Path, typer.Argument(help="A run folder, or the folder of a training.")],
     *,
+    executor: ExecutorOption = "local",
     as_json: JsonOption = False,
 ) -> None:
     """Go on with a search or a training where it stopped."""
@@ -141,7 +148,7 @@ def resume(
     def do(observer: Observer) -> RunRecord:
         from autoshrink.launch import resume as resume_run  # noqa: PLC0415 - torch takes seconds to import
 
-        return resume_run(run, observer=observer)
+        return resume_run(run, observer=observer, executor=executor)
 
     _run(do, read_record(run).settings, as_json=as_json)
 

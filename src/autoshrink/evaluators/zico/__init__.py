@@ -33,7 +33,7 @@ def _ranking(context: EvaluatorContext, *, counted: bool) -> ZicoRanking:
 
     settings, problem = context.settings, context.problem
     if not isinstance(problem, LayerGradients):
-        raise InputError(f"the task {settings.task!r} has no gradients by layer that ZiCo could score; leave zico out")
+        raise InputError(f"the task {settings.task!r} has no gradients that ZiCo could score; leave zico out")
     seed = derive_seed(settings.seed, "zico")
     return ZicoRanking(
         problem,
