@@ -6,12 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from autoshrink.data import Preprocessing
 from autoshrink.data.split_choice import training_splits
 from autoshrink.errors import DataError
-from autoshrink.training.feeds import Loading, open_measuring_data
 from autoshrink.training.images import Normalisation
-from feed_fixtures import CPU, PLAIN, joined, opened, same, uneven
+from feed_fixtures import PLAIN, joined, opened, same, uneven
 
 
 @pytest.fixture
@@ -75,23 +73,19 @@ def test_corrupt_images_are_replaced_while_streaming(folder: Path) -> None:
     assert same(data.training.epoch(0), batches), "finding them changes nothing"
 
 
-def test_corrupt_images_are_not_measured(folder: Path) -> None:
-    made = Preprocessing(3, 8, (0.5,) * 3, (0.5,) * 3)
-    whole = joined(
-        open_measuring_data(str(folder), "train", preprocessing=made, loading=Loading(8, CPU)).feed.batches()
-    )
-    _spoil(folder, "few/00.png", "many/29.bmp")
-    for stream in (False, True):
-        data = open_measuring_data(
-            str(folder), "train", preprocessing=made, loading=Loading(8, CPU, stream=stream), max_corrupt=0.1
-        )
-        images, labels = joined(data.feed.batches())
-        kept = [place for place in range(43) if place not in (0, 41)]
-        assert torch.equal(images, whole[0][kept])
-        assert torch.equal(labels, whole[1][kept])
-        assert [one.path for one in data.skipped] == ["few/00.png", "many/29.bmp"]
-        if not stream:
-            assert data.labels.tolist() == labels.tolist()
+@pytest.mark.parametrize("stream", [False, True])
+def test_corrupt_images_are_not_measured(tmp_path: Path, stream: bool) -> None:
+    for split in ("train", "val"):
+        uneven(tmp_path / split)
+    given = {"channels": 3, "norm": Normalisation((0.5,) * 3, (0.5,) * 3), "max_corrupt": 0.1}
+    whole = joined(opened(tmp_path, stream=stream, pictures=given).validation.batches())
+    _spoil(tmp_path / "val", "few/00.png", "many/29.bmp")
+    feed = opened(tmp_path, stream=stream, pictures=given).validation
+    images, labels = joined(feed.batches())
+    kept = [place for place in range(43) if place not in (0, 41)]
+    assert torch.equal(images, whole[0][kept])
+    assert torch.equal(labels, whole[1][kept])
+    assert [one.path for one in feed.skipped] == ["few/00.png", "many/29.bmp"]
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -3,23 +3,20 @@
 from autoshrink.training.feeds.base import (
     ImageData,
     Loading,
-    MeasuringData,
     MeasuringFeed,
     Pictures,
     Share,
     TrainingFeed,
 )
-from autoshrink.training.feeds.opening import channels_of, open_measuring_data, open_training_data
+from autoshrink.training.feeds.opening import channels_of, open_training_data
 
 __all__ = [
     "ImageData",
     "Loading",
-    "MeasuringData",
     "MeasuringFeed",
     "Pictures",
     "Share",
     "TrainingFeed",
     "channels_of",
-    "open_measuring_data",
     "open_training_data",
 ]

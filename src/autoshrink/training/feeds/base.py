@@ -16,7 +16,6 @@ from torch import Tensor
 from autoshrink.data import Preprocessing, SkippedFile
 from autoshrink.data.carving import NOTHING_KEPT, Keeping, Ledger
 from autoshrink.data.decoding import check_images
-from autoshrink.data.images import Indices
 from autoshrink.data.picture import Window
 from autoshrink.errors import DataError, InputError
 from autoshrink.machine import refuse_too_many
@@ -191,29 +190,6 @@ class ImageData:
     notes: tuple[str, ...]
     streamed: bool
     ledger: Ledger | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class MeasuringData:
-    """One split to measure a trained classifier on.
-
-    Attributes:
-        classes: class names.
-        feed: the images.
-        labels: class indices of this process's images, int64 (n,), in the order in which they come. Images found
-            corrupt while streaming are in here until `feed` has come to them.
-        notes: sentences for a person.
-    """
-
-    classes: tuple[str, ...]
-    feed: MeasuringFeed
-    labels: Indices
-    notes: tuple[str, ...]
-
-    @property
-    def skipped(self) -> tuple[SkippedFile, ...]:
-        """Images that could not be decoded."""
-        return self.feed.skipped
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from autoshrink.data.split_choice import NO_PAST, Part, Past, TrainingSplits, tr
 from autoshrink.errors import DataError
 from autoshrink.seeding import derive_seed
 from autoshrink.training.augmentation import Augmentation, crop_rule
-from autoshrink.training.feeds.base import ImageData, Loading, MeasuringData, Pictures
+from autoshrink.training.feeds.base import ImageData, Loading, Pictures
 from autoshrink.training.feeds.decoding import DecodingPool, Look
 from autoshrink.training.feeds.memory import Held, MemoryMeasuring, MemoryTraining, held
 from autoshrink.training.feeds.streamed import Stream, StreamedMeasuring, StreamedTraining, in_order
@@ -71,36 +71,6 @@ def open_training_data(
     images = len(splits.training) + len(splits.validation)
     streams = loading.streams(images * (pictures.depth or 3) * stored**2)
     return _streamed(plan) if streams else _in_memory(plan, stored)
-
-
-def open_measuring_data(
-    spec: str,
-    split: str,
-    *,
-    preprocessing: Preprocessing,
-    loading: Loading,
-    max_corrupt: float = 0.05,
-    progress: Progress | None = None,
-) -> MeasuringData:
-    """Open one whole split ("train", "validation" or "test") to measure a trained classifier on.
-
-    Raises:
-        InputError: a setting cannot be used.
-        DataError: the data cannot be used, or have no such split.
-    """
-    source = open_images(spec, split=split)
-    part = Part(source, np.arange(len(source.labels)))
-    look = Look(preprocessing.size, preprocessing.scaled, preprocessing.channels, window=preprocessing.window)
-    normaliser = Normaliser(Normalisation(preprocessing.mean, preprocessing.std), loading.device)
-    mine = loading.share.of(len(part))
-    if loading.streams(len(part) * look.size**2 * preprocessing.channels):
-        stream = Stream(part, CorruptImages(source, len(part), max_corrupt))
-        feed = StreamedMeasuring(stream, look, normaliser, loading)
-        return MeasuringData(source.classes, feed, part.labels[mine], source.notes)
-    images = held(part, look, max_corrupt=max_corrupt, progress=progress)
-    mine = loading.share.of(len(images.labels))
-    notes = (*source.notes, *([images.note] if images.note else []))
-    return MeasuringData(source.classes, MemoryMeasuring(images, normaliser, loading), images.labels[mine], notes)
 
 
 def channels_of(spec: str) -> int:
