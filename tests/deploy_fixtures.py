@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,11 @@ from autoshrink.architecture import ImageArchitecture, LanguageModel, proxy_arch
 from autoshrink.bundle import TrainedClassifier, TrainedLanguageModel
 from autoshrink.cell import Cell
 from autoshrink.data import Preprocessing, Vocabulary, load_proxy
+from autoshrink.deploy.exporter import call_of, reference, write_onnx
+from autoshrink.deploy.image import Run as ImageRun
+from autoshrink.deploy.parity import Parity
+from autoshrink.deploy.text import Run
+from autoshrink.deploy.text import stepped as by_steps
 from autoshrink.networks import build
 from autoshrink.training.images import DeviceImages, Normalisation
 from model_fixtures import trained_classifier, trained_language_model
@@ -94,3 +100,47 @@ def language(architecture: LanguageModel, spec: str = "pydocs") -> TrainedLangua
 def token_ids(count: int, size: int, seed: int = 0) -> np.ndarray[Any, np.dtype[np.int64]]:
     """Random token ids."""
     return np.random.default_rng(seed).integers(0, size, count)
+
+
+def export_classifier(model: TrainedClassifier, path: Path, samples: Any, **options: Any) -> Parity:
+    """One ONNX file, and how far it is from PyTorch."""
+    return write_onnx(model, path, samples, **options)["network"]
+
+
+def export_language_model(model: TrainedLanguageModel, path: Path, tokens: Any) -> tuple[Parity, Parity]:
+    """A step and a loop, and how far they are from PyTorch."""
+    found = write_onnx(model, path, tokens)
+    return found["step"], found["loop"]
+
+
+def loop_path(path: Path) -> Path:
+    """The loop's place beside a step's."""
+    return path.with_suffix(".loop.onnx")
+
+
+def logits_of(path: Path) -> ImageRun:
+    """A file's (n, C, s, s) to (n, classes)."""
+    call = call_of(path)
+    return lambda images: call(images)[0]
+
+
+def logits_of_network(network: nn.Module) -> ImageRun:
+    """A network's (n, C, s, s) to (n, classes)."""
+    call = reference(network)
+    return lambda images: call(images)[0]
+
+
+def stepped(path: Path) -> Run:
+    """A step's file, called once a token."""
+    return by_steps(call_of(path))
+
+
+def looped(path: Path) -> Run:
+    """A loop's file."""
+    call = call_of(path)
+
+    def run(tokens: Any, state: Any) -> tuple[Any, Any]:
+        logits, following = call(tokens, state)
+        return logits, following
+
+    return run

@@ -17,10 +17,10 @@ from typer.testing import CliRunner
 from autoshrink.architecture import LibraryArchitecture
 from autoshrink.bundle import save
 from autoshrink.cli import deploy_commands
-from autoshrink.deploy import exporting
+from autoshrink.deploy import image
 from autoshrink.deploy.exporting import Times
+from autoshrink.deploy.image import Accuracies
 from autoshrink.deploy.parity import Parity
-from autoshrink.deploy.quantisation import Accuracies
 from autoshrink.errors import AutoshrinkError, DataError, InputError
 from deploy_fixtures import DIGITS, classifier, language
 from model_fixtures import trained_language_model
@@ -112,7 +112,7 @@ def test_without_int8_there_is_one_file_and_the_test_split_is_left_alone(
     def read(*_: Any, **__: Any) -> Accuracies:
         raise AssertionError("the test split was read")
 
-    monkeypatch.setattr(exporting, "accuracies", read)
+    monkeypatch.setattr(image, "accuracies", read)
     said = run("export", folders / "image", "-o", tmp_path / "model.onnx").out
     assert [one.name for one in tmp_path.iterdir()] == ["model.onnx"]
     assert "against PyTorch, on real inputs: largest difference" in said
@@ -129,9 +129,9 @@ def test_export_in_words(
     def copied(*_: Any, **__: Any) -> Path:
         return Path(shutil.copy(path.with_name("model.int8.onnx"), tmp_path / "model.int8.onnx"))
 
-    monkeypatch.setattr(exporting, "quantise_classifier", copied)
+    monkeypatch.setattr(image, "quantise_classifier", copied)
     values = {"pytorch": 0.9, "onnx": 0.9, "int8": 0.85}
-    monkeypatch.setattr(exporting, "accuracies", lambda *_, **__: Accuracies("digits, test split", 7, values, values))
+    monkeypatch.setattr(image, "accuracies", lambda *_, **__: Accuracies("digits, test split", 7, values, values))
     said = run("export", folders / "image", "-o", tmp_path / "model.onnx", "--int8", "--calibration", "5000")
     assert "85.00" in said.out
     assert "on 7 images of digits, test split" in said.out
@@ -141,7 +141,7 @@ def test_export_in_words(
     def missing(*_: Any, **__: Any) -> Accuracies:
         raise DataError("photos: no test split")
 
-    monkeypatch.setattr(exporting, "accuracies", missing)
+    monkeypatch.setattr(image, "accuracies", missing)
     said = run("export", folders / "image", "-o", tmp_path / "model.onnx", "--int8")
     assert "what int8 costs was not measured: photos: no test split" in said.err
 
@@ -163,7 +163,7 @@ def test_without_its_data_a_model_is_compared_on_noise_only_if_asked(folders: Pa
         run("export", folders / "nowhere", "-o", path)
     assert not path.exists()
     assert "on noise" in run("export", folders / "nowhere", "-o", path, "--random-inputs").out
-    with pytest.raises(InputError, match="calibrated on real images"):
+    with pytest.raises(InputError, match="calibrated on real samples"):
         run("export", folders / "nowhere", "-o", path, "--random-inputs", "--int8")
     said = told("export", folders / "nowhere", "-o", path, "--data", "digits")
     assert said["real_inputs"] is True

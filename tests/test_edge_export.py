@@ -30,9 +30,11 @@ from autoshrink.cell import Cell
 from autoshrink.data import Preprocessing, Vocabulary
 from autoshrink.deploy import edge, executorch, litert
 from autoshrink.deploy.edge import Array, Call, Prepared, Runtime, card_path
-from autoshrink.deploy.parity import Parity, real_samples
+from autoshrink.deploy.image import real_samples
+from autoshrink.deploy.parity import Parity
 from autoshrink.errors import InputError, RunError
 from autoshrink.networks import build
+from autoshrink.onnx.export import Named, folded
 from model_fixtures import trained_classifier, trained_language_model
 
 Model = TrainedClassifier | TrainedLanguageModel
@@ -185,7 +187,7 @@ def test_a_program_of_another_network_is_not_written(tmp_path: Path) -> None:
         with torch.no_grad():
             for parameter in other.parameters():
                 parameter.add_(0.01)
-        return right.convert(replace(network, module=edge.Classifier(other)))
+        return right.convert(replace(network, module=folded(other)))
 
     with pytest.raises(InputError, match="not written"):
         edge.export(model, path, samples(model), 1e-4, replace(right, convert=of_another))
@@ -221,6 +223,16 @@ def test_a_missing_package_is_named_with_the_way_out(
     with pytest.raises(InputError, match=line):
         export(model, tmp_path / "model", samples(model))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_names_of_inputs_are_taken_over(kind: str) -> None:
+    """As LiteRT's converter does it: by keyword, through torch.export."""
+    model = edge.prepared(MODELS[kind]())
+    with torch.no_grad():
+        program = torch.export.export(Named(model.module).eval(), (), dict(model.inputs))
+        found, expected = program.module()(**model.inputs), model.module(*model.examples)
+    torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.slow

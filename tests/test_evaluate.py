@@ -30,6 +30,7 @@ from autoshrink.final.evaluation import evaluate as evaluate_text
 from autoshrink.networks import build
 from autoshrink.report.evaluation_page import evaluation_page
 from data_fixtures import away_from_home, photos
+from deploy_fixtures import export_classifier
 from model_fixtures import trained_classifier
 from text_fixtures import asked, corpus
 
@@ -370,7 +371,6 @@ def test_an_exported_file_is_measured_as_the_model_is(
 ) -> None:
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
-    from autoshrink.deploy.onnx_export import export_classifier  # noqa: PLC0415 - needs the extra
 
     path = tmp_path / "digits.onnx"
     loaded = load_as(TrainedClassifier, model)

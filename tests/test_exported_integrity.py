@@ -19,14 +19,11 @@ from typer.testing import CliRunner, Result
 
 from autoshrink.architecture import LibraryArchitecture
 from autoshrink.cli.app import app
-from autoshrink.deploy.onnx_export import export_classifier
-from autoshrink.deploy.onnx_file import checksum_of, open_card, write_model
-from autoshrink.deploy.parity import real_samples
-from autoshrink.deploy.quantisation import quantise_classifier
-from autoshrink.deploy.recurrent_export import export_language_model, loop_path
-from autoshrink.deploy.recurrent_quantisation import quantise_step
+from autoshrink.deploy.card import checksum_of, open_card, write_model
+from autoshrink.deploy.image import real_samples
+from autoshrink.deploy.quantisation import quantise_classifier, quantise_step
 from autoshrink.errors import InputError
-from deploy_fixtures import DIGITS, classifier, language, token_ids
+from deploy_fixtures import DIGITS, classifier, export_classifier, export_language_model, language, loop_path, token_ids
 
 
 @pytest.fixture(scope="module")
@@ -119,21 +116,27 @@ def test_weights_that_are_no_numbers_are_refused(exported: Path, photo: Path, tm
 
 
 def test_names_for_another_number_of_outputs_are_refused(exported: Path, photo: Path, tmp_path: Path) -> None:
-    path = rewritten(exported, tmp_path / "names.onnx", lambda _, card: replace(card, classes=(*card.classes, "more")))
+    path = rewritten(
+        exported,
+        tmp_path / "names.onnx",
+        lambda _, card: replace(card, interface=replace(card.interface, classes=(*card.interface.classes, "more"))),
+    )
     for command in (("predict", path, photo), ("evaluate", path)):
         error = run(*command).exception
         assert isinstance(error, InputError)
-        assert "11 class names for an architecture with 10 outputs and a network with 10" in str(error)
+        assert "11 class names for 10 classes" in str(error)
 
 
 def test_another_preprocessing_is_refused(exported: Path, photo: Path, tmp_path: Path) -> None:
     path = rewritten(
         exported,
         tmp_path / "size.onnx",
-        lambda _, card: replace(card, preprocessing=replace(card.preprocessing, size=16)),
+        lambda _, card: replace(
+            card, interface=replace(card.interface, preprocessing=replace(card.interface.preprocessing, size=16))
+        ),
     )
     error = run("predict", path, photo).exception
-    assert "takes 1×8×8 tensor(float), and its metadata's preprocessing makes 1×16×16" in str(error)
+    assert "preprocessing for 16 pixels, the network reads 1×8×8" in str(error)
 
 
 def graph(

@@ -17,8 +17,9 @@ from autoshrink.config import ImageNetwork, ImageRecipe, ImageSettings, TextSett
 from autoshrink.config.augmentation import AugmentSettings
 from autoshrink.data import Proxy, load_text_proxy
 from autoshrink.data.images import LabelledImages
-from autoshrink.deploy.exporting import Check, Int8, export, export_source
+from autoshrink.deploy.exporting import Check, export, export_source
 from autoshrink.deploy.predict import OnnxClassifier
+from autoshrink.deploy.quantisation import Int8
 from autoshrink.evaluation import Job
 from autoshrink.evaluators.trained import TrainedEvaluator
 from autoshrink.networks import build, reference

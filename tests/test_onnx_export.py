@@ -24,16 +24,16 @@ from autoshrink.architecture import (
 )
 from autoshrink.cell import Cell
 from autoshrink.cost import count
-from autoshrink.deploy import onnx_export
-from autoshrink.deploy.onnx_export import classifier_card, export_classifier, logits_of
-from autoshrink.deploy.onnx_file import read_card, write_model
-from autoshrink.deploy.parity import Parity, compare, real_samples
+from autoshrink.deploy import exporter
+from autoshrink.deploy.card import Card, read_card, write_model
+from autoshrink.deploy.image import real_samples
+from autoshrink.deploy.parity import Parity, compare
 from autoshrink.errors import DataError, InputError, RunError
 from autoshrink.networks import build
 from autoshrink.onnx.export import folded
 from autoshrink.onnx.session import open_session
 from autoshrink.onnx.untrained import architecture_to_onnx
-from deploy_fixtures import CELL, DIGITS, classifier, shaken
+from deploy_fixtures import CELL, DIGITS, classifier, export_classifier, logits_of, shaken
 
 
 @st.composite
@@ -119,12 +119,11 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_file_says_all_that_is_needed_to_use_it(exported: Path) -> None:
     model = classifier(DIGITS, {"remark": "é ∅"})
     card = read_card(open_session(exported), exported)
-    assert card == classifier_card(model)
-    assert card.classes == model.classes
-    assert card.preprocessing == model.preprocessing
+    assert card == Card.of(model)
+    assert card.interface == model.interface
     assert card.architecture == DIGITS
     assert (card.params, card.macs) == (count(DIGITS).params, count(DIGITS).macs)
-    assert card.facts["data"]["spec"] == "digits"
+    assert card.facts.data.spec == "digits"
     assert (card.task, card.quantisation, card.torch) == ("image", None, torch.__version__)
 
 
@@ -169,7 +168,7 @@ def tampering(change: float, monkeypatch: pytest.MonkeyPatch) -> None:
         tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
         honest(model, path, card)
 
-    monkeypatch.setattr(onnx_export, "write_model", write)
+    monkeypatch.setattr(exporter, "write_model", write)
 
 
 @pytest.mark.parametrize("change", [0.1, float("nan")])

@@ -22,7 +22,7 @@ from autoshrink.bundle import TrainedClassifier
 from autoshrink.cell import Cell
 from autoshrink.data import Vocabulary
 from autoshrink.deploy import plain_source
-from autoshrink.deploy.parity import real_samples
+from autoshrink.deploy.image import real_samples
 from autoshrink.deploy.plain_source import render, write
 from autoshrink.errors import InputError, RunError
 from plain_source_fixtures import classifier, complete, library, loaded, random_language_model, vocabulary, writer

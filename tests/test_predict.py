@@ -17,15 +17,13 @@ from PIL import Image
 from autoshrink.architecture import LibraryArchitecture
 from autoshrink.bundle import save
 from autoshrink.cli import run
-from autoshrink.deploy.onnx_export import export_classifier
-from autoshrink.deploy.onnx_file import FORMAT
-from autoshrink.deploy.parity import real_samples
+from autoshrink.deploy.card import FORMAT
+from autoshrink.deploy.image import real_samples
 from autoshrink.deploy.predict import OnnxClassifier, OnnxLanguageModel, images_in, open_exported, softmax
-from autoshrink.deploy.recurrent_export import export_language_model, loop_path
 from autoshrink.errors import DataError, InputError
 from autoshrink.generation import generate
 from autoshrink.onnx.untrained import architecture_to_onnx
-from deploy_fixtures import DIGITS, classifier, language, token_ids
+from deploy_fixtures import DIGITS, classifier, export_classifier, export_language_model, language, loop_path, token_ids
 
 LANGUAGE = LibraryArchitecture(kind="gru", vocabulary=20, width=6)
 

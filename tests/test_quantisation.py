@@ -16,21 +16,23 @@ from autoshrink.architecture import LibraryArchitecture, recurrent_proxy
 from autoshrink.bundle import TrainedClassifier
 from autoshrink.cell import Cell
 from autoshrink.data import load_split
-from autoshrink.deploy.onnx_export import export_classifier, logits_of, logits_of_network
-from autoshrink.deploy.onnx_file import read_card
-from autoshrink.deploy.parity import real_samples
-from autoshrink.deploy.quantisation import (
-    METHODS,
-    accuracies,
-    int8_path,
-    left_in_float,
-    quantise_classifier,
-)
-from autoshrink.deploy.recurrent_export import export_language_model, loop_path, stepped
-from autoshrink.deploy.recurrent_quantisation import perplexities, quantise_step
+from autoshrink.deploy.card import read_card
+from autoshrink.deploy.image import accuracies, real_samples
+from autoshrink.deploy.quantisation import METHODS, int8_path, left_in_float, quantise_classifier, quantise_step
+from autoshrink.deploy.text import perplexities
 from autoshrink.errors import DataError, InputError
 from autoshrink.onnx.session import open_session
-from deploy_fixtures import language, token_ids, trained_digits
+from deploy_fixtures import (
+    export_classifier,
+    export_language_model,
+    language,
+    logits_of,
+    logits_of_network,
+    loop_path,
+    stepped,
+    token_ids,
+    trained_digits,
+)
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def test_the_metadata_is_kept_and_says_how_it_was_quantised(digits: Digits) -> N
     card = read_card(open_session(digits.path), digits.path)
     smaller = read_card(open_session(digits.int8), digits.int8)
     assert smaller.quantisation == {"weights": "int8", "activations": "uint8", "calibration": "minmax", "images": 64}
-    assert (smaller.classes, smaller.preprocessing, smaller.facts) == (card.classes, card.preprocessing, card.facts)
+    assert (smaller.interface, smaller.facts) == (card.interface, card.facts)
 
 
 def test_weights_are_int8_one_scale_a_channel_and_hardly_anything_is_left_in_float(digits: Digits) -> None:

@@ -13,20 +13,13 @@ import torch
 from autoshrink.architecture import Architecture, LanguageModel, LibraryArchitecture, RecurrentArchitecture
 from autoshrink.bundle import TrainedLanguageModel
 from autoshrink.cell import Cell
-from autoshrink.deploy import recurrent_export
-from autoshrink.deploy.onnx_file import Part, read_card, write_model
-from autoshrink.deploy.parity import real_tokens
-from autoshrink.deploy.recurrent_export import (
-    Run,
-    export_language_model,
-    language_card,
-    loop_path,
-    looped,
-    stepped,
-)
+from autoshrink.deploy import exporter
+from autoshrink.deploy.card import Card, read_card, write_model
+from autoshrink.deploy.exporter import exporter_of
+from autoshrink.deploy.text import Run
 from autoshrink.errors import DataError, InputError
 from autoshrink.onnx.session import open_session
-from deploy_fixtures import language, token_ids
+from deploy_fixtures import export_language_model, language, loop_path, looped, stepped, token_ids
 
 WORDS = 11
 CELL = Cell("recurrent", ("input", "relu", "sigmoid", "identity", "tanh"), ((0, 1), (0, 2), (1, 2), (2, 3), (0, 4)))
@@ -95,11 +88,10 @@ def test_a_chunk_goes_on_where_the_one_before_ended(exported: tuple[TrainedLangu
 def test_both_files_say_what_they_are_and_are_valid(exported: tuple[TrainedLanguageModel, Path]) -> None:
     model, path = exported
     assert sorted(one.name for one in path.parent.iterdir()) == ["model.loop.onnx", "model.onnx"]
-    parts: tuple[Part, Part] = ("step", "loop")
-    for file, part in zip((path, loop_path(path)), parts, strict=True):
+    for file, part in ((path, "step"), (loop_path(path), "loop")):
         card = read_card(open_session(file), file)
-        assert card == language_card(model, part)
-        assert (card.task, card.part, card.vocabulary) == ("text", part, model.vocabulary)
+        assert card == Card.of(model, part)
+        assert (card.task, card.part, card.interface) == ("text", part, model.interface)
         onnx.checker.check_model(onnx.load(file), full_check=True)
         assert b".py" not in file.read_bytes()
     operations = {node.op_type for node in onnx.load(path).graph.node}
@@ -120,7 +112,7 @@ def test_a_wrong_file_is_refused_with_its_sibling(part: str, tmp_path: Path, mon
             tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
         honest(proto, path, card)
 
-    monkeypatch.setattr(recurrent_export, "write_model", write)
+    monkeypatch.setattr(exporter, "write_model", write)
     with pytest.raises(InputError, match="does not compute what PyTorch does"):
         export_language_model(language(KINDS["empty cell"]), tmp_path / "model.onnx", token_ids(40, WORDS))
     assert not list(tmp_path.iterdir())
@@ -128,20 +120,20 @@ def test_a_wrong_file_is_refused_with_its_sibling(part: str, tmp_path: Path, mon
 
 def test_a_loop_that_forgets_its_state_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The state carried over is part of the check: from zeros alone this file would be right."""
-    honest = recurrent_export.looped
+    honest = exporter.call_of
 
-    def forgetful(path: Path) -> Run:
-        run = honest(path)
-        return lambda tokens, state: run(tokens, np.zeros_like(state))
+    def forgetful(path: Path) -> exporter.Call:
+        call = honest(path)
+        return (lambda tokens, state: call(tokens, np.zeros_like(state))) if ".loop" in path.name else call
 
-    monkeypatch.setattr(recurrent_export, "looped", forgetful)
+    monkeypatch.setattr(exporter, "call_of", forgetful)
     with pytest.raises(InputError, match=r"loop\.onnx: not written"):
         export_language_model(language(KINDS["empty cell"]), tmp_path / "model.onnx", token_ids(40, WORDS))
 
 
 def test_it_is_compared_on_real_text(tmp_path: Path) -> None:
     model = language(KINDS["empty cell"])
-    tokens = real_tokens(model, count=40)
+    tokens = exporter_of(model.architecture).real(model, None, 40)
     assert (tokens.shape, tokens.dtype.name) == ((40,), "int64")
     assert tokens.max() < WORDS
     with pytest.raises(DataError, match="at least 36"):

@@ -17,8 +17,15 @@ from autoshrink.cli.command import refuse_unread
 from autoshrink.cli.console import JsonOption, UncheckedOption, note, note_unchecked, print_json, stderr, stdout
 from autoshrink.cli.options import ImageColumnOption, LabelColumnOption, named_data
 from autoshrink.data.folder_layout import Ignored
-from autoshrink.deploy.onnx_file import checksum_of
-from autoshrink.deploy.predict import OnnxClassifier, OnnxLanguageModel, Prediction, images_in, open_exported
+from autoshrink.deploy.card import checksum_of
+from autoshrink.deploy.predict import (
+    OnnxClassifier,
+    OnnxLanguageModel,
+    Prediction,
+    images_in,
+    open_exported,
+    read_array,
+)
 from autoshrink.deploy.quantisation import METHODS, calibration_method
 from autoshrink.errors import DataError, InputError
 from autoshrink.escaping import shown, word
@@ -75,7 +82,7 @@ def export(  # noqa: PLR0913 - one parameter an option
     chosen = calibration_method(method)
     from autoshrink.deploy import exporting  # noqa: PLC0415 - torch takes seconds to import
 
-    if int8 and exporting.is_language(folder):
+    if int8 and not exporting.calibrates(folder):
         refuse_unread(context, ["calibration", "method"], "image classifiers, and this is a language model")
     data = named_data(data, image_column, label_column)
     check = exporting.Check(data=data, random_inputs=random_inputs, tolerance=tolerance)
@@ -113,33 +120,42 @@ def predict(  # noqa: PLR0913 - one parameter an option
     found = open_exported(model, threads=threads, unchecked=unchecked)
     if not unchecked and checksum_of(model) is None:
         note_unchecked(model)
+    given = images or []
     if isinstance(found, OnnxLanguageModel):
-        if images:
+        if given:
             raise InputError(f"{model}: holds a language model, which reads no images; give it a --prompt")
         refuse_unread(context, ["top"], f"image classifiers, and {model} holds a language model")
-        generated = found.generate(prompt or "", length=length, temperature=temperature, seed=seed)
-        if generated.unknown:
-            note(f"the model does not know {', '.join(map(shown, generated.unknown))}")
-        if as_json:
-            print_json(dict(vars(generated)) | {"unknown": list(generated.unknown)})
-        else:
-            stdout.print(generated.text, markup=False)
+        _go_on(found, prompt or "", length=length, temperature=temperature, seed=seed, as_json=as_json)
         return
+    holds = f"{model} holds an {found.task_itself.model}"
     if prompt is not None:
-        raise InputError(f"{model}: holds an image classifier, which reads no text; leave --prompt out")
-    refuse_unread(
-        context,
-        ["length", "temperature", "seed"],
-        f"language models, and {model} holds an image classifier",
-    )
-    if not images:
-        raise InputError(f"{model}: holds an image classifier; give it image files, or a folder of them")
-    predictions = _predictions(found, images, top=top)
-    if as_json:
-        print_json({"model": str(model), "predictions": [one.to_json() for one in predictions]})
+        raise InputError(f"{model}: holds an {found.task_itself.model}, which reads no text; leave --prompt out")
+    refuse_unread(context, ["length", "temperature", "seed"], f"language models, and {holds}")
+    if isinstance(found, OnnxClassifier):
+        if not given:
+            raise InputError(f"{model}: holds an image classifier; give it image files, or a folder of them")
+        predictions = _predictions(found, given, top=top)
+        if as_json:
+            print_json({"model": str(model), "predictions": [one.to_json() for one in predictions]})
+            return
+        for one in predictions:
+            stdout.print(_line(one), markup=False)
         return
-    for one in predictions:
-        stdout.print(_line(one), markup=False)
+    refuse_unread(context, ["top"], f"image classifiers, and {holds}")
+    if not given:
+        raise InputError(f"{model}: give it samples, one .npy file for each of its inputs")
+    outputs = {name: values.tolist() for name, values in found.run(*map(read_array, given)).items()}
+    print_json({"model": str(model), "outputs": outputs})
+
+
+def _go_on(model: OnnxLanguageModel, prompt: str, *, length: int, temperature: float, seed: int, as_json: bool) -> None:
+    generated = model.generate(prompt, length=length, temperature=temperature, seed=seed)
+    if generated.unknown:
+        note(f"the model does not know {', '.join(map(shown, generated.unknown))}")
+    if as_json:
+        print_json(dict(vars(generated)) | {"unknown": list(generated.unknown)})
+    else:
+        stdout.print(generated.text, markup=False)
 
 
 def _place(output: Path | None, source: Path | None) -> Path:

@@ -18,7 +18,7 @@ from autoshrink.classification import TOP, ClassFigures, ClassifierEvaluation, C
 from autoshrink.cli.command import refuse_unread
 from autoshrink.cli.console import JsonOption, UncheckedOption, note, note_unchecked, print_json, stderr, stdout
 from autoshrink.cli.options import ImageColumnOption, LabelColumnOption, named_data
-from autoshrink.deploy.onnx_file import checksum_of
+from autoshrink.deploy.card import checksum_of
 from autoshrink.errors import InputError
 from autoshrink.escaping import shown
 from autoshrink.evaluating import ImageModel, evaluate_images, open_image_model

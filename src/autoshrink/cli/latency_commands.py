@@ -19,7 +19,7 @@ from autoshrink.cli import quantities
 from autoshrink.cli.command import refuse_unread
 from autoshrink.cli.console import JsonOption, note, print_json, stderr, stdout
 from autoshrink.cost.latency import every_operation
-from autoshrink.deploy.onnx_file import checksum_of
+from autoshrink.deploy.card import checksum_of
 from autoshrink.errors import InputError
 from autoshrink.escaping import shown
 from autoshrink.files import check_output, scratch, write_text

@@ -8,36 +8,22 @@ Shape letters: n images or tokens, C channels, s pixels, V vocabulary, w width, 
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from autoshrink.bundle import TrainedClassifier, TrainedLanguageModel
-from autoshrink.deploy.onnx_export import classifier_card
-from autoshrink.deploy.onnx_file import Card
-from autoshrink.deploy.parity import Floats, Parity, Tokens, compare, refuse_beyond
-from autoshrink.deploy.recurrent_export import language_card, language_parity
-from autoshrink.errors import InputError
+from autoshrink.bundle import TrainedModel
+from autoshrink.deploy.card import Card
+from autoshrink.deploy.exporter import TOLERANCE, Array, Call, exporter_of, refuse_none
+from autoshrink.deploy.parity import Parity, refuse_beyond
 from autoshrink.files import replacing, write_text
-from autoshrink.networks import LanguageNetwork
-from autoshrink.onnx.export import folded
-from autoshrink.onnx.recurrent import step_form
 from autoshrink.results import pretty
 
 FORMAT = "autoshrink.exported/1"
-TOLERANCE = 1e-4
-
-Samples = Floats | Tokens
-Array = npt.NDArray[Any]
-Call = Callable[..., tuple[Array, ...]]
-"""A program in a file, run once: inputs to outputs, arrays in the order of `Prepared`."""
 
 
 @dataclass(frozen=True)
@@ -62,28 +48,12 @@ class Prepared:
         return tuple(self.inputs.values())
 
 
-class Classifier(nn.Module):
-    """An image classifier with a name for its input, which LiteRT takes over: images (1, C, s, s) to (1, classes)."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = folded(network)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits."""
-        logits: Tensor = self.network(images)
-        return logits
-
-
-def prepared(model: TrainedClassifier | TrainedLanguageModel, *, integers: torch.dtype = torch.int64) -> Prepared:
+def prepared(model: TrainedModel, *, integers: torch.dtype = torch.int64) -> Prepared:
     """A trained model's network on the CPU, ready to be exported; `integers` is the type of token ids."""
+    exporter = exporter_of(model.architecture)
     network = copy.deepcopy(model.network).cpu().eval().requires_grad_(False)
-    if isinstance(model, TrainedClassifier):
-        images = torch.zeros(1, *model.architecture.input)
-        return Prepared(Classifier(network), {"images": images}, ("logits",), classifier_card(model))
-    assert isinstance(network, LanguageNetwork), "what a language model has"
-    form = step_form(network)
-    return Prepared(form.module, form.one(integers=integers), form.outputs, language_card(model, "step"))
+    form = exporter.form(replace(model, network=network))
+    return Prepared(form.module, form.one(integers=integers), form.outputs, Card.of(model, exporter.parts[0]))
 
 
 @dataclass(frozen=True)
@@ -105,29 +75,27 @@ class Runtime:
     integers: torch.dtype = torch.int64
 
 
-def export(
-    model: TrainedClassifier | TrainedLanguageModel, path: Path, samples: Samples, tolerance: float, runtime: Runtime
-) -> Parity:
+def export(model: TrainedModel, path: Path, samples: Array, tolerance: float, runtime: Runtime) -> Parity:
     """Write a model as a runtime's program, and `card_path(path)` beside it, unless it computes something else.
 
     Args:
         model: the model.
         path: the program's file; written whole or not at all.
         samples: real inputs: normalised images (n, C, s, s), or token ids (n,).
-        tolerance: how far logits may be from PyTorch's, see `Parity.passes`.
+        tolerance: how far outputs may be from PyTorch's, see `Parity.passes`.
         runtime: exports and runs.
 
     Raises:
         InputError: there is no sample, or the difference is above the tolerance.
         RunError: a file cannot be written.
     """
-    if not len(samples):
-        raise InputError("not one real sample to compare with PyTorch; give data that has some")
+    refuse_none(samples)
+    exporter = exporter_of(model.architecture)
     network = prepared(model, integers=runtime.integers)
     program = runtime.convert(network)
     with replacing(path) as draft:
         draft.write_bytes(program)
-        parity = _parity(model, runtime.start(draft, network), samples)
+        parity = exporter.parity(model, exporter.parts[0], runtime.start(draft, network), samples, batches=False)
         refuse_beyond(tolerance, parity, path)
         write_text(card_path(path), pretty(_card(network, runtime, parity)))
     return parity
@@ -138,33 +106,7 @@ def card_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
 
 
-def _parity(model: TrainedClassifier | TrainedLanguageModel, call: Call, samples: Samples) -> Parity:
-    if isinstance(model, TrainedLanguageModel):
-        tokens: Tokens = np.asarray(samples, dtype=np.int64)
-        return language_parity(model.network, lambda text, state: _read(call, text, state), tokens)
-    network = copy.deepcopy(model.network).cpu().eval()
-    with torch.no_grad():
-        # One at a time, as the program reads them, and so that large images fit.
-        expected = [network(torch.from_numpy(image[np.newaxis])).numpy() for image in samples]
-    found = [call(image[np.newaxis])[0] for image in samples]
-    return compare([((1, *samples.shape[1:]), np.concatenate(expected), np.concatenate(found))])
-
-
-def _read(call: Call, tokens: Tokens, state: Floats) -> tuple[Floats, Floats]:
-    """Tokens (T, B) and state (k, B, w) to logits (T, B, V) and the next state, a token and a text at a time."""
-    texts, states = [], []
-    for stream in range(tokens.shape[1]):
-        carried, logits = state[:, stream : stream + 1], []
-        for token in tokens[:, stream : stream + 1]:
-            answer, carried = call(token, carried)
-            logits.append(answer)
-        texts.append(np.stack(logits))
-        states.append(carried)
-    return np.concatenate(texts, axis=1), np.concatenate(states, axis=1)
-
-
 def _card(network: Prepared, runtime: Runtime, parity: Parity) -> dict[str, Any]:
-    told = {name: json.loads(text) for name, text in network.card.to_properties().items() if name != "format"}
     with torch.no_grad():
         results = network.module(*network.examples)
     outputs = dict(zip(network.outputs, results if isinstance(results, tuple) else (results,), strict=True))
@@ -175,9 +117,12 @@ def _card(network: Prepared, runtime: Runtime, parity: Parity) -> dict[str, Any]
         "outputs": [_described(name, tensor) for name, tensor in outputs.items()],
         "notes": runtime.notes,
         "parity": parity.to_json(),
-        **told,
+        **network.card.to_json(),
     }
 
 
 def _described(name: str, tensor: Tensor) -> dict[str, Any]:
     return {"name": name, "shape": list(tensor.shape), "type": str(tensor.dtype).removeprefix("torch.")}
+
+
+__all__ = ["FORMAT", "TOLERANCE", "Array", "Call", "Prepared", "Runtime", "card_path", "export", "prepared"]

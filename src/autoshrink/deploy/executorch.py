@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from autoshrink.bundle import TrainedClassifier, TrainedLanguageModel
+from autoshrink.bundle import TrainedModel
 from autoshrink.deploy import edge
-from autoshrink.deploy.edge import TOLERANCE, Array, Call, Prepared, Samples
+from autoshrink.deploy.edge import TOLERANCE, Array, Call, Prepared
 from autoshrink.deploy.parity import Parity
 from autoshrink.onnx.export import quiet
 from autoshrink.optional import optional
@@ -25,9 +25,9 @@ NOISY = ("torchao", "torch.utils._pytree", "torch.utils._config_module", "execut
 
 
 def export(
-    model: TrainedClassifier | TrainedLanguageModel,
+    model: TrainedModel,
     path: Path,
-    samples: Samples,
+    samples: Array,
     tolerance: float = TOLERANCE,
     *,
     xnnpack: bool = True,

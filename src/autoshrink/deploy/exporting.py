@@ -4,47 +4,29 @@ from __future__ import annotations
 
 import os
 import statistics
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from autoshrink.bundle import TrainedClassifier, TrainedLanguageModel, load
-from autoshrink.data.carving import keeping_of
-from autoshrink.deploy import onnx_export, recurrent_export
+from autoshrink.bundle import TrainedModel, load
 from autoshrink.deploy.edge import card_path
-from autoshrink.deploy.parity import Floats, Parity, Tokens, real_samples, real_tokens, trained_on
-from autoshrink.deploy.quantisation import (
-    LARGE_DROP,
-    METHODS,
-    Method,
-    accuracies,
-    int8_path,
-    left_in_float,
-    quantise_classifier,
-)
-from autoshrink.deploy.recurrent_quantisation import perplexities, quantise_step
+from autoshrink.deploy.exporter import TOLERANCE, Array, exporter_of, write_onnx
+from autoshrink.deploy.parity import Parity
+from autoshrink.deploy.quantisation import Int8, Measured, int8_path
 from autoshrink.errors import DataError, InputError
 from autoshrink.files import check_new_folder, check_output, named
 from autoshrink.latency.measuring import Session, race
 from autoshrink.onnx.export import OPSET
-from autoshrink.quantity import counted
 
 SUFFIXES = (".onnx", ".pte", ".tflite")
-SAMPLES = 64
-"""Images that are compared with PyTorch."""
-TOKENS = 512
 ROUNDS, ROUND_SECONDS = 5, 0.1
 """In which the float32 and the int8 file take turns."""
 
-Model = TrainedClassifier | TrainedLanguageModel
-Writer = Callable[[Model, Path, Floats | Tokens, float], Parity]
+Writer = Callable[[Any, Path, Array, float], Parity]
 """Writes a model, compares it on samples with a tolerance, and leaves it only if it passes."""
 Progress = Callable[[str, int, int], None]
-"""Told what is done, how much of it, and how much there is."""
+"""Called with what is done, how much of it, and how much there is."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +36,12 @@ class Check:
     Attributes:
         data: the training data, by name or path; None is what the model was trained on. int8 is calibrated on it too.
         random_inputs: compare on noise, without data.
-        tolerance: how far logits may be from PyTorch's, see `autoshrink.deploy.parity.Parity.passes`.
+        tolerance: how far outputs may be from PyTorch's, see `autoshrink.deploy.parity.Parity.passes`.
     """
 
     data: str | None = None
     random_inputs: bool = False
-    tolerance: float = onnx_export.TOLERANCE
+    tolerance: float = TOLERANCE
 
     def __post_init__(self) -> None:
         """Refuse a tolerance that nothing could pass.
@@ -70,70 +52,22 @@ class Check:
         if not self.tolerance > 0:
             raise InputError(f"tolerance {self.tolerance}: it is above 0")
 
-    def samples(self, model: TrainedClassifier) -> Floats:
-        """Images to compare on, (n, C, s, s), normalised.
+    def samples(self, model: TrainedModel) -> Array:
+        """What to compare on, as the network reads it: normalised images (n, C, s, s), token ids (n,), …
 
         Raises:
             DataError: the data cannot be used; the message says how to do without.
         """
+        exporter = exporter_of(model.architecture)
         if self.random_inputs:
-            return _noise().standard_normal((SAMPLES, *model.architecture.input)).astype(np.float32)
-        with _pointing_out():
-            return real_samples(model, data=self.data, count=SAMPLES)
-
-    def tokens(self, model: TrainedLanguageModel) -> Tokens:
-        """Token ids (n,) to compare on.
-
-        Raises:
-            DataError: the data cannot be used; the message says how to do without.
-        """
-        if self.random_inputs:
-            return _noise().integers(0, model.architecture.vocabulary, TOKENS)
-        with _pointing_out():
-            return real_tokens(model, data=self.data, count=TOKENS)
-
-
-@dataclass(frozen=True)
-class Int8:
-    """How a model is quantised.
-
-    Attributes:
-        images: training images for the calibration (image classifiers).
-        method: of the calibration, see `autoshrink.deploy.quantisation.quantise_classifier`.
-        evaluate: whether what it costs is measured on the test split.
-    """
-
-    images: int = 256
-    method: Method = "minmax"
-    evaluate: bool = True
-
-    def __post_init__(self) -> None:
-        """Refuse a calibration without images.
-
-        Raises:
-            InputError: `images` is below 1.
-        """
-        if self.images < 1:
-            raise InputError(f"calibration {self.images}: at least one image")
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What versions of one model are worth on the test split.
-
-    Attributes:
-        metric: ``accuracy`` or ``perplexity``.
-        data: where the test split is from, in words.
-        samples: images or tokens.
-        values: by version: ``pytorch`` (image classifiers), ``onnx``, ``int8``.
-        agreement: share of the predictions that are PyTorch's, by version (image classifiers).
-    """
-
-    metric: str
-    data: str
-    samples: int
-    values: Mapping[str, float]
-    agreement: Mapping[str, float] = field(default_factory=dict)
+            return exporter.noise(model.architecture)
+        try:
+            return exporter.real(model, self.data, exporter.samples_count)
+        except DataError as error:
+            raise DataError(
+                f"{error}\nthe file is compared with PyTorch on training data: name it with --data, or compare on "
+                "noise with --random-inputs"
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -227,7 +161,7 @@ def export(
         check: what it is compared on, and how near it has to be.
         int8: also write ``model.int8.onnx``, and measure on the test split what that costs; None for no.
         opset: of ONNX.
-        progress: told of every part of the test split.
+        progress: called after every part of the test split.
 
     Raises:
         InputError: there is no model, its kind has no such format, a package is missing, or the file computes
@@ -241,33 +175,33 @@ def export(
     if int8 is not None and path.suffix != ".onnx":
         raise InputError(f"{path}: int8 is for .onnx files")
     check_output(path)
-    model = _loaded(named(folder))
-    for beside in _beside(path, model, int8=int8 is not None):
-        check_output(beside)
+    model = load(named(folder))
+    exporter = exporter_of(model.architecture)
     if path.suffix != ".onnx":
+        check_output(card_path(path))
         return _written(_writer(path.suffix), model, path, check)
-    if isinstance(model, TrainedLanguageModel):
-        done = _language(model, path, check, opset)
-        return done if int8 is None else _timed(_language_int8(model, done, int8, check))
-    if int8 is not None and check.random_inputs:
-        raise InputError("int8 is calibrated on real images; leave --int8 out, or --random-inputs")
-    done = _classifier(model, path, check, opset)
-    return done if int8 is None else _timed(_classifier_int8(model, done, int8, check, progress))
+    if int8 is not None and check.random_inputs and exporter.calibrates:
+        raise InputError("int8 is calibrated on real samples; leave --int8 out, or --random-inputs")
+    # The file that was asked for is the model; a language model's loop comes beside it.
+    files = {("model", *exporter.parts[1:])[n]: exporter.place(path, part) for n, part in enumerate(exporter.parts)}
+    for beside in (*files.values(), *([int8_path(path)] if int8 else [])):
+        check_output(beside)
+    parities = write_onnx(model, path, check.samples(model), tolerance=check.tolerance, opset=opset)
+    done = Exported(files, dict(zip(files, parities.values(), strict=True)), real=not check.random_inputs)
+    if int8 is None:
+        return done
+    found = exporter.int8(model, path, int8, check.data, progress)
+    done = replace(done, files={**files, "int8": found.path}, left_in_float=found.in_float, notes=found.notes)
+    return _timed(replace(done, measured=found.measured))
 
 
-def _loaded(folder: Path) -> Model:
-    model = load(folder)
-    assert isinstance(model, TrainedClassifier | TrainedLanguageModel), "what is exported"
-    return model
-
-
-def is_language(folder: Path) -> bool:
-    """Whether a trained model is a language model, whose int8 needs no calibration.
+def calibrates(folder: Path) -> bool:
+    """Whether int8 of a trained model measures ranges on real samples; a language model's does not.
 
     Raises:
         InputError: there is no model, or it is damaged.
     """
-    return isinstance(_loaded(folder), TrainedLanguageModel)
+    return exporter_of(load(folder).architecture).calibrates
 
 
 def export_source(
@@ -283,15 +217,7 @@ def export_source(
     from autoshrink.deploy.plain_source import write  # noqa: PLC0415 - only here
 
     check_new_folder(named(output))
-    return _written(write, _loaded(named(folder)), Path(output), check)
-
-
-def _beside(path: Path, model: Model, *, int8: bool) -> list[Path]:
-    """The files that are written beside the exported one."""
-    if path.suffix != ".onnx":
-        return [card_path(path)]
-    loop = [recurrent_export.loop_path(path)] if isinstance(model, TrainedLanguageModel) else []
-    return loop + ([int8_path(path)] if int8 else [])
+    return _written(write, load(named(folder)), Path(output), check)
 
 
 def _writer(suffix: str) -> Writer:
@@ -305,100 +231,30 @@ def _writer(suffix: str) -> Writer:
     return to_litert
 
 
-def _written(writer: Writer, model: Model, path: Path, check: Check) -> Exported:
-    samples = check.tokens(model) if isinstance(model, TrainedLanguageModel) else check.samples(model)
-    parity = writer(model, path, samples, check.tolerance)
+def _written(writer: Writer, model: TrainedModel, path: Path, check: Check) -> Exported:
+    parity = writer(model, path, check.samples(model), check.tolerance)
     return Exported({"model": path}, {"model": parity}, real=not check.random_inputs)
-
-
-def _classifier(model: TrainedClassifier, path: Path, check: Check, opset: int) -> Exported:
-    parity = onnx_export.export_classifier(model, path, check.samples(model), tolerance=check.tolerance, opset=opset)
-    return Exported({"model": path}, {"model": parity}, real=not check.random_inputs)
-
-
-def _classifier_int8(
-    model: TrainedClassifier, done: Exported, int8: Int8, check: Check, progress: Progress
-) -> Exported:
-    path = done.files["model"]
-    calibration = real_samples(model, data=check.data, count=int8.images, seed=1)
-    target = quantise_classifier(path, calibration, method=int8.method)
-    notes: tuple[str, ...] = ()
-    if len(calibration) < int8.images:
-        notes = (f"calibrated on {counted(len(calibration), 'image')}: there are no more",)
-    done = replace(done, files={**done.files, "int8": target}, left_in_float=left_in_float(target), notes=notes)
-    if not int8.evaluate:
-        return done
-    versions = {
-        "pytorch": onnx_export.logits_of_network(model.network),
-        "onnx": onnx_export.logits_of(path),
-        "int8": onnx_export.logits_of(target),
-    }
-    try:
-        found = accuracies(
-            versions,
-            data=check.data or trained_on(model),
-            classes=model.classes,
-            preprocessing=model.preprocessing,
-            keeping=keeping_of(model.facts.data.to_json()),
-            progress=lambda done, total: progress("test images", done, total),
-        )
-    except DataError as error:
-        return replace(done, notes=(*notes, f"what int8 costs was not measured: {error}"))
-    if found.drop("int8") > LARGE_DROP:
-        others = " or ".join(other for other in METHODS if other != int8.method)
-        lost = f"int8 loses {100 * found.drop('int8'):.1f} points of accuracy"
-        notes = (*notes, f"{lost}; another --calibration-method ({others}) may lose less")
-    return replace(
-        done, measured=Measured("accuracy", found.data, found.images, found.accuracy, found.agreement), notes=notes
-    )
 
 
 def _timed(done: Exported) -> Exported:
     """With what the int8 file takes beside the float32 one on this machine."""
-    sessions = [Session(done.files[name]) for name in ("model", "int8")]
-    floats, integers = race(sessions, rounds=ROUNDS, seconds=ROUND_SECONDS)
+    floats, integers = race(
+        [Session(done.files[name]) for name in ("model", "int8")], rounds=ROUNDS, seconds=ROUND_SECONDS
+    )
     ratio, low, high = integers.ratio(floats)
     times = Times(statistics.median(floats.rounds), statistics.median(integers.rounds), ratio, low, high)
-    notes = (*done.notes, times.said) if low > 1 else done.notes
-    return replace(done, times=times, notes=notes)
+    return replace(done, times=times, notes=(*done.notes, times.said) if low > 1 else done.notes)
 
 
-def _language(model: TrainedLanguageModel, path: Path, check: Check, opset: int) -> Exported:
-    step, loop = recurrent_export.export_language_model(
-        model, path, check.tokens(model), tolerance=check.tolerance, opset=opset
-    )
-    files = {"model": path, "loop": recurrent_export.loop_path(path)}
-    return Exported(files, {"model": step, "loop": loop}, real=not check.random_inputs)
-
-
-def _language_int8(model: TrainedLanguageModel, done: Exported, int8: Int8, check: Check) -> Exported:
-    path = done.files["model"]
-    target = quantise_step(path)
-    done = replace(done, files={**done.files, "int8": target})
-    if not int8.evaluate:
-        return done
-    try:
-        found = perplexities(
-            {"onnx": path, "int8": target},
-            data=check.data or trained_on(model),
-            rule=model.facts.data.to_json().get("tokens", "auto"),
-        )
-    except DataError as error:
-        return replace(done, notes=(f"what int8 costs was not measured: {error}",))
-    return replace(done, measured=Measured("perplexity", found.data, found.tokens, found.perplexity))
-
-
-def _noise() -> np.random.Generator:
-    return np.random.Generator(np.random.PCG64(0))
-
-
-@contextmanager
-def _pointing_out() -> Iterator[None]:
-    """Around the reading of training data: what to do where there is none."""
-    try:
-        yield
-    except DataError as error:
-        raise DataError(
-            f"{error}\nthe file is compared with PyTorch on training data: name it with --data, or compare on noise "
-            "with --random-inputs"
-        ) from error
+__all__ = [
+    "SUFFIXES",
+    "Check",
+    "Exported",
+    "Int8",
+    "Measured",
+    "Times",
+    "calibrates",
+    "export",
+    "export_source",
+    "size",
+]

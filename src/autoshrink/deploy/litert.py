@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from autoshrink.bundle import TrainedClassifier, TrainedLanguageModel
+from autoshrink.bundle import TrainedModel
 from autoshrink.deploy import edge
-from autoshrink.deploy.edge import TOLERANCE, Array, Call, Prepared, Samples
+from autoshrink.deploy.edge import TOLERANCE, Array, Call, Prepared
 from autoshrink.deploy.parity import Parity
-from autoshrink.onnx.export import quiet
+from autoshrink.onnx.export import Named, quiet
 from autoshrink.optional import optional
 
 INSTALL = "pip install 'autoshrink[litert]'"
@@ -23,9 +23,7 @@ NOISY = ("torchao", "torch.utils._pytree", "torch.utils._config_module", "jax", 
 """Loggers that tell of GPU libraries which nothing here uses, and of the converter's passes."""
 
 
-def export(
-    model: TrainedClassifier | TrainedLanguageModel, path: Path, samples: Samples, tolerance: float = TOLERANCE
-) -> Parity:
+def export(model: TrainedModel, path: Path, samples: Array, tolerance: float = TOLERANCE) -> Parity:
     """Write a model as a ``.tflite`` file and what it is as ``.tflite.json``, unless the file computes something else.
 
     A classifier reads ``images`` float32 (1, C, s, s), normalised, in PyTorch's layout (channels first, not
@@ -69,7 +67,7 @@ def _program(network: Prepared) -> bytes:
 
     # It tells of its progress on standard output, which belongs to the results.
     with redirect_stdout(io.StringIO()), torch.no_grad():
-        converted = litert_torch.convert(network.module, sample_kwargs=dict(network.inputs))
+        converted = litert_torch.convert(Named(network.module).eval(), sample_kwargs=dict(network.inputs))
         return bytes(converted.model_content())
 
 

@@ -1,27 +1,20 @@
 """Whether an exported file computes what PyTorch does: measured on real inputs, refused where it does not.
 
-Shape letters: n images, C channels, s pixels. Nothing here imports torch.
+Nothing here imports torch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import asdict, dataclass
-from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from autoshrink.data import ImageSource, Preprocessing, open_images, open_text
-from autoshrink.data.decoding import CORRUPT, reading_images
-from autoshrink.errors import DataError, InputError, RunError
-from autoshrink.seeding import derive_seed
-
-if TYPE_CHECKING:
-    from autoshrink.bundle import TrainedClassifier, TrainedLanguageModel
+from autoshrink.bundle import TrainedModel
+from autoshrink.errors import InputError, RunError
 
 Floats = npt.NDArray[np.float32]
 Tokens = npt.NDArray[np.int64]
@@ -95,39 +88,7 @@ def refuse_beyond(tolerance: float, parity: Parity, path: Path) -> None:
         )
 
 
-def real_samples(model: TrainedClassifier, *, data: str | None = None, count: int = 64, seed: int = 0) -> Floats:
-    """Training images as an image classifier reads them, float32 (n, C, s, s), normalised; n is `count` or all.
-
-    Args:
-        model: says what it was trained on, and its preprocessing.
-        data: the images instead, by name or path.
-        count: how many.
-        seed: decides which.
-
-    Raises:
-        DataError: the images cannot be used.
-    """
-    source = open_images(data or trained_on(model), split="train")
-    images, _ = decoded(model.preprocessing, source, drawn(source, count, seed), enough=count)
-    if not len(images):
-        raise DataError(f"{source.location}: not one training image can be decoded; give others with --data")
-    return model.preprocessing.normalised(images)
-
-
-def real_tokens(model: TrainedLanguageModel, *, data: str | None = None, count: int = 512) -> Tokens:
-    """The first token ids, int64 (count,) or fewer, of a language model's training text.
-
-    Raises:
-        DataError: the text cannot be used.
-    """
-    vocabulary = model.vocabulary
-    rule = "auto" if vocabulary.rule == "characters" else vocabulary.rule
-    source = open_text(data or trained_on(model), level=vocabulary.level, tokens=rule)
-    tokens = islice(chain.from_iterable(source.segments("train")), count)
-    return vocabulary.encode(tokens).astype(np.int64)
-
-
-def trained_on(model: TrainedClassifier | TrainedLanguageModel) -> str:
+def trained_on(model: TrainedModel) -> str:
     """The data SPEC that a model was trained on.
 
     Raises:
@@ -137,24 +98,3 @@ def trained_on(model: TrainedClassifier | TrainedLanguageModel) -> str:
     if not spec:
         raise InputError("the model does not say what it was trained on; give the data with --data")
     return spec
-
-
-def drawn(source: ImageSource, count: int, seed: int) -> npt.NDArray[np.int64]:
-    """Indices of images, in random order, a tenth more than `count` for those that cannot be decoded."""
-    generator = np.random.Generator(np.random.PCG64(derive_seed(seed, "export", "samples")))
-    return generator.permutation(len(source.labels))[: count + count // 10 + 1]
-
-
-def decoded(
-    preprocessing: Preprocessing, source: ImageSource, indices: npt.NDArray[np.int64], *, enough: int | None = None
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """Those of the images that can be decoded, uint8 (n, C, s, s), ascending by index, and their labels (n,)."""
-    found: dict[int, npt.NDArray[np.uint8]] = {}
-    with reading_images():
-        for index, payload in source.payloads(indices):
-            with suppress(*CORRUPT):
-                found[index] = preprocessing.pixels(payload)
-    kept = sorted(found)[:enough]
-    shape = (0, preprocessing.channels, preprocessing.size, preprocessing.size)
-    images = np.stack([found[index] for index in kept]) if kept else np.empty(shape, dtype=np.uint8)
-    return images, source.labels[kept]

@@ -11,21 +11,25 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePath
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from autoshrink.bundle import ImageInterface, TextInterface
 from autoshrink.data import Preprocessing, Vocabulary
 from autoshrink.data.decoding import CORRUPT, reading_images
 from autoshrink.data.folder_layout import Ignored, images_below
 from autoshrink.data.formats import EXTENSIONS
 from autoshrink.data.images import Payload, Pixels, reason
-from autoshrink.deploy.onnx_file import Card, open_card
+from autoshrink.deploy.card import Card, open_card
 from autoshrink.errors import DataError, InputError
 from autoshrink.escaping import printable
 from autoshrink.files import irregular, named
+from autoshrink.quantity import counted
+from autoshrink.registry import TASKS
 from autoshrink.seeding import derive_seed
+from autoshrink.tasks import Task, task_of
 
 Floats = npt.NDArray[np.float32]
 
@@ -66,39 +70,79 @@ class Generated:
     unknown: tuple[str, ...]
 
 
-class OnnxClassifier:
+class OnnxModel:
+    """A network in an ONNX file that `autoshrink export` wrote; of a task that says no more, arrays in, arrays out.
+
+    Attributes:
+        card: everything that the file says of itself.
+        facts: of its training: `epoch`, `performance` as the task's metric has it, `data` with its `spec`.
+        params: its parameters, without BN.
+        macs: multiply-accumulates of one sample.
+    """
+
+    task: ClassVar[str] = ""
+    wants: ClassVar[str] = ""
+    """How it is used, for who gave it something else."""
+
+    def __init__(self, session: Any, card: Card) -> None:
+        self._session = session
+        self.card = card
+        self.facts: Mapping[str, Any] = card.facts.to_json()
+        self.params, self.macs = card.params, card.macs
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], *, threads: int = 1, unchecked: bool = False) -> Self:
+        """The network in a file, run by so many CPU threads; `unchecked` where another tool rewrote it.
+
+        Raises:
+            InputError: onnxruntime is missing, or the file is missing, no ONNX file, not exported by autoshrink, or of
+                another task.
+        """
+        found = open_exported(path, threads=threads, unchecked=unchecked)
+        if not isinstance(found, cls):
+            holds, wanted = (f"{_article(task.model)} {task.model}" for task in (found.task_itself, TASKS[cls.task]))
+            raise InputError(f"{path}: holds {holds}, not {wanted}{found.wants}")
+        return found
+
+    @property
+    def task_itself(self) -> Task:
+        """The task that it was trained for."""
+        return task_of(self.card.architecture)
+
+    def run(self, *inputs: npt.ArrayLike) -> dict[str, npt.NDArray[Any]]:
+        """Arrays in the order of the network's inputs to arrays by the names of its outputs.
+
+        Raises:
+            InputError: they are not as many as the inputs, or the runtime refuses them; the message has its words.
+        """
+        names = [one.name for one in self._session.get_inputs()]
+        if len(inputs) != len(names):
+            raise InputError(f"{counted(len(inputs), 'array')} for the inputs {', '.join(names)}")
+        outputs = [one.name for one in self._session.get_outputs()]
+        try:
+            found = self._session.run(outputs, dict(zip(names, map(np.asarray, inputs), strict=True)))
+        except Exception as error:  # onnxruntime's errors have no other class in common
+            raise InputError(f"{', '.join(names)}: {' '.join(str(error).split())}") from error
+        return dict(zip(outputs, found, strict=True))
+
+
+class OnnxClassifier(OnnxModel):
     """An image classifier in an ONNX file that `autoshrink export` wrote. Use `open`.
 
     Attributes:
         classes: names; an output's index is an index into them.
         preprocessing: from an image file to the network's input.
         facts: of its training: `epoch`, `performance` (validation accuracy), `data` with its `spec`.
-        params: its parameters, without BN.
-        macs: multiply-accumulates of one image.
-        card: everything that the file says of itself.
     """
 
+    task = "image"
+    wants = "; give it images"
+
     def __init__(self, session: Any, card: Card) -> None:
-        assert card.preprocessing is not None, "every image classifier's card has it"
-        self._session = session
-        self.card = card
-        self.classes: tuple[str, ...] = card.classes
-        self.preprocessing: Preprocessing = card.preprocessing
-        self.facts: Mapping[str, Any] = card.facts
-        self.params, self.macs = card.params, card.macs
-
-    @classmethod
-    def open(cls, path: str | os.PathLike[str], *, threads: int = 1, unchecked: bool = False) -> Self:
-        """The classifier in a file, run by so many CPU threads; `unchecked` where another tool rewrote it.
-
-        Raises:
-            InputError: onnxruntime is missing, or the file is missing, no ONNX file, not exported by autoshrink, or a
-                language model.
-        """
-        session, card = open_card(named(path), threads=threads, unchecked=unchecked)
-        if card.task != "image":
-            raise InputError(f"{path}: holds a language model, not an image classifier; give it a --prompt")
-        return cls(session, card)
+        assert isinstance(card.interface, ImageInterface), "the task's own"
+        super().__init__(session, card)
+        self.classes: tuple[str, ...] = card.interface.classes
+        self.preprocessing: Preprocessing = card.interface.preprocessing
 
     def logits(self, images: Floats) -> Floats:
         """Normalised float32 images (n, C, H, W) to logits (n, classes)."""
@@ -141,36 +185,23 @@ class OnnxClassifier:
         return tuple((self.classes[index], float(chances[index])) for index in order.tolist())
 
 
-class OnnxLanguageModel:
+class OnnxLanguageModel(OnnxModel):
     """A language model in an ONNX file that `autoshrink export` wrote, a step or a loop. Use `open`.
 
     Attributes:
         vocabulary: its tokens.
         facts: of its training: `epoch`, `performance` (−ln of the validation perplexity), `data` with its `spec`.
-        card: everything that the file says of itself.
     """
 
+    task = "text"
+    wants = "; give it a --prompt"
+
     def __init__(self, session: Any, card: Card) -> None:
-        assert card.vocabulary is not None, "every language model's card has it"
-        self._session = session
-        self.card = card
-        self.vocabulary: Vocabulary = card.vocabulary
-        self.facts: Mapping[str, Any] = card.facts
+        assert isinstance(card.interface, TextInterface), "the task's own"
+        super().__init__(session, card)
+        self.vocabulary: Vocabulary = card.interface.vocabulary
         shape = next(one.shape for one in session.get_inputs() if one.name == "state")
         self._memory: tuple[int, int] = (shape[0], shape[2])
-
-    @classmethod
-    def open(cls, path: str | os.PathLike[str], *, threads: int = 1, unchecked: bool = False) -> Self:
-        """The language model in a file, run by so many CPU threads; `unchecked` where another tool rewrote it.
-
-        Raises:
-            InputError: onnxruntime is missing, or the file is missing, no ONNX file, not exported by autoshrink, or an
-                image classifier.
-        """
-        session, card = open_card(named(path), threads=threads, unchecked=unchecked)
-        if card.task != "text":
-            raise InputError(f"{path}: holds an image classifier, not a language model; give it images")
-        return cls(session, card)
 
     def initial_state(self, streams: int = 1) -> Floats:
         """(k, B, n) zeros."""
@@ -224,10 +255,8 @@ class OnnxLanguageModel:
         return Generated(text, continuation, tuple(dict.fromkeys(unknown)))
 
 
-def open_exported(
-    path: str | os.PathLike[str], *, threads: int = 1, unchecked: bool = False
-) -> OnnxClassifier | OnnxLanguageModel:
-    """Whatever network a file that `autoshrink export` wrote holds.
+def open_exported(path: str | os.PathLike[str], *, threads: int = 1, unchecked: bool = False) -> OnnxModel:
+    """Whatever network a file that `autoshrink export` wrote holds: an `OnnxClassifier`, an `OnnxLanguageModel`, …
 
     Args:
         path: the file.
@@ -239,7 +268,25 @@ def open_exported(
             what was exported.
     """
     session, card = open_card(named(path), threads=threads, unchecked=unchecked)
-    return OnnxClassifier(session, card) if card.task == "image" else OnnxLanguageModel(session, card)
+    found: OnnxModel | None = task_of(card.architecture).open_exported(session, card)
+    return found or OnnxModel(session, card)
+
+
+def read_array(path: Path) -> npt.NDArray[Any]:
+    """The array in a ``.npy`` file.
+
+    Raises:
+        DataError: it cannot be read, or is no such file.
+    """
+    try:
+        found: npt.NDArray[Any] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path}: no array in a .npy file ({error})") from error
+    return found
+
+
+def _article(noun: str) -> str:
+    return "an" if noun[0] in "aeiou" else "a"
 
 
 def images_in(folder: Path, ignored: Ignored | None = None) -> list[Path]:
@@ -304,8 +351,10 @@ __all__: Sequence[str] = (
     "Generated",
     "OnnxClassifier",
     "OnnxLanguageModel",
+    "OnnxModel",
     "Prediction",
     "images_in",
     "open_exported",
+    "read_array",
     "softmax",
 )

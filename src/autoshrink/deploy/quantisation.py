@@ -1,7 +1,10 @@
-"""An exported image classifier in 8-bit integers, and what that costs in accuracy.
+"""Exported ONNX files in 8-bit integers, by ONNX Runtime's own tools.
 
-Weights are int8, one scale a channel; activations are uint8, their ranges measured on training images (calibration).
-That is what onnxruntime runs fastest on CPUs: there int8 activations took twice as long (docs/deploy.md).
+Of an image classifier weights are int8, one scale a channel, and activations uint8, their ranges measured on training
+images (calibration): that is what onnxruntime runs fastest on CPUs; there int8 activations took twice as long
+(docs/deploy.md). Of a language model weights are uint8, one scale a matrix, and activations are quantised as they come
+(dynamic quantisation), so that no text is needed for it; the embedding is stored once although it is the decoder's
+weight too.
 
 Shape letters: n images, C channels, s pixels.
 """
@@ -11,31 +14,78 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from autoshrink.data import Preprocessing
-from autoshrink.data.carving import NOTHING_KEPT, Keeping
-from autoshrink.data.split_choice import tested_part
-from autoshrink.deploy.onnx_file import read_card, write_model
-from autoshrink.deploy.parity import Floats, decoded
-from autoshrink.errors import DataError, InputError
+import numpy as np
+
+from autoshrink.deploy.card import read_card, write_model
+from autoshrink.deploy.parity import Floats
+from autoshrink.errors import InputError
 from autoshrink.files import replacing, scratch
-from autoshrink.onnx.session import onnx_library, onnxruntime, open_session
+from autoshrink.onnx.session import onnx_library, open_session, session_options
 
 Method = Literal["minmax", "percentile", "entropy"]
 METHODS: tuple[Method, ...] = get_args(Method)
 BATCH = 16
-"""Images that are calibrated, or measured, at a time: what bounds the memory."""
-LARGE_DROP = 0.02
-"""Of accuracy: what deserves a word."""
+"""Images that are calibrated at a time: what bounds the memory."""
+DECODER = "decoder"
 
-Run = Callable[[Floats], Floats]
-"""(n, C, s, s) normalised to logits (n, classes)."""
+
+@dataclass(frozen=True)
+class Int8:
+    """How a model is quantised.
+
+    Attributes:
+        images: training images for the calibration (image classifiers).
+        method: of the calibration, see `quantise_classifier`.
+        evaluate: whether what it costs is measured on the test split.
+    """
+
+    images: int = 256
+    method: Method = "minmax"
+    evaluate: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse a calibration without images.
+
+        Raises:
+            InputError: `images` is below 1.
+        """
+        if self.images < 1:
+            raise InputError(f"calibration {self.images}: at least one image")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What versions of one model are worth on the test split.
+
+    Attributes:
+        metric: ``accuracy`` or ``perplexity``.
+        data: where the test split is from, in words.
+        samples: images or tokens.
+        values: by version: ``pytorch`` (image classifiers), ``onnx``, ``int8``.
+        agreement: share of the predictions that are PyTorch's, by version (image classifiers).
+    """
+
+    metric: str
+    data: str
+    samples: int
+    values: Mapping[str, float]
+    agreement: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Int8Result:
+    """The file, the operations in it that still run in float32 where that was looked into, notes, and its worth."""
+
+    path: Path
+    in_float: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    measured: Measured | None = None
 
 
 def int8_path(path: Path) -> Path:
@@ -59,7 +109,7 @@ def quantise_classifier(path: Path, samples: Floats, *, method: Method = "minmax
     """Write the int8 version of an exported classifier beside it, with its metadata.
 
     Args:
-        path: the float32 file, from `autoshrink.deploy.onnx_export`.
+        path: the float32 file.
         samples: normalised training images (n, C, s, s) on which the activations' ranges are measured.
         method: ``minmax`` takes the whole range, ``percentile`` leaves out the most extreme 1 in 100,000 values at
             each end, ``entropy`` takes the range that loses least information.
@@ -72,40 +122,78 @@ def quantise_classifier(path: Path, samples: Floats, *, method: Method = "minmax
         RunError: the file cannot be written.
     """
     calibration_method(method)
+
+    def quantise(folder: Path) -> Path:
+        from onnxruntime import quantization  # noqa: PLC0415 - an optional package
+        from onnxruntime.quantization.shape_inference import quant_pre_process  # noqa: PLC0415
+
+        prepared, written = folder / "prepared.onnx", folder / "int8.onnx"
+        quant_pre_process(str(path), str(prepared))
+        quantization.quantize_static(
+            str(prepared),
+            str(written),
+            _Reader(samples),
+            quant_format=quantization.QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
+            calibrate_method=quantization.CalibrationMethod[_CALIBRATIONS[method]],
+            # One batch at a time: the histograms would else keep every activation of every image.
+            extra_options={"CalibStridedMinMax": 1},
+        )
+        return written
+
+    said = {"weights": "int8", "activations": "uint8", "calibration": method, "images": len(samples)}
+    return _written(path, "network", quantise, said)
+
+
+_CALIBRATIONS: dict[Method, str] = {"minmax": "MinMax", "percentile": "Percentile", "entropy": "Entropy"}
+
+
+def quantise_step(path: Path) -> Path:
+    """Write the int8 version of an exported language model's step beside it, with its metadata.
+
+    Returns:
+        The file: `int8_path(path)`.
+
+    Raises:
+        InputError: a package is missing, or the file is no step exported here.
+        RunError: the file cannot be written.
+    """
+
+    def quantise(folder: Path) -> Path:
+        from onnxruntime import quantization  # noqa: PLC0415 - an optional package
+
+        onnx = onnx_library()
+        untied, written = folder / "untied.onnx", folder / "int8.onnx"
+        model = onnx.load(path)
+        _untie(model.graph)
+        onnx.save(model, untied)
+        quantization.quantize_dynamic(str(untied), str(written), weight_type=quantization.QuantType.QUInt8)
+        return written
+
+    said = {"weights": "uint8", "activations": "uint8", "calibration": "dynamic"}
+    return _written(path, "step", quantise, said)
+
+
+def _written(path: Path, part: str, quantise: Callable[[Path], Path], said: Mapping[str, Any]) -> Path:
+    """The quantised file beside another; `quantise` makes it in a folder."""
     card = read_card(open_session(path), path)
+    if card.part != part:
+        wanted = "an image classifier" if part == "network" else "a language model's step"
+        raise InputError(f"{path}: int8 is for {wanted}, and this is a {card.part}")
     onnx = onnx_library()
     target = int8_path(path)
     with scratch() as folder, replacing(target) as draft:
-        prepared, written = folder / "prepared.onnx", folder / "int8.onnx"
-        with quiet():
-            _quantise(path, prepared, written, samples, method)
+        with _quiet():
+            written = quantise(folder)
         model = onnx.load(written)
-        compact(model.graph)
+        _share_decoder(model.graph)
+        _compact(model.graph)
         del model.metadata_props[:]
-        said = {"weights": "int8", "activations": "uint8", "calibration": method, "images": len(samples)}
         write_model(model, draft, replace(card, quantisation=said))
         open_session(draft)
     return target
-
-
-def _quantise(path: Path, prepared: Path, written: Path, samples: Floats, method: Method) -> None:
-    from onnxruntime import quantization  # noqa: PLC0415 - an optional package
-    from onnxruntime.quantization.shape_inference import quant_pre_process  # noqa: PLC0415
-
-    quant_pre_process(str(path), str(prepared))
-    methods = {"minmax": "MinMax", "percentile": "Percentile", "entropy": "Entropy"}
-    quantization.quantize_static(
-        str(prepared),
-        str(written),
-        _Reader(samples),
-        quant_format=quantization.QuantFormat.QDQ,
-        per_channel=True,
-        activation_type=quantization.QuantType.QUInt8,
-        weight_type=quantization.QuantType.QInt8,
-        calibrate_method=getattr(quantization.CalibrationMethod, methods[method]),
-        # One batch at a time: the histograms would else keep every activation of every image.
-        extra_options={"CalibStridedMinMax": 1},
-    )
 
 
 class _Reader:
@@ -127,7 +215,7 @@ class _Reader:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def _quiet() -> Iterator[None]:
     """Without what onnxruntime's tools print and log about their progress."""
     root = logging.getLogger()
     before = root.level
@@ -139,7 +227,7 @@ def quiet() -> Iterator[None]:
         root.setLevel(before)
 
 
-def compact(graph: Any) -> None:
+def _compact(graph: Any) -> None:
     """Give a graph's inner values short names, its nodes none: in a small quantised network names outweigh weights."""
     kept = {value.name for value in (*graph.input, *graph.output)}
     names: dict[str, str] = {name: name for name in kept} | {"": ""}
@@ -162,13 +250,11 @@ def left_in_float(path: Path) -> tuple[str, ...]:
     Raises:
         InputError: the file cannot be run.
     """
-    runtime, onnx = onnxruntime(), onnx_library()
     with scratch() as folder:
-        options = runtime.SessionOptions()
-        options.log_severity_level = 3
+        options = session_options(1)
         options.optimized_model_filepath = str(folder / "run.onnx")
-        runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        graph = onnx.load(options.optimized_model_filepath).graph
+        open_session(path, options)
+        graph = onnx_library().load(options.optimized_model_filepath).graph
     floats = {value.name for value in graph.input}
     found = set()
     for node in graph.node:
@@ -180,72 +266,50 @@ def left_in_float(path: Path) -> tuple[str, ...]:
     return tuple(sorted(found - {"Transpose"}))
 
 
-@dataclass(frozen=True)
-class Accuracies:
-    """What versions of one classifier are worth on the same images.
+def _untie(graph: Any) -> None:
+    """Write every linear layer as a product with a weight of its own, then the addition of the bias.
 
-    Attributes:
-        data: where the images are from, and of which split.
-        images: how many.
-        accuracy: share that is right, by version.
-        agreement: share of predictions that are the first version's, by version.
+    torch's exporter writes Gemm with the weight transposed. onnxruntime's tools would transpose the weight in its
+    place: the embedding too, which the decoder shares with the layer that looks words up.
     """
+    onnx = onnx_library()
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    nodes = []
+    for node in graph.node:
+        if node.op_type != "Gemm":
+            nodes.append(node)
+            continue
+        given, weight, *bias = node.input
+        own = DECODER if node.output[0] == "logits" else f"{weight}.transposed"
+        transposed = np.ascontiguousarray(onnx.numpy_helper.to_array(weights[weight]).T)
+        graph.initializer.append(onnx.numpy_helper.from_array(transposed, own))
+        product = f"{own}.product" if bias else node.output[0]  # torch's exporter leaves a bias of zeros out
+        nodes.append(onnx.helper.make_node("MatMul", [given, own], [product]))
+        if bias:
+            nodes.append(onnx.helper.make_node("Add", [product, *bias], [node.output[0]]))
+    del graph.node[:]
+    graph.node.extend(nodes)
+    used = {name for node in nodes for name in node.input}
+    kept = [tensor for tensor in graph.initializer if tensor.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+    del graph.value_info[:]
 
-    data: str
-    images: int
-    accuracy: Mapping[str, float]
-    agreement: Mapping[str, float]
 
-    def drop(self, version: str) -> float:
-        """How much accuracy a version loses against the first."""
-        first = next(iter(self.accuracy.values()))
-        return first - self.accuracy[version]
+def _share_decoder(graph: Any) -> None:
+    """Make the decoder's quantised weight the embedding's, transposed when the file is opened, where they are equal."""
+    onnx = onnx_library()
+    arrays = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    decoder = f"{DECODER}_quantized"
+    if decoder not in arrays:
+        return
+    twins = [name for name, array in arrays.items() if name != decoder and _equal(array.T, arrays[decoder])]
+    if not twins:
+        return
+    tensor = next(tensor for tensor in graph.initializer if tensor.name == decoder)
+    graph.initializer.remove(tensor)
+    graph.node.insert(0, onnx.helper.make_node("Transpose", [twins[0]], [decoder], perm=[1, 0]))
 
 
-def accuracies(
-    versions: Mapping[str, Run],
-    *,
-    data: str,
-    classes: Sequence[str],
-    preprocessing: Preprocessing,
-    keeping: Keeping = NOTHING_KEPT,
-    progress: Callable[[int, int], None] = lambda *_: None,
-) -> Accuracies:
-    """Measure versions of a classifier on the test split.
-
-    Args:
-        versions: by name; agreement is with the first.
-        data: a name or path.
-        classes: of the classifier, in the order of its outputs.
-        preprocessing: its own.
-        keeping: what its training kept back as test images.
-        progress: told (images done, images in all).
-
-    Raises:
-        DataError: there is no test split, it has other classes, or not one of its images can be decoded.
-    """
-    part = tested_part(data, keeping)
-    source, total = part.source, len(part)
-    if source.classes != tuple(classes):
-        raise DataError(f"{source.location}: its classes are not those that the model tells apart")
-    right, same, seen = dict.fromkeys(versions, 0), dict.fromkeys(versions, 0), 0
-    step = BATCH * max(1, math.ceil(64 / BATCH))
-    for start in range(0, total, step):
-        images, labels = decoded(preprocessing, source, part.indices[start : start + step])
-        if len(images):
-            normalised = preprocessing.normalised(images)
-            found = {name: run(normalised).argmax(axis=1) for name, run in versions.items()}
-            first = next(iter(found.values()))
-            for name, guesses in found.items():
-                right[name] += int((guesses == labels).sum())
-                same[name] += int((guesses == first).sum())
-        seen += len(images)
-        progress(min(start + step, total), total)
-    if not seen:
-        raise DataError(f"{source.location}: not one test image can be decoded")
-    return Accuracies(
-        data=f"{data}, test split",
-        images=seen,
-        accuracy={name: count / seen for name, count in right.items()},
-        agreement={name: count / seen for name, count in same.items()},
-    )
+def _equal(array: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> bool:
+    return array.dtype == other.dtype and np.array_equal(array, other)

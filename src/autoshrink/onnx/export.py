@@ -53,10 +53,27 @@ class Form:
         return found
 
 
-def image_form(network: nn.Module, shape: tuple[int, ...]) -> Form:
-    """Of a network that makes one output of one input with a leading batch: images (n, C, s, s) to logits."""
-    images = torch.zeros(2, *shape)
-    return Form(folded(network), {"images": (images, {0: "batch"})}, ("logits",))
+class Named(nn.Module):
+    """A form's module with inputs by name, for exporters that take names over from there."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, **inputs: Tensor) -> Any:
+        """The module's outputs; the inputs' order counts."""
+        return self.module(*inputs.values())
+
+
+def tensor_form(network: nn.Module, shape: tuple[int, ...], names: tuple[str, str]) -> Form:
+    """Of a network that makes one tensor of another, (n, …) each.
+
+    Args:
+        network: in any mode.
+        shape: of one sample.
+        names: of input and output.
+    """
+    return Form(folded(network), {names[0]: (torch.zeros(2, *shape), {0: "batch"})}, (names[1],))
 
 
 def to_onnx(form: Form, *, opset: int = OPSET) -> Any:

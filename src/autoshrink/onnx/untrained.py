@@ -1,16 +1,28 @@
-"""Architectures with random weights as ONNX files: what a latency is measured on."""
+"""The form in which a network is exported, and architectures with random weights as files, to measure latencies on."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from autoshrink.architecture import Architecture, ImageArchitecture, LanguageModel
-from autoshrink.errors import InputError
+from torch import nn
+
+from autoshrink.architecture import Architecture
 from autoshrink.files import write_bytes
 from autoshrink.networks import build
-from autoshrink.onnx.export import Form, image_form, to_onnx
-from autoshrink.onnx.recurrent import step_form
+from autoshrink.onnx.export import Form, tensor_form, to_onnx
 from autoshrink.onnx.session import checked_content
+from autoshrink.tasks import task_of
+
+
+def form_of(architecture: Architecture, network: nn.Module) -> Form:
+    """What exporters take of a network: what its task says, or one tensor made of another.
+
+    Raises:
+        InputError: the task has no such form.
+    """
+    task = task_of(architecture)
+    own: Form | None = task.form(architecture, network)
+    return own or tensor_form(network, task.example(architecture), (task.input_name, task.output_name))
 
 
 def architecture_to_onnx(architecture: Architecture, path: Path, *, seed: int = 0) -> None:
@@ -23,12 +35,5 @@ def architecture_to_onnx(architecture: Architecture, path: Path, *, seed: int = 
         InputError: a package is missing, or the architecture cannot be built.
         RunError: the file cannot be written.
     """
-    write_bytes(path, checked_content(to_onnx(_form(architecture, seed)), path))
-
-
-def _form(architecture: Architecture, seed: int) -> Form:
-    if isinstance(architecture, ImageArchitecture):
-        return image_form(build(architecture, seed=seed), architecture.input)
-    if isinstance(architecture, LanguageModel):
-        return step_form(build(architecture, seed=seed))
-    raise InputError(f"a {architecture.kind} architecture has no ONNX form here")
+    network = build(architecture, seed=seed)
+    write_bytes(path, checked_content(to_onnx(form_of(architecture, network)), path))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from autoshrink.cell import Cell
-from autoshrink.errors import InputError
+from autoshrink.errors import DataError, InputError
 from autoshrink.registry import TASKS
 
 if TYPE_CHECKING:
@@ -268,10 +268,46 @@ class Task(ABC):
     predict_options: ClassVar[tuple[Option, ...]] = ()
     """The options of ``predict`` beyond those of every task."""
 
+    input_name: ClassVar[str] = "inputs"
+    output_name: ClassVar[str] = "outputs"
+    """In exported files of networks that make one tensor of another."""
+
+    def exporter(self) -> Any:
+        """How its networks leave PyTorch (`autoshrink.deploy.exporter.Exporter`).
+
+        None: as networks that make one tensor of another, without int8 and plain source.
+        """
+        return None
+
+    def form(self, architecture: Architecture, network: Any) -> Any:
+        """What exporters take of a network (`autoshrink.onnx.export.Form`); None: one tensor, in `example`'s shape."""
+        del architecture, network
+        return None
+
+    def example(self, architecture: Architecture) -> tuple[int, ...]:
+        """The shape of one sample, for a network that takes one tensor: its architecture's ``input``.
+
+        Raises:
+            InputError: it has none.
+        """
+        shape = getattr(architecture, "input", None)
+        if shape is None:
+            self.refuse(f"exported form of {architecture.kind} networks: they name no input")
+        return tuple(shape)
+
+    def samples(self, model: Any, *, data: str | None, count: int, seed: int) -> Any:
+        """Training samples as a network reads them, float32 (n, …), n at most `count`, to compare exported files on.
+
+        Raises:
+            DataError: there are none; the message says how to do without.
+        """
+        del model, data, count, seed
+        raise DataError(f"task {self.name} has no samples of its training data")
+
     def open_exported(self, session: Any, card: Any) -> Any:
-        """The model in an ONNX file that was exported for this task, ready to predict."""
+        """The model in an ONNX file that was exported for this task, ready to predict; None: the general one."""
         del session, card
-        self.refuse("prediction")
+        return None
 
     def refuse(self, what: str) -> NoReturn:
         """Say that this task does not do something.

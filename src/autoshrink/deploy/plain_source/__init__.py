@@ -11,9 +11,9 @@ from pathlib import Path
 
 from safetensors.torch import save as serialise
 
-from autoshrink.bundle import MODEL_FILE, TrainedClassifier, TrainedLanguageModel
+from autoshrink.bundle import MODEL_FILE, TrainedModel
+from autoshrink.deploy.exporter import exporter_of
 from autoshrink.deploy.parity import Parity, refuse_beyond
-from autoshrink.deploy.plain_source import image, language
 from autoshrink.deploy.plain_source.checking import Samples, check
 from autoshrink.deploy.plain_source.layout import PlainSource, filled
 from autoshrink.files import new_folder
@@ -21,9 +21,7 @@ from autoshrink.files import new_folder
 TOLERANCE = 1e-5
 
 
-def write(
-    model: TrainedClassifier | TrainedLanguageModel, folder: Path, samples: Samples, tolerance: float = TOLERANCE
-) -> Parity:
+def write(model: TrainedModel, folder: Path, samples: Samples, tolerance: float = TOLERANCE) -> Parity:
     """Write a trained network as plain PyTorch into a new folder, once it is shown to compute the same.
 
     Args:
@@ -52,24 +50,22 @@ def write(
     return parity
 
 
-def render(model: TrainedClassifier | TrainedLanguageModel) -> PlainSource:
+def render(model: TrainedModel) -> PlainSource:
     """The files of a network, unwritten and unchecked; equal models give equal files.
 
     Raises:
         InputError: the kind of network has no plain form.
     """
-    source = language.render(model) if isinstance(model, TrainedLanguageModel) else image.render(model)
+    source: PlainSource = exporter_of(model.architecture).source().render(model)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in source.tensors.items()}
     return PlainSource(source.texts, tensors)
 
 
-def page(model: TrainedClassifier | TrainedLanguageModel, parity: Parity) -> str:
+def page(model: TrainedModel, parity: Parity) -> str:
     """The text of ``README.md``: what it is, how it is used and trained further, and how it was checked."""
-    text = isinstance(model, TrainedLanguageModel)
-    values = language.page_facts(model) if isinstance(model, TrainedLanguageModel) else image.page_facts(model)
+    template, values = exporter_of(model.architecture).source().page(model)
     spec = model.facts.data.spec or "data unknown"
-    name = "language.md.j2" if text else "image.md.j2"
-    return filled(name, **values, spec=spec, facts=model.facts, parity=parity)
+    return filled(template, **values, spec=spec, facts=model.facts, parity=parity)
 
 
 __all__ = ["TOLERANCE", "PlainSource", "page", "render", "write"]

@@ -15,12 +15,12 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from autoshrink.bundle import TrainedClassifier, TrainedLanguageModel
+from autoshrink.bundle import TrainedModel
 from autoshrink.cost import count
+from autoshrink.deploy.exporter import refuse_none
 from autoshrink.deploy.parity import Parity, compare
 from autoshrink.deploy.plain_source import isolated
-from autoshrink.errors import InputError, RunError
-from autoshrink.networks import LanguageNetwork
+from autoshrink.errors import RunError
 
 STREAMS = 4
 """A text is read as a whole, and once more cut into so many pieces side by side."""
@@ -28,7 +28,7 @@ STREAMS = 4
 Samples = npt.NDArray[np.float32] | npt.NDArray[np.int64]
 
 
-def check(model: TrainedClassifier | TrainedLanguageModel, folder: Path, samples: Samples) -> Parity:
+def check(model: TrainedModel, folder: Path, samples: Samples) -> Parity:
     """Compare what the files in `folder` say of real samples with what the network says.
 
     Args:
@@ -49,8 +49,7 @@ def check(model: TrainedClassifier | TrainedLanguageModel, folder: Path, samples
 
 
 def _inputs(samples: Samples) -> dict[str, Tensor]:
-    if not len(samples):
-        raise InputError("not one real sample to compare with PyTorch; give data that has some")
+    refuse_none(samples)
     tensor = torch.from_numpy(np.ascontiguousarray(samples))
     if tensor.dtype != torch.int64:
         return {"one image": tensor[:1]} | ({"images": tensor[1:]} if len(tensor) > 1 else {})
@@ -72,16 +71,17 @@ def _outputs(folder: Path, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _pairs(
-    model: TrainedClassifier | TrainedLanguageModel, inputs: dict[str, Tensor], outputs: dict[str, Tensor]
+    model: TrainedModel, inputs: dict[str, Tensor], outputs: dict[str, Tensor]
 ) -> Iterator[tuple[tuple[int, ...], npt.ArrayLike, npt.ArrayLike]]:
     network = copy.deepcopy(model.network).cpu().eval()
     for name, tensor in inputs.items():
+        tokens = tensor.dtype == torch.int64
         with torch.inference_mode():
-            if isinstance(network, LanguageNetwork):
+            if tokens:
                 expected, _ = network(tensor, network.initial_state(tensor.shape[1]))
             else:
                 expected = torch.cat([network(images) for images in torch.split(tensor, isolated.BATCH)])
         yield tuple(tensor.shape), expected.numpy(), outputs[name].numpy()
-        if isinstance(network, LanguageNetwork):
+        if tokens:
             # Each token by itself, with the state handed from one to the next.
             yield (1, *tensor.shape[1:]), expected.numpy(), outputs[name + isolated.STEPWISE].numpy()

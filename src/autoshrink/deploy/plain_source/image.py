@@ -74,10 +74,10 @@ def facts(model: TrainedClassifier) -> dict[str, Any]:
     }
 
 
-def page_facts(model: TrainedClassifier) -> dict[str, Any]:
-    """What ``README.md`` says beyond that."""
+def page(model: TrainedClassifier) -> tuple[str, dict[str, Any]]:
+    """The template of ``README.md``, and what it says."""
     worth = f"validation accuracy {model.facts.performance or 0.0:.2%}"
-    return facts(model) | {"names": model.classes, "unit": "an image", "worth": worth}
+    return "image.md.j2", facts(model) | {"names": model.classes, "unit": "an image", "worth": worth}
 
 
 def _picture() -> str:

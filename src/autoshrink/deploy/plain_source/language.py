@@ -57,10 +57,10 @@ def facts(model: TrainedLanguageModel) -> dict[str, Any]:
     }
 
 
-def page_facts(model: TrainedLanguageModel) -> dict[str, Any]:
-    """What ``README.md`` says beyond that."""
+def page(model: TrainedLanguageModel) -> tuple[str, dict[str, Any]]:
+    """The template of ``README.md``, and what it says."""
     vocabulary = model.vocabulary
-    return facts(model) | {
+    return "language.md.j2", facts(model) | {
         "macs": quantity(count(model.architecture).macs),
         "unit": "a token",
         "worth": f"validation perplexity {PERPLEXITY.value(model.facts.performance or 0.0):.2f}",

@@ -243,6 +243,15 @@ class ImageTask(Task):
             (f"autoshrink export {name} -o model.onnx", "a file for other programs"),
         ]
 
+    input_name = "images"
+    output_name = "logits"
+
+    def exporter(self) -> Any:
+        """With int8, and plain source."""
+        from autoshrink.deploy.image import ImageExporter  # noqa: PLC0415 - only here
+
+        return ImageExporter(self)
+
     def open_exported(self, session: Any, card: Any) -> Any:
         """A classifier."""
         from autoshrink.deploy.predict import OnnxClassifier  # noqa: PLC0415 - needs the extra `onnx`

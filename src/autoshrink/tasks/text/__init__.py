@@ -173,6 +173,19 @@ class TextTask(Task):
             (f'autoshrink generate {name} --prompt "The"', "what it writes"),
         ]
 
+    def exporter(self) -> Any:
+        """A step and a loop, with int8 of the step, and plain source."""
+        from autoshrink.deploy.text import TextExporter  # noqa: PLC0415 - only here
+
+        return TextExporter(self)
+
+    def form(self, architecture: Architecture, network: Any) -> Any:
+        """One step."""
+        from autoshrink.onnx.recurrent import step_form  # noqa: PLC0415 - torch takes seconds to import
+
+        del architecture
+        return step_form(network)
+
     def open_exported(self, session: Any, card: Any) -> Any:
         """A language model."""
         from autoshrink.deploy.predict import OnnxLanguageModel  # noqa: PLC0415 - needs the extra `onnx`
