@@ -2,8 +2,8 @@
 
 Nothing is imported here, so that `autoshrink.deploy.predict` needs no torch:
 
-- `autoshrink.deploy.onnx_export`, `recurrent_export`: ONNX files of image classifiers and language models;
-- `autoshrink.deploy.quantisation`: their int8 versions, and what those cost in accuracy;
+- `autoshrink.deploy.exporting`: from a model's folder to a checked file;
+- `autoshrink.deploy.exporter`: what a task says of that (`image` and `text` have their own);
 - `autoshrink.deploy.predict`: predictions from an ONNX file alone;
-- `autoshrink.deploy.parity`: the comparison with PyTorch that every exported file has to pass.
+- `autoshrink.deploy.card`, `parity`: what a file says of itself, and the comparison that it has to pass.
 """

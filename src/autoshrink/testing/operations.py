@@ -171,16 +171,15 @@ def _check_inherited(name: str) -> None:
 def _check_onnx(architecture: Architecture) -> None:
     import torch  # noqa: PLC0415 - torch
 
-    from autoshrink.onnx.export import image_form, to_onnx  # noqa: PLC0415 - torch
-    from autoshrink.onnx.recurrent import step_form  # noqa: PLC0415 - torch
+    from autoshrink.onnx.export import to_onnx  # noqa: PLC0415 - torch
     from autoshrink.onnx.session import open_session  # noqa: PLC0415 - for this check alone
+    from autoshrink.onnx.untrained import form_of  # noqa: PLC0415 - torch
 
     network = _built(architecture)
+    form = form_of(architecture, network)
     if isinstance(architecture, ConvArchitecture):
-        form, given = image_form(network, architecture.input), {"images": _images()}
-        module: nn.Module = network
+        module, given = network, {"images": _images()}
     else:
-        form = step_form(network)  # type: ignore[arg-type]
         module, state = form.module, torch.randn(1, 3, 6, generator=torch.Generator().manual_seed(1))
         given = {"tokens": torch.tensor([1, 5, 2]), "state": state}
     with scratch() as folder, torch.no_grad():
