@@ -112,7 +112,7 @@ class Resource:
         count: the amount from an architecture and what was counted of it, a whole number in the unit; None: it is
             measured, on a device.
         limit: of the option ``--max-NAME``, its help; empty: it cannot be limited.
-        budget: of ``craft``'s option ``--NAME``, its help; empty: ``craft`` cannot scale to it.
+        budget: of ``craft``'s option ``--NAME``, its help; empty where `craft` cannot scale to it (`crafting.Budget`).
         short: the title where there is little room; by default the title.
         amount: what follows a budget's number: ``bytes of activations``; by default the title.
         per_sample: whether titles add what it is the cost of: ``MACs per image``.

@@ -24,13 +24,13 @@ _MATRIX = 600.0
 """Width of a matrix with more classes than can be named."""
 
 
+_LEGIBLE = 0.65
+"""Share of its size to which a matrix shrinks in a narrow window; then it scrolls."""
+
+
 def short(name: str, most: int = NAME_LENGTH) -> str:
     """A class name that leaves room for others."""
     return name if len(name) <= most else name[: most - 1].rstrip() + "…"
-
-
-_LEGIBLE = 0.65
-"""Share of its size to which a matrix shrinks in a narrow window; then it scrolls."""
 
 
 # --- the confusion matrix ------------------------------------------------------------------------------------------
@@ -188,25 +188,20 @@ def class_tip(one: ClassFigures) -> str:
 def _named_bars(found: tuple[ClassFigures, ...]) -> Markup:
     height, room = 24, max(len(short(one.name)) for one in found) * _CHARACTER + 12
     least = _least(found)
-    scale = Scale(least, 1.0, room, 400.0)
-    parts = [
-        label(scale.start, len(found) * height + 14, _tick(least)),
-        label(400.0, len(found) * height + 14, _tick(1.0), anchor="end"),
-    ]
+    scale, foot = Scale(least, 1.0, room, 400.0), len(found) * height + 14
+    parts = [label(room, foot, _tick(least)), label(400.0, foot, _tick(1.0), anchor="end")]
     for row, one in enumerate(found):
         y, share = row * height, one.accuracy.value or 0.0
         low, high = (scale(end) for end in one.accuracy.interval)
+        bar = {"x": room, "y": y + 4, "height": height - 8}
         parts += [
             label(room - 8, y + 16, short(one.name), kind="name"),
-            tag("rect", class_="track", x=scale.start, y=y + 4, width=scale.end - scale.start, height=height - 8),
-            tag(
-                "rect", tag("title", class_tip(one)), class_="fill", x=scale.start, y=y + 4,
-                width=scale(share) - scale.start, height=height - 8,
-            ),
+            tag("rect", class_="track", width=400.0 - room, **bar),
+            tag("rect", tag("title", class_tip(one)), class_="fill", width=scale(share) - room, **bar),
             tag("path", class_="whisker", d=f"M{low:.1f} {y + 9}v6m0-3H{high:.1f}m0-3v6"),
             label(412, y + 16, f"{percent(share)} of {one.images:,}"),
-        ]  # fmt: skip
-    return _bars(parts, 526, len(found) * height + 20)
+        ]
+    return _bars(parts, 526, foot + 6)
 
 
 def _least(found: tuple[ClassFigures, ...]) -> float:
@@ -216,23 +211,14 @@ def _least(found: tuple[ClassFigures, ...]) -> float:
 
 
 def _many_bars(found: tuple[ClassFigures, ...]) -> Markup:
-    least = _least(found)
-    scale, foot = Panel(Scale(0.0, float(len(found)), 44.0, 540.0), Scale(least, 1.0, 240.0, 10.0)), 240.0
-    side = scale.x(1) - scale.x(0)
-    parts = [scale.rules((least, *(one for one in scale.y.ticks(4) if least < one < 1), 1.0), _tick)]
+    least, foot = _least(found), 240.0
+    panel = Panel(Scale(0.0, float(len(found)), 44.0, 540.0), Scale(least, 1.0, foot, 10.0))
+    width = f"{max(panel.x(1) - panel.x(0) - 0.4, 0.5):.2f}"
+    parts = [panel.rules((least, *(one for one in panel.y.ticks(4) if least < one < 1), 1.0), _tick)]
     for number, one in enumerate(found):
-        y = scale.y(one.accuracy.value or 0.0)
-        parts.append(
-            tag(
-                "rect",
-                tag("title", class_tip(one)),
-                class_="fill",
-                x=f"{scale.x(number):.2f}",
-                y=y,
-                width=f"{max(side - 0.4, 0.5):.2f}",
-                height=max(foot - y, 0.6),
-            )
-        )
+        y, tip = panel.y(one.accuracy.value or 0.0), tag("title", class_tip(one))
+        bar = {"x": f"{panel.x(number):.2f}", "y": y, "width": width, "height": max(foot - y, 0.6)}
+        parts.append(tag("rect", tip, class_="fill", **bar))
     parts.append(label(44, 262, f"{len(found):,} classes, lowest first"))
     return _bars(parts, 548, 270)
 
