@@ -237,7 +237,7 @@ def test_every_shape_of_a_network_with_odd_sizes() -> None:
     assert plan.stem_size == (17, 9)
     shapes = [
         (cell.name, cell.in_channels, cell.in_size, cell.pool, cell.size, cell.out_channels, cell.projects)
-        for cell in plan.cells
+        for cell in plan.parts
     ]
     assert shapes == [
         ("stage1.cell1", 5, (17, 9), 1, (17, 9), 6, True),
@@ -249,8 +249,8 @@ def test_every_shape_of_a_network_with_odd_sizes() -> None:
         ("stage4.cell1", 12, (3, 2), 4, (1, 1), 12, True),
         ("stage4.cell2", 12, (1, 1), 1, (1, 1), 12, False),
     ]
-    assert plan.cells[2].leaves == (3, 4)
-    assert plan.cells[2].nodes == (
+    assert plan.parts[2].leaves == (3, 4)
+    assert plan.parts[2].nodes == (
         NodePlan(1, "sepconv3x3", (0,), 6, 4, is_leaf=False),
         NodePlan(2, "sepconv3x3", (0,), 6, 4, is_leaf=False),
         NodePlan(3, "sepconv3x3", (0, 1), 10, 4, is_leaf=True),
@@ -265,20 +265,20 @@ def test_pooling_a_single_pixel_changes_nothing_and_needs_no_projection() -> Non
         | {"stem": {"channels": 8, "stride": 3}, "stages": [{"cells": 1, "width": 4, "pool": 3}]}
     )
     assert architecture.plan().stem_size == (1, 1)
-    cell = architecture.plan().cells[0]
+    cell = architecture.plan().parts[0]
     assert (cell.in_size, cell.size, cell.out_channels, cell.projects) == ((1, 1), (1, 1), 8, False)
 
 
 def test_the_empty_cell_passes_its_channels_on() -> None:
     plan = ConvArchitecture.from_json(_changed("cell.edges", [])).plan()
-    assert [cell.out_channels for cell in plan.cells] == [32, 32, 32]
-    assert [cell.projects for cell in plan.cells] == [False, True, True]
-    assert [cell.nodes for cell in plan.cells] == [(), (), ()]
+    assert [cell.out_channels for cell in plan.parts] == [32, 32, 32]
+    assert [cell.projects for cell in plan.parts] == [False, True, True]
+    assert [cell.nodes for cell in plan.parts] == [(), (), ()]
     assert plan.features == 32
 
 
 def test_unused_nodes_leave_no_trace_in_the_plan() -> None:
-    short: CellPlan = ConvArchitecture.from_json(_changed("cell.edges", [[0, 2], [1, 3]])).plan().cells[0]
+    short: CellPlan = ConvArchitecture.from_json(_changed("cell.edges", [[0, 2], [1, 3]])).plan().parts[0]
     assert short.nodes == (NodePlan(2, "sepconv3x3", (0,), 32, 16, is_leaf=True),)
 
 

@@ -33,7 +33,7 @@ from autoshrink.architecture import (
 from autoshrink.cell import Cell, Edge
 from autoshrink.cost import Cost, Layer, count, widest
 from autoshrink.errors import InputError
-from autoshrink.networks import ConvNetwork, LanguageNetwork
+from autoshrink.networks import ImageNetwork, LanguageNetwork
 from autoshrink.ops import DEFAULTS
 
 # ShrinkCNN-A at 224×224 as a count of its released file gives it: stage.cells, layer, channels in and out, output size
@@ -128,9 +128,9 @@ def _architectures(draw: st.DrawFn, most_nodes: int = 7) -> ConvArchitecture:
     )
 
 
-def _module(architecture: ConvArchitecture) -> ConvNetwork:
+def _module(architecture: ConvArchitecture) -> ImageNetwork:
     with torch.device("meta"):
-        return ConvNetwork(architecture.plan()).eval()
+        return ImageNetwork(architecture.plan()).eval()
 
 
 def _image(architecture: ConvArchitecture) -> torch.Tensor:

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from autoshrink.architecture import ConvArchitecture, NetworkPlan, recurrent_proxy
+from autoshrink.architecture import CellPlan, ConvArchitecture, NetworkPlan, recurrent_proxy
 from autoshrink.architecture.base import ARCHITECTURE_FORMAT
 from autoshrink.cell import Cell
 from autoshrink.config import ImageRecipe
-from autoshrink.networks import ConvNetwork, LanguageNetwork, build, inherit, reference, undo_normalisation
+from autoshrink.networks import ImageNetwork, LanguageNetwork, build, inherit, reference, undo_normalisation
 from autoshrink.networks.conv import ConvCell
 from autoshrink.networks.recurrent import RecurrentCell
 from autoshrink.ops import DEFAULTS
@@ -40,14 +40,14 @@ def _float64() -> Iterator[None]:
 class Family(NamedTuple):
     """A parent, the child that lacks one of its edges, and the child as it was before it inherited."""
 
-    parent: ConvNetwork
-    child: ConvNetwork
+    parent: ImageNetwork
+    child: ImageNetwork
     fresh: dict[str, Tensor]
     edge: tuple[int, int]
     undone: tuple[nn.BatchNorm2d, ...]
 
 
-def _lively(network: ConvNetwork, seed: int) -> ConvNetwork:
+def _lively(network: ImageNetwork, seed: int) -> ImageNetwork:
     """As in the middle of a training: normalisations and biases that are not those of a fresh network."""
     generator = torch.Generator().manual_seed(seed)
     for module in network.modules():
@@ -93,12 +93,12 @@ def _family(seed: int) -> Family:
 # Every entry
 
 
-def _labels(plan: NetworkPlan) -> Iterator[tuple[str, list[Label], list[Label]]]:
+def _labels(plan: NetworkPlan[CellPlan]) -> Iterator[tuple[str, list[Label], list[Label]]]:
     """Of each convolution and the classifier: its name, and whose its output and its input channels are."""
     stem = [("stem", 0, i) for i in range(plan.stem.channels)]
     yield "stem.conv", stem, [("image", 0, i) for i in range(plan.input[0])]
     arriving = stem
-    for cell in plan.cells:
+    for cell in plan.parts:
         own = {node.node: [(cell.name, node.node, i) for i in range(node.out_channels)] for node in cell.nodes}
         own[0] = arriving
         place = f"cells.{cell.name.replace('.', '_')}"
@@ -158,10 +158,10 @@ def _expect_rows(
                 expected[each][row] = parent[each][there]
 
 
-def _around(plan: NetworkPlan, shortcut: str) -> tuple[list[Label], list[Label]]:
+def _around(plan: NetworkPlan[CellPlan], shortcut: str) -> tuple[list[Label], list[Label]]:
     """The channels that leave a cell and those that arrive at it."""
     arriving: list[Label] = [("stem", 0, i) for i in range(plan.stem.channels)]
-    for cell in plan.cells:
+    for cell in plan.parts:
         own = {node.node: [(cell.name, node.node, i) for i in range(node.out_channels)] for node in cell.nodes}
         own[0] = arriving
         leaving = [label for leaf in cell.leaves for label in own[leaf]]
@@ -185,7 +185,7 @@ def test_the_drawn_families_have_every_special_case() -> None:
     new_leaf = vanished = identity = empty = 0
     for seed in SEEDS:
         family = _family(seed)
-        ours, theirs = family.child.plan.cells[0], family.parent.plan.cells[0]
+        ours, theirs = family.child.plan.parts[0], family.parent.plan.parts[0]
         new_leaf += not set(ours.leaves) <= set(theirs.leaves)
         vanished += len(ours.nodes) < len(theirs.nodes)
         empty += not ours.nodes
@@ -197,7 +197,7 @@ def test_the_drawn_families_have_every_special_case() -> None:
 
 
 def _same_structure(family: Family) -> bool:
-    pairs = zip(family.child.plan.cells, family.parent.plan.cells, strict=True)
+    pairs = zip(family.child.plan.parts, family.parent.plan.parts, strict=True)
     return all(
         ours.leaves == theirs.leaves and len(ours.nodes) == len(theirs.nodes) and ours.projects == theirs.projects
         for ours, theirs in pairs
@@ -207,7 +207,7 @@ def _same_structure(family: Family) -> bool:
 def _cut(family: Family) -> None:
     """The parent no longer reads what the removed edge brought."""
     source, target = family.edge
-    for plan, cell in zip(family.parent.plan.cells, family.parent.cells, strict=True):
+    for plan, cell in zip(family.parent.plan.parts, family.parent.trunk, strict=True):
         assert isinstance(cell, ConvCell)
         node = next(node for node in plan.nodes if node.node == target)
         widths = [plan.in_channels if each == 0 else node.out_channels for each in node.inputs]
@@ -275,7 +275,7 @@ def _zero_blocks(family: Family) -> Iterator[tuple[str, tuple[list[int], list[in
             yield name, (known, new)
 
 
-def _learning(network: ConvNetwork, blocks: dict[str, tuple[list[int], list[int]]]) -> dict[str, tuple[float, float]]:
+def _learning(network: ImageNetwork, blocks: dict[str, tuple[list[int], list[int]]]) -> dict[str, tuple[float, float]]:
     """Size of each block, and of its gradient after one backward pass."""
     images = torch.randn(8, 2, 7, 6, generator=torch.Generator().manual_seed(0))
     network.zero_grad()
@@ -303,7 +303,7 @@ def test_a_projection_in_place_of_an_identity_leaves_its_input_as_it_is() -> Non
     torch.set_default_dtype(torch.float32)
     family = _born(TWO_NEXT, (1, 3), frame)
     child, data = family.child, _images()
-    cell = child.cells[0]
+    cell = child.trunk[0]
     assert isinstance(cell, ConvCell)
     assert cell.shortcut is not None
     assert family.undone == (cell.shortcut.get_submodule("bn"),)
@@ -331,7 +331,7 @@ def test_a_projection_in_place_of_an_identity_leaves_its_input_as_it_is() -> Non
     assert error(train=True) < 0.05, "also where it normalises by the batch"
 
 
-def _shortcut_channels(plan: NetworkPlan) -> list[Label]:
+def _shortcut_channels(plan: NetworkPlan[CellPlan]) -> list[Label]:
     """Channels that leave the only shortcut."""
     return next(rows for name, rows, _ in _labels(plan) if name.endswith("shortcut.conv"))
 

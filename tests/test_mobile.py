@@ -23,7 +23,7 @@ from autoshrink.cli import run
 from autoshrink.cost import count
 from autoshrink.data import Preprocessing
 from autoshrink.errors import InputError
-from autoshrink.networks import MobileNetwork, build
+from autoshrink.networks import ImageNetwork, build
 from model_fixtures import trained_classifier
 
 # Parameters with and without BN, and MACs by torch's own counter, of the models of these names in timm 1.0.31, seen
@@ -65,9 +65,9 @@ def _mobile(name: str) -> MobileArchitecture:
     return found
 
 
-def _module(architecture: MobileArchitecture) -> MobileNetwork:
+def _module(architecture: MobileArchitecture) -> ImageNetwork:
     with torch.device("meta"):
-        return MobileNetwork(architecture.plan()).eval()
+        return ImageNetwork(architecture.plan()).eval()
 
 
 def _image(architecture: MobileArchitecture) -> Tensor:
@@ -220,7 +220,7 @@ class _Reference:
     def __call__(self, x: Tensor) -> Tensor:
         plan = self._plan
         x = self._conv_bn(x, "stem", stride=plan.stem.stride)
-        for block in plan.blocks:
+        for block in plan.parts:
             x = self._block(x, block)
             assert x.shape[1:] == (block.out_channels, *block.size)
         if plan.head:
@@ -250,7 +250,7 @@ def test_the_forward_pass_is_the_described_one(architecture: MobileArchitecture)
 
 
 def test_where_blocks_widen_and_add() -> None:
-    blocks = {block.name: block for block in _mobile("mobilenetv2-1.0").plan().blocks}
+    blocks = {block.name: block for block in _mobile("mobilenetv2-1.0").plan().parts}
     assert [name for name, block in blocks.items() if not block.expands] == ["stage1.block1"]
     first = [f"stage{number}.block1" for number in range(1, 8)]
     assert [name for name, block in blocks.items() if not block.adds] == first

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from autoshrink.architecture import ActivationName, CellPlan, ConvArchitecture, Head, Stage, Stem, proxy_architecture
 from autoshrink.cell import Cell, Edge
-from autoshrink.networks import ConvNetwork, build
+from autoshrink.networks import ImageNetwork, build
 from autoshrink.ops import DEFAULTS
 
 LETTERS = {"S": "sepconv3x3", "C": "conv1x1"}
@@ -52,7 +52,7 @@ def _images(architecture: ConvArchitecture, count: int = 2) -> Tensor:
     return torch.randn(count, *architecture.input, generator=torch.Generator().manual_seed(0))
 
 
-def _lived_in(network: ConvNetwork) -> ConvNetwork:
+def _lived_in(network: ImageNetwork) -> ImageNetwork:
     """In eval mode, with BN statistics, scales and shifts that are not those of a fresh network."""
     generator = torch.Generator().manual_seed(1)
     for module in network.modules():
@@ -107,7 +107,7 @@ class _Reference:
     def __call__(self, x: Tensor) -> Tensor:
         plan = self._plan
         x = self._conv_bn(x, "stem", stride=plan.stem.stride, activation=plan.activation)
-        for cell in plan.cells:
+        for cell in plan.parts:
             x = self._cell(x, cell)
         if plan.head:
             x = self._conv_bn(x, "head", activation=plan.activation)
@@ -156,7 +156,7 @@ def test_every_tensor_has_its_planned_shape(architecture: ConvArchitecture) -> N
     with torch.no_grad():
         assert network(images).shape == (2, architecture.classes)
     assert seen["stem"] == (plan.stem.channels, *plan.stem_size)
-    for cell in plan.cells:
+    for cell in plan.parts:
         place = f"cells.{cell.name.replace('.', '_')}"
         assert seen[place] == (cell.out_channels, *cell.size)
         for node in cell.nodes:
@@ -167,7 +167,7 @@ def test_every_tensor_has_its_planned_shape(architecture: ConvArchitecture) -> N
 # Structure, read off the module (the rules of the released networks)
 
 
-def _parts(network: ConvNetwork, name: str) -> list[str]:
+def _parts(network: ImageNetwork, name: str) -> list[str]:
     """What a node is made of, in order: class names of its innermost modules."""
     return [type(module).__name__ for module in network.get_submodule(name).modules() if not list(module.children())]
 

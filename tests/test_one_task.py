@@ -20,7 +20,7 @@ CLASSES = frozenset(
         *("LanguageModel", "RecurrentArchitecture", "LibraryArchitecture"),
         *("ImageSettings", "TextSettings", "ClassifierSettings", "TrainingSettings"),
         *("TrainedClassifier", "TrainedLanguageModel", "OnnxClassifier", "OnnxLanguageModel"),
-        *("ImageInterface", "TextInterface", "ConvNetwork", "MobileNetwork", "LanguageNetwork"),
+        *("ImageInterface", "TextInterface", "ImageNetwork", "LanguageNetwork"),
     }
 )
 

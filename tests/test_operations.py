@@ -109,8 +109,8 @@ def test_an_operation_without_weights_costs_nothing_and_keeps_its_channels() -> 
     """Cells of stage 1 read 32 channels; 16 of node 1 and 32 of the input make 48 for the pooling, and so do leaves."""
     cell = Cell("conv", ("input", "conv1x1", "avgpool3x3"), ((0, 1), (0, 2), (1, 2)))
     plan = proxy_architecture(cell).plan()
-    assert [node.out_channels for node in plan.cells[0].nodes] == [16, 48]
-    assert plan.cells[0].out_channels == 48
+    assert [node.out_channels for node in plan.parts[0].nodes] == [16, 48]
+    assert plan.parts[0].out_channels == 48
     alone = proxy_architecture(Cell("conv", ("input", "avgpool3x3"), ((0, 1),)))
     empty = proxy_architecture(Cell("conv", ("input", "avgpool3x3"), ()))
     assert count(alone).macs == count(empty).macs

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from autoshrink.architecture import ImageArchitecture, proxy_architecture
+from autoshrink.architecture import ImageArchitecture, NetworkPlan, PartPlan, proxy_architecture
 from autoshrink.architecture.base import Architecture
 from autoshrink.bundle import TrainedClassifier
 from autoshrink.cell import Cell
@@ -204,7 +204,12 @@ def test_folders_in_use_are_left_alone(digits: TrainedClassifier, tmp_path: Path
 
 def test_other_kinds_are_refused_by_name(digits: TrainedClassifier) -> None:
     class Odd(ImageArchitecture):
+        part = "stages"
         kind: str = "odd"
+        stages: tuple[object, ...] = ()
+
+        def plan(self) -> NetworkPlan[PartPlan]:
+            raise NotImplementedError
 
     odd = Odd(input=(1, 8, 8), classes=10)
     with pytest.raises(InputError, match="a odd network has no plain source"):

@@ -24,7 +24,7 @@ from autoshrink.data import Proxy, TextProxy, Vocabulary
 from autoshrink.data.images import LabelledImages
 from autoshrink.errors import InputError
 from autoshrink.evaluators.zico.score import ZicoScorer, fitted_penalty, zico
-from autoshrink.networks import ConvNetwork, LanguageNetwork, build, reference
+from autoshrink.networks import ImageNetwork, LanguageNetwork, build, reference
 from autoshrink.networks.conv import ConvCell
 from autoshrink.networks.recurrent import RecurrentCell
 from autoshrink.priors import random_cells
@@ -52,7 +52,7 @@ def _images(number: int = 60, size: int = 6) -> DeviceImages:
     return DeviceImages(pixels, rng.integers(0, 3, number), Normalisation.of(pixels), CPU)
 
 
-def _conv(cell: Cell = CONV, *, stem: int = 4, widths: tuple[int, ...] = (4, 4), seed: int = 0) -> ConvNetwork:
+def _conv(cell: Cell = CONV, *, stem: int = 4, widths: tuple[int, ...] = (4, 4), seed: int = 0) -> ImageNetwork:
     return build(proxy_architecture(cell, shape=(1, 6, 6), classes=3, stem=stem, widths=widths), seed=seed)
 
 

@@ -4,15 +4,12 @@ from autoshrink.architecture.base import ARCHITECTURE_FORMAT, Architecture, chec
 from autoshrink.architecture.conv import (
     CellPlan,
     ConvArchitecture,
-    Head,
-    NetworkPlan,
     Stage,
-    Stem,
     proxy_architecture,
 )
-from autoshrink.architecture.image import ImageArchitecture, image_architecture
+from autoshrink.architecture.image import Head, ImageArchitecture, NetworkPlan, PartPlan, Stem, image_architecture
 from autoshrink.architecture.language import LanguageModel, LibraryArchitecture, language_model
-from autoshrink.architecture.mobile import BlockPlan, MobileArchitecture, MobilePlan, MobileStage
+from autoshrink.architecture.mobile import BlockPlan, MobileArchitecture, MobileStage
 from autoshrink.architecture.recurrent import (
     AggregateName,
     RecurrentArchitecture,
@@ -35,10 +32,10 @@ __all__ = [
     "LanguageModel",
     "LibraryArchitecture",
     "MobileArchitecture",
-    "MobilePlan",
     "MobileStage",
     "NetworkPlan",
     "NodePlan",
+    "PartPlan",
     "RecurrentArchitecture",
     "RecurrentNode",
     "RecurrentPlan",

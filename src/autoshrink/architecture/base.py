@@ -53,25 +53,6 @@ Names = Annotated[int, Field(ge=2, le=10**7)]
 Depth = Annotated[int, Field(gt=0, le=MOST_PARTS)]
 
 
-def stages_of(value: object) -> object:
-    """A list as a tuple, unless it is too long for even one part a stage."""
-    if isinstance(value, list | tuple):
-        if len(value) > MOST_PARTS:
-            raise ValueError(f"{len(value):,} stages; at most {MOST_PARTS:,} can be built")
-        return tuple(value)
-    return value
-
-
-def checked_depth(parts: int, name: str) -> None:
-    """Refuse a network that is too deep, before anything is made of every part.
-
-    Raises:
-        ValueError: as pydantic takes it.
-    """
-    if parts > MOST_PARTS:
-        raise ValueError(f"{parts:,} {name} in all stages; at most {MOST_PARTS:,} can be built")
-
-
 class Frozen(BaseModel):
     """A value: cannot be changed, takes no unknown field, converts nothing."""
 

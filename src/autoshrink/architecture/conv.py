@@ -1,27 +1,15 @@
-"""Convolutional architectures: a cell, stages of it, and what stands around them (AutoShrink's image network).
-
-Nothing here knows tensors. `ConvArchitecture.plan()` works out every shape once; costs are counted from the plan and
-networks are built from it, so neither can disagree with the other about what the network is.
-"""
+"""Convolutional architectures: a cell, stages of it, and what stands around them (AutoShrink's image network)."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
-
-from autoshrink.architecture.base import ARCHITECTURE_FORMAT, CellField, Depth, Frozen, Size, checked_depth, stages_of
-from autoshrink.architecture.image import ImageArchitecture
+from autoshrink.architecture.base import ARCHITECTURE_FORMAT, CellField, Depth, Frozen, Size
+from autoshrink.architecture.image import ImageArchitecture, NetworkPlan, Stages, reduced
 from autoshrink.cell import Cell
 from autoshrink.ops import ActivationName, NodePlan, conv
-
-
-class Stem(Frozen):
-    """The first convolution: 3×3, BN, activation."""
-
-    channels: Size = 32
-    stride: Size = 1
 
 
 class Stage(Frozen):
@@ -30,12 +18,6 @@ class Stage(Frozen):
     cells: Depth = 1
     width: Size
     pool: Size = 1
-
-
-class Head(Frozen):
-    """A 1×1 convolution, BN, activation before the global pooling."""
-
-    channels: Size
 
 
 @dataclass(frozen=True)
@@ -66,71 +48,37 @@ class CellPlan:
     out_channels: int
 
     @property
+    def stride(self) -> int:
+        """Of the cell, which is its pooling's."""
+        return self.pool
+
+    @property
     def projects(self) -> bool:
         """Whether the shortcut needs its 1×1 convolution."""
         return self.in_channels != self.out_channels or self.in_size != self.size
 
 
-@dataclass(frozen=True)
-class NetworkPlan:
-    """Every shape of a convolutional network: channels, and (height, width) in pixels."""
-
-    input: tuple[int, int, int]
-    stem: Stem
-    stem_size: tuple[int, int]
-    cells: tuple[CellPlan, ...]
-    head: Head | None
-    features: int
-    classes: int
-    activation: ActivationName
-
-    @property
-    def final_size(self) -> tuple[int, int]:
-        """Height and width where the global pooling happens, pixels."""
-        return self.cells[-1].size
-
-
 class ConvArchitecture(ImageArchitecture):
     """A whole convolutional network as a value."""
 
+    part: ClassVar[str] = "cells"
+
     kind: Literal["conv"] = "conv"
     cell: CellField
-    stem: Stem = Stem()
-    stages: Annotated[
-        tuple[Stage, ...],
-        BeforeValidator(stages_of),
-        Field(min_length=1),
-    ]
-    head: Head | None = None
-    activation: ActivationName = "relu"
+    stages: Stages[Stage]
 
-    @field_validator("stages")
-    @classmethod
-    def _can_be_built(cls, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
-        checked_depth(sum(stage.cells for stage in stages), "cells")
-        return stages
-
-    def plan(self) -> NetworkPlan:
+    def plan(self) -> NetworkPlan[CellPlan]:
         """Every shape of the network, worked out once."""
-        _, height, width = self.input
-        size = (_ceil(height, self.stem.stride), _ceil(width, self.stem.stride))
-        stem_size, channels, cells = size, self.stem.channels, []
+        return self._planned(self._cells)
+
+    def _cells(self, channels: int, size: tuple[int, int]) -> Iterator[CellPlan]:
         for number, stage in enumerate(self.stages, start=1):
             for position in range(stage.cells):
                 name = f"stage{number}.cell{position + 1}"
                 pool = stage.pool if position == 0 else 1
-                cells.append(_plan_cell(self.cell, name, channels=channels, size=size, width=stage.width, pool=pool))
-                channels, size = cells[-1].out_channels, cells[-1].size
-        return NetworkPlan(
-            input=self.input,
-            stem=self.stem,
-            stem_size=stem_size,
-            cells=tuple(cells),
-            head=self.head,
-            features=self.head.channels if self.head else channels,
-            classes=self.classes,
-            activation=self.activation,
-        )
+                found = _plan_cell(self.cell, name, channels=channels, size=size, width=stage.width, pool=pool)
+                yield found
+                channels, size = found.out_channels, found.size
 
 
 def proxy_architecture(
@@ -161,10 +109,6 @@ def proxy_architecture(
     return ConvArchitecture.from_json(value | {"stem": {"channels": stem, "stride": 1}})
 
 
-def _ceil(length: int, stride: int) -> int:
-    return -(-length // stride)
-
-
 def _plan_cell(cell: Cell, name: str, *, channels: int, size: tuple[int, int], width: int, pool: int) -> CellPlan:
     widths, nodes = {0: channels}, []
     for node in cell.reachable[1:]:
@@ -177,7 +121,7 @@ def _plan_cell(cell: Cell, name: str, *, channels: int, size: tuple[int, int], w
         in_channels=channels,
         in_size=size,
         pool=pool,
-        size=(_ceil(size[0], pool), _ceil(size[1], pool)),
+        size=reduced(size, pool),
         nodes=tuple(nodes),
         leaves=cell.leaves,
         out_channels=sum(widths[leaf] for leaf in cell.leaves),

@@ -14,13 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import Field
 
-from autoshrink.architecture.base import Depth, Frozen, Size, checked_depth, stages_of
-from autoshrink.architecture.conv import Head, Stem
-from autoshrink.architecture.image import ImageArchitecture
+from autoshrink.architecture.base import Depth, Frozen, Size
+from autoshrink.architecture.image import ImageArchitecture, NetworkPlan, Stages, Stem, reduced
 from autoshrink.ops import ActivationName
 
 
@@ -84,80 +83,38 @@ class BlockPlan:
         return self.stride == 1 and self.in_channels == self.out_channels
 
 
-@dataclass(frozen=True)
-class MobilePlan:
-    """Every shape of a network of inverted residual blocks: channels, and (height, width) in pixels."""
-
-    input: tuple[int, int, int]
-    stem: Stem
-    stem_size: tuple[int, int]
-    blocks: tuple[BlockPlan, ...]
-    head: Head | None
-    features: int
-    classes: int
-    activation: ActivationName
-
-    @property
-    def final_size(self) -> tuple[int, int]:
-        """Height and width where the global pooling happens, pixels."""
-        return self.blocks[-1].size
-
-
 class MobileArchitecture(ImageArchitecture):
     """A whole network of inverted residual blocks as a value; it has no cell."""
+
+    part: ClassVar[str] = "blocks"
 
     kind: Literal["mobile"] = "mobile"
     cell: None = Field(default=None, exclude=True)
     stem: Stem = Stem(stride=2)
-    stages: Annotated[
-        tuple[MobileStage, ...],
-        BeforeValidator(stages_of),
-        Field(min_length=1),
-    ]
-    head: Head | None = None
+    stages: Stages[MobileStage]
     activation: ActivationName = "relu6"
 
-    @field_validator("stages")
-    @classmethod
-    def _can_be_built(cls, stages: tuple[MobileStage, ...]) -> tuple[MobileStage, ...]:
-        checked_depth(sum(stage.blocks for stage in stages), "blocks")
-        return stages
-
-    def plan(self) -> MobilePlan:
+    def plan(self) -> NetworkPlan[BlockPlan]:
         """Every shape of the network, worked out once."""
-        _, height, width = self.input
-        stem_size = (-(-height // self.stem.stride), -(-width // self.stem.stride))
-        blocks = tuple(_plan_blocks(self.stages, self.stem.channels, stem_size))
-        return MobilePlan(
-            input=self.input,
-            stem=self.stem,
-            stem_size=stem_size,
-            blocks=blocks,
-            head=self.head,
-            features=self.head.channels if self.head else blocks[-1].out_channels,
-            classes=self.classes,
-            activation=self.activation,
-        )
+        return self._planned(self._blocks)
 
-
-def _plan_blocks(stages: tuple[MobileStage, ...], channels: int, size: tuple[int, int]) -> Iterator[BlockPlan]:
-    for number, stage in enumerate(stages, start=1):
-        for position in range(stage.blocks):
-            stride = stage.stride if position == 0 else 1
-            expanded = channels * stage.expansion
-            block = BlockPlan(
-                name=f"stage{number}.block{position + 1}",
-                in_channels=channels,
-                in_size=size,
-                expanded=expanded,
-                kernel=stage.kernel,
-                stride=stride,
-                squeezed=_squeezed(stage, channels, expanded),
-                size=(-(-size[0] // stride), -(-size[1] // stride)),
-                out_channels=stage.width,
-            )
-            yield block
-            channels, size = block.out_channels, block.size
+    def _blocks(self, channels: int, size: tuple[int, int]) -> Iterator[BlockPlan]:
+        for number, stage in enumerate(self.stages, start=1):
+            for position in range(stage.blocks):
+                stride, expanded = stage.stride if position == 0 else 1, channels * stage.expansion
+                block = BlockPlan(
+                    name=f"stage{number}.block{position + 1}",
+                    in_channels=channels,
+                    in_size=size,
+                    expanded=expanded,
+                    kernel=stage.kernel,
+                    stride=stride,
+                    squeezed=_squeezed(stage, channels, expanded),
+                    size=reduced(size, stride),
+                    out_channels=stage.width,
+                )
+                yield block
+                channels, size = block.out_channels, block.size
 
 
 def _squeezed(stage: MobileStage, channels: int, expanded: int) -> int | None:

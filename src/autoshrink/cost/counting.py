@@ -7,16 +7,14 @@ from typing import TypeVar
 
 from autoshrink.architecture import (
     Architecture,
-    ConvArchitecture,
+    ImageArchitecture,
     LanguageModel,
     LibraryArchitecture,
-    MobileArchitecture,
     RecurrentArchitecture,
     language_model,
 )
-from autoshrink.cost.conv import conv_steps
+from autoshrink.cost.image import image_steps
 from autoshrink.cost.language import library_steps, recurrent_steps, state_names
-from autoshrink.cost.mobile import mobile_steps
 from autoshrink.errors import InputError
 from autoshrink.quantity import Quantity
 from autoshrink.steps import Cost, cost_of
@@ -31,12 +29,9 @@ def count(architecture: Architecture) -> Cost:
         InputError: its kind cannot be counted.
     """
     match architecture:
-        case ConvArchitecture():
+        case ImageArchitecture():
             channels, height, width = architecture.input
-            return cost_of(conv_steps(architecture.plan()), {"input": channels * height * width})
-        case MobileArchitecture():
-            channels, height, width = architecture.input
-            return cost_of(mobile_steps(architecture.plan()), {"input": channels * height * width})
+            return cost_of(image_steps(architecture.plan()), {"input": channels * height * width})
         case RecurrentArchitecture():
             plan = architecture.plan()
             return cost_of(recurrent_steps(plan), {"state": plan.width}, kept=frozenset({"new state"}))

@@ -39,7 +39,7 @@ def every_operation(around: ConvArchitecture, nodes: int) -> tuple[RuntimeOperat
     fixed = {"call", "conv3x3"}
     found.update((one.key, one) for one in _network(plan) if one.name in fixed)
     inputs = {around.stem.channels}
-    for cell, stage in zip(plan.cells, around.stages, strict=True):
+    for cell, stage in zip(plan.parts, around.stages, strict=True):
         outputs = {stage.width * leaves for leaves in range(1, nodes)}
         for channels in sorted(inputs):
             for one in _stage(cell, channels, stage.width, nodes, around.activation):
@@ -78,13 +78,13 @@ def _stage(cell: CellPlan, channels: int, width: int, nodes: int, activation: st
             yield RuntimeOperation("shortcut", (channels, out), out, size, pool)
 
 
-def _network(plan: NetworkPlan) -> Iterator[RuntimeOperation]:
+def _network(plan: NetworkPlan[CellPlan]) -> Iterator[RuntimeOperation]:
     yield RuntimeOperation("call")
     stem = plan.stem
     yield RuntimeOperation("conv3x3", (plan.input[0],), stem.channels, plan.stem_size, stem.stride, plan.activation)
-    for cell in plan.cells:
+    for cell in plan.parts:
         yield from _cell(cell, plan.activation)
-    last = plan.cells[-1]
+    last = plan.parts[-1]
     if plan.head:
         yield RuntimeOperation("conv1x1", (last.out_channels,), plan.features, last.size, activation=plan.activation)
     yield RuntimeOperation("average", (plan.features,), plan.features, last.size)

@@ -5,12 +5,11 @@ from typing import overload
 import torch
 from torch import nn
 
-from autoshrink.architecture import Architecture, ConvArchitecture, LanguageModel, MobileArchitecture
-from autoshrink.networks import conv, recurrent
+from autoshrink.architecture import Architecture, ImageArchitecture, LanguageModel
+from autoshrink.networks import image, recurrent
 from autoshrink.networks.backbone import Backbone, feature_info
-from autoshrink.networks.conv import ConvNetwork, set_normalisation
+from autoshrink.networks.image import ImageNetwork, set_normalisation
 from autoshrink.networks.inheritance import inherit, undo_normalisation
-from autoshrink.networks.mobile import MobileNetwork
 from autoshrink.networks.recurrent import LanguageNetwork, Masks
 from autoshrink.ops.layers import BN_EPSILON, BN_MOMENTUM
 
@@ -18,10 +17,9 @@ __all__ = [
     "BN_EPSILON",
     "BN_MOMENTUM",
     "Backbone",
-    "ConvNetwork",
+    "ImageNetwork",
     "LanguageNetwork",
     "Masks",
-    "MobileNetwork",
     "build",
     "feature_info",
     "inherit",
@@ -31,9 +29,7 @@ __all__ = [
 
 
 @overload
-def build(architecture: ConvArchitecture, *, seed: int) -> ConvNetwork: ...
-@overload
-def build(architecture: MobileArchitecture, *, seed: int) -> MobileNetwork: ...
+def build(architecture: ImageArchitecture, *, seed: int) -> ImageNetwork: ...
 @overload
 def build(architecture: LanguageModel, *, seed: int, initial_range: float | None = None) -> LanguageNetwork: ...
 @overload
@@ -44,14 +40,10 @@ def build(architecture: Architecture, *, seed: int, initial_range: float | None 
     `initial_range` is for language models: the weights start from U(−initial_range, initial_range); None is a range
     that suits the width.
     """
-    if isinstance(architecture, ConvArchitecture):
-        network = ConvNetwork(architecture.plan())
-        conv.initialise(network, seed)
+    if isinstance(architecture, ImageArchitecture):
+        network = ImageNetwork(architecture.plan())
+        image.initialise(network, seed)
         return network
-    if isinstance(architecture, MobileArchitecture):
-        mobile = MobileNetwork(architecture.plan())
-        conv.initialise(mobile, seed)
-        return mobile
     if isinstance(architecture, LanguageModel):
         model = LanguageNetwork(architecture)
         recurrent.initialise(model, seed, initial_range=initial_range)

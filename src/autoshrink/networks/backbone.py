@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from autoshrink.architecture import Architecture, ConvArchitecture, ImageArchitecture, MobileArchitecture
+from autoshrink.architecture import Architecture, ImageArchitecture, NetworkPlan, PartPlan
 from autoshrink.errors import InputError
-from autoshrink.networks import conv
-from autoshrink.networks.conv import ConvNetwork
-from autoshrink.networks.mobile import MobileNetwork
+from autoshrink.networks import image
+from autoshrink.networks.image import ImageNetwork
 from autoshrink.ops.layers import BN_EPSILON, BN_MOMENTUM
 
 POOLS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -28,7 +28,7 @@ POOLS: dict[str, Callable[[Tensor], Tensor]] = {
 """By timm's names, from (B, C, H, W) to (B, C), or to no pooling at all."""
 
 
-class Backbone(nn.Module):
+class Backbone(ImageNetwork):
     """An image network that also gives its features: (B, C, H, W) to (B, num_classes) logits.
 
     Its tensors have the names that they have in the network itself, so weights go from one to the other. A new one is
@@ -63,36 +63,24 @@ class Backbone(nn.Module):
         bn_eps: float | None = None,
         bn_momentum: float | None = None,
     ) -> None:
-        super().__init__()
-        network = _network(architecture, in_chans)
-        self._trunk = "cells" if isinstance(network, ConvNetwork) else "blocks"
-        self.stem: nn.Module = network.stem
-        self.add_module(self._trunk, network.get_submodule(self._trunk))
-        self.head: nn.Module | None = network.head
-        self.classifier: nn.Module = network.classifier
-        self.in_chans = network.plan.input[0]
-        self.num_classes = network.plan.classes
-        self.num_features = self.head_hidden_size = network.plan.features
+        super().__init__(_plan(architecture, in_chans))
+        image.initialise(self, _seed())
+        self.in_chans = self.plan.input[0]
+        self.num_classes = self.plan.classes
+        self.num_features = self.head_hidden_size = self.plan.features
         self.drop_rate = drop_rate
         self.global_pool = "avg"
         self.feature_info = feature_info(architecture)
-        modules = ["stem", *(f"{self._trunk}.{name}" for name, _ in self.trunk.named_children())]
+        modules = ["stem", *(f"{self.trunk_name}.{name}" for name, _ in self.trunk.named_children())]
         self._levels = [modules.index(level["module"]) for level in self.feature_info]
         wanted = self.num_classes if num_classes is None else num_classes
         if (wanted, global_pool) != (self.num_classes, self.global_pool):
             self.reset_classifier(wanted, global_pool)
-        conv.set_normalisation(
+        image.set_normalisation(
             self,
             epsilon=BN_EPSILON if bn_eps is None else bn_eps,
             momentum=BN_MOMENTUM if bn_momentum is None else bn_momentum,
         )
-
-    @property
-    def trunk(self) -> nn.Sequential:
-        """The cells or blocks."""
-        found = self.get_submodule(self._trunk)
-        assert isinstance(found, nn.Sequential), "cells and blocks come in a row"
-        return found
 
     def forward_features(self, x: Tensor) -> Tensor:
         """What is pooled: (B, num_features, h, w)."""
@@ -158,7 +146,7 @@ class Backbone(nn.Module):
         last = max(wanted)
         kept = list(self.trunk.named_children())[: self._levels[last]]
         if prune_head or prune_norm or len(kept) < len(self.trunk):
-            self.add_module(self._trunk, nn.Sequential(OrderedDict(kept)))
+            self.add_module(self.trunk_name, nn.Sequential(OrderedDict(kept)))
             self.head = None
             self.num_features = self.head_hidden_size = self.feature_info[last]["num_chs"]
             self.reset_classifier(0, "")
@@ -181,13 +169,13 @@ class Backbone(nn.Module):
         layer: nn.Module = nn.Identity()
         if num_classes:
             layer = nn.Linear(self.num_features, num_classes)
-            conv.initialise(layer, _seed())
-        self.classifier = layer.to(next(self.parameters())).train(self.training)
+            image.initialise(layer, _seed())
+        self.add_module("classifier", layer.to(next(self.parameters())).train(self.training))
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Regular expressions that order the parameters by depth, for learning rates that decay with it."""
         depth = r"(\d+)_" if coarse else r"(\d+)_[a-z]+(\d+)"
-        return {"stem": r"^stem", "blocks": [(rf"^{self._trunk}\.stage{depth}", None), (r"^head", (99999,))]}
+        return {"stem": r"^stem", "blocks": [(rf"^{self.trunk_name}\.stage{depth}", None), (r"^head", (99999,))]}
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Refused: these networks are small.
@@ -219,37 +207,22 @@ def feature_info(architecture: Architecture) -> list[dict[str, Any]]:
     Raises:
         InputError: the architecture is no image network.
     """
-    parts: list[tuple[str, int, int]]
-    match architecture:
-        case ConvArchitecture():
-            parts = [(f"cells.{cell.name}", cell.out_channels, cell.pool) for cell in architecture.plan().cells]
-        case MobileArchitecture():
-            parts = [(f"blocks.{block.name}", block.out_channels, block.stride) for block in architecture.plan().blocks]
-        case _:
-            raise InputError(f"a {architecture.kind} architecture is no image network")
+    if not isinstance(architecture, ImageArchitecture):
+        raise InputError(f"a {architecture.kind} architecture is no image network")
     reduction = architecture.stem.stride
     levels = {reduction: {"num_chs": architecture.stem.channels, "reduction": reduction, "module": "stem"}}
-    for name, channels, stride in parts:
-        reduction *= stride
-        trunk, _, module = name.partition(".")
-        where = f"{trunk}.{module.replace('.', '_')}"
-        levels[reduction] = {"num_chs": channels, "reduction": reduction, "module": where}
+    for part in architecture.plan().parts:
+        reduction *= part.stride
+        where = f"{architecture.part}.{part.name.replace('.', '_')}"
+        levels[reduction] = {"num_chs": part.out_channels, "reduction": reduction, "module": where}
     return list(levels.values())
 
 
-def _network(architecture: Architecture, in_chans: int | None) -> ConvNetwork | MobileNetwork:
+def _plan(architecture: Architecture, in_chans: int | None) -> NetworkPlan[PartPlan]:
     if not isinstance(architecture, ImageArchitecture):
         raise InputError(f"a {architecture.kind} architecture is no image network")
-    if in_chans is not None:
-        shape = [in_chans, *architecture.input[1:]]
-        architecture = architecture.from_json(architecture.to_json() | {"input": shape})
-    if isinstance(architecture, ConvArchitecture):
-        network: ConvNetwork | MobileNetwork = ConvNetwork(architecture.plan())
-    else:
-        assert isinstance(architecture, MobileArchitecture), "the kinds of image architectures"
-        network = MobileNetwork(architecture.plan())
-    conv.initialise(network, _seed())
-    return network
+    plan = architecture.plan()
+    return plan if in_chans is None else replace(plan, input=(in_chans, *plan.input[1:]))
 
 
 def _seed() -> int:

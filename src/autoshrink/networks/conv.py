@@ -1,20 +1,17 @@
-"""A convolutional architecture as a `torch.nn.Module` (AutoShrink's image network).
+"""The cell of AutoShrink's image networks as a `torch.nn.Module`.
 
 Shape letters: B batch, C channels, H height, W width.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 import torch
 from torch import Tensor, nn
 
-from autoshrink.architecture import CellPlan, NetworkPlan
-from autoshrink.ops import ActivationName, Convolution
+from autoshrink.architecture import CellPlan
+from autoshrink.ops import ActivationName
 from autoshrink.ops import conv as operation
-from autoshrink.ops.layers import BN_MOMENTUM, conv_bn
-from autoshrink.seeding import derive_seed
+from autoshrink.ops.layers import conv_bn
 
 
 class ConvCell(nn.Module):
@@ -52,53 +49,5 @@ class ConvCell(nn.Module):
             self._stride = 1
 
 
-class ConvNetwork(nn.Module):
-    """Stem, cells, optional head, global average pooling, classifier: (B, C, H, W) to (B, classes) logits."""
-
-    def __init__(self, plan: NetworkPlan) -> None:
-        super().__init__()
-        self.plan = plan
-        activation = plan.activation
-        self.stem = conv_bn(
-            plan.input[0], plan.stem.channels, Convolution(3), stride=plan.stem.stride, activation=activation
-        )
-        cells: OrderedDict[str, nn.Module] = OrderedDict(
-            (cell.name.replace(".", "_"), ConvCell(cell, activation)) for cell in plan.cells
-        )
-        self.cells = nn.Sequential(cells)
-        last = plan.cells[-1].out_channels
-        self.head = conv_bn(last, plan.features, activation=activation) if plan.head else None
-        self.classifier = nn.Linear(plan.features, plan.classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits, shape (B, classes)."""
-        x = self.cells(self.stem(x))
-        if self.head is not None:
-            x = self.head(x)
-        logits: Tensor = self.classifier(x.mean(dim=(2, 3)))
-        return logits
-
-
 def _concat(tensors: list[Tensor]) -> Tensor:
     return tensors[0] if len(tensors) == 1 else torch.cat(tensors, dim=1)
-
-
-def set_normalisation(network: nn.Module, *, epsilon: float, momentum: float = BN_MOMENTUM) -> None:
-    """Give every BN layer what it adds to the variance, and the weight of a new batch in its running statistics."""
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.eps, module.momentum = epsilon, momentum
-
-
-def initialise(network: nn.Module, seed: int) -> None:
-    """Glorot-normal weights, zero bias, each layer from its own generator named by the layer.
-
-    A layer that two candidates share, with the same name and shape, starts from the same weights in both: their
-    comparison is paired as far as it can be.
-    """
-    for name, module in network.named_modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            generator = torch.Generator().manual_seed(derive_seed(seed, "weights", name))
-            nn.init.xavier_normal_(module.weight, generator=generator)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)

@@ -6,7 +6,7 @@ edge lacks its block, and every other block is inherited as it stands. What a ch
 - channels of a new leaf, which nobody has learned to read: their blocks start at zero where their reader knows some
   other channels, else from fresh weights (a reader of zeros alone has no gradient to speak of through its BN);
 - a shortcut with new rows (fresh), or one that was the identity and is a convolution now: it starts as the identity,
-  and its BN has to be told so after statistics were taken, see `ConvNetwork` and `undo_normalisation`.
+  and its BN has to be told so after statistics were taken, see `ImageNetwork` and `undo_normalisation`.
 
 For recurrent cells every parameter belongs to one edge, or to all cells alike: they are copied by name.
 """
@@ -14,12 +14,14 @@ For recurrent cells every parameter belongs to one edge, or to all cells alike: 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TypeGuard
 
 import torch
 from torch import nn
 
 from autoshrink.architecture import CellPlan, NetworkPlan
-from autoshrink.networks.conv import ConvCell, ConvNetwork
+from autoshrink.networks.conv import ConvCell
+from autoshrink.networks.image import ImageNetwork
 from autoshrink.networks.recurrent import LanguageNetwork
 from autoshrink.ops import conv, inheriting
 from autoshrink.ops.inheriting import Slot
@@ -34,7 +36,7 @@ def inherit(child: nn.Module, parent: nn.Module) -> tuple[nn.BatchNorm2d, ...]:
     Raises:
         TypeError: the two are not networks of one kind.
     """
-    if isinstance(child, ConvNetwork) and isinstance(parent, ConvNetwork):
+    if _has_cells(child) and _has_cells(parent):
         with torch.no_grad():
             return tuple(_inherit_conv(child, parent))
     if isinstance(child, LanguageNetwork) and isinstance(parent, LanguageNetwork):
@@ -46,6 +48,10 @@ def inherit(child: nn.Module, parent: nn.Module) -> tuple[nn.BatchNorm2d, ...]:
     raise TypeError(f"a {type(child).__name__} cannot inherit from a {type(parent).__name__}")
 
 
+def _has_cells(network: nn.Module) -> TypeGuard[ImageNetwork]:
+    return isinstance(network, ImageNetwork) and isinstance(network.plan.parts[0], CellPlan)
+
+
 def undo_normalisation(layer: nn.BatchNorm2d) -> None:
     """Scale and shift by the running statistics, so that the layer leaves what it was measured on as it is."""
     assert layer.running_mean is not None, "BN with running statistics"
@@ -55,13 +61,13 @@ def undo_normalisation(layer: nn.BatchNorm2d) -> None:
         layer.bias.copy_(layer.running_mean)
 
 
-def _inherit_conv(child: ConvNetwork, parent: ConvNetwork) -> Iterator[nn.BatchNorm2d]:
+def _inherit_conv(child: ImageNetwork, parent: ImageNetwork) -> Iterator[nn.BatchNorm2d]:
     child.stem.load_state_dict(parent.stem.state_dict())
     slots, known = _stem_slots(child.plan), _stem_slots(parent.plan)
-    pairs = zip(child.plan.cells, parent.plan.cells, child.cells, parent.cells, strict=True)
+    pairs = zip(child.plan.parts, parent.plan.parts, child.trunk, parent.trunk, strict=True)
     for plan, parent_plan, cell, parent_cell in pairs:
-        assert isinstance(cell, ConvCell), "cells of a ConvNetwork"
-        assert isinstance(parent_cell, ConvCell), "cells of a ConvNetwork"
+        assert isinstance(cell, ConvCell), "cells of a ImageNetwork"
+        assert isinstance(parent_cell, ConvCell), "cells of a ImageNetwork"
         _inherit_nodes((cell, plan, slots), (parent_cell, parent_plan, known))
         after, known_after = _leaf_slots(plan, slots), _leaf_slots(parent_plan, known)
         if cell.shortcut is not None:
@@ -121,7 +127,7 @@ def _inherit_shortcut(
     return bn if theirs is None and places else None
 
 
-def _stem_slots(plan: NetworkPlan) -> tuple[Slot, ...]:
+def _stem_slots(plan: NetworkPlan[CellPlan]) -> tuple[Slot, ...]:
     return (Slot(("stem", 0), plan.stem.channels),)
 
 

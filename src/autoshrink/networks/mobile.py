@@ -1,4 +1,4 @@
-"""A network of inverted residual blocks as a `torch.nn.Module` (MobileNetV2, MnasNet, EfficientNet-B0).
+"""The block of MobileNetV2, MnasNet and EfficientNet-B0 as a `torch.nn.Module`.
 
 Shape letters: B batch, C channels, H height, W width.
 """
@@ -9,7 +9,7 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
-from autoshrink.architecture import BlockPlan, MobilePlan
+from autoshrink.architecture import BlockPlan
 from autoshrink.ops import ActivationName, Convolution
 from autoshrink.ops.layers import ACTIVATIONS, conv_bn
 
@@ -51,30 +51,3 @@ class InvertedResidual(nn.Module):
         """The narrowed tensor, plus the input where it has the same shape."""
         output: Tensor = self.layers(x)
         return output + x if self._adds else output
-
-
-class MobileNetwork(nn.Module):
-    """Stem, blocks, optional head, global average pooling, classifier: (B, C, H, W) to (B, classes) logits."""
-
-    def __init__(self, plan: MobilePlan) -> None:
-        super().__init__()
-        self.plan = plan
-        activation = plan.activation
-        self.stem = conv_bn(
-            plan.input[0], plan.stem.channels, Convolution(3), stride=plan.stem.stride, activation=activation
-        )
-        blocks: OrderedDict[str, nn.Module] = OrderedDict(
-            (block.name.replace(".", "_"), InvertedResidual(block, activation)) for block in plan.blocks
-        )
-        self.blocks = nn.Sequential(blocks)
-        last = plan.blocks[-1].out_channels
-        self.head = conv_bn(last, plan.features, activation=activation) if plan.head else None
-        self.classifier = nn.Linear(plan.features, plan.classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits, shape (B, classes)."""
-        x = self.blocks(self.stem(x))
-        if self.head is not None:
-            x = self.head(x)
-        logits: Tensor = self.classifier(x.mean(dim=(2, 3)))
-        return logits

@@ -18,7 +18,7 @@ _Width = tuple[int, int]
 def network(architecture: ConvArchitecture) -> tuple[dict[str, Any], Callable[[str], str]]:
     """What the template needs, and what a tensor of the network is called in the generated file."""
     plan = architecture.plan()
-    sources = {name: operation(name).plain() for name in dict.fromkeys(node.op for node in plan.cells[0].nodes)}
+    sources = {name: operation(name).plain() for name in dict.fromkeys(node.op for node in plan.parts[0].nodes)}
     definitions = [source.definition for source in sources.values() if source.definition]
     values = {
         "plan": plan,
@@ -27,10 +27,10 @@ def network(architecture: ConvArchitecture) -> tuple[dict[str, Any], Callable[[s
         "dilated": any("dilation=" in definition for definition in definitions),
         "definitions": definitions,
         "stages": _stages(architecture, plan),
-        **_cell(plan.cells[0], sources),
+        **_cell(plan.parts[0], sources),
     }
-    places = {cell.name.replace(".", "_"): str(place) for place, cell in enumerate(plan.cells)}
-    dropped = {f"node{node.node}": sources[node.op].dropped for node in plan.cells[0].nodes}
+    places = {cell.name.replace(".", "_"): str(place) for place, cell in enumerate(plan.parts)}
+    dropped = {f"node{node.node}": sources[node.op].dropped for node in plan.parts[0].nodes}
 
     def renamed(name: str) -> str:
         parts = name.split(".", 4)
@@ -43,8 +43,8 @@ def network(architecture: ConvArchitecture) -> tuple[dict[str, Any], Callable[[s
     return values, renamed
 
 
-def _stages(architecture: ConvArchitecture, plan: NetworkPlan) -> list[tuple[int, int, int]]:
-    firsts = [cell for cell in plan.cells if cell.name.endswith(".cell1")]
+def _stages(architecture: ConvArchitecture, plan: NetworkPlan[CellPlan]) -> list[tuple[int, int, int]]:
+    firsts = [cell for cell in plan.parts if cell.name.endswith(".cell1")]
     # One pixel is not pooled any further, and its shortcut is that of a cell without pooling.
     return [
         (stage.cells, stage.width, 1 if first.in_size == first.size else stage.pool)

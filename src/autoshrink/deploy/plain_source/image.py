@@ -88,7 +88,7 @@ def _picture() -> str:
 
 def _mobile(architecture: MobileArchitecture) -> tuple[dict[str, Any], Callable[[str], str]]:
     plan = architecture.plan()
-    places = {block.name.replace(".", "_"): str(place) for place, block in enumerate(plan.blocks)}
+    places = {block.name.replace(".", "_"): str(place) for place, block in enumerate(plan.parts)}
 
     def renamed(name: str) -> str:
         match name.split("."):
@@ -96,7 +96,7 @@ def _mobile(architecture: MobileArchitecture) -> tuple[dict[str, Any], Callable[
                 return ".".join(["blocks", places[block], *rest])
         return name
 
-    return {"plan": plan, "trunk": "blocks", "last": plan.blocks[-1].out_channels, "dilated": False}, renamed
+    return {"plan": plan, "trunk": "blocks", "last": plan.parts[-1].out_channels, "dilated": False}, renamed
 
 
 _NETWORKS: dict[str, Callable[[Any], tuple[dict[str, Any], Callable[[str], str]]]] = {

@@ -11,7 +11,6 @@ from autoshrink.architecture import (
     Architecture,
     ConvArchitecture,
     MobileArchitecture,
-    NetworkPlan,
     proxy_architecture,
 )
 from autoshrink.bundle import TrainedClassifier
@@ -187,8 +186,7 @@ class ImageTask(Task):
         plan, sizes = architecture.plan(), Sizes.of(architecture)
         shapes: dict[str, Shape] = {"stem": (None, None, plan.stem_size, plan.stem.channels)}
         # A stage's last cell or block comes last, and is the one to stay.
-        parts = plan.cells if isinstance(plan, NetworkPlan) else plan.blocks
-        last = {one.name.partition(".")[0]: one for one in parts}
+        last = {one.name.partition(".")[0]: one for one in plan.parts}
         for (name, one), cells, width in zip(last.items(), sizes.cells, sizes.widths, strict=True):
             shapes[name] = (cells, width, one.size, one.out_channels)
         shapes["head"] = (None, None, plan.final_size, plan.features)
@@ -216,7 +214,7 @@ class ImageTask(Task):
         plan = architecture.plan()
         rows: list[tuple[str, ...]] = [("stage", "blocks", "width", "expansion", "kernel", "stride", "squeeze", "size")]
         rows.append(("stem", "", str(plan.stem.channels), "", "3", str(plan.stem.stride), "", _size(plan.stem_size)))
-        sizes = {block.name.partition(".")[0]: block.size for block in plan.blocks}
+        sizes = {block.name.partition(".")[0]: block.size for block in plan.parts}
         for (name, size), stage in zip(sizes.items(), architecture.stages, strict=True):
             squeeze = "" if stage.squeeze is None else f"{stage.squeeze:g} of {stage.squeeze_of}"
             numbers = (stage.blocks, stage.width, stage.expansion, stage.kernel, stage.stride)

@@ -1,0 +1,100 @@
+"""Steps of image networks, for one image.
+
+What is counted (the convention that gives ShrinkCNN-A 3,600,981 parameters and 383,677,672 MACs to the unit, as the
+released network's own counter does): convolutions, depthwise and shortcut projections included, and the classifier.
+BN, activations, gates and the additions of shortcuts work in place; a concatenation is a tensor of its own, and so is
+what squeeze and excitation pool. The two convolutions of squeeze and excitation have biases, which are no MACs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from autoshrink.architecture import BlockPlan, CellPlan, NetworkPlan, NodePlan, PartPlan
+from autoshrink.ops import Convolution, conv
+from autoshrink.steps import Layer, Step, classification, convolution
+
+
+def image_steps(plan: NetworkPlan[PartPlan]) -> Iterator[Step]:
+    """One image through a network of cells or blocks, from tensor ``input``."""
+    yield _convolved("input", "stem", (plan.input[0], plan.stem.channels), plan.stem_size, Convolution(3))
+    tensor = "stem"
+    for part in plan.parts:
+        assert isinstance(part, CellPlan | BlockPlan), "the parts of image networks"
+        for step in _cell_steps(part, tensor) if isinstance(part, CellPlan) else _block_steps(part, tensor):
+            yield step
+        tensor = step.writes
+    if plan.head:
+        yield _convolved(tensor, "head", (plan.parts[-1].out_channels, plan.features), plan.final_size)
+        tensor = "head"
+    yield from classification(tensor, plan.features, plan.classes)
+
+
+def _cell_steps(cell: CellPlan, source: str) -> Iterator[Step]:
+    area = cell.size[0] * cell.size[1]
+    tensors = {0: source}
+    if cell.pool > 1:
+        tensors[0] = f"{cell.name}.pool"
+        yield Step((source,), tensors[0], cell.in_channels * area)
+    for node in cell.nodes:
+        yield from _node_steps(node, cell, tensors)
+    output = tensors[cell.leaves[0]]
+    if len(cell.leaves) > 1:
+        output = f"{cell.name}.leaves"
+        yield Step(tuple(tensors[leaf] for leaf in cell.leaves), output, cell.out_channels * area)
+    shortcut = source
+    if cell.projects:
+        shortcut = f"{cell.name}.shortcut"
+        yield _convolved(source, shortcut, (cell.in_channels, cell.out_channels), cell.size)
+    yield Step((output, shortcut), cell.name, cell.out_channels * area, in_place=True)
+
+
+def _node_steps(node: NodePlan, cell: CellPlan, tensors: dict[int, str]) -> Iterator[Step]:
+    name, area = f"{cell.name}.node{node.node}", cell.size[0] * cell.size[1]
+    tensor = tensors[node.inputs[0]]
+    if len(node.inputs) > 1:
+        yield Step(tuple(tensors[i] for i in node.inputs), f"{name}.concat", node.in_channels * area)
+        tensor = f"{name}.concat"
+    for step in conv(node.op).steps(node, name, tensor, cell.size):
+        yield step
+        tensor = step.writes
+    tensors[node.node] = tensor
+
+
+def _block_steps(block: BlockPlan, source: str) -> Iterator[Step]:
+    name, tensor, expanded = block.name, source, block.expanded
+    if block.expands:
+        yield _convolved(source, f"{name}.expand", (block.in_channels, expanded), block.in_size)
+        tensor = f"{name}.expand"
+    form = Convolution(block.kernel, depthwise=True)
+    yield _convolved(tensor, f"{name}.depthwise", (expanded, expanded), block.size, form)
+    tensor = f"{name}.depthwise"
+    if block.squeezed is not None:
+        yield from _excitation_steps(block, tensor, block.squeezed)
+        tensor = f"{name}.excited"
+    yield _convolved(tensor, f"{name}.project", (expanded, block.out_channels), block.size)
+    if block.adds:
+        yield Step((f"{name}.project", source), name, block.out_channels * block.size[0] * block.size[1], in_place=True)
+
+
+def _excitation_steps(block: BlockPlan, source: str, squeezed: int) -> Iterator[Step]:
+    name, expanded = block.name, block.expanded
+    yield Step((source,), f"{name}.pooled", expanded)
+    for reads, part, inputs, outputs in (
+        ("pooled", "squeeze", expanded, squeezed),
+        ("squeeze", "excite", squeezed, expanded),
+    ):
+        weights = inputs * outputs
+        layer = Layer(f"{name}.{part}", "conv1x1, bias", inputs, outputs, (1, 1), weights + outputs, 0, weights)
+        yield Step((f"{name}.{reads}",), layer.name, outputs, layer)
+    yield Step((source, f"{name}.excite"), f"{name}.excited", expanded * block.size[0] * block.size[1], in_place=True)
+
+
+def _convolved(
+    source: str, name: str, channels: tuple[int, int], size: tuple[int, int], form: Convolution | None = None
+) -> Step:
+    """A convolution with BN, 1×1 unless said otherwise: (in, out) channels, and its output's size in pixels."""
+    form = form or Convolution()
+    weights = form.kernel**2 * channels[1] * (1 if form.depthwise else channels[0])
+    layer = convolution(name, form.what, channels, size, weights)
+    return Step((source,), name, channels[1] * size[0] * size[1], layer)
