@@ -26,7 +26,7 @@ from autoshrink.escaping import shown
 from autoshrink.quantity import counted
 
 Progress = Callable[[int, int], None]
-"""Told (images tried, images to try) after each image."""
+"""Called with (images tried, images to try) after each image."""
 
 Scaling = Window | Literal["own"] | None
 """How deep images become ones of 8 bits: from a window, each from its own range, or from all that its mode can hold."""

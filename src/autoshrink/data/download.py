@@ -18,7 +18,7 @@ from autoshrink.data.images import one_line
 from autoshrink.errors import DataError
 
 Progress = Callable[[int, int | None], None]
-"""Told (bytes on disk, bytes in all or None if the server does not say) after each block."""
+"""Called with (bytes on disk, bytes in all or None if the server does not say) after each block."""
 
 TIMEOUT_SECONDS = 30.0
 BACK_OFF_SECONDS = 1.0
@@ -80,8 +80,8 @@ def _address(file: KnownFile, mirror: str | None, data: KnownData) -> str:
 
 def _shifted(progress: Progress | None, before: int, after: int) -> Progress:
     """Return a progress that counts one file's bytes between those of the files before and after it."""
-    told = progress or (lambda *_: None)
-    return lambda done, total: told(before + done, None if total is None else before + total + after)
+    report = progress or (lambda *_: None)
+    return lambda done, total: report(before + done, None if total is None else before + total + after)
 
 
 def _fetched(target: Path, file: KnownFile, progress: Progress) -> None:

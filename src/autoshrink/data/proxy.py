@@ -113,7 +113,7 @@ def load_proxy(  # noqa: PLR0913 - one keyword per setting
 
     Decoded proxies are kept in the folder `cache` (default: `cache.default_folder`) and made again when a file tried
     for them has another size or modification time, or the listing changes; a file rewritten with both unchanged goes
-    unnoticed. `progress` is told (images tried, images to try) while decoding, and nothing when the cache serves.
+    unnoticed. While decoding, `progress` is called with (images tried, images to try).
 
     Raises DataError for anything wrong with the data, InputError for a setting out of range.
     """

@@ -104,7 +104,7 @@ def training_splits(
     A carved validation set takes `validation_share` of each class, rounded, at least one image of a class that has
     two, and none of a class with one; which, depends on the seed and the class's images alone. Images that the past
     learned from are never validated on, and those that it kept back are not trained on. Every image is read once for
-    its digest (`progress` is told). The test split is never opened.
+    its digest (`progress` is called). The test split is never opened.
 
     Raises:
         InputError: the share is not between 0 and 1, or what is to be kept back cannot be.

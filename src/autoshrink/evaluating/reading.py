@@ -11,6 +11,7 @@ from autoshrink.data import Preprocessing, SkippedFile, open_images
 from autoshrink.data.carving import NOTHING_KEPT, Digests, Marks, content_digest, content_digests
 from autoshrink.data.decoding import CORRUPT, CorruptImages, Progress, reading_images
 from autoshrink.data.images import SPLITS, TEST, TRAIN, VALIDATION, Indices, Payload, Pixels, reason
+from autoshrink.data.names import few
 from autoshrink.data.opening import splits_of
 from autoshrink.data.split_choice import Part, Past, held_part, train_part, training_splits
 from autoshrink.errors import DataError, InputError
@@ -139,7 +140,7 @@ def labels_for(part: Part, classes: tuple[str, ...], model: str) -> Indices:
     unknown = [source.classes[label] for label in used if source.classes[label] not in position]
     if unknown:
         raise DataError(
-            f"{source.location}: {_named(unknown)} not among the {len(classes)} classes of {model} ({_few(classes)})\n"
+            f"{source.location}: {_named(unknown)} not among the {len(classes)} classes of {model} ({few(classes)})\n"
             "classes are matched by name: rename or leave out what does not belong, or train on this data"
         )
     translated = np.array([position.get(name, -1) for name in source.classes], dtype=np.int64)
@@ -148,12 +149,7 @@ def labels_for(part: Part, classes: tuple[str, ...], model: str) -> Indices:
 
 
 def _named(names: list[str]) -> str:
-    return f"class {names[0]} is" if len(names) == 1 else f"classes {_few(names)} are"
-
-
-def _few(names: list[str] | tuple[str, ...], most: int = 5) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    return f"class {names[0]} is" if len(names) == 1 else f"classes {few(names)} are"
 
 
 def lacking(labels: Indices, classes: tuple[str, ...]) -> tuple[str, ...]:
@@ -161,7 +157,7 @@ def lacking(labels: Indices, classes: tuple[str, ...]) -> tuple[str, ...]:
     missing = [classes[i] for i in np.flatnonzero(np.bincount(labels, minlength=len(classes)) == 0)]
     if not missing:
         return ()
-    return (f"no image of {len(missing)} of the model's {len(classes)} classes: {_few(missing)}",)
+    return (f"no image of {len(missing)} of the model's {len(classes)} classes: {few(missing)}",)
 
 
 class Batches:
