@@ -29,6 +29,22 @@ from autoshrink.watching import Observer
 if TYPE_CHECKING:
     from autoshrink.final.image import ImageTraining
 
+_KEPT_BACK = (
+    Option(
+        "--test-share",
+        "data.test_share",
+        float,
+        "Images: of data without a test split, kept back for `evaluate` alone.",
+    ),
+    Option(
+        "--group",
+        "data.group",
+        str,
+        "Images: what in a file name says which belong together, e.g. '(person\\d+)'.",
+    ),
+)
+"""What a search keeps back, a training keeps back too."""
+
 
 class ImageTask(Task):
     """See `Task`."""
@@ -53,18 +69,7 @@ class ImageTask(Task):
         Option("--channels", "data.channels", int, "1 or 3. Default: 1 where every image is grey."),
         Option("--train-per-class", "data.train_per_class", int, "Training images a class, at most."),
         Option("--validation-per-class", "data.validation_per_class", int, "Validation images a class, at most."),
-        Option(
-            "--test-share",
-            "data.test_share",
-            float,
-            "Images: of data without a test split, kept back for `evaluate` alone.",
-        ),
-        Option(
-            "--group",
-            "data.group",
-            str,
-            "Images: what in a file name says which belong together, e.g. '(person\\d+)'.",
-        ),
+        *_KEPT_BACK,
         Option("--max-corrupt", "data.max_corrupt", float, "Share of unreadable files to put up with."),
         Option("--augment/--no-augment", "recipe.augment", bool, "Random flips and crops. Off by default."),
         Option("--stem", "network.stem", int, "Channels of the first convolution."),
@@ -104,18 +109,7 @@ class ImageTask(Task):
             float,
             "Images: of the training images, where no validation split is given.",
         ),
-        Option(
-            "--test-share",
-            "data.test_share",
-            float,
-            "Images: of data without a test split, kept back for `evaluate` alone.",
-        ),
-        Option(
-            "--group",
-            "data.group",
-            str,
-            "Images: what in a file name says which belong together, e.g. '(person\\d+)'.",
-        ),
+        *_KEPT_BACK,
         Option("--stream/--no-stream", "data.stream", bool, "Images: read from disk in every epoch."),
         Option("--workers", "data.workers", "workers", "Images: processes that decode streamed images."),
     )
