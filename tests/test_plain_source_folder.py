@@ -23,6 +23,7 @@ from autoshrink.cell import Cell
 from autoshrink.data import Vocabulary
 from autoshrink.deploy import plain_source
 from autoshrink.deploy.image import real_samples
+from autoshrink.deploy.plain_source import image as plain_source_image
 from autoshrink.deploy.plain_source import render, write
 from autoshrink.errors import InputError, RunError
 from plain_source_fixtures import classifier, complete, library, loaded, random_language_model, vocabulary, writer
@@ -213,5 +214,5 @@ def test_other_kinds_are_refused_by_name(digits: TrainedClassifier) -> None:
 
     odd = Odd(input=(1, 8, 8), classes=10)
     with pytest.raises(InputError, match="a odd network has no plain source"):
-        render(replace(digits, architecture=odd))
+        plain_source_image.render(replace(digits, architecture=odd))
     assert issubclass(Odd, Architecture)

@@ -9,12 +9,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from autoshrink.architecture import Architecture
+from autoshrink.bundle import Facts, load, save
 from autoshrink.cell import Cell
 from autoshrink.cli import run
+from autoshrink.cost import count
+from autoshrink.deploy.predict import open_exported
+from autoshrink.networks import build
 from autoshrink.store import read_record
 from autoshrink.tasks import TASKS, task_of
+from autoshrink.tasks.arrays import ArrayInterface, TrainedOnArrays
 
 PLUGIN = ["--plugin", str(Path(__file__).parent / "plugins" / "toy_task.py")]
 TINY = shlex.split("--epochs 3 --nodes 3 --finalists 1 --repeats 1 --threads 1 --hidden 12 --lr 0.01")
@@ -149,6 +155,53 @@ def test_a_cell_of_its_kind_alone_can_be_shown_and_counted(searched: Path, capsy
     assert Cell.read(file).kind == "dense"
     assert "input" in said(["show", str(file)], capsys)
     assert "MACs" in said(["cost", str(file)], capsys)
+
+
+@pytest.fixture(scope="module")
+def exported(searched: Path, data: Path) -> Path:
+    """An ONNX file of a network with weights of no meaning, compared on rows of the training data."""
+    pytest.importorskip("onnxruntime")
+    cell = Cell.read(searched / "best.cell.json")
+    architecture = TASKS["toy"].default_network(cell, inputs=5)
+    facts = Facts.model_validate({"epoch": 1, "performance": 0.0, "data": {"spec": str(data)}})
+    model = TrainedOnArrays(architecture, build(architecture, seed=0), ArrayInterface((5,)), facts)
+    (searched / "trained").mkdir()
+    save(searched / "trained" / "model.safetensors", model)
+    assert run(["export", str(searched / "trained"), "-o", str(searched / "toy.onnx"), *PLUGIN]) == 0
+    return searched / "toy.onnx"
+
+
+def test_its_network_is_exported_and_predicts_what_pytorch_does(
+    exported: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = np.load(data)["test_x"].astype(np.float32)
+    np.save(exported.with_name("rows.npy"), rows)
+    outputs = json.loads(said(["predict", str(exported), str(exported.with_name("rows.npy"))], capsys))["outputs"]
+    model = load(exported.with_name("trained"))
+    with torch.no_grad():
+        expected = model.network(torch.from_numpy(rows)).numpy()
+    np.testing.assert_allclose(outputs["outputs"], expected, atol=1e-5)
+    found = open_exported(exported)
+    assert (found.card.task, found.card.interface, found.facts["data"]) == (
+        "toy",
+        ArrayInterface((5,)),
+        {"spec": str(data)},
+    )
+    assert found.params == count(model.architecture).params
+
+
+def test_exported_files_of_it_are_refused_by_name_where_there_is_no_more(
+    exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, file = str(exported.with_name("trained")), str(exported)
+    for arguments, message in (
+        (["export", folder, "-o", str(tmp_path / "a.onnx"), "--int8"], "task toy has no int8"),
+        (["export", folder, "--source", str(tmp_path / "source")], "task toy has no plain source; export it as ONNX"),
+        (["predict", file], "give it samples, one .npy file for each of its inputs"),
+        (["predict", file, str(exported)], "no array in a .npy file"),
+        (["predict", file, "--prompt", "a"], "reads no text"),
+    ):
+        assert message in refused(arguments, capsys).replace("\n", " ")
 
 
 def test_the_page_on_tasks_shows_the_file_as_it_is() -> None:

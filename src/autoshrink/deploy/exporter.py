@@ -67,7 +67,7 @@ class Exporter:
         """The first part, as runtimes of one sample take it."""
         from autoshrink.onnx.untrained import form_of  # noqa: PLC0415 - torch
 
-        return form_of(model.architecture, model.network)
+        return form_of(model.architecture, model.network, lambda: self._shape(model))
 
     def proto(self, model: TrainedModel, part: str, opset: int) -> Any:
         """A part as an `onnx.ModelProto`."""
@@ -92,9 +92,14 @@ class Exporter:
         samples: Array = self.task.samples(model, data=data, count=count, seed=seed)
         return samples
 
-    def noise(self, architecture: Architecture) -> Array:
+    def noise(self, model: TrainedModel) -> Array:
         """Random samples of the network's shape."""
-        return _noise().standard_normal((self.samples_count, *self.task.example(architecture))).astype(np.float32)
+        return random_numbers().standard_normal((self.samples_count, *self._shape(model))).astype(np.float32)
+
+    def _shape(self, model: TrainedModel) -> tuple[int, ...]:
+        """Of one sample, where the trained model or the architecture says."""
+        shape: tuple[int, ...] = getattr(model.interface, "shape", None) or self.task.example(model.architecture)
+        return shape
 
     def parity(self, model: TrainedModel, part: str, call: Call, samples: Array, *, batches: bool = True) -> Parity:
         """How far a program is from the network in evaluation mode.
@@ -243,7 +248,8 @@ def refuse_none(samples: Sequence[Any] | Array) -> None:
         raise InputError("not one real sample to compare with PyTorch; give data that has some")
 
 
-def _noise() -> np.random.Generator:
+def random_numbers() -> np.random.Generator:
+    """From which noise is drawn: always the same."""
     return np.random.Generator(np.random.PCG64(0))
 
 

@@ -60,7 +60,7 @@ class Check:
         """
         exporter = exporter_of(model.architecture)
         if self.random_inputs:
-            return exporter.noise(model.architecture)
+            return exporter.noise(model)
         try:
             return exporter.real(model, self.data, exporter.samples_count)
         except DataError as error:

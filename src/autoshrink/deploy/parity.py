@@ -26,14 +26,15 @@ class Parity:
 
     Attributes:
         max_difference: the largest absolute difference of any logit; NaN where either has one.
-        agreement: share of the predictions (the largest logit) that are the same, in [0, 1].
+        agreement: share of the predictions (the largest logit) that are the same, in [0, 1]; None where an output is a
+            single number.
         samples: how many predictions were compared.
         shapes: of the inputs that were tried, for example ``((1, 3, 32, 32), (63, 3, 32, 32))``.
         largest: PyTorch's largest absolute logit.
     """
 
     max_difference: float
-    agreement: float
+    agreement: float | None
     samples: int
     shapes: tuple[tuple[int, ...], ...]
     largest: float = 1.0
@@ -49,18 +50,21 @@ class Parity:
     def __str__(self) -> str:
         tried = " and ".join("×".join(map(str, shape)) for shape in self.shapes)
         return (
-            f"largest difference {self.max_difference:.2g} (logits up to {self.largest:.3g}), "
+            f"largest difference {self.max_difference:.2g} (up to {self.largest:.3g}) in {self.samples:,} samples; "
+            f"inputs {tried}"
+            if self.agreement is None
+            else f"largest difference {self.max_difference:.2g} (logits up to {self.largest:.3g}), "
             f"{self.agreement:.1%} of {self.samples:,} predictions the same; inputs {tried}"
         )
 
 
 def compare(outputs: Iterable[tuple[tuple[int, ...], npt.ArrayLike, npt.ArrayLike]]) -> Parity:
-    """Parity over (input shape, PyTorch's logits, the file's logits); logits are (…, classes), of equal shapes.
+    """Parity over (input shape, PyTorch's outputs, the file's), of equal shapes: logits (…, classes), or numbers (n,).
 
     Raises:
         RunError: the file's logits have another shape.
     """
-    difference, largest, same, samples = 0.0, 0.0, 0, 0
+    difference, largest, same, samples, classifies = 0.0, 0.0, 0, 0, False
     shapes = []
     for shape, reference, other in outputs:
         expected, found = np.asarray(reference, dtype=np.float64), np.asarray(other, dtype=np.float64)
@@ -70,9 +74,11 @@ def compare(outputs: Iterable[tuple[tuple[int, ...], npt.ArrayLike, npt.ArrayLik
         # np.maximum hands NaN on, where max() would drop it.
         difference = float(np.maximum(difference, np.abs(found - expected).max()))
         largest = float(np.maximum(largest, np.abs(expected).max()))
-        same += int((found.argmax(axis=-1) == expected.argmax(axis=-1)).sum())
-        samples += expected[..., 0].size
-    return Parity(difference, same / samples, samples, tuple(shapes), largest)
+        classifies = expected.ndim > 1 and expected.shape[-1] > 1
+        if classifies:
+            same += int((found.argmax(axis=-1) == expected.argmax(axis=-1)).sum())
+        samples += expected[..., 0].size if expected.ndim > 1 else expected.size
+    return Parity(difference, same / samples if classifies else None, samples, tuple(shapes), largest)
 
 
 def refuse_beyond(tolerance: float, parity: Parity, path: Path) -> None:

@@ -14,12 +14,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from autoshrink.architecture import Architecture, LanguageModel
 from autoshrink.bundle import TextInterface, TrainedLanguageModel, TrainedModel
 from autoshrink.data import load_text_split, open_text
 from autoshrink.data.text_opening import Tokens as Tokenisation
 from autoshrink.deploy.card import Card
-from autoshrink.deploy.exporter import Array, Call, Exporter, refuse_none
+from autoshrink.deploy.exporter import Array, Call, Exporter, random_numbers, refuse_none
 from autoshrink.deploy.image import refuse_other_count
 from autoshrink.deploy.parity import Floats, Parity, Tokens, compare, trained_on
 from autoshrink.deploy.predict import OnnxLanguageModel
@@ -65,11 +64,10 @@ class TextExporter(Exporter):
         tokens = islice(chain.from_iterable(source.segments("train")), count)
         return vocabulary.encode(tokens).astype(np.int64)
 
-    def noise(self, architecture: Architecture) -> Tokens:
+    def noise(self, model: TrainedModel) -> Tokens:
         """Random token ids."""
-        assert isinstance(architecture, LanguageModel), "the task's own"
-        generator = np.random.Generator(np.random.PCG64(0))
-        return generator.integers(0, architecture.vocabulary, self.samples_count)
+        assert isinstance(model, TrainedLanguageModel), "the task's own"
+        return random_numbers().integers(0, model.architecture.vocabulary, self.samples_count)
 
     def parity(self, model: TrainedModel, part: str, call: Call, samples: Array, *, batches: bool = True) -> Parity:
         """Of one stream and several, at two lengths, whole and in chunks, the state carried over."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from torch import nn
@@ -14,15 +15,19 @@ from autoshrink.onnx.session import checked_content
 from autoshrink.tasks import task_of
 
 
-def form_of(architecture: Architecture, network: nn.Module) -> Form:
+def form_of(architecture: Architecture, network: nn.Module, shape: Callable[[], tuple[int, ...]] | None = None) -> Form:
     """What exporters take of a network: what its task says, or one tensor made of another.
+
+    `shape` gives that of one sample; without it, the task says it.
 
     Raises:
         InputError: the task has no such form.
     """
     task = task_of(architecture)
     own: Form | None = task.form(architecture, network)
-    return own or tensor_form(network, task.example(architecture), (task.input_name, task.output_name))
+    return own or tensor_form(
+        network, shape() if shape else task.example(architecture), (task.input_name, task.output_name)
+    )
 
 
 def architecture_to_onnx(architecture: Architecture, path: Path, *, seed: int = 0) -> None:

@@ -97,6 +97,7 @@ class ArrayTask(Task):
     around a cell is, and what is learned.
     """
 
+    trained = TrainedOnArrays
     sound: ClassVar[Overrides] = {}
     """Small networks on arrays train from scratch in no time."""
 
