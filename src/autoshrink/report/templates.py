@@ -11,8 +11,8 @@ from importlib import resources
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from autoshrink import formatting
 from autoshrink.escaping import escape_lines, shown
-from autoshrink.formatting import moment
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,9 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"moment": moment, "finite": math.isfinite, "lines": _lines}
+    made.filters |= {"finite": math.isfinite, "lines": _lines}
+    written = (formatting.count, formatting.moment, formatting.number, formatting.percent, formatting.quantity)
+    made.filters |= {one.__name__: one for one in written}
     return made
 
 
