@@ -72,7 +72,7 @@ install: .venv/installed
 	@touch $@
 
 .venv/installed-dev: .venv/python pyproject.toml constraints.txt
-	$(BIN)/$(PIP) -c constraints.txt -e '.[data,bench,dev]'
+	$(BIN)/$(PIP) -c constraints.txt -e '.[data,bench,dev]' -e ./paper
 	@touch $@ .venv/installed
 
 .venv/installed-docs: .venv/python pyproject.toml constraints.txt

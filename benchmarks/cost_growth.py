@@ -5,8 +5,8 @@
 AutoShrink's strategy is driven from the complete graph to the last edge with K = 10 candidates a step. Resources are
 the real ones; performances are drawn at random around one value, with the standard deviation that training and
 validation noise have (`--noise`, default .015: an accuracy near .4 on 1,000 images), so the way down is decided by cost
-and noise. What counts is how many cells of which size have to be measured. Data and network are those of `compare.py`
-for images. Prints JSON, and a table in Markdown on standard error.
+and noise. What counts is how many cells of which size have to be measured. Data and network are those of
+`autoshrink_paper.compare` for images. Prints JSON, and a table in Markdown on standard error.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from autoshrink.score import Evaluation, Score
 from autoshrink.seeding import derive_seed
 from autoshrink.strategies import AutoShrink, entrants
 from autoshrink.training.sprint import CONSECUTIVE
-from compare import PRESETS
-from compare_figures import mean_and_error
-from compare_plot import COLOURS, MARKERS, pyplot, save
+from autoshrink_paper.compare.__main__ import PRESETS
+from autoshrink_paper.compare.figures import mean_and_error
+from autoshrink_paper.compare.plot import COLOURS, MARKERS, pyplot, save
 
 CLASSES, CHANNELS = 10, 3
 

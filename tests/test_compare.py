@@ -2,7 +2,6 @@
 
 import json
 import math
-import sys
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -18,15 +17,12 @@ from autoshrink.evaluation import Job
 from autoshrink.evaluators.measuring import Conditions
 from autoshrink.evaluators.trained import TrainedEvaluator
 from autoshrink.seeding import derive_seed
-
-sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
-
-import compare
-import compare_judge
-from compare_figures import Point, best_within, hypervolume, mean_and_error, paired, pareto, summarise
-from compare_ground import Ground
-from compare_methods import Asha, Outcome, autoshrink_search, random_cells, random_search
-from compare_plot import attained, plot
+from autoshrink_paper.compare import __main__ as compare
+from autoshrink_paper.compare import judge as compare_judge
+from autoshrink_paper.compare.figures import Point, best_within, hypervolume, mean_and_error, paired, pareto, summarise
+from autoshrink_paper.compare.ground import Ground
+from autoshrink_paper.compare.methods import Asha, Outcome, autoshrink_search, random_cells, random_search
+from autoshrink_paper.compare.plot import attained, plot
 
 TINY: dict[str, Any] = {
     "data": {"spec": "digits", "size": 8, "train_per_class": 6, "validation_per_class": 4},

@@ -1,4 +1,5 @@
-"""The tables of the AutoShrink paper, rebuilt as far as a machine, its data and a budget of time allow.
+"""The tables of the AutoShrink paper, rebuilt as far as a machine, its data and a budget of time allow; and search
+methods compared (`autoshrink_paper.compare`).
 
     from autoshrink_paper.rebuilding import Asked, rebuild
 

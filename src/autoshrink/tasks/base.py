@@ -109,8 +109,8 @@ class Task(ABC):
     sound: ClassVar[Overrides] = {"evaluator": "inherited", "finalists": 3}
     """Neither the paper's search nor one on built-in data, which are small enough to train every candidate.
 
-    At equal training MACs it finds as good cells and the better front (benchmarks/compare.py). Fewer finalists, since a
-    playoff has come before."""
+    At equal training MACs it finds as good cells and the better front (docs/evaluators.md). Fewer finalists, since
+    a playoff has come before."""
     search_options: ClassVar[tuple[Option, ...]] = ()
     sizes: ClassVar[str] = "the network"
     shorter: ClassVar[str] = "--epochs 3"

@@ -1,4 +1,4 @@
-"""The picture of a comparison (`compare.py`): what the named cells are worth against what finding them cost, and the
+"""The picture of a comparison: what the named cells are worth against what finding them cost, and the
 retrained fronts."""
 
 from __future__ import annotations

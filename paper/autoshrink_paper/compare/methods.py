@@ -1,4 +1,4 @@
-"""The methods that `compare.py` holds against each other. Each gives a cell, what it measured, and what that cost."""
+"""The methods that are held against each other. Each gives a cell, what it measured, and what that cost."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from autoshrink.score import Evaluation, Spent, pareto_front
 from autoshrink.seeding import derive_seed
 from autoshrink.store import has_run
 from autoshrink.training.device import repeatable
-from compare_ground import FRONT, Ground, Training
+from autoshrink_paper.compare.ground import FRONT, Ground, Training
 
 PRIORS = ("er:0.3", "ws:4,0.5", "ba:2", "complete")
 SEARCHES: dict[str, Overrides] = {"paper": {"evaluator": "trained"}, "inherited": {"evaluator": "inherited"}}

@@ -1,4 +1,4 @@
-"""What retrained cells are judged on in `compare.py`: samples that no search saw, drawn beside the run's own."""
+"""What retrained cells are judged on: samples that no search saw, drawn beside the run's own."""
 
 from __future__ import annotations
 

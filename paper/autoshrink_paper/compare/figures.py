@@ -1,4 +1,4 @@
-"""The arithmetic of `compare.py`: fronts, hypervolume, means with their errors, the summary and its table.
+"""The arithmetic of the comparison: fronts, hypervolume, means with their errors, the summary and its table.
 
 Knows nothing of cells, data or training: performances (higher is better), costs, and JSON of what was measured.
 """
@@ -80,7 +80,7 @@ def paired(first: Mapping[str, float], second: Mapping[str, float]) -> dict[str,
 
 
 def summarise(seeds: Mapping[str, Any]) -> dict[str, Any]:
-    """A row for each method from what `compare.py` wrote for each seed."""
+    """A row for each method from what was written for each seed."""
     names = dict.fromkeys(name for seed in seeds.values() for name in seed["methods"])
     return {name: _row(name, seeds) for name in names}
 

@@ -1,7 +1,7 @@
 """Search methods at equal training MACs, on one task and several seeds: what each finds, and what that is worth.
 
-    AUTOSHRINK_DATA=path/to/data python benchmarks/compare.py --task image --seeds 0 1 2 3 4 --runs runs/compare-image \
-        -o docs/benchmarks/compare-image.json --plot docs/images/compare-image.svg
+    AUTOSHRINK_DATA=path/to/data python -m autoshrink_paper.compare --task image --seeds 0 1 2 3 4 \
+        --runs runs/compare-image -o docs/benchmarks/compare-image.json --plot docs/images/compare-image.svg
 
 A seed decides the data, the operations of the nodes, and every draw. The methods: AutoShrink as published (`paper`: all
 candidates trained from scratch) and with the `inherited` evaluator (and its `--variant`s); random cells, trained from
@@ -43,10 +43,10 @@ from autoshrink.files import write_text
 from autoshrink.results import pretty
 from autoshrink.training.device import choose_device, describe
 from autoshrink.version import __version__
-from compare_figures import SHARES, Point, best_within, hypervolume, markdown, summarise
-from compare_ground import Ground
-from compare_methods import METHODS, PRIORS, SEARCHES, Asha, Outcome, autoshrink_search, random_search
-from compare_plot import plot
+from autoshrink_paper.compare.figures import SHARES, Point, best_within, hypervolume, markdown, summarise
+from autoshrink_paper.compare.ground import Ground
+from autoshrink_paper.compare.methods import METHODS, PRIORS, SEARCHES, Asha, Outcome, autoshrink_search, random_search
+from autoshrink_paper.compare.plot import plot
 
 PRESETS: dict[str, dict[str, Any]] = {
     "image": {
@@ -205,7 +205,7 @@ def work_apart(options: argparse.Namespace) -> None:
     """Every seed in a process of its own, some of them side by side."""
 
     def start(seed: int) -> int:
-        command = [sys.executable, __file__, *sys.argv[1:], "--only-seed", str(seed)]
+        command = [sys.executable, "-m", "autoshrink_paper.compare", *sys.argv[1:], "--only-seed", str(seed)]
         return subprocess.run(command, check=False).returncode
 
     with ThreadPoolExecutor(options.workers) as pool:

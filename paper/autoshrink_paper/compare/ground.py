@@ -1,4 +1,4 @@
-"""What every method of `compare.py` stands on: one seed's task, trainings that are kept, and the judgement at the end.
+"""What every method of the comparison stands on: one seed's task, trainings that are kept, the judgement at the end.
 
 A training is kept in a file from epoch to epoch, so that a comparison killed at any time goes on, and a cell that two
 methods come to is trained once. What it cost is counted for each of them all the same.
@@ -32,7 +32,7 @@ from autoshrink.training.device import choose_device, repeatable
 from autoshrink.training.loop import Course, Learner, Pass, TrainingError, advance, conclude
 from autoshrink.training.problem import Problem
 from autoshrink.watching import Observer
-from compare_judge import Judge, make_judge
+from autoshrink_paper.compare.judge import Judge, make_judge
 
 FRONT = 3
 """Cells of a method's front that are retrained at most."""
