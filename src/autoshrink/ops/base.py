@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from autoshrink.errors import InputError
 from autoshrink.steps import RuntimeOperation, Step, convolution
@@ -318,6 +318,8 @@ class RecurrentOperation(Operation):
         definition: of a function that PyTorch has not, as plain source.
         squash: k, where the function is k·σ(k·x) − (k − 1): 1 for the sigmoid, 2 for tanh, which then share one call
             with the gates; 0 for any other function.
+        backward: ATen's gradient that takes the function's own value, and what it takes after that:
+            ``("threshold_backward", 0)``; empty where it has none.
     """
 
     kind: ClassVar[str] = "recurrent"
@@ -325,14 +327,15 @@ class RecurrentOperation(Operation):
     call: str = ""
     definition: str = ""
     squash: float = 0.0
+    backward: tuple[Any, ...] = ()
 
     def provides(self, part: str) -> bool:
         """See `Operation.provides`."""
         if part == "source":
             return bool(self.call) and (self.call.startswith("torch.") or bool(self.definition))
-        # A part that recurrent operations do not have (weights are inherited whatever the function) is needed of none.
-        own = getattr(RecurrentOperation, part, None)
-        return own is None or getattr(type(self), part) is not own
+        if part == "derive" and self.backward:
+            return True
+        return getattr(type(self), part) is not getattr(RecurrentOperation, part)
 
     def apply(self, x: Tensor) -> Tensor:
         """The function's value; gradients flow."""
@@ -346,9 +349,12 @@ class RecurrentOperation(Operation):
     def derive(self, into: Tensor, value: Tensor) -> None:
         """Put the gradient in place of the one that arrives, from the function's own value.
 
-        Where that is not enough leave it out: what the function read is then kept, and autograd does it.
+        Where that is not enough (no `backward`, no method of its own) what the function read is kept for autograd.
         """
-        raise NotImplementedError
+        import torch  # noqa: PLC0415 - torch
+
+        name, *others = self.backward
+        getattr(torch.ops.aten, name).grad_input(into, value, *others, grad_input=into)
 
     def plain(self) -> Source:
         """Itself in plain PyTorch.

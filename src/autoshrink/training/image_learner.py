@@ -158,7 +158,7 @@ def parameter_groups(network: nn.Module, recipe: ImageRecipe) -> list[dict[str, 
     for name, module in network.named_modules():
         for parameter_name, parameter in module.named_parameters(recurse=False):
             strength = 0.0
-            if parameter_name == "weight" and isinstance(module, nn.Conv2d | nn.Linear) and ".depthwise." not in name:
+            if parameter_name == "weight" and isinstance(module, nn.Conv2d | nn.Linear) and ".depthwise" not in name:
                 strength = recipe.shortcut_l2 if ".shortcut." in name else recipe.l2
             strengths.setdefault(2 * strength, []).append(parameter)
     return [{"params": parameters, "weight_decay": strength} for strength, parameters in strengths.items()]
