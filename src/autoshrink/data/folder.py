@@ -92,7 +92,7 @@ def _refuse_others(path: Path) -> None:
         raise DataError(f"{place} holds text, not images; use --task text, or give {ways}")
     if not path.is_dir():
         hint = "extract it and give the folder" if path.suffix == ".zip" else f"give {ways}"
-        raise DataError(f"{place} is not data of a kind that is read here; {hint}")
+        raise DataError(f"{place} is not data of a kind that is read here; {hint}, or a source for it with --plugin")
 
 
 def _no_split(root: Path, split: str, folders: dict[str, Path]) -> str:

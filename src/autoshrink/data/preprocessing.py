@@ -94,12 +94,10 @@ class Preprocessing:
         if not isinstance(value, dict):
             raise InputError(f"preprocessing: a JSON object is needed (got {value!r})")
         try:
-            window = value.get("window")
-            if window is not None:
-                low, high = map(float, window)
-                window = (low, high)
-            mean, std = (tuple(map(float, value[name])) for name in ("mean", "std"))
-            fields = dict(value) | {"window": window, "mean": mean, "std": std}
+            fields = dict(value) | {name: tuple(map(float, value[name])) for name in ("mean", "std")}
+            if fields.get("window") is not None:
+                low, high = map(float, fields["window"])
+                fields["window"] = (low, high)
             return cls(**fields)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"preprocessing: {error}") from error
