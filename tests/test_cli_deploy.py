@@ -19,8 +19,8 @@ from autoshrink.bundle import save
 from autoshrink.cli import deploy_commands
 from autoshrink.deploy import image
 from autoshrink.deploy.exporting import Times
-from autoshrink.deploy.image import Accuracies
 from autoshrink.deploy.parity import Parity
+from autoshrink.deploy.quantisation import Measured
 from autoshrink.errors import AutoshrinkError, DataError, InputError
 from deploy_fixtures import DIGITS, classifier, language
 from model_fixtures import trained_language_model
@@ -109,7 +109,7 @@ RATIOS = {"slower": (1.5, 1.4, 1.6), "faster": (0.5, 0.4, 0.6), "noise": (1.0, 0
 def test_without_int8_there_is_one_file_and_the_test_split_is_left_alone(
     folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def read(*_: Any, **__: Any) -> Accuracies:
+    def read(*_: Any, **__: Any) -> Measured:
         raise AssertionError("the test split was read")
 
     monkeypatch.setattr(image, "accuracies", read)
@@ -131,14 +131,16 @@ def test_export_in_words(
 
     monkeypatch.setattr(image, "quantise_classifier", copied)
     values = {"pytorch": 0.9, "onnx": 0.9, "int8": 0.85}
-    monkeypatch.setattr(image, "accuracies", lambda *_, **__: Accuracies("digits, test split", 7, values, values))
+    monkeypatch.setattr(
+        image, "accuracies", lambda *_, **__: Measured("accuracy", "digits, test split", 7, values, values)
+    )
     said = run("export", folders / "image", "-o", tmp_path / "model.onnx", "--int8", "--calibration", "5000")
     assert "85.00" in said.out
     assert "on 7 images of digits, test split" in said.out
     assert "int8 loses 5.0 points of accuracy; another --calibration-method (percentile or entropy)" in said.err
     assert "calibrated on 1,438 images: there are no more" in said.err
 
-    def missing(*_: Any, **__: Any) -> Accuracies:
+    def missing(*_: Any, **__: Any) -> Measured:
         raise DataError("photos: no test split")
 
     monkeypatch.setattr(image, "accuracies", missing)

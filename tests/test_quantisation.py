@@ -61,9 +61,9 @@ def test_int8_is_smaller_and_nearly_as_good(digits: Digits) -> None:
     assert digits.int8 == int8_path(digits.path) == digits.path.with_name("model.int8.onnx")
     assert digits.int8.stat().st_size < digits.path.stat().st_size
     found = measured(digits, onnx=digits.path, int8=digits.int8)
-    assert found.accuracy["pytorch"] > 0.85
-    assert found.accuracy["onnx"] == found.accuracy["pytorch"]
-    assert abs(found.drop("int8")) < 0.03
+    assert found.values["pytorch"] > 0.85
+    assert found.values["onnx"] == found.values["pytorch"]
+    assert abs(found.values["pytorch"] - found.values["int8"]) < 0.03
     assert found.agreement["pytorch"] == found.agreement["onnx"] == 1
     assert found.agreement["int8"] > 0.95
 
@@ -73,8 +73,8 @@ def test_accuracy_is_the_share_that_is_right_of_the_whole_test_split(digits: Dig
     with torch.no_grad():
         guesses = model.network(torch.from_numpy(model.preprocessing.normalised(split.images))).argmax(1).numpy()
     found = measured(digits)
-    assert (found.images, found.data) == (len(split), "digits, test split")
-    assert found.accuracy["pytorch"] == pytest.approx((guesses == split.labels).mean())
+    assert (found.samples, found.data) == (len(split), "digits, test split")
+    assert found.values["pytorch"] == pytest.approx((guesses == split.labels).mean())
 
 
 def test_the_metadata_is_kept_and_says_how_it_was_quantised(digits: Digits) -> None:
@@ -109,7 +109,8 @@ def test_calibration_on_nothing_real_shows(digits: Digits, tmp_path: Path) -> No
     path = tmp_path / "model.onnx"
     path.write_bytes(digits.path.read_bytes())
     int8 = quantise_classifier(path, np.full((16, 1, 8, 8), 0.01, dtype=np.float32))
-    assert measured(digits, int8=int8).drop("int8") > 0.2
+    values = measured(digits, int8=int8).values
+    assert values["pytorch"] - values["int8"] > 0.2
 
 
 def test_what_cannot_be_quantised_or_measured_is_refused(digits: Digits, tmp_path: Path) -> None:
@@ -174,9 +175,9 @@ def test_perplexity_by_hand(step: Path, tmp_path: Path) -> None:
     logits, _ = stepped(step)(laid, np.zeros((1, 3, 16), dtype=np.float32))
     chances = torch.log_softmax(torch.from_numpy(logits).double(), dim=2).numpy()
     losses = [-chances[0, stream, laid[1, stream]] for stream in range(3)]
-    assert (found.tokens, found.data) == (3, f"{tmp_path}, test split")
-    assert found.perplexity["onnx"] == pytest.approx(math.exp(np.mean(losses)), rel=1e-5)
-    assert found.perplexity["int8"] == pytest.approx(found.perplexity["onnx"], rel=0.1)
+    assert (found.samples, found.data) == (3, f"{tmp_path}, test split")
+    assert found.values["onnx"] == pytest.approx(math.exp(np.mean(losses)), rel=1e-5)
+    assert found.values["int8"] == pytest.approx(found.values["onnx"], rel=0.1)
 
 
 def test_a_loop_and_a_classifier_have_no_int8_step(step: Path, digits: Digits) -> None:

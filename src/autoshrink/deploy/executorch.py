@@ -36,21 +36,8 @@ def export(
 
     The program's method is ``forward``. A classifier's takes one image (1, C, s, s), normalised, in PyTorch's layout,
     and gives logits (1, classes). A language model's is one step: tokens int64 (1,) and state (k, 1, w) to logits
-    (1, V) and the next state; a text starts with a state of zeros.
-
-    Args:
-        model: the model.
-        path: the file; written whole or not at all.
-        samples: real inputs: normalised images (n, C, s, s), or token ids (n,); see `autoshrink.deploy.parity`.
-        tolerance: how far logits may be from PyTorch's, see `Parity.passes`.
-        xnnpack: leave what it can compute to XNNPACK. Without, the program runs on every build of the runtime, slowly.
-
-    Returns:
-        How far the program, run by ExecuTorch's runtime, is from PyTorch.
-
-    Raises:
-        InputError: the package is missing, there is no sample, or the difference is above the tolerance.
-        RunError: the file cannot be written.
+    (1, V) and the next state; a text starts with a state of zeros. Arguments and errors as for `edge.export`; the
+    package may be missing. Without `xnnpack` the program runs on every build of the runtime, slowly.
     """
     version = _version()
     runtime = edge.Runtime(

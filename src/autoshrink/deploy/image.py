@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -90,13 +90,13 @@ class ImageExporter(Exporter):
                 progress=lambda done, total: progress("test images", done, total),
             )
         except DataError as error:
-            return Int8Result(target, done.in_float, (*notes, f"what int8 costs was not measured: {error}"))
-        if found.drop("int8") > LARGE_DROP:
+            return replace(done, notes=(*notes, f"what int8 costs was not measured: {error}"))
+        lost = found.values["pytorch"] - found.values["int8"]
+        if lost > LARGE_DROP:
             others = " or ".join(other for other in METHODS if other != how.method)
-            lost = f"int8 loses {100 * found.drop('int8'):.1f} points of accuracy"
-            notes = (*notes, f"{lost}; another --calibration-method ({others}) may lose less")
-        measured = Measured("accuracy", found.data, found.images, found.accuracy, found.agreement)
-        return Int8Result(target, done.in_float, notes, measured)
+            said = f"int8 loses {100 * lost:.1f} points of accuracy"
+            notes = (*notes, f"{said}; another --calibration-method ({others}) may lose less")
+        return replace(done, notes=notes, measured=found)
 
     def source(self) -> Any:
         """See `Exporter.source`."""
@@ -166,27 +166,6 @@ def decoded(
     return images, source.labels[kept]
 
 
-@dataclass(frozen=True)
-class Accuracies:
-    """What versions of one classifier are worth on the same images.
-
-    Attributes:
-        data: where the images are from, and of which split.
-        images: how many.
-        accuracy: share that is right, by version.
-        agreement: share of predictions that are the first version's, by version.
-    """
-
-    data: str
-    images: int
-    accuracy: Mapping[str, float]
-    agreement: Mapping[str, float]
-
-    def drop(self, version: str) -> float:
-        """How much accuracy a version loses against the first."""
-        return next(iter(self.accuracy.values())) - self.accuracy[version]
-
-
 def accuracies(
     versions: Mapping[str, Run],
     *,
@@ -195,7 +174,7 @@ def accuracies(
     preprocessing: Preprocessing,
     keeping: Keeping = NOTHING_KEPT,
     progress: Callable[[int, int], None] = lambda *_: None,
-) -> Accuracies:
+) -> Measured:
     """Measure versions of a classifier on the test split.
 
     Args:
@@ -228,4 +207,4 @@ def accuracies(
     if not seen:
         raise DataError(f"{source.location}: not one test image can be decoded")
     shares = ({name: count / seen for name, count in counts.items()} for counts in (right, same))
-    return Accuracies(f"{data}, test split", seen, *shares)
+    return Measured("accuracy", f"{data}, test split", seen, *shares)

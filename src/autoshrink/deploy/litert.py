@@ -29,20 +29,7 @@ def export(model: TrainedModel, path: Path, samples: Array, tolerance: float = T
     A classifier reads ``images`` float32 (1, C, s, s), normalised, in PyTorch's layout (channels first, not
     TensorFlow's), and gives logits (1, classes). A language model's program is one step: ``tokens`` int32 (1,) and
     ``state`` (k, 1, w) to logits (1, V) and the next state; a text starts with a state of zeros. The outputs are
-    called ``output_0`` and ``output_1``.
-
-    Args:
-        model: the model.
-        path: the file; written whole or not at all.
-        samples: real inputs: normalised images (n, C, s, s), or token ids (n,); see `autoshrink.deploy.parity`.
-        tolerance: how far logits may be from PyTorch's, see `Parity.passes`.
-
-    Returns:
-        How far the program, run by LiteRT's interpreter, is from PyTorch.
-
-    Raises:
-        InputError: the package is missing, there is no sample, or the difference is above the tolerance.
-        RunError: the file cannot be written.
+    called ``output_0`` and ``output_1``. Arguments and errors as for `edge.export`; the package may be missing.
     """
     with quiet(*NOISY):
         _require()

@@ -5,9 +5,7 @@ Shape letters: T time steps, B streams, V vocabulary, n width, k layers of state
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import chain, islice, pairwise
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,9 +19,10 @@ from autoshrink.deploy.card import Card
 from autoshrink.deploy.exporter import Array, Call, Exporter, random_numbers, refuse_none
 from autoshrink.deploy.image import refuse_other_count
 from autoshrink.deploy.parity import Floats, Parity, Tokens, compare, trained_on
-from autoshrink.deploy.predict import OnnxLanguageModel
+from autoshrink.deploy.predict import OnnxLanguageModel, softmax
 from autoshrink.deploy.quantisation import Int8, Int8Result, Measured, quantise_step
 from autoshrink.errors import DataError
+from autoshrink.metrics import PERPLEXITY
 from autoshrink.quantity import counted
 
 LENGTHS = (12, 7, 5)
@@ -93,10 +92,10 @@ class TextExporter(Exporter):
             return Int8Result(target)
         rule = model.facts.data.to_json().get("tokens", "auto")
         try:
-            found = perplexities({"onnx": path, "int8": target}, data=data or trained_on(model), rule=rule)
+            measured = perplexities({"onnx": path, "int8": target}, data=data or trained_on(model), rule=rule)
         except DataError as error:
             return Int8Result(target, notes=(f"what int8 costs was not measured: {error}",))
-        return Int8Result(target, measured=Measured("perplexity", found.data, found.tokens, found.perplexity))
+        return Int8Result(target, measured=measured)
 
     def source(self) -> Any:
         """See `Exporter.source`."""
@@ -156,24 +155,9 @@ def language_parity(network: Any, run: Run, tokens: Tokens) -> Parity:
     return compare(outputs())
 
 
-@dataclass(frozen=True)
-class Perplexities:
-    """What versions of one language model are worth on the same text.
-
-    Attributes:
-        data: where the text is from, and of which split.
-        tokens: how many were predicted.
-        perplexity: by version.
-    """
-
-    data: str
-    tokens: int
-    perplexity: Mapping[str, float]
-
-
 def perplexities(
     versions: Mapping[str, Path], *, data: str, rule: Tokenisation, limit: int = MEASURED_TOKENS
-) -> Perplexities:
+) -> Measured:
     """Measure steps of a language model on the beginning of a text's test split.
 
     Args:
@@ -190,11 +174,8 @@ def perplexities(
     vocabulary = next(iter(models.values())).vocabulary
     text = load_text_split(data, "test", vocabulary, level=vocabulary.level, tokens=rule).tokens[:limit]
     losses = {name: _losses(model, text.astype(np.int64)) for name, model in models.items()}
-    return Perplexities(
-        data=f"{data}, test split",
-        tokens=next(iter(losses.values())).size,
-        perplexity={name: math.exp(min(float(loss.mean()), 700.0)) for name, loss in losses.items()},
-    )
+    values = {name: PERPLEXITY.value(-float(loss.mean())) for name, loss in losses.items()}
+    return Measured("perplexity", f"{data}, test split", next(iter(losses.values())).size, values)
 
 
 def _losses(model: OnnxLanguageModel, text: Tokens) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -205,7 +186,5 @@ def _losses(model: OnnxLanguageModel, text: Tokens) -> np.ndarray[Any, np.dtype[
     losses = []
     for step, following in pairwise(laid):
         logits, state = model.step(np.ascontiguousarray(step), state)
-        values = logits.astype(np.float64)
-        values -= values.max(axis=1, keepdims=True)
-        losses.append(np.log(np.exp(values).sum(axis=1)) - np.take_along_axis(values, following[:, None], axis=1)[:, 0])
+        losses.append(-np.log(softmax(logits))[np.arange(streams), following])
     return np.stack(losses)
