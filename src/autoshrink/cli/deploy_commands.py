@@ -223,11 +223,9 @@ def _print_measured(measured: Measured, files: dict[str, Path], size: Callable[[
 
 
 def _print_next(done: Exported) -> None:
-    path = done.files.get("int8", done.files["model"])
-    if path.suffix != ".onnx":
-        return
-    given = '--prompt "The"' if "loop" in done.files else "image.jpg"
-    stdout.print(f"\nnext:\n  autoshrink predict {word(path)} {given}", markup=False)
+    if done.example:
+        path = done.files.get("int8", done.files["model"])
+        stdout.print(f"\nnext:\n  autoshrink predict {word(path)} {done.example}", markup=False)
 
 
 @contextmanager

@@ -48,7 +48,7 @@ class Exporter:
     parts: ClassVar[tuple[str, ...]] = ("network",)
     samples_count: ClassVar[int] = SAMPLES
     calibrates: ClassVar[bool] = False
-    example: ClassVar[str] = ""
+    example: ClassVar[str] = "samples.npy"
     """What `autoshrink predict` is given beside the file, for the line that says what comes next."""
 
     def __init__(self, task: Task) -> None:

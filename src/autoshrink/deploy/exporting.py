@@ -114,6 +114,7 @@ class Exported:
         measured: what the versions are worth; None where that was not asked for, or not possible.
         times: of the float32 and the int8 file; None where there is no int8 file.
         notes: sentences for a person.
+        example: what `autoshrink predict` takes beside the file.
     """
 
     files: Mapping[str, Path]
@@ -123,6 +124,7 @@ class Exported:
     measured: Measured | None = None
     times: Times | None = None
     notes: tuple[str, ...] = ()
+    example: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object."""
@@ -187,7 +189,8 @@ def export(
     for beside in (*files.values(), *([int8_path(path)] if int8 else [])):
         check_output(beside)
     parities = write_onnx(model, path, check.samples(model), tolerance=check.tolerance, opset=opset)
-    done = Exported(files, dict(zip(files, parities.values(), strict=True)), real=not check.random_inputs)
+    parity = dict(zip(files, parities.values(), strict=True))
+    done = Exported(files, parity, real=not check.random_inputs, example=exporter.example)
     if int8 is None:
         return done
     found = exporter.int8(model, path, int8, check.data, progress)

@@ -70,17 +70,10 @@ class Run(NamedTuple):
 
 @dataclass(frozen=True)
 class Latency:
-    """What one run of a file takes, seconds.
+    """What one run of a file takes, seconds: median, quartiles and minimum of so many `runs`, by the clock.
 
-    Attributes:
-        median: half of the runs took at most this.
-        low: the lower quartile.
-        high: the upper quartile.
-        minimum: the fastest run.
-        core: median time on the core; None for more threads than one.
-        runs: how many were timed.
-        rounds: the median of each round: on the core for one thread, else by the clock.
-        conditions: where and how.
+    `core` is the median time on the core, None for more threads than one; `rounds` are the medians of each round, on
+    the core for one thread, else by the clock.
     """
 
     median: float
@@ -120,14 +113,10 @@ class Latency:
 
 @dataclass(frozen=True)
 class NodeTime:
-    """One node of the graph that the runtime made of a file, or all nodes of one type (`name` is then empty).
+    """One node of the graph that the runtime made of a file, or `count` nodes of one type (`name` is then empty).
 
-    Attributes:
-        name: of the node; the runtime fuses and renames, and what it adds has names of its own.
-        op: the operator's type.
-        seconds: mean of the faster half of the runs; the profiler adds one to three µs to each node.
-        share: of all nodes' seconds.
-        count: how many nodes this is.
+    The runtime fuses and renames, and what it adds has names of its own. `seconds` is the mean of the faster half of
+    the runs, to which the profiler adds one to three µs a node; `share` is that of all nodes' seconds.
     """
 
     name: str
@@ -213,9 +202,10 @@ class Session:
             found.append(self.timed())
         return found
 
-    def end_profiling(self) -> Path:
-        """The file that the profiler wrote."""
-        return Path(self._session.end_profiling())
+    def profiled(self) -> list[dict[str, Any]]:
+        """The events that the profiler wrote."""
+        found: list[dict[str, Any]] = json.loads(Path(self._session.end_profiling()).read_text(encoding="utf-8"))
+        return found
 
     def _random_inputs(self, batch: int, shapes: dict[str, Sequence[int]]) -> dict[str, Any]:
         rng = np.random.default_rng(0)
@@ -313,7 +303,7 @@ def profile(model: str | os.PathLike[str], *, runs: int = 50, **options: Any) ->
         session = Session(model, profile=str(folder / "profile"), **options)
         for _ in range(runs):
             session.run()
-        events = json.loads(session.end_profiling().read_text(encoding="utf-8"))
+        events = session.profiled()
     found: dict[tuple[str, str], list[float]] = {}
     for event in events:
         if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):

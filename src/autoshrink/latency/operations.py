@@ -235,8 +235,7 @@ def _one_pixel(graph: _Graph, tensor: str, size: tuple[int, int]) -> str:
 
 def _shortcut(graph: _Graph, operation: RuntimeOperation, sources: Sequence[str]) -> str:
     channels = operation.reads[0], operation.writes
-    projected = graph.convolution(sources[0], channels, _sides(1, stride=operation.stride))
-    return graph.node("Add", projected, sources[1])
+    return graph.node("Add", graph.convolution(sources[0], channels, _sides(1, stride=operation.stride)), sources[1])
 
 
 def _maxpool(graph: _Graph, operation: RuntimeOperation, sources: Sequence[str]) -> str:
