@@ -6,6 +6,7 @@ import os
 import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from autoshrink.files import check_new_folder, check_output, named
 from autoshrink.latency.measuring import Session, race
 from autoshrink.onnx.export import OPSET
 
-SUFFIXES = (".onnx", ".pte", ".tflite")
+WRITERS = {".pte": "autoshrink.deploy.executorch", ".tflite": "autoshrink.deploy.litert"}
+"""By ending: the module whose ``export`` writes the format; each takes a package of its own."""
+SUFFIXES = (".onnx", *WRITERS)
 ROUNDS, ROUND_SECONDS = 5, 0.1
 """In which the float32 and the int8 file take turns."""
 
@@ -181,7 +184,7 @@ def export(
     exporter = exporter_of(model.architecture)
     if path.suffix != ".onnx":
         check_output(card_path(path))
-        return _written(_writer(path.suffix), model, path, check)
+        return _written(import_module(WRITERS[path.suffix]).export, model, path, check)
     if int8 is not None and check.random_inputs and exporter.calibrates:
         raise InputError("int8 is calibrated on real samples; leave --int8 out, or --random-inputs")
     # The file that was asked for is the model; a language model's loop comes beside it.
@@ -221,17 +224,6 @@ def export_source(
 
     check_new_folder(named(output))
     return _written(write, load(named(folder)), Path(output), check)
-
-
-def _writer(suffix: str) -> Writer:
-    """What writes a format other than ONNX."""
-    if suffix == ".pte":
-        from autoshrink.deploy.executorch import export as to_executorch  # noqa: PLC0415 - only here
-
-        return to_executorch
-    from autoshrink.deploy.litert import export as to_litert  # noqa: PLC0415 - only here
-
-    return to_litert
 
 
 def _written(writer: Writer, model: TrainedModel, path: Path, check: Check) -> Exported:
