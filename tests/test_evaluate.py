@@ -18,15 +18,17 @@ from PIL import Image
 from torch.nn import functional
 
 from autoshrink.architecture import proxy_architecture, recurrent_proxy
-from autoshrink.bundle import TrainedClassifier, load_as, save
+from autoshrink.bundle import TrainedClassifier, TrainedLanguageModel, load_as, save
 from autoshrink.cell import Cell
 from autoshrink.cli import run
 from autoshrink.data import Preprocessing, load_split
 from autoshrink.data.split_choice import Part, training_splits
 from autoshrink.errors import DataError, InputError
-from autoshrink.evaluating import evaluate, evaluate_images, open_image_model
+from autoshrink.evaluating import evaluate, open_model
+from autoshrink.evaluating.images import evaluate_images
+from autoshrink.evaluating.models import image_model
 from autoshrink.evaluating.reading import Batches, labels_for, open_split
-from autoshrink.final.evaluation import evaluate as evaluate_text
+from autoshrink.evaluating.text import evaluate_text
 from autoshrink.networks import build
 from autoshrink.report.evaluation_page import evaluation_page
 from data_fixtures import away_from_home, photos
@@ -284,7 +286,7 @@ def test_what_it_was_trained_on_must_be_known(trained: TrainedClassifier, tmp_pa
         ("MODEL --data nowhere", "nowhere"),
         ("MODEL --data EMPTY", "EMPTY"),
         ("MODEL --split tests", "no split is called 'tests'"),
-        ("MODEL --batch 0", "--batch"),
+        ("MODEL --batch 0", "batch 0: at least one image"),
         ("MODEL --streams 2", "an image classifier, which has no use for --streams"),
         ("MODEL --device abacus", "device 'abacus' is unknown"),
         ("MODEL --report page.pdf", "page.pdf: the page is one .html file"),
@@ -307,7 +309,7 @@ def test_what_cannot_be_used_is_named_in_a_line_or_two(
 
 
 def test_python_refuses_the_same(model: Path) -> None:
-    with pytest.raises(InputError, match="no use for streams"):
+    with pytest.raises(InputError, match="no use for --streams"):
         evaluate(model, streams=2)
     with pytest.raises(InputError, match="batch 0: at least one"):
         evaluate(model, batch=0)
@@ -342,8 +344,7 @@ def test_what_a_person_reads(model: Path, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_the_surest_mistakes_are_kept_with_their_pictures(model: Path) -> None:
-    opened = open_image_model(model, device="cpu")
-    assert opened is not None
+    opened = image_model(open_model(model, device="cpu")[1], str(model))
     found = evaluate_images(opened, mistakes=5, batch=32)
     everyone = evaluate_images(opened, mistakes=1000, batch=1000).mistakes
     data = load_split("digits", "test", size=8).data
@@ -394,9 +395,11 @@ def test_a_language_model_is_measured_as_ever(tmp_path: Path, capsys: pytest.Cap
     cell = Cell("recurrent", ("input", "tanh", "relu"), ((0, 1), (0, 2), (1, 2)))
     text, folder = corpus(tmp_path / "corpus"), tmp_path / "model"
     train(recurrent_proxy(cell, vocabulary=2, width=6), asked(text, epochs=1), out=folder)
-    wanted = evaluate_text(folder)
+    opened = load_as(TrainedLanguageModel, folder)
+    wanted = evaluate_text(opened).to_json()
     assert evaluate(folder) == wanted
-    assert evaluate(folder, split="validation", streams=3) == evaluate_text(folder, split="validation", streams=3)
+    again = evaluate_text(opened, split="validation", streams=3).to_json()
+    assert evaluate(folder, split="validation", streams=3) == again
     capsys.readouterr()
     assert run(["evaluate", str(folder), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == wanted
@@ -405,7 +408,7 @@ def test_a_language_model_is_measured_as_ever(tmp_path: Path, capsys: pytest.Cap
     for option, value in (("--batch", "3"), ("--report", str(tmp_path / "page.html"))):
         assert run(["evaluate", str(folder), option, value]) == 2
         assert f"a language model, which has no use for {option}" in capsys.readouterr().err
-    with pytest.raises(InputError, match="no use for batch"):
+    with pytest.raises(InputError, match="no use for --batch"):
         evaluate(folder, batch=3)
     with pytest.raises(InputError, match="streams 0"):
         evaluate(folder, streams=0)

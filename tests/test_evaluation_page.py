@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from autoshrink.classification import ClassifierEvaluation, ClassifierFigures, Outcomes
-from autoshrink.cli.evaluate_commands import TABLE_WIDTH, matrix_lines, print_evaluation
+from autoshrink.cli.console import stdout
+from autoshrink.evaluating.tables import TABLE_WIDTH, matrix_lines, tables
 from autoshrink.report.evaluation_page import evaluation_page
 from html_fixtures import Page
 
@@ -38,7 +39,8 @@ def test_the_matrix_fits_a_terminal(classes: tuple[str, ...]) -> None:
 
 def test_of_many_classes_the_worst_and_the_most_confused_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
     figures = _figures(tuple(f"class-{number}" for number in range(1000)), 5000)
-    print_evaluation(_evaluation(figures))
+    for part in tables(_evaluation(figures)):
+        stdout.print(part, markup=False)
     output = capsys.readouterr().out
     assert len(output.splitlines()) < 40
     worst, confused = figures.worst(10), figures.confusions(10)

@@ -1,7 +1,5 @@
 """What a finished model is worth on labelled data that it has not seen: image classifiers and language models."""
 
-from autoshrink.evaluating.images import evaluate_images
-from autoshrink.evaluating.models import ImageModel, open_image_model
-from autoshrink.evaluating.targets import evaluate
+from autoshrink.evaluating.opening import evaluate, measured, open_model
 
-__all__ = ["ImageModel", "evaluate", "evaluate_images", "open_image_model"]
+__all__ = ["evaluate", "measured", "open_model"]

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from autoshrink.bundle import Facts
 from autoshrink.cost import count
 from autoshrink.data import Preprocessing
 from autoshrink.data.carving import NOTHING_KEPT, Draw, Keeping, Ledger, keeping_of
 from autoshrink.errors import InputError
 
-if TYPE_CHECKING:
-    import torch
-
-    from autoshrink.bundle import TrainedClassifier
-
 Floats = npt.NDArray[np.float32]
-
-ONNX_SUFFIX = ".onnx"
 
 
 @dataclass(frozen=True)
@@ -69,90 +62,45 @@ class ImageModel:
     activation_bytes: int = 0
 
 
-def open_image_model(target: Path, *, device: str = "auto", unchecked: bool = False) -> ImageModel | None:
-    """The image classifier in a training's folder, its `model.safetensors`, or an exported `.onnx` file.
-
-    Args:
-        target: the folder or file.
-        device: where a network of torch computes; an ONNX file computes on the CPU.
-        unchecked: an ONNX file also where another tool rewrote it, against its checksum.
-
-    Returns:
-        None where it is a language model.
-
-    Raises:
-        InputError: there is no model, it is damaged, or the device cannot be used.
-    """
-    if target.suffix.lower() == ONNX_SUFFIX:
-        return _exported(target, device, unchecked=unchecked)
-    from autoshrink.bundle import TrainedClassifier, load  # noqa: PLC0415
-    from autoshrink.training.device import choose_device  # noqa: PLC0415 - needs torch
-
-    place = choose_device(device)
-    model = load(target, device=place)
-    return _trained(target, model, place) if isinstance(model, TrainedClassifier) else None
-
-
-def _trained(target: Path, model: TrainedClassifier, device: torch.device) -> ImageModel:
-    import torch  # noqa: PLC0415 - torch takes seconds to import
-
-    def logits(images: Floats) -> Floats:
-        try:
-            with torch.inference_mode():
-                found: Floats = model.network(torch.from_numpy(images).to(device)).float().cpu().numpy()
-        except torch.OutOfMemoryError as error:
-            raise InputError(
-                f"{device}: no memory for a batch of {len(images)} images; try a smaller --batch"
-            ) from error
-        return found
-
-    cost = count(model.architecture)
+def image_model(model: Any, name: str) -> ImageModel:
+    """A `TrainedClassifier`, or an exported `OnnxClassifier`, as evaluation sees it."""
+    exported = getattr(model, "card", None)
+    architecture = model.architecture if exported is None else exported.architecture
+    facts = model.facts if isinstance(model.facts, Facts) else Facts.model_validate(dict(model.facts))
+    cost = count(architecture)
     return ImageModel(
-        name=str(target),
+        name=name,
         classes=model.classes,
         preprocessing=model.preprocessing,
-        logits=logits,
-        trained_on=_spec(model.facts.to_json()),
-        carving=_carving(model.facts.to_json(), model.ledger),
+        logits=_logits(model.network) if exported is None else model.logits,
+        trained_on=facts.data.spec or None,
+        carving=_carving(facts, getattr(model, "ledger", None)),
         params=cost.params,
         macs=cost.macs,
         activation_bytes=cost.peak_activation_bytes,
     )
 
 
-def _exported(target: Path, device: str, *, unchecked: bool) -> ImageModel:
-    from autoshrink.deploy.predict import OnnxClassifier, open_exported  # noqa: PLC0415 - needs the extra `onnx`
+def _logits(network: Any) -> Callable[[Floats], Floats]:
+    import torch  # noqa: PLC0415 - torch takes seconds to import
 
-    if device not in ("auto", "cpu"):
-        raise InputError(f"{target}: an ONNX file computes on the CPU here; leave out --device {device}")
-    model = open_exported(target, unchecked=unchecked)
-    if not isinstance(model, OnnxClassifier):
-        raise InputError(f"{target}: an exported language model; evaluate the folder that `autoshrink train` left")
-    return ImageModel(
-        name=str(target),
-        classes=model.classes,
-        preprocessing=model.preprocessing,
-        logits=model.logits,
-        trained_on=_spec(model.facts),
-        carving=_carving(model.facts),
-        params=model.params,
-        macs=model.macs,
-        activation_bytes=count(model.card.architecture).peak_activation_bytes,
-    )
+    device = next(network.parameters()).device
+
+    def logits(images: Floats) -> Floats:
+        try:
+            with torch.inference_mode():
+                found: Floats = network(torch.from_numpy(images).to(device)).float().cpu().numpy()
+        except torch.OutOfMemoryError as error:
+            raise InputError(
+                f"{device}: no memory for a batch of {len(images)} images; try a smaller --batch"
+            ) from error
+        return found
+
+    return logits
 
 
-def _spec(facts: Mapping[str, Any]) -> str | None:
-    """The data that a model's facts say it was trained on."""
-    data = facts.get("data")
-    spec = data.get("spec") if isinstance(data, Mapping) else None
-    return spec if isinstance(spec, str) else None
-
-
-def _carving(facts: Mapping[str, Any], ledger: Ledger | None = None) -> Carving | None:
-    data, seed, seal = facts.get("data"), facts.get("seed"), facts.get("kept_back")
-    if not isinstance(data, Mapping) or not isinstance(data.get("validation_share"), float):
+def _carving(facts: Facts, ledger: Ledger | None) -> Carving | None:
+    data = facts.data.to_json()
+    if not isinstance(data.get("validation_share"), float) or facts.seed is None:
         return None
-    if not isinstance(seed, int):
-        return None
-    draw = Draw(data["validation_share"], seed)
-    return Carving(draw, keeping_of(data), seal if isinstance(seal, str) else None, ledger)
+    return Carving(Draw(data["validation_share"], facts.seed), keeping_of(data), facts.kept_back, ledger)

@@ -19,7 +19,6 @@ from autoshrink.final.base import (
     TrainingResult,
     TrainingWatcher,
 )
-from autoshrink.final.evaluation import evaluate
 from autoshrink.final.training import LOCK_FILE, STATE_FILE, resume_training, train
 
 __all__ = [
@@ -32,7 +31,6 @@ __all__ = [
     "TaskTraining",
     "TrainingResult",
     "TrainingWatcher",
-    "evaluate",
     "resume_training",
     "train",
 ]

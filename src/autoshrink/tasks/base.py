@@ -6,7 +6,7 @@ Nothing here imports torch, and whatever a task needs of it it imports where it 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
@@ -17,6 +17,7 @@ from autoshrink.registry import TASKS
 
 if TYPE_CHECKING:
     import torch
+    from rich.console import RenderableType
 
     from autoshrink.architecture import Architecture
     from autoshrink.bundle import TrainedModel
@@ -255,15 +256,43 @@ class Task(ABC):
     evaluate_options: ClassVar[tuple[Option, ...]] = ()
     """The options of ``evaluate`` beyond those of every task."""
 
-    def evaluate(self, model: Any, *, data: str | None, split: str, said: Mapping[str, Any]) -> Any:
-        """Measure a model on a split; `said` has what the options of `evaluate_options` say, by setting.
+    def evaluate(
+        self,
+        model: Any,
+        *,
+        name: str,
+        data: str | None,
+        split: str,
+        said: Mapping[str, Any],
+        progress: Callable[[int, int], None] | None,
+        understood: Callable[[str], None],
+    ) -> Any:
+        """Measure a model on a split: a value with ``notes`` (sentences for a person) and ``to_json()``.
+
+        Args:
+            model: of this task's class, or what `open_exported` gave.
+            name: its file or folder, as it was given.
+            data: by name or path; None is what it was trained on.
+            split: ``test``, ``validation`` or ``train``.
+            said: what the options of `evaluate_options` say, by setting.
+            progress: called with (samples tried, samples to try).
+            understood: called with a line about what is going to be measured.
 
         Raises:
             InputError: it cannot be measured, or an option means nothing here.
             DataError: the data cannot be used.
         """
-        del model, data, split, said
+        del model, name, data, split, said, progress, understood
         self.refuse("evaluation")
+
+    def evaluation_shown(self, found: Any) -> Iterable[RenderableType]:
+        """What a person reads of what `evaluate` found."""
+        return [f"{name}: {value}" for name, value in found.to_json().items() if isinstance(value, int | float | str)]
+
+    def evaluation_page(self, found: Any) -> str:
+        """The same as an HTML page."""
+        del found
+        self.refuse("page about an evaluation")
 
     predict_options: ClassVar[tuple[Option, ...]] = ()
     """The options of ``predict`` beyond those of every task."""

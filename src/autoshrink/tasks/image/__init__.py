@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from autoshrink.architecture import (
 )
 from autoshrink.bundle import TrainedClassifier
 from autoshrink.cell import Cell
+from autoshrink.classification import ClassifierEvaluation
 from autoshrink.config import ImageSettings, SearchSettings, image
 from autoshrink.crafting import Budget, Measure, Source
 from autoshrink.errors import InputError
@@ -27,6 +28,8 @@ from autoshrink.tasks.image.skeleton import Scalable, Sizes, depth, head, image_
 from autoshrink.watching import Observer
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from autoshrink.final.image import ImageTraining
 
 _KEPT_BACK = (
@@ -243,6 +246,51 @@ class ImageTask(Task):
         from autoshrink.deploy.image import ImageExporter  # noqa: PLC0415 - only here
 
         return ImageExporter(self)
+
+    evaluate_options = (
+        Option("--batch", "batch", int, "Image classifiers: images that go through it at once. Default: 128."),
+        Option(
+            "--report", "report", Path, "Image classifiers: write a page with charts and mistakes to this .html file."
+        ),
+    )
+
+    def evaluate(
+        self,
+        model: Any,
+        *,
+        name: str,
+        data: str | None,
+        split: str,
+        said: Mapping[str, Any],
+        progress: Callable[[int, int], None] | None,
+        understood: Callable[[str], None],
+    ) -> ClassifierEvaluation:
+        """Accuracy, confusions and calibration."""
+        from autoshrink.evaluating.images import DEFAULT_BATCH, evaluate_images  # noqa: PLC0415 - only here
+        from autoshrink.evaluating.models import image_model  # noqa: PLC0415
+        from autoshrink.report.evaluation_page import GALLERY  # noqa: PLC0415
+
+        return evaluate_images(
+            image_model(model, name),
+            data=data,
+            split=split,
+            batch=said.get("batch", DEFAULT_BATCH),
+            mistakes=GALLERY if "report" in said else 0,
+            progress=progress,
+            understood=understood,
+        )
+
+    def evaluation_shown(self, found: ClassifierEvaluation) -> Iterable[RenderableType]:
+        """Headlines, classes, confusions."""
+        from autoshrink.evaluating.tables import tables  # noqa: PLC0415 - only here
+
+        return tables(found)
+
+    def evaluation_page(self, found: ClassifierEvaluation) -> str:
+        """Charts and mistakes."""
+        from autoshrink.report.evaluation_page import evaluation_page  # noqa: PLC0415 - only here
+
+        return evaluation_page(found)
 
     def open_exported(self, session: Any, card: Any) -> Any:
         """A classifier."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,9 @@ from autoshrink.tasks.text.fitting import LanguageScaling
 from autoshrink.watching import Observer
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from autoshrink.evaluating.text import TextEvaluation
     from autoshrink.final.text import TextTraining
 
 VOCABULARY, WIDTH = 10_000, 200
@@ -185,6 +188,39 @@ class TextTask(Task):
 
         del architecture
         return step_form(network)
+
+    evaluate_options = (
+        Option(
+            "--streams",
+            "streams",
+            int,
+            "Language models: pieces of the text read side by side, faster, with less memory of what came before. "
+            "Default: 1.",
+        ),
+    )
+
+    def evaluate(
+        self,
+        model: Any,
+        *,
+        name: str,
+        data: str | None,
+        split: str,
+        said: Mapping[str, Any],
+        progress: Callable[[int, int], None] | None,
+        understood: Callable[[str], None],
+    ) -> TextEvaluation:
+        """Perplexity."""
+        from autoshrink.evaluating.text import evaluate_text  # noqa: PLC0415 - only here
+
+        del progress, understood
+        if not isinstance(model, TrainedLanguageModel):
+            raise InputError(f"{name}: an exported language model; evaluate the folder that `autoshrink train` left")
+        return evaluate_text(model, data=data, split=split, **said)
+
+    def evaluation_shown(self, found: TextEvaluation) -> Iterable[RenderableType]:
+        """One line."""
+        return found.shown()
 
     def open_exported(self, session: Any, card: Any) -> Any:
         """A language model."""
