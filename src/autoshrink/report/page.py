@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from autoshrink import drawing, findings
 from autoshrink.cell import Cell
 from autoshrink.config import leaves, resolve
-from autoshrink.formatting import count, duration, moment, number, percent, quantity, signed
+from autoshrink.formatting import count, duration, number, percent, quantity, signed
 from autoshrink.metrics import Metric, metric_of, step_metric
 from autoshrink.ops.kinds import cell_kind
 from autoshrink.record import CLEAR, Figures, Retrained, RunRecord
 from autoshrink.report.agreement import agreements
 from autoshrink.report.film import film
 from autoshrink.report.run_charts import front_svg, trajectory_svg
-from autoshrink.report.steps import Rival, Step, change_words, evidence_sentence, step_rivals, steps
+from autoshrink.report.steps import Rival, change_words, evidence_sentence, step_rivals, steps
 from autoshrink.report.templates import Table, asset, filled
 from autoshrink.resources import RESOURCES
 from autoshrink.score import Evaluation
@@ -32,29 +33,38 @@ def render(record: RunRecord, *, name: str) -> str:
         record: the run, as replayed from its events.
         name: the run folder's name, as the person gave it.
     """
-    decided = steps(record)
+    decided, settings = steps(record), record.settings
     stage, frames = film(record, decided) if decided else ("", [])
     return filled(
         "run.html.j2",
         name=name,
         record=record,
-        relative=record.settings.relative,
+        relative=settings.relative,
         style=asset("style.css") + drawing.CELL_STYLE,
         script=asset("run.js"),
-        status=findings.status(record),
-        headline=findings.headline(record),
-        headlines=findings.headlines(record),
-        start_short=findings.start_word(record).removesuffix(" graph").removesuffix("ing cell"),
+        findings=findings,
+        metric=metric_of(settings),
+        estimate_metric=step_metric(settings),
+        words=findings.evaluator_words(record),
         lede=_lede(record),
         cells=_cells(record),
-        search=_search(record),
-        steps=[_step(record, step) for step in decided],
+        trajectory_svg=trajectory_svg,
+        front_svg=front_svg,
+        limits=[(RESOURCES[name], limit) for name, limit in settings.limits.given().items()],
+        edges_only=not any(one.change is not None and one.edge is None for one in record.candidates),
+        steps=decided,
         film={"stage": stage, "frames": frames},
-        decisions=_decisions(record, decided),
+        evidence_sentence=evidence_sentence,
+        change_words=change_words,
+        score=partial(_score, record),
+        cost=partial(_cost, record),
+        performance=_performance,
         rivals=_rivals(record),
-        tables=(_playoff(record), _agreements(record), _failures(record)),
+        playoff=_playoff(record),
+        then=partial(_then, record),
+        agreements=agreements(record),
+        failures=_failures(record),
         facts=_facts(record),
-        formula_source=findings.formula_source(record),
         arxiv=ARXIV,
     )
 
@@ -124,102 +134,20 @@ def cell_file(cell: Cell) -> str:
     return f"{{\n{lines}\n}}"
 
 
-# --- the search ------------------------------------------------------------------------------------------------------
+# --- the figures of an evaluation ------------------------------------------------------------------------------------
 
 
-def _search(record: RunRecord) -> dict[str, object]:
-    if not record.candidates:
-        return {"words": findings.evaluator_words(record)}
-    settings, words = record.settings, findings.evaluator_words(record)
-    other = any(one.change is not None and one.edge is None for one in record.candidates)
-    note = (
-        f"{findings.formula(record)}. Each step {'makes one change' if other else 'removes one edge'} and keeps the "
-        "candidate with the highest S; the further right, the fewer edges are left."
-    )
-    if settings.relative:
-        note += (
-            f" {words.note} The best is chosen among cells trained from scratch; those that went further in the "
-            "playoff were trained longer."
-        )
-    limits = ((RESOURCES[name], limit) for name, limit in settings.limits.given().items())
-    return {
-        "words": words,
-        "note": note,
-        "trajectory": trajectory_svg(record),
-        "against": f"{metric_of(settings).name.capitalize()} against {settings.score.weighs.title}",
-        "front": front_svg(record),
-        "limits": [f"{resource.title} at most {resource.unit.short(limit)}" for resource, limit in limits],
-    }
+def _score(record: RunRecord, one: Evaluation) -> str:
+    return "failed" if one.failed else number(record.settings.score(one), 4)
 
 
-def _edges(shown: Iterable[Evaluation]) -> list[str]:
-    return [str(len(one.cell.edges)) for one in shown]
-
-
-def _scores(record: RunRecord, shown: Iterable[Evaluation], failed: str = "failed") -> list[str]:
-    return [failed if one.failed else number(record.settings.score(one), 4) for one in shown]
-
-
-def _costs(record: RunRecord, shown: Iterable[Evaluation]) -> list[str]:
+def _cost(record: RunRecord, one: Evaluation) -> str:
     score = record.settings.score
-    return [score.weighs.unit.short(score.cost(one.resources)) for one in shown]
+    return score.weighs.unit.short(score.cost(one.resources))
 
 
-def _performances(metric: Metric, shown: Iterable[Evaluation]) -> list[str]:
-    return ["failed" if one.performance is None else metric.write(one.performance, fine=True) for one in shown]
-
-
-def _step(record: RunRecord, step: Step) -> dict[str, object]:
-    shown, performance = [step.chosen.evaluation], step.chosen.evaluation.performance
-    return {
-        "number": step.number,
-        "short": "failed" if performance is None else step.metric.write(performance),
-        "caption": (
-            ("edges left", *_edges(shown)),
-            ("changed" if step.changed or step.added else "removed", step.change),
-            ("S", *_scores(record, shown)),
-            (step.metric.name, *_performances(step.metric, shown)),
-            (record.settings.score.weighs.title, *_costs(record, shown)),
-        ),
-        "noise": step.clear_lead is False,
-        "evidence": step.evidence(),
-    }
-
-
-def _decisions(record: RunRecord, decided: tuple[Step, ...]) -> dict[str, object]:
-    """Every decision with its evidence, and how much of it is more than noise."""
-    metric, settings = step_metric(record.settings), record.settings
-    # A score of untrained networks has a name of its own; an estimate is of the usual figure.
-    delta = f"Δ {metric.name if settings.evaluator == 'zico' else metric_of(settings).name}"
-    estimated = "of the estimates, " if settings.evaluator == "inherited" else ""
-    unit = f"in {metric.difference_unit}, " if metric.difference_unit else ""
-    shown = [one.chosen.evaluation for one in decided]
-    columns = {
-        "step": [str(one.number) for one in decided],
-        "removed": [one.change if one.number else "" for one in decided],
-        "edges": _edges(shown),
-        "S": _scores(record, shown),
-        metric.name: _performances(metric, shown),
-        settings.score.weighs.title: _costs(record, shown),
-        "runner-up without": [change_words(one.runner_up) for one in decided],
-        "lead in S": ["" if one.lead is None else number(one.lead, 4) for one in decided],
-        delta: [_difference(one) for one in decided],
-        "": [{True: "beyond noise", False: "within noise", None: ""}[one.clear_lead] for one in decided],
-    }
-    return {
-        "note": evidence_sentence(decided),
-        "count": count(len(decided), "decision"),
-        "table": Table.of(columns, words=("removed", "runner-up without", "")),
-        "delta": f"{delta}: {estimated}chosen minus runner-up on the same {metric.validation}, {unit}± its standard "
-        "error.",
-    }
-
-
-def _difference(step: Step) -> str:
-    if step.pair is None:
-        return ""
-    unknown = " ± ?" if step.standard_error is None else ""
-    return step.metric.shift(*step.pair, step.standard_error, fine=True) + unknown
+def _performance(one: Evaluation, metric: Metric, *, fine: bool = True) -> str:
+    return "failed" if one.performance is None else metric.write(one.performance, fine=fine)
 
 
 # --- the candidates of every step ------------------------------------------------------------------------------------
@@ -258,12 +186,12 @@ def _rival_table(record: RunRecord, rivals: tuple[Rival, ...]) -> Table:
     raced = any(one.rung for one in shown)
     columns = {
         "removed": [change_words(one.candidate) for one in rivals],
-        "edges": _edges(shown),
+        "edges": [str(len(one.cell.edges)) for one in shown],
         "survived": [str(one.rung) if raced else "" for one in shown],
         f"on {metric.piece.partition(' ')[0]}s": [f"{one.samples:,}" if one.samples else "" for one in rivals],
-        metric.name: _performances(metric, shown),
-        record.settings.score.weighs.title: _costs(record, shown),
-        "S": _scores(record, shown, failed=""),
+        metric.name: [_performance(one, metric) for one in shown],
+        record.settings.score.weighs.title: [_cost(record, one) for one in shown],
+        "S": ["" if one.failed else _score(record, one) for one in shown],
         "difference in S": [_lead(one) for one in rivals],
         "": [_verdict(one) for one in rivals],
         "ZiCo": [_rank(one) for one in rivals],
@@ -288,30 +216,15 @@ def _rank(one: Rival) -> str:
     return "none" if math.isnan(one.rank) else number(one.rank, 4)
 
 
-# --- tables with a section of their own: title, note, table; without rows there is no section ------------------------
+# --- the playoff, and what failed ------------------------------------------------------------------------------------
 
 
-def _playoff(record: RunRecord) -> tuple[str, str, Table]:
-    """The cells trained from scratch to choose the best, by round."""
-    score, metric = record.settings.score, metric_of(record.settings)
-    ordered = sorted(record.retrained, key=lambda one: score.preference(one.evaluation), reverse=True)
-    ordered.sort(key=lambda one: one.round)
-    shown = [one.evaluation for one in ordered]
-    note = (
-        f"{count(len({one.cell.key for one in shown}), 'cell')} of all sizes, trained from scratch for a short time "
-        f"and paired; about one of {record.settings.playoff.reduction} stays after a round. These are the only figures "
-        "before the fresh seeds that compare cells of different sizes; they are of one seed."
-    )
-    columns = {
-        "round": [str(one.round + 1) for one in ordered],
-        "training": [one.fidelity for one in shown],
-        "edges": _edges(shown),
-        metric.name: _performances(metric, shown),
-        score.weighs.title: _costs(record, shown),
-        "S": _scores(record, shown, failed=""),
-        "then": [_then(record, one) for one in ordered],
-    }
-    return "The playoff", note, Table.of(columns, words=("training", "then"))
+def _playoff(record: RunRecord) -> dict[str, object]:
+    """The cells trained from scratch to choose the best, by round, the better ones first."""
+    preference = record.settings.score.preference
+    ordered = sorted(record.retrained, key=lambda one: preference(one.evaluation), reverse=True)
+    cells = count(len({one.evaluation.cell.key for one in ordered}), "cell")
+    return {"cells": cells, "ordered": sorted(ordered, key=lambda one: one.round)}
 
 
 def _then(record: RunRecord, one: Retrained) -> str:
@@ -323,39 +236,13 @@ def _then(record: RunRecord, one: Retrained) -> str:
     return "fresh seeds" if key in record.remeasured else ""
 
 
-def _agreements(record: RunRecord) -> tuple[str, str, Table]:
-    """How what was known without training ranked cells that were then trained."""
-    found = agreements(record)
-    note = (
-        "Spearman's rank correlation, 1 for the same order and 0 for none, with trainings from scratch of this run. It "
-        "is measured here, and never assumed; of so few cells it is a rough figure. Parameters and MACs stand "
-        "beside it: they order cells for nothing."
-    )
-    if record.settings.filter == "zico":
-        note += " Only cells that the filter let through could be trained."
-    columns = {
-        "trained from scratch": [one.where for one in found],
-        "ordered by": [one.predictor for one in found],
-        "cells": [f"n = {one.cells}" for one in found],
-        f"ρ with {metric_of(record.settings).symbol}": [
-            "" if one.performance is None else signed(one.performance, 2) for one in found
-        ],
-        "ρ with S": ["" if one.score is None else signed(one.score, 2) for one in found],
-    }
-    title = "Did the estimates rank as training does?"
-    return title, note, Table.of(columns, words=("trained from scratch", "ordered by"))
-
-
-def _failures(record: RunRecord) -> tuple[str, str, Table]:
-    """Candidates that failed, with their reasons."""
-    found = [(str(one.step), change_words(one) or "starting cell", one.evaluation) for one in record.candidates]
+def _failures(record: RunRecord) -> list[tuple[object, str, Evaluation]]:
+    """Step, what was done, and the evaluation."""
+    found = [(one.step, change_words(one) or "starting cell", one.evaluation) for one in record.candidates]
     later = [("playoff", one.evaluation) for one in record.retrained]
     later += [("fresh seed", one) for repeats in record.remeasured.values() for one in repeats]
-    found += [(when, count(len(one.cell.edges), "edge"), one) for when, one in later]
-    rows = [(when, what, str(one.seed), one.reason or "") for when, what, one in found if one.failed]
-    name = metric_of(record.settings).name
-    note = f"{count(len(rows), 'evaluation')} failed. A failed candidate has no {name} and never wins."
-    return "Failed", note, Table(("step", "removed", "seed", "reason"), rows)
+    listed = [*found, *((when, count(len(one.cell.edges), "edge"), one) for when, one in later)]
+    return [one for one in listed if one[2].failed]
 
 
 # --- behind the figures ----------------------------------------------------------------------------------------------
@@ -378,7 +265,6 @@ def _facts(record: RunRecord) -> dict[str, object]:
         "data": _data(record),
         "notes": _listed(record.data.get("notes")),
         "skipped": _listed(record.data.get("skipped")),
-        "cost": _spent(record),
         "environment": [(name, _text(value)) for name, value in environment.items()],
         "command": command and str(command),
         "settings_json": json.dumps(settings.to_json(), indent=1),
@@ -423,23 +309,3 @@ def _data(record: RunRecord) -> list[tuple[str, str]]:
         # A thousand class names would drown the rest.
         found["classes"] = f"{len(classes)}: {', '.join(map(str, classes[:20]))}{' …' if len(classes) > 20 else ''}"
     return [(name.replace("_", " "), value) for name, value in found.items()]
-
-
-def _spent(record: RunRecord) -> Iterable[tuple[str, str]]:
-    spent, sample = record.spent(), metric_of(record.settings).sample
-    shared = sum(one.same_as is not None for one in record.candidates)
-    rows = {
-        "candidates": f"{len(record.candidates):,}, of which {shared:,} share the training of an isomorphic one",
-        "playoff": f"{count(len(record.retrained), 'training')} from scratch" if record.retrained else "",
-        "ZiCo filter": f"{count(len(record.ranks), 'cell')} scored" if record.ranks else "",
-        "measured again": count(sum(map(len, record.remeasured.values())), "training"),
-        f"{sample}s": f"{count(spent.samples, f'training {sample}')} seen",
-        "MACs": f"{quantity(spent.training_macs)} in all passes",
-        "of these": findings.phases_words(record),
-        "training": duration(spent.seconds),
-        "open": f"{duration(record.active_seconds)} in {count(record.sessions, 'session')}",
-        "first event": moment(record.created_at),
-        "last event": moment(record.updated_at),
-        "end": record.stopped or "not reached",
-    }
-    return [(name, value) for name, value in rows.items() if value]

@@ -56,8 +56,8 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {"finite": math.isfinite, "lines": _lines}
-    written = (formatting.count, formatting.moment, formatting.number, formatting.percent, formatting.quantity)
-    made.filters |= {one.__name__: one for one in written}
+    names = ("count", "duration", "moment", "number", "percent", "quantity", "signed")
+    made.filters |= {name: getattr(formatting, name) for name in names}
     return made
 
 
