@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import platformdirs
 
-from autoshrink.data.sources import SOURCES, accepted
+from autoshrink.data.sources import SOURCES, Reader, accepted
 from autoshrink.data.spec import parted, with_columns
 from autoshrink.errors import DataError
 from autoshrink.escaping import printable
@@ -67,23 +67,31 @@ def known_data() -> tuple[KnownData, ...]:
 
 def list_data() -> tuple[ListedData, ...]:
     """Return every data set with a name, and where it was found."""
-    readers = ((name, SOURCES[name]) for name in SOURCES)
-    built_in = [ListedData(name, one.task, "built in", one.description) for name, one in readers if one.description]
+    built_in = (ListedData(name, one.task, "built in", one.description) for name, one in _built_in().items())
     found = ((data, locate(data.name)) for data in known_data())
     known = (ListedData(data.name, data.task, str(path) if path else None, data.description) for data, path in found)
     return (*built_in, *known)
 
 
+def _built_in() -> dict[str, Reader]:
+    return {name: SOURCES[name] for name in SOURCES if SOURCES[name].description}
+
+
+def _tasks() -> dict[str, str]:
+    """The task of every set that has a name."""
+    return {name: one.task for name, one in _built_in().items()} | {data.name: data.task for data in known_data()}
+
+
 def names(task: str) -> list[str]:
     """Return the names of all sets for a task, built in or known."""
-    return [data.name for data in list_data() if data.task == task]
+    return [name for name, its in _tasks().items() if its == task]
 
 
 def anchored(spec: str) -> str:
     """A data SPEC that means the same from any folder: a path in full, a name as it is."""
     place, columns = parted(spec)
     path = Path(place).expanduser()
-    if place in [data.name for data in list_data()] or not path.exists():
+    if place in _tasks() or not path.exists():
         return spec
     return with_columns(str(path.resolve()), columns)
 
@@ -113,7 +121,7 @@ def located(spec: str, task: str) -> Path | None:
     Raises DataError when the set is for another task, is not on this machine, or has only some of its files, as after
     an interrupted download.
     """
-    other = next((data.task for data in list_data() if data.name == spec), task)
+    other = _tasks().get(spec, task)
     if other != task:
         raise DataError(f"{spec} is for --task {other}; for --task {task} there is {_all(names(task))}")
     known = next((data for data in known_data() if data.name == spec), None)
