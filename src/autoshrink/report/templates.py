@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from autoshrink import formatting
+from autoshrink.drawing.markup import plain
 from autoshrink.escaping import escape_lines, shown
 
 
@@ -55,7 +56,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"finite": math.isfinite, "lines": _lines}
+    made.filters |= {"finite": math.isfinite, "lines": _lines, "plain": plain}
     names = ("count", "duration", "moment", "number", "percent", "quantity", "signed")
     made.filters |= {name: getattr(formatting, name) for name in names}
     return made
