@@ -12,6 +12,7 @@ from autoshrink import ops
 from autoshrink.architecture import proxy_architecture
 from autoshrink.cell import Cell
 from autoshrink.cost import count
+from autoshrink.cost.latency import every_operation, operations
 from autoshrink.errors import InputError
 from autoshrink.ops import Convolution, ConvOperation, Pooling, RecurrentOperation
 from autoshrink.priors import start_cell
@@ -114,3 +115,15 @@ def test_an_operation_without_weights_costs_nothing_and_keeps_its_channels() -> 
     alone = proxy_architecture(Cell("conv", ("input", "avgpool3x3"), ((0, 1),)))
     empty = proxy_architecture(Cell("conv", ("input", "avgpool3x3"), ()))
     assert count(alone).macs == count(empty).macs
+
+
+def test_a_table_of_latencies_has_what_cells_of_a_made_up_operation_need() -> None:
+    names = ("wide5x5", "conv1x1")
+    table = {one.key for one in every_operation(proxy_architecture(Cell("conv", ("input",), ())), 5, names)}
+    for seed in range(5):
+        cell = start_cell("er:0.6", kind="conv", nodes=5, rng=random.Random(seed), ops=names)
+        assert {one.key for one in operations(proxy_architecture(cell))} <= table
+    assert any("depthwise5x5d2" in key for key in table)
+    for name, why in (("avgpool3x3", "as many channels as it reads"), ("gated", "has no latency; measure the network")):
+        with pytest.raises(InputError, match=f"operation '{name}' .*{why}"):
+            every_operation(proxy_architecture(Cell("conv", ("input",), ())), 5, (name,))

@@ -27,7 +27,9 @@ from autoshrink.latency.measuring import Latency, NodeTime, Session, by_type, pr
 from autoshrink.latency.operations import OperationTimer, device_facts
 from autoshrink.latency.table import LatencyTable
 from autoshrink.loading import load
+from autoshrink.ops import DEFAULTS
 from autoshrink.results import pretty
+from autoshrink.steps import RuntimeOperation
 from autoshrink.tasks import task_of
 
 ROUND_SECONDS = 0.5
@@ -35,7 +37,7 @@ _OTHER_MODELS = (".safetensors", ".pte", ".tflite")
 """Endings of what a person may take for a model that is measured."""
 
 _OF_TARGETS = ("batch", "rounds", "against", "nodes", "shape")
-_OF_THE_TABLE = ("image", "classes", "stem", "widths", "activation", "cell_nodes")
+_OF_THE_TABLE = ("image", "classes", "stem", "widths", "activation", "cell_nodes", "ops")
 """Parameters that only one of the command's two uses reads."""
 
 _EXPLAINED = {
@@ -79,6 +81,7 @@ def latency(  # noqa: PLR0913 - one parameter an option
     widths: Annotated[str, typer.Option(help="Of the table: channels of a node, by stage.")] = "16,32,64",
     activation: Annotated[str, typer.Option(help="Of the table.")] = "relu",
     cell_nodes: Annotated[int, typer.Option(min=2, max=64, help="Of the table: nodes of the largest cell.")] = 8,
+    ops: Annotated[str, typer.Option(help="Of the table: what nodes draw from.")] = ",".join(DEFAULTS["conv"]),
     as_json: JsonOption = False,
 ) -> None:
     """How long a run takes in ONNX Runtime on this machine's CPU, several targets in turns.
@@ -92,7 +95,8 @@ def latency(  # noqa: PLR0913 - one parameter an option
         refuse_unread(context, _OF_TARGETS, "targets, not with --make-table")
         check_output(make_table)
         around = _around(image, classes, stem, widths, activation)
-        _make_table(make_table, around, cell_nodes, threads, as_json=as_json)
+        wanted = every_operation(around, cell_nodes, [name.strip() for name in ops.split(",")])
+        _make_table(make_table, wanted, threads, as_json=as_json)
         return
     refuse_unread(context, _OF_THE_TABLE, "--make-table")
     if not targets:
@@ -158,9 +162,8 @@ def _around(image: str, classes: int, stem: int, widths: str, activation: str) -
     )
 
 
-def _make_table(path: Path, around: ConvArchitecture, nodes: int, threads: int, *, as_json: bool) -> None:
+def _make_table(path: Path, wanted: Sequence[RuntimeOperation], threads: int, *, as_json: bool) -> None:
     timer, facts = OperationTimer(threads), device_facts(threads)
-    wanted = every_operation(around, nodes)
     watched = track(wanted, description="operations", console=stderr, disable=not stderr.is_terminal)
     table = LatencyTable(facts, {one.key: timer(one) for one in watched})
     write_text(path, pretty(table.to_json()))

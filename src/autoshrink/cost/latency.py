@@ -5,7 +5,7 @@ What each takes on a device is in a table (`autoshrink.latency`): nothing here n
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 
 from autoshrink.architecture import Architecture, CellPlan, ConvArchitecture, NetworkPlan
@@ -27,13 +27,25 @@ def operations(architecture: Architecture) -> Iterator[RuntimeOperation]:
     return _network(architecture.plan())
 
 
-def every_operation(around: ConvArchitecture, nodes: int) -> tuple[RuntimeOperation, ...]:
+def every_operation(
+    around: ConvArchitecture, nodes: int, ops: Sequence[str] = DEFAULTS["conv"]
+) -> tuple[RuntimeOperation, ...]:
     """What cells of up to so many nodes, the input included, can need in the places of an architecture's cell.
 
     Args:
         around: gives input, stem, stages (one cell each, as in a search), head, classes and activation.
         nodes: of the largest cell.
+        ops: of its nodes, by name.
+
+    Raises:
+        InputError: an operation has no latency, or gives as many channels as it reads, whatever that is.
     """
+    for name in ops:
+        if not conv(name).mixes:
+            raise InputError(
+                f"operation {name!r} gives as many channels as it reads, which can be any number; search without a "
+                "table, and what is needed is measured on the way"
+            )
     plan = around.plan()
     found: dict[str, RuntimeOperation] = {}
     fixed = {"call", "conv3x3"}
@@ -42,7 +54,7 @@ def every_operation(around: ConvArchitecture, nodes: int) -> tuple[RuntimeOperat
     for cell, stage in zip(plan.parts, around.stages, strict=True):
         outputs = {stage.width * leaves for leaves in range(1, nodes)}
         for channels in sorted(inputs):
-            for one in _stage(cell, channels, stage.width, nodes, around.activation):
+            for one in _stage(cell, channels, stage.width, nodes, around.activation, ops):
                 found[one.key] = one
         inputs |= outputs
     size = plan.final_size
@@ -59,7 +71,9 @@ def every_operation(around: ConvArchitecture, nodes: int) -> tuple[RuntimeOperat
     return tuple(found.values())
 
 
-def _stage(cell: CellPlan, channels: int, width: int, nodes: int, activation: str) -> Iterator[RuntimeOperation]:
+def _stage(  # noqa: PLR0917 - all of one stage
+    cell: CellPlan, channels: int, width: int, nodes: int, activation: str, ops: Sequence[str]
+) -> Iterator[RuntimeOperation]:
     """Everything that a cell can need that reads so many channels."""
     size, pool = cell.size, cell.pool
     if pool > 1:
@@ -67,7 +81,7 @@ def _stage(cell: CellPlan, channels: int, width: int, nodes: int, activation: st
     for others in range(nodes - 1):
         for parts in ((width,) * others, (channels, *(width,) * others)):
             yield from _concatenation(parts, size)
-            for op, is_leaf in product(DEFAULTS["conv"], (False, True)) if parts else ():
+            for op, is_leaf in product(ops, (False, True)) if parts else ():
                 node = NodePlan(1, op, (0,), sum(parts), width, is_leaf)
                 yield from conv(op).latency(node, size, activation)
     yield from _concatenation((width,) * (nodes - 1), size)
