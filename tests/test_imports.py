@@ -31,10 +31,10 @@ LAYERS = [
     {"findings"},
     {"report", "training", "finals"},
     {"results", "run", "progress", "bundle", "evaluators"},
-    {"onnx"},
+    {"onnx", "generation"},
     {"latency"},
     {"deploy"},
-    {"launch", "final", "generation", "timm"},
+    {"launch", "final", "timm"},
     {"crafting", "evaluating"},
     {"tasks.image", "tasks.text", "tasks.arrays"},
     {"cli", "testing"},
@@ -42,7 +42,7 @@ LAYERS = [
 ]
 """From the ground up: a part imports from lower layers only. The face of the package, `__init__`, stands above all."""
 
-WITH_TORCH = {"networks", "training", "launch", "final", "generation", "timm", "__main__"}
+WITH_TORCH = {"networks", "training", "launch", "final", "timm", "__main__"}
 WITHOUT_TORCH = set().union(*LAYERS) - WITH_TORCH
 
 

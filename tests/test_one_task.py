@@ -70,8 +70,7 @@ def forks(code: str) -> Iterator[tuple[int, str]]:
 
 PENDING = {
     "cli/deploy_commands.py",
-    *("deploy/edge.py", "deploy/exporting.py", "deploy/plain_source/__init__.py", "deploy/plain_source/checking.py"),
-    *("deploy/plain_source/language.py", "deploy/plain_source/readme.py", "deploy/predict.py", "onnx/untrained.py"),
+    *("deploy/plain_source/language.py", "deploy/plain_source/readme.py"),
 }
 """Files that still ask."""
 READ = sorted(path for path in SOURCE.rglob("*.py") if path.relative_to(SOURCE).parts[0] not in INSIDE)

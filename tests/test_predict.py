@@ -19,9 +19,9 @@ from autoshrink.bundle import save
 from autoshrink.cli import run
 from autoshrink.deploy.card import FORMAT
 from autoshrink.deploy.image import real_samples
-from autoshrink.deploy.predict import OnnxClassifier, OnnxLanguageModel, images_in, open_exported, softmax
+from autoshrink.deploy.predict import OnnxClassifier, OnnxLanguageModel, images_in, open_exported
 from autoshrink.errors import DataError, InputError
-from autoshrink.generation import generate
+from autoshrink.generation import generate, softmax
 from autoshrink.onnx.untrained import architecture_to_onnx
 from deploy_fixtures import DIGITS, classifier, export_classifier, export_language_model, language, loop_path, token_ids
 
@@ -198,6 +198,13 @@ def test_the_likeliest_text_is_pytorchs(prompt: str, text: Path) -> None:
     for path in (text, loop_path(text)):
         found = OnnxLanguageModel.open(path).generate(prompt, length=25, temperature=0)
         assert vars(found) == vars(expected)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_same_seed_writes_the_same_text_as_pytorch(text: Path, seed: int) -> None:
+    wanted = generate(text.with_name("model.safetensors"), "w2 w3", length=40, temperature=1.0, top_k=9, seed=seed)
+    for path in (text, loop_path(text)):
+        assert OnnxLanguageModel.open(path).generate("w2 w3", length=40, temperature=1.0, top_k=9, seed=seed) == wanted
 
 
 def test_draws_follow_seed_temperature_and_top_k(text: Path) -> None:

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
@@ -23,7 +24,7 @@ from autoshrink.cli import run
 from autoshrink.data import Vocabulary
 from autoshrink.errors import DataError, InputError
 from autoshrink.final import STATE_FILE
-from autoshrink.generation import sample
+from autoshrink.generation import sample, steps_of
 from autoshrink.networks import build
 from text_fixtures import asked, corpus
 from training_fixtures import assert_same
@@ -155,10 +156,8 @@ def test_unknown_is_never_written_and_top_k_bounds_the_words() -> None:
         network.decoder_bias.copy_(torch.tensor([50.0, 0.0, 2.0, 3.0, 1.0]))
 
     def drawn(**options: Any) -> set[int]:
-        draw = torch.Generator().manual_seed(0)
-        start = torch.tensor([], dtype=torch.int64)
-        base: dict[str, Any] = {"temperature": 1.0, "top_k": None, "length": 300}
-        return set(sample(network, vocabulary, start, generator=draw, **(base | options)))
+        base: dict[str, Any] = {"temperature": 1.0, "top_k": None, "length": 300, "generator": np.random.default_rng(0)}
+        return set(sample(steps_of(network), network.initial_state(1), vocabulary, [], **(base | options)))
 
     assert drawn() == {1, 2, 3, 4}
     assert drawn(top_k=2) == {2, 3}
@@ -178,13 +177,9 @@ def test_a_prompt_of_unknown_words_is_gone_on_with_and_said(model: Path) -> None
 
 @pytest.mark.parametrize("length", [1, 7, 64])
 def test_so_many_tokens_are_written(model: Path, length: int) -> None:
-    loaded = load_as(TrainedLanguageModel, model)
-    start = torch.tensor([1])
-    draw = torch.Generator().manual_seed(0)
-    assert (
-        len(sample(loaded.network, loaded.vocabulary, start, length=length, temperature=1, top_k=None, generator=draw))
-        == length
-    )
+    found = generate(model, length=length, temperature=1)
+    vocabulary = load_as(TrainedLanguageModel, model).vocabulary
+    assert len(vocabulary.encode(vocabulary.tokenise(found.continuation))) == length
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePath
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -26,9 +26,9 @@ from autoshrink.deploy.card import Card, open_card
 from autoshrink.errors import DataError, InputError
 from autoshrink.escaping import printable
 from autoshrink.files import irregular, named
+from autoshrink.generation import Draws, Generated, continued, softmax
 from autoshrink.quantity import counted
 from autoshrink.registry import TASKS
-from autoshrink.seeding import derive_seed
 from autoshrink.tasks import Task, task_of
 
 Floats = npt.NDArray[np.float32]
@@ -53,21 +53,6 @@ class Prediction:
         """As a JSON object."""
         top = [{"class": name, "probability": round(chance, 6)} for name, chance in self.ranked]
         return {"image": self.source, "class": self.ranked[0][0], "probability": top[0]["probability"], "top": top}
-
-
-@dataclass(frozen=True)
-class Generated:
-    """A prompt and what follows.
-
-    Attributes:
-        text: prompt and continuation.
-        continuation: what follows alone.
-        unknown: the prompt's tokens that the model does not know, in order, once each.
-    """
-
-    text: str
-    continuation: str
-    unknown: tuple[str, ...]
 
 
 class OnnxModel:
@@ -215,44 +200,17 @@ class OnnxLanguageModel(OnnxModel):
         logits, following = self._session.run(["logits", "next_state"], given)
         return logits[0] if loop else logits, following
 
-    def generate(
-        self, prompt: str = "", *, length: int = 80, temperature: float = 0.8, top_k: int | None = None, seed: int = 0
-    ) -> Generated:
-        """Go on with a prompt. `<unk>` is never written.
+    def generate(self, prompt: str = "", **options: Unpack[Draws]) -> Generated:
+        """Go on with a prompt; `<unk>` is never written.
 
         Args:
             prompt: text; cut into tokens as the model's own text was.
-            length: how many tokens to write.
-            temperature: divides the logits before a token is drawn; 0 takes the likeliest.
-            top_k: draw among so many likeliest tokens; None for all.
-            seed: decides the draws.
+            options: ``length``, ``temperature``, ``top_k`` and ``seed``, see `autoshrink.generation.continued`.
 
         Raises:
             InputError: a number is out of range, or the network's output is not finite.
         """
-        if length < 1 or (top_k is not None and top_k < 1):
-            raise InputError(f"length {length}, top_k {top_k}: at least 1 each")
-        if not 0 <= temperature < np.inf:
-            raise InputError(f"temperature {temperature}: it is 0 (the likeliest token) or above, and finite")
-        vocabulary = self.vocabulary
-        tokens = vocabulary.tokenise(prompt)
-        ids = vocabulary.encode(tokens).tolist()
-        draw = np.random.Generator(np.random.PCG64(derive_seed(seed, "generate")))
-        written: list[int] = []
-        state = self.initial_state()
-        for token in (vocabulary.end, *ids):
-            logits, state = self.step(np.array([token], dtype=np.int64), state)
-        while True:
-            _refuse_infinite(logits[0], "the text")
-            logits[0, vocabulary.unknown] = -np.inf
-            written.append(_draw(logits[0], temperature, top_k, draw))
-            if len(written) == length:
-                break
-            logits, state = self.step(np.array(written[-1:], dtype=np.int64), state)
-        before, text = vocabulary.decode(ids), vocabulary.decode([*ids, *written])
-        continuation = text.removeprefix(before) if text.startswith(before) else vocabulary.decode(written)
-        unknown = [token for token, number in zip(tokens, ids, strict=True) if number == vocabulary.unknown]
-        return Generated(text, continuation, tuple(dict.fromkeys(unknown)))
+        return continued(prompt, self.vocabulary, self.step, self.initial_state(), **options)
 
 
 def open_exported(path: str | os.PathLike[str], *, threads: int = 1, unchecked: bool = False) -> OnnxModel:
@@ -311,24 +269,6 @@ def _refuse_infinite(logits: Floats, name: str) -> None:
         raise InputError(
             f"the model's output for {name} is not finite: its weights are damaged, or its training diverged"
         )
-
-
-def softmax(logits: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Logits (…, classes) to probabilities."""
-    values = np.asarray(logits, dtype=np.float64)
-    powers = np.exp(values - values.max(axis=-1, keepdims=True))
-    chances: npt.NDArray[np.float64] = powers / powers.sum(axis=-1, keepdims=True)
-    return chances
-
-
-def _draw(logits: Floats, temperature: float, top_k: int | None, generator: np.random.Generator) -> int:
-    if temperature == 0:
-        return int(logits.argmax())
-    # The likeliest is 0 first, so that no temperature is too low to divide by.
-    values = logits.astype(np.float64) - logits.max()
-    if top_k is not None and top_k < len(values):
-        values[values < np.sort(values)[-top_k]] = -np.inf
-    return int(generator.choice(len(values), p=softmax(values / temperature)))
 
 
 def _payload(image: str | os.PathLike[str] | bytes | Pixels) -> Payload:
