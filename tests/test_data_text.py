@@ -212,7 +212,7 @@ def test_a_folder_of_texts_is_one_text_in_order(tmp_path: Path) -> None:
     assert sum(source.count(split) for split in SPLITS) == 60
     assert source.notes[:3] == (
         "the text is 3 files, one after the other: a.txt, a/part.txt, b.md",
-        "2 files ignored, not being text by the suffix: 1 without suffix, 1 .pdf",
+        "2 files are ignored by extension, as no text: 1 without extension, 1 .pdf",
         "links to folders are not followed: loop",
     )
 

@@ -12,7 +12,7 @@ from autoshrink.data.folder_layout import (
     IRREGULAR,
     Ignored,
     entries,
-    images_below,
+    files_below,
     is_class_folder,
     is_image,
     refuse_deeper_classes,
@@ -109,7 +109,7 @@ def _class_files(root: Path, ignored: Ignored) -> dict[str, list[str]]:
     held: dict[str, list[str]] = {}
     for entry in entries(root):
         if is_class_folder(entry, root, ignored):
-            files = list(images_below(Path(entry.path), PurePath(entry.name), ignored))
+            files = list(files_below(Path(entry.path), PurePath(entry.name), ignored))
             name = names.composed(entry.name)
             if name in held:
                 ignored.taken.append(f"two folders called {name}, by two spellings of one letter, are one class")

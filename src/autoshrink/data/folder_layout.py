@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
@@ -30,6 +30,7 @@ _BESIDE = "folders beside the splits, without images, are ignored"
 class Ignored:
     """What a listing left out or took in a way that is not the only one, gathered for the notes."""
 
+    wanted: str = "images"
     extensions: Counter[str] = field(default_factory=Counter)
     misplaced: int = 0
     named: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
@@ -49,11 +50,11 @@ class Ignored:
 
     @property
     def by_extension(self) -> str:
-        """A sentence on files that are no images by their names, '' where there are none."""
+        """A sentence on files that are not what is wanted by their names, '' where there are none."""
         kinds = ", ".join(f"{count} {kind or 'without extension'}" for kind, count in sorted(self.extensions.items()))
         total, way = self.extensions.total(), to_read(self.extensions.keys())
         verb = "file is" if total == 1 else "files are"
-        return f"{total} {verb} ignored by extension, as no images: {kinds}{way}" if kinds else ""
+        return f"{total} {verb} ignored by extension, as no {self.wanted}: {kinds}{way}" if kinds else ""
 
     @property
     def instead(self) -> str:
@@ -158,17 +159,23 @@ def _forks(files: Sequence[Sequence[str]]) -> list[str]:
     return []
 
 
-def images_below(folder: Path, relative: PurePath, ignored: Ignored) -> Iterator[str]:
-    """Yield the images in and below a folder, as POSIX paths that begin with `relative`."""
+def _has_image_name(path: PurePath) -> bool:
+    return path.suffix.lower() in EXTENSIONS
+
+
+def files_below(
+    folder: Path, relative: PurePath, ignored: Ignored, wanted: Callable[[PurePath], bool] = _has_image_name
+) -> Iterator[str]:
+    """Yield the files in and below a folder that are wanted by name, as POSIX paths that begin with `relative`."""
     for entry in entries(folder):
         path = relative / entry.name
         if entry.is_dir(follow_symlinks=False):
             if entry.name.lower() not in JUNK_FOLDERS:
-                yield from images_below(Path(entry.path), path, ignored)
+                yield from files_below(Path(entry.path), path, ignored, wanted)
         elif entry.is_dir():
-            # A link may lead back up, and its images would get a second label.
+            # A link may lead back up, and what is there would count twice.
             ignored.named[LINKS].append(path.as_posix())
-        elif is_image(entry):
+        elif _is_file(entry) and wanted(path):
             yield path.as_posix()
         elif not (entry.is_file() or entry.is_symlink()):
             ignored.named[IRREGULAR].append(path.as_posix())
@@ -187,9 +194,13 @@ def is_class_folder(entry: os.DirEntry[str], root: Path, ignored: Ignored) -> bo
 
 
 def is_image(entry: os.DirEntry[str]) -> bool:
-    """Tell an image by its extension; a dangling link counts, so that it is reported and not passed over."""
-    named = PurePath(entry.name).suffix.lower() in EXTENSIONS
-    return named and (entry.is_file() or (entry.is_symlink() and not Path(entry.path).exists()))
+    """Tell an image by its extension."""
+    return _is_file(entry) and _has_image_name(PurePath(entry.name))
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Tell a file; a dangling link counts, so that it is reported and not passed over."""
+    return entry.is_file() or (entry.is_symlink() and not Path(entry.path).exists())
 
 
 def holds_class_folders(root: Path) -> bool:
@@ -203,7 +214,7 @@ def _filled(folder: Path) -> bool:
 
 def _filled_inside(folder: Path) -> bool:
     inside = (Path(entry.path) for entry in entries(folder) if is_class_folder(entry, folder, Ignored()))
-    return any(next(images_below(path, PurePath(), Ignored()), None) is not None for path in inside)
+    return any(next(files_below(path, PurePath(), Ignored()), None) is not None for path in inside)
 
 
 def entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import re
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass
+from pathlib import Path, PurePath, PurePosixPath
 
 from autoshrink.data.documents import GZIP, TextFile
-from autoshrink.data.folder_layout import JUNK_FOLDERS, LINKS, entries
+from autoshrink.data.folder_layout import JUNK_FOLDERS, Ignored, entries, files_below
 from autoshrink.data.formats import EXTENSIONS
 from autoshrink.data.images import TRAIN, one_line
 from autoshrink.data.names import SPLIT_OF, frame_of, listed, splits_named
 from autoshrink.data.sources import FoundText, Place, TextReader
 from autoshrink.errors import DataError
 from autoshrink.escaping import printable
-from autoshrink.quantity import counted
 
 SUFFIXES = frozenset((".txt", ".text", ".md", ".rst", ".tokens", ".raw"))
 
@@ -59,13 +57,12 @@ class TextsReader(TextReader):
         """
         path = place.path
         if path.is_dir():
-            listing = _Listing(str(path))
-            _list_below(path, PurePosixPath(), listing)
+            listing = _folder(path)
             archives = [entry for entry in entries(path) if entry.name.lower().endswith(".zip")]
             if listing.texts or len(archives) != 1:
                 return _arranged(listing)
             path = Path(archives[0].path)
-        suffix = _uncompressed(PurePosixPath(path.name)).suffix.lower()
+        suffix = _uncompressed(PurePath(path.name)).suffix.lower()
         if suffix == ".zip":
             return _arranged(_archive(path))
         if suffix in _IMAGE_SUFFIXES:
@@ -82,31 +79,18 @@ class TextsReader(TextReader):
 TEXTS = TextsReader()
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Listing:
     """What a folder or an archive holds: texts by their path in it, and what is passed over."""
 
-    place: str
-    texts: dict[PurePosixPath, TextFile] = field(default_factory=dict)
-    others: Counter[str] = field(default_factory=Counter)
-    links: list[str] = field(default_factory=list)
-
-    def add(self, name: PurePosixPath, file: TextFile) -> None:
-        plain = _uncompressed(name)
-        suffix = plain.suffix.lower()
-        # A name without a suffix is a text only where it names a split: `train`, `ptb.train`.
-        if suffix in SUFFIXES or (suffix.lstrip(".") in {"", *SPLIT_OF} and _split_of(plain)):
-            self.texts[name] = file
-        else:
-            self.others[suffix] += 1
+    place: Path
+    texts: Mapping[PurePosixPath, TextFile]
+    ignored: Ignored
 
     def found(self, files: Mapping[str, Iterable[PurePosixPath]], notes: Iterable[str], *, divided: bool) -> FoundText:
         """These files of the listing, with what is to be said of them and of the rest."""
-        kinds = ", ".join(f"{count} {kind or 'without suffix'}" for kind, count in sorted(self.others.items()))
-        passed = f"{counted(self.others.total(), 'file')} ignored, not being text by the suffix: {kinds}"
-        links = f"{LINKS}: {listed(self.links)}"
-        notes = (*notes, *([passed] if self.others else []), *([links] if self.links else []))
         texts = {split: tuple(self.texts[name] for name in names) for split, names in files.items()}
+        notes = (*notes, *self.ignored.notes(self.place))
         return FoundText(texts, divided=divided, notes=tuple(map(printable, notes)))
 
 
@@ -121,43 +105,42 @@ def is_text(path: Path) -> bool:
 
 
 def _is_named_text(name: str) -> bool:
-    return _uncompressed(PurePosixPath(name)).suffix.lower() in SUFFIXES
+    return _uncompressed(PurePath(name)).suffix.lower() in SUFFIXES
 
 
-def _uncompressed(name: PurePosixPath) -> PurePosixPath:
+def _uncompressed(name: PurePath) -> PurePath:
     return name.with_suffix("") if name.suffix.lower() == GZIP else name
 
 
-def _list_below(folder: Path, relative: PurePosixPath, listing: _Listing) -> None:
-    for entry in entries(folder):
-        name = relative / entry.name
-        if entry.is_dir(follow_symlinks=False):
-            if entry.name.lower() not in JUNK_FOLDERS:
-                _list_below(Path(entry.path), name, listing)
-        elif entry.is_dir():
-            # A link may lead back up, and its text would count twice.
-            listing.links.append(str(name))
-        elif entry.is_file() or not os.path.exists(entry.path):  # noqa: PTH110 - a dangling link is reported when read
-            listing.add(name, TextFile(Path(entry.path)))
+def _wanted(name: PurePath) -> bool:
+    """A name without a suffix is a text only where it names a split: `train`, `ptb.train`."""
+    plain = _uncompressed(name)
+    suffix = plain.suffix.lower()
+    return suffix in SUFFIXES or (suffix.lstrip(".") in {"", *SPLIT_OF} and bool(_split_of(plain)))
+
+
+def _folder(root: Path) -> _Listing:
+    ignored = Ignored("text")
+    names = map(PurePosixPath, files_below(root, PurePosixPath(), ignored, _wanted))
+    return _Listing(root, {name: TextFile(root / name) for name in names}, ignored)
 
 
 def _archive(path: Path) -> _Listing:
-    listing = _Listing(str(path))
     try:
         with zipfile.ZipFile(path) as archive:
-            members = [member.filename for member in archive.infolist() if not member.is_dir()]
+            members = sorted(member.filename for member in archive.infolist() if not member.is_dir())
     except (OSError, zipfile.BadZipFile) as error:
         raise _refused(path, f": damaged or truncated archive ({one_line(error)}); fetch it again") from error
-    for member in sorted(members):
-        name = PurePosixPath(member)
-        if not any(part.startswith(".") or part.lower() in JUNK_FOLDERS for part in name.parts):
-            listing.add(name, TextFile(path, member))
-    return listing
+    names = {PurePosixPath(member): member for member in members}
+    seen = [one for one in names if not any(p.startswith(".") or p.lower() in JUNK_FOLDERS for p in one.parts)]
+    texts = {name: TextFile(path, names[name]) for name in seen if _wanted(name)}
+    ignored = Ignored("text", Counter(name.suffix.lower() for name in seen if name not in texts))
+    return _Listing(path, texts, ignored)
 
 
 def _arranged(listing: _Listing) -> FoundText:
     if not listing.texts:
-        images = any(listing.others[suffix] for suffix in _IMAGE_SUFFIXES)
+        images = any(listing.ignored.extensions[suffix] for suffix in _IMAGE_SUFFIXES)
         hint = "it holds images: use --task image, or give" if images else "give"
         raise _refused(listing.place, f": no text files in it; {hint} {TEXTS.accepts}")
     splits: dict[str, list[PurePosixPath]] = {}
@@ -200,7 +183,7 @@ def _refuse_rivals(splits: Mapping[str, list[PurePosixPath]], rest: list[PurePos
         )
 
 
-def _split_of(name: PurePosixPath) -> str:
+def _split_of(name: PurePath) -> str:
     """Return the split that the folders or the name say, or nothing; DataError where the name says two."""
     if by_folder := _split_of_folders(name):
         return by_folder
@@ -210,7 +193,7 @@ def _split_of(name: PurePosixPath) -> str:
     return said[0] if said else ""
 
 
-def _split_of_folders(name: PurePosixPath) -> str:
+def _split_of_folders(name: PurePath) -> str:
     return next((SPLIT_OF[part.lower()] for part in name.parent.parts if part.lower() in SPLIT_OF), "")
 
 

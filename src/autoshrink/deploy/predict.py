@@ -19,7 +19,7 @@ import numpy.typing as npt
 from autoshrink.bundle import ImageInterface, TextInterface
 from autoshrink.data import Preprocessing, Vocabulary
 from autoshrink.data.decoding import CORRUPT, reading_images
-from autoshrink.data.folder_layout import Ignored, images_below
+from autoshrink.data.folder_layout import Ignored, files_below
 from autoshrink.data.formats import EXTENSIONS
 from autoshrink.data.images import Payload, Pixels, reason
 from autoshrink.deploy.card import Card, open_card
@@ -256,7 +256,7 @@ def images_in(folder: Path, ignored: Ignored | None = None) -> list[Path]:
         DataError: there are none, or the folder cannot be read.
     """
     passed = Ignored() if ignored is None else ignored
-    found = sorted(folder / path for path in images_below(folder, PurePath(), passed))
+    found = sorted(folder / path for path in files_below(folder, PurePath(), passed))
     if not found:
         raise DataError(
             f"{printable(str(folder))}: no image files in it ({', '.join(sorted(EXTENSIONS))}){passed.instead}"
