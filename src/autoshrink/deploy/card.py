@@ -133,12 +133,9 @@ def read_card(session: Any, path: Path) -> Card:
 
 
 def open_card(path: Path, *, threads: int = 1, unchecked: bool = False) -> tuple[Any, Card]:
-    """A session of a file that `autoshrink export` wrote, and what the file says of itself.
+    """A session of a file that `autoshrink export` wrote, run by so many CPU threads, and what the file says of itself.
 
-    Args:
-        path: the file.
-        threads: of the CPU.
-        unchecked: also where its content is not what its checksum was taken of: another tool wrote it anew.
+    `unchecked` is for files that another tool wrote anew: their content is not what the checksum was taken of.
 
     Raises:
         InputError: as `open_session` and `read_card`, or its content is not what was exported.

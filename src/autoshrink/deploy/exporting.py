@@ -75,15 +75,9 @@ class Check:
 
 @dataclass(frozen=True)
 class Times:
-    """How long one image, or token, takes here, on one thread: both files in turns, seconds on the core.
+    """How long one image, or token, takes here, on one thread: both files in turns, medians of the rounds, seconds.
 
-    Attributes:
-        onnx: of the float32 file: the median of the rounds.
-        int8: likewise.
-        ratio: int8 over float32: the median of the rounds' ratios.
-        low: the least of them.
-        high: the most.
-        rounds: how many.
+    `ratio` is the median of int8 over float32 by round, between `low` and `high`; times are on the core.
     """
 
     onnx: float

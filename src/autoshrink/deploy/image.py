@@ -121,11 +121,7 @@ def real_samples(model: TrainedClassifier, *, data: str | None = None, count: in
 
     Images that the training kept back, as test images or for its validation, are not among them.
 
-    Args:
-        model: says what it was trained on, and its preprocessing.
-        data: the images instead, by name or path.
-        count: how many.
-        seed: decides which.
+    `data` names other images than those that the model was trained on; `seed` decides which.
 
     Raises:
         DataError: the images cannot be used.

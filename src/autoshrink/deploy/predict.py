@@ -39,11 +39,9 @@ BATCH = 16
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a classifier says of one image.
+    """What a classifier says of one image: (class, probability) pairs, the likeliest first.
 
-    Attributes:
-        source: the file's path, or the number of the image among those given.
-        ranked: (class, probability) pairs, the likeliest first.
+    `source` is the file's path, or the number of the image among those given.
     """
 
     source: str
@@ -216,10 +214,7 @@ class OnnxLanguageModel(OnnxModel):
 def open_exported(path: str | os.PathLike[str], *, threads: int = 1, unchecked: bool = False) -> OnnxModel:
     """Whatever network a file that `autoshrink export` wrote holds: an `OnnxClassifier`, an `OnnxLanguageModel`, …
 
-    Args:
-        path: the file.
-        threads: of the CPU.
-        unchecked: also where its content is not what its checksum was taken of: another tool wrote it anew.
+    It is run by so many CPU threads; `unchecked` also where another tool rewrote it, against its checksum.
 
     Raises:
         InputError: onnxruntime is missing, or the file is missing, no ONNX file, not exported by autoshrink, or not

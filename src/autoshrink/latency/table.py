@@ -30,11 +30,9 @@ TABLE_FILE = "latency.json"
 
 @dataclass(frozen=True)
 class LatencyTable:
-    """What operations take on one device.
+    """What operations take on one device, by `RuntimeOperation.key`.
 
-    Attributes:
-        device: what was measured, how, and on what, for people to read.
-        nanoseconds: by `RuntimeOperation.key`.
+    `device` says what was measured, how, and on what, for people to read.
     """
 
     device: Mapping[str, str | int]
@@ -169,10 +167,8 @@ def begin_latencies(file: str | None) -> Latencies:
 def resume_latencies(folder: Path, file: str | None, *, fresh: bool) -> Latencies:
     """For a run that goes on: by the table in its folder, which grows only on the device that it was measured on.
 
-    Args:
-        folder: the run's.
-        file: the table that the run was given, if any.
-        fresh: whether nothing has been evaluated yet, so that a missing table may be begun anew.
+    `file` is the table that the run was given, if any; while nothing has been evaluated (`fresh`), a missing one may
+    be begun anew.
 
     Raises:
         RunError: the table is gone.

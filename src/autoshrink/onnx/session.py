@@ -96,12 +96,8 @@ def open_session(
 ) -> Any:
     """An `onnxruntime.InferenceSession` of a file or a serialised model, on the CPU.
 
-    Args:
-        model: a path, or a model's bytes.
-        options: of `session_options`; None: those of `threads`.
-        threads: inside an operator.
-        name: what messages call it; None: its path.
-        disabled: names of the runtime's optimisations to leave out.
+    Messages call it by `name`, or its path; `options` are of `session_options`, or those of `threads`; `disabled`
+    names optimisations of the runtime to leave out.
 
     Raises:
         InputError: onnxruntime is missing, there is no such file, or it is no ONNX file.
@@ -138,11 +134,7 @@ def checked_content(model: Any, path: Path, properties: Mapping[str, str] | None
     """An `onnx.ModelProto` as the content of one file, without what tells of the machine it was made on.
 
     torch's exporter notes for every node from which line of which file it comes; nobody who gets the file needs it.
-
-    Args:
-        model: the model; it is changed.
-        path: the file that messages name.
-        properties: what is to stand in its metadata.
+    The model is changed; `path` is named in messages, and `properties` go into the metadata.
 
     Raises:
         InputError: the model is above ONNX's 2 GiB for one file, or not valid.

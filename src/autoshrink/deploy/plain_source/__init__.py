@@ -31,9 +31,6 @@ def write(model: TrainedModel, folder: Path, samples: Samples, tolerance: float 
             (n,). See `autoshrink.deploy.parity`.
         tolerance: the largest difference of a logit, times the largest logit where that is above 1.
 
-    Returns:
-        How far the written network's logits are from the model's, on the samples.
-
     Raises:
         InputError: the folder holds something, the kind of network has no plain form, there is no sample, or the
             difference is above the tolerance.
