@@ -110,6 +110,29 @@ class EvaluatorContext:
 
 
 @dataclass(frozen=True)
+class EvaluatorWords:
+    """How what an evaluator does is said, in reports and on the terminal.
+
+    Attributes:
+        done: what was done with a candidate.
+        measured: how a candidate's performance was measured.
+        note: what the figures of the steps are worth; ``{metric}`` is the task's.
+        compared: how the candidates of a step were compared.
+        candidate: the mark of a candidate in a chart.
+        chosen: the mark of one that the search went on with.
+        predictor: its figures, as what orders cells before they are trained.
+    """
+
+    done: str = "trained from scratch"
+    measured: str = "recorded in the search, one seed"
+    note: str = ""
+    compared: str = ""
+    candidate: str = "candidate"
+    chosen: str = "chosen"
+    predictor: str = "estimate"
+
+
+@dataclass(frozen=True)
 class EvaluatorKind:
     """A way to evaluate, as `autoshrink.registry.EVALUATORS` has it by name. Importing it imports no torch.
 
@@ -119,7 +142,7 @@ class EvaluatorKind:
             shared between steps, and the best cell is chosen among cells trained from scratch.
         trains: its figures are performances of networks, and the starting cell's is of one trained from scratch.
         metric: how its figures are shown, from the task's metric.
-        how: what a step does with its candidates: ``estimated with inherited weights``.
+        words: how that is said.
         needs: the part that every operation of a cell has to provide for it (`autoshrink.ops.require`); None for none.
     """
 
@@ -127,8 +150,23 @@ class EvaluatorKind:
     relative: bool = False
     trains: bool = True
     metric: Callable[[Metric], Metric] = lambda usual: usual
-    how: str = "trained from scratch"
+    words: EvaluatorWords = EvaluatorWords()
     needs: str | None = None
+
+
+@dataclass(frozen=True)
+class Filter:
+    """A score by which a step's candidates are chosen, as `autoshrink.registry.FILTERS` has it by name.
+
+    Attributes:
+        make: the ranking of a run.
+        name: what the score is called.
+        about: what it is, in words.
+    """
+
+    make: Callable[[EvaluatorContext], Ranking]
+    name: str
+    about: str
 
 
 Measure = Callable[[Job, float | None], Evaluation | None]

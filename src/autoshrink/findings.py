@@ -9,62 +9,24 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from autoshrink.evaluation import EvaluatorWords
 from autoshrink.formatting import THIN, change, count, number, quantity, signed
 from autoshrink.metrics import Metric, metric_of, shown_resources, step_metric
 from autoshrink.record import CLEAR, Candidate, Figures, RunRecord
+from autoshrink.registry import FILTERS
 from autoshrink.resources import RESOURCES
 from autoshrink.score import FormulaName, Spent
 
 
-@dataclass(frozen=True)
-class EvaluatorWords:
-    """How what an evaluator does is said.
-
-    Attributes:
-        done: what was done with a candidate.
-        measured: how a candidate's performance was measured.
-        note: what the figures of the steps are worth.
-        compared: how the candidates of a step were compared.
-        candidate: the mark of a candidate in a chart.
-        chosen: the mark of one that the search went on with.
-    """
-
-    done: str = ""
-    measured: str = "recorded in the search, one seed"
-    note: str = ""
-    compared: str = ""
-    candidate: str = "candidate"
-    chosen: str = "chosen"
-
-
-_WORDS = {
-    "inherited": EvaluatorWords(
-        done="estimated with inherited weights",
-        measured="an estimate with inherited weights",
-        note="The figures of the steps are estimates: each child has its parent's weights, and is judged on a share of "
-        "the validation samples. They compare the candidates of one step, and say little across steps.",
-        compared="The better half of a step, without those that were clearly worse, was compared again on more samples "
-        "(survived: how many such comparisons). A removal that makes a new leaf is taken before the best where it is "
-        "not clearly behind.",
-        candidate="estimate with inherited weights",
-        chosen="chosen by estimate",
-    ),
-    "zico": EvaluatorWords(
-        done="scored by ZiCo without training",
-        measured="no training at all",
-        note="The steps compare scaled ZiCo, a score of untrained networks. It is no {metric}, and how well it ranks "
-        "is measured below.",
-        compared="Scaled ZiCo has no standard error.",
-        candidate="candidate, not trained",
-        chosen="chosen by ZiCo",
-    ),
-}
-
-
 def evaluator_words(record: RunRecord) -> EvaluatorWords:
     """How what the run's evaluator did is said."""
-    found = _WORDS.get(record.settings.evaluator, EvaluatorWords())
+    found = record.kind.words
     return replace(found, note=found.note.format(metric=metric_of(record.settings).name))
+
+
+def filter_name(record: RunRecord) -> str:
+    """What the score is called by which a step's candidates were chosen; empty where they were drawn."""
+    return "" if record.settings.filter == "none" else FILTERS[record.settings.filter].name
 
 
 # --- the best cell against the starting cell -------------------------------------------------------------------------
@@ -319,16 +281,15 @@ def metric_for(record: RunRecord, figures: Figures) -> Metric:
 
 def estimated(record: RunRecord) -> tuple[Candidate, ...]:
     """The candidates whose figures are estimates; the starting cell of an inherited run was trained."""
-    settings = record.settings
-    if not settings.relative:
+    if not record.settings.relative:
         return ()
-    return tuple(one for one in record.candidates if one.step or settings.evaluator == "zico")
+    return tuple(one for one in record.candidates if one.step or not record.kind.trains)
 
 
 def trained_cells(record: RunRecord) -> int:
     """How many different cells were trained from scratch."""
     keys = {one.evaluation.cell.key for one in record.retrained} | set(record.remeasured)
-    if record.settings.evaluator != "zico":
+    if record.kind.trains:
         first = record.of_step(0) if record.settings.relative else record.candidates
         keys |= {one.cell.key for one in first}
     return len(keys)
@@ -363,7 +324,7 @@ def phases(record: RunRecord) -> dict[str, Spent]:
     again = (one.spent for repeats in record.remeasured.values() for one in repeats)
     found = {
         "search": sum(own, Spent()),
-        "ZiCo filter": record.screening,
+        f"{filter_name(record)} filter": record.screening,
         "playoff": sum((one.evaluation.spent for one in record.retrained), Spent()),
         "fresh seeds": sum(again, Spent()),
     }

@@ -147,7 +147,7 @@ def _run(
         store,
         trained if settings.evaluator == "trained" else EVALUATORS[settings.evaluator].make(context),
         fresh=trained,
-        ranking=None if settings.filter == "none" else FILTERS[settings.filter](context),
+        ranking=None if settings.filter == "none" else FILTERS[settings.filter].make(context),
         watcher=observer.watcher,
     )
     record = loop.run()

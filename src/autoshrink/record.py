@@ -329,10 +329,11 @@ class RunRecord:
         """Whether a network was trained from scratch for it, for however short a time."""
         if not self.settings.relative or any(one.evaluation == evaluation for one in self.retrained):
             return True
-        return self._kind.trains and evaluation == self.starting()
+        return self.kind.trains and evaluation == self.starting()
 
     @property
-    def _kind(self) -> EvaluatorKind:
+    def kind(self) -> EvaluatorKind:
+        """How its candidates were measured."""
         return EVALUATORS[self.settings.evaluator]
 
     def measured_again(self) -> tuple[Figures, ...]:
@@ -419,7 +420,7 @@ class RunRecord:
         A score of untrained networks is no performance.
         """
         chance = self.chance
-        if chance is None or not (self._kind.trains or figures.from_scratch):
+        if chance is None or not (self.kind.trains or figures.from_scratch):
             return True
         return figures.performance > chance.bar
 

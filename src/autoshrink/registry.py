@@ -19,7 +19,7 @@ from autoshrink.errors import InputError
 from autoshrink.escaping import shown
 
 if TYPE_CHECKING:
-    from autoshrink.evaluation import EvaluatorContext, EvaluatorKind, Executor, Ranking, Workplace
+    from autoshrink.evaluation import EvaluatorKind, Executor, Filter, Workplace
     from autoshrink.strategies import Strategy, StrategyContext
     from autoshrink.tasks.base import Task
 
@@ -149,10 +149,8 @@ EVALUATORS: Registry[EvaluatorKind] = Registry(
 )
 """How a step's candidates are measured."""
 
-FILTERS: Registry[Callable[[EvaluatorContext], Ranking]] = Registry(
-    "autoshrink.filters", "filter", {"zico": "autoshrink.evaluators.zico:make_ranking"}
-)
-"""What makes the score by which a step's candidates are chosen."""
+FILTERS: Registry[Filter] = Registry("autoshrink.filters", "filter", {"zico": "autoshrink.evaluators.zico:FILTER"})
+"""The scores by which a step's candidates may be chosen."""
 
 EXECUTORS: Registry[Callable[[Workplace, str], Executor]] = Registry(
     "autoshrink.executors",

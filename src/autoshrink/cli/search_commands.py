@@ -61,7 +61,7 @@ def _data_help() -> str:
 
 
 def _evaluators_help() -> str:
-    return "; ".join(f"{EVALUATORS[name].how} ({name})" for name in EVALUATORS)
+    return "; ".join(f"{EVALUATORS[name].words.done} ({name})" for name in EVALUATORS)
 
 
 def _options() -> tuple[Option, ...]:

@@ -1,6 +1,6 @@
 """The ways to measure a step's candidates, by name (`autoshrink.registry.EVALUATORS`). Nothing here imports torch."""
 
-from autoshrink.evaluation import Evaluator, EvaluatorContext, EvaluatorKind
+from autoshrink.evaluation import Evaluator, EvaluatorContext, EvaluatorKind, EvaluatorWords
 
 
 def _trained(context: EvaluatorContext) -> Evaluator:
@@ -20,6 +20,17 @@ INHERITED = EvaluatorKind(
     _inherited,
     relative=True,
     metric=lambda usual: usual.estimated(),
-    how="estimated with inherited weights",
+    words=EvaluatorWords(
+        done="estimated with inherited weights",
+        measured="an estimate with inherited weights",
+        note="The figures of the steps are estimates: each child has its parent's weights, and is judged on a share of "
+        "the validation samples. They compare the candidates of one step, and say little across steps.",
+        compared="The better half of a step, without those that were clearly worse, was compared again on more samples "
+        "(survived: how many such comparisons). A removal that makes a new leaf is taken before the best where it is "
+        "not clearly behind.",
+        candidate="estimate with inherited weights",
+        chosen="chosen by estimate",
+        predictor="estimate with inherited weights",
+    ),
     needs="inherit",
 )

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from autoshrink.findings import estimated
+from autoshrink.findings import estimated, filter_name
 from autoshrink.ranking import spearman
 from autoshrink.record import RunRecord
 from autoshrink.score import Evaluation
@@ -86,11 +86,12 @@ def _trained(record: RunRecord) -> dict[str, Trained]:
 
 def _predicted(record: RunRecord) -> dict[str, Predicted]:
     """What was known of cells before they were trained from scratch."""
-    estimates, zico = _highest_estimates(record), _zico(record)
-    if record.settings.evaluator == "zico":
-        estimates, zico = {}, estimates | zico
-    found = {"estimate with inherited weights": estimates, "ZiCo": zico}
-    return {name: values for name, values in found.items() if values}
+    found: dict[str, Predicted] = {}
+    named = ((record.kind.words.predictor, _highest_estimates(record)), (filter_name(record), _ranks(record)))
+    for name, values in named:
+        if values:
+            found[name] = {**found.get(name, {}), **values}
+    return found
 
 
 def _highest_estimates(record: RunRecord) -> dict[str, tuple[float | None, float]]:
@@ -104,8 +105,8 @@ def _highest_estimates(record: RunRecord) -> dict[str, tuple[float | None, float
     return found
 
 
-def _zico(record: RunRecord) -> dict[str, tuple[float | None, float]]:
-    """The filter's ranks, which are S with scaled ZiCo as the performance, and the scaled ZiCo in them."""
+def _ranks(record: RunRecord) -> dict[str, tuple[float | None, float]]:
+    """The filter's ranks, which are S with its score as the performance, and the score in them."""
     if not record.ranks:
         return {}
     score = record.settings.score

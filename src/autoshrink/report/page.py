@@ -15,6 +15,7 @@ from autoshrink.formatting import count, duration, number, percent, quantity, si
 from autoshrink.metrics import Metric, metric_of, step_metric
 from autoshrink.ops.kinds import cell_kind
 from autoshrink.record import CLEAR, Figures, Retrained, RunRecord
+from autoshrink.registry import FILTERS
 from autoshrink.report.agreement import agreements
 from autoshrink.report.film import film
 from autoshrink.report.run_charts import front_svg, trajectory_svg
@@ -46,6 +47,7 @@ def render(record: RunRecord, *, name: str) -> str:
         metric=metric_of(settings),
         estimate_metric=step_metric(settings),
         words=findings.evaluator_words(record),
+        filter_name=findings.filter_name(record),
         lede=_lede(record),
         cells=_cells(record),
         trajectory_svg=trajectory_svg,
@@ -163,7 +165,8 @@ def _rivals(record: RunRecord) -> dict[str, object] | None:
         f"error; clear: more than {CLEAR:g} standard errors. {findings.evaluator_words(record).compared}"
     )
     if record.ranks:
-        note += " ZiCo: S with scaled ZiCo as the performance, by which the candidates were chosen before any training."
+        chosen_by = FILTERS[record.settings.filter]
+        note += f" {chosen_by.name}: {chosen_by.about}, by which the candidates were chosen before any training."
     candidates = count(sum(map(len, found.values())), "candidate")
     return {
         "count": f"{candidates} in {count(len(found), 'step')}",
@@ -194,7 +197,7 @@ def _rival_table(record: RunRecord, rivals: tuple[Rival, ...]) -> Table:
         "S": ["" if one.failed else _score(record, one) for one in shown],
         "difference in S": [_lead(one) for one in rivals],
         "": [_verdict(one) for one in rivals],
-        "ZiCo": [_rank(one) for one in rivals],
+        findings.filter_name(record) or "rank": [_rank(one) for one in rivals],
     }
     return Table.of({head: texts for head, texts in columns.items() if any(texts)}, words=("removed", ""))
 

@@ -67,22 +67,22 @@ def points(record: RunRecord, quantity: str) -> tuple[Point, ...]:
     """The marks of a panel.
 
     Costs are exact, and marked of every candidate. Where the steps only estimate, performances and scores are those of
-    the playoff; estimates with inherited weights stand beside them in a lighter style, and ZiCo (``zico``) has a panel
+    the playoff; estimates stand beside them in a lighter style, and what no training gave (``untrained``) has a panel
     of its own.
     """
     if not record.settings.relative:
         return _candidates(record, "")
-    if quantity in ("cost", "zico"):
+    if quantity in ("cost", "untrained"):
         return _candidates(record, " estimate")
     last = {one.evaluation.cell.key: one for one in record.retrained}
     trained = tuple(_retrained(record, one) for one in last.values())
-    return trained if record.settings.evaluator == "zico" else _candidates(record, " estimate") + trained
+    return _candidates(record, " estimate") + trained if record.kind.trains else trained
 
 
 def _candidates(record: RunRecord, style: str) -> tuple[Point, ...]:
     chosen = {(step.number, step.chosen.index): step.evidence() for step in steps(record)}
     # The starting cell of an inherited run was trained from scratch.
-    first = " scratch" if style and record.settings.evaluator == "inherited" else style
+    first = " scratch" if style and record.kind.trains else style
     found = []
     for one in record.candidates:
         evidence = chosen.get((one.step, one.index))
@@ -143,7 +143,7 @@ class Track:
 
     Attributes:
         name: above the panel.
-        quantity: ``score``, ``performance``, ``zico`` (S of a network that nothing trained) or ``cost``.
+        quantity: ``score``, ``performance``, ``untrained`` (S of networks that nothing trained) or ``cost``.
         metric: how performance is shown.
     """
 
@@ -162,7 +162,7 @@ class Track:
 
     def again(self, figures: Figures) -> tuple[float, float | None] | None:
         """Mean and deviation over fresh seeds; None where nothing was measured or there is nothing to measure."""
-        if self.quantity in ("cost", "zico") or not figures.repeats:
+        if self.quantity in ("cost", "untrained") or not figures.repeats:
             return None
         if self.quantity == "performance":
             return figures.performance, figures.performance_sd
@@ -172,7 +172,7 @@ class Track:
         """Horizontal rules at round figures."""
         if self.quantity == "performance":
             return panel.rules(self.metric.ticks(panel.y.low, panel.y.high), self.metric.tick)
-        write: Callable[[float], str] = {"cost": round_quantity, "zico": _short}.get(self.quantity, write_score)
+        write: Callable[[float], str] = {"cost": round_quantity, "untrained": _short}.get(self.quantity, write_score)
         return panel.rules(panel.y.ticks(4), write)
 
     def spans(self, measured: Iterable[Figures]) -> list[float]:
@@ -185,7 +185,7 @@ class Track:
         ringed = [one for name in ("best", "start") if (one := landmark(record, name)) is not None]
         recorded = [value for one in ringed if (value := self.of(record, one)) is not None]
         found = [one for one in (record.best(), record.complete()) if one is not None]
-        return (recorded if self.quantity != "zico" else []) + self.spans(found)
+        return (recorded if self.quantity != "untrained" else []) + self.spans(found)
 
 
 def write_score(value: float) -> str:
@@ -199,13 +199,14 @@ def _short(value: float) -> str:
 
 
 def tracks(record: RunRecord) -> tuple[Track, ...]:
-    """The panels, from the top: S, performance, what ZiCo said where it decided, cost."""
+    """The panels, from the top: S, performance, what decided where nothing was trained, cost."""
     metric = metric_of(record.settings)
-    zico = Track("S with scaled ZiCo as the performance, nothing trained", "zico", step_metric(record.settings))
+    scored = step_metric(record.settings)
+    untrained = Track(f"S with {scored.name} as the performance, nothing trained", "untrained", scored)
     return (
         Track("Score S", "score", metric),
         Track(metric.axis, "performance", metric),
-        *((zico,) if record.settings.evaluator == "zico" else ()),
+        *(() if record.kind.trains else (untrained,)),
         Track(record.settings.score.weighs.axis, "cost", metric),
     )
 
@@ -310,7 +311,7 @@ def _landmarks(record: RunRecord, track: Track, panel: Panel) -> Iterable[Markup
 
 def _ringed(record: RunRecord, track: Track, name: str) -> tuple[int, float] | None:
     """Edges and value of the best or the starting cell: as recorded, or with fresh seeds where that was no training."""
-    if track.quantity == "zico":
+    if track.quantity == "untrained":
         return None
     evaluation = landmark(record, name)
     if evaluation is not None:

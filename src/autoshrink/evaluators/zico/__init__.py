@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from autoshrink.errors import InputError
-from autoshrink.evaluation import Evaluator, EvaluatorContext, EvaluatorKind
+from autoshrink.evaluation import Evaluator, EvaluatorContext, EvaluatorKind, EvaluatorWords, Filter
 from autoshrink.metrics import Metric
 from autoshrink.priors import random_cells
 from autoshrink.seeding import derive_seed
@@ -75,4 +75,20 @@ def scaled(usual: Metric) -> Metric:
     )
 
 
-ZICO = EvaluatorKind(_evaluator, relative=True, trains=False, metric=scaled, how="scored by ZiCo without training")
+ZICO = EvaluatorKind(
+    _evaluator,
+    relative=True,
+    trains=False,
+    metric=scaled,
+    words=EvaluatorWords(
+        done="scored by ZiCo without training",
+        measured="no training at all",
+        note="The steps compare scaled ZiCo, a score of untrained networks. It is no {metric}, and how well it ranks "
+        "is measured below.",
+        compared="Scaled ZiCo has no standard error.",
+        candidate="candidate, not trained",
+        chosen="chosen by ZiCo",
+        predictor="ZiCo",
+    ),
+)
+FILTER = Filter(make_ranking, "ZiCo", "S with scaled ZiCo as the performance")

@@ -30,7 +30,8 @@ from autoshrink.training.images import DeviceImages, Normalisation
 from autoshrink.watching import Observer
 
 GRADIENT_BATCH = 64
-"""Images a batch at least, where gradients of untrained networks are compared: half of ZiCo's."""
+"""Images a batch at least, where gradients of untrained networks are compared: half of what ZiCo's
+paper takes."""
 
 
 def prepare(settings: SearchSettings, observer: Observer) -> Prepared:
