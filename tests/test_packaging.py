@@ -77,10 +77,11 @@ def imported() -> set[str]:
     return names - set(sys.stdlib_module_names) - {"autoshrink", "autoshrink_paper"} - BROUGHT
 
 
-def test_what_is_imported_is_declared() -> None:
+def test_what_is_imported_is_declared_and_the_other_way_round() -> None:
     found = {_normal(NAMES.get(name, name)) for name in imported()}
     extras = [extra for extra in EXTRAS if extra not in ("bench", "dev", "docs")]
     assert found <= {_name(one) for one in declared(*extras)}
+    assert {_name(one) for one in declared()} <= found
 
 
 def test_one_version_everywhere() -> None:
