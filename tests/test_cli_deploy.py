@@ -264,7 +264,7 @@ def test_images_are_for_classifiers_and_prompts_for_language_models(
 ) -> None:
     for arguments, message in (
         ((exported[0],), "give it image files"),
-        ((exported[0], "--prompt", "a"), "reads no text"),
+        ((exported[0], "--prompt", "a"), "--prompt: it goes with language models, and"),
         ((text[0], photos), "reads no images"),
     ):
         with pytest.raises(InputError, match=message):

@@ -68,11 +68,6 @@ def forks(code: str) -> Iterator[tuple[int, str]]:
             yield node.lineno, f"{type(node).__name__}: {', '.join(sorted(found))}"
 
 
-PENDING = {
-    "cli/deploy_commands.py",
-    *("deploy/plain_source/language.py", "deploy/plain_source/readme.py"),
-}
-"""Files that still ask."""
 READ = sorted(path for path in SOURCE.rglob("*.py") if path.relative_to(SOURCE).parts[0] not in INSIDE)
 
 
@@ -81,8 +76,7 @@ def test_nothing_outside_the_tasks_asks_which_one_it_is(path: Path) -> None:
     found = list(forks(path.read_text(encoding="utf-8")))
     # Columns of parquet files have types, and one of them is text.
     found = [one for one in found if path.parent.name != "data" or "Compare" not in one[1]]
-    name = str(path.relative_to(SOURCE))
-    assert (found != []) == (name in PENDING), found
+    assert found == []
 
 
 @pytest.mark.parametrize(

@@ -150,6 +150,57 @@ def test_what_it_does_not_provide_is_refused_by_name(
     assert message in refused([part.format(run=searched, data=data) for part in arguments], capsys)
 
 
+@pytest.fixture(scope="module")
+def trained(searched: Path, data: Path) -> Path:
+    """A trained model of the search's network."""
+    file, folder = data.parent / "toy.arch.json", data.parent / "model"
+    assert run(["craft", str(searched), "-o", str(file), *PLUGIN]) == 0
+    options = shlex.split("--epochs 25 --threads 1 --set recipe.learning_rate=0.01")
+    assert run(["train", str(file), "--data", str(data), "-o", str(folder), *options, *PLUGIN]) == 0
+    return folder
+
+
+def test_a_final_training_learns_more_than_a_search_and_is_gone_on_with(
+    trained: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    curve = json.loads((trained / "curve.json").read_text())["validation_performance"]
+    assert len(curve) == 25
+    assert max(curve) > 0.5
+    assert f"autoshrink evaluate {trained} " in said(["resume", str(trained)], capsys)
+    from autoshrink.tasks.arrays.problem import ArrayLearner  # noqa: PLC0415 - patched here
+
+    validate, left = ArrayLearner.validate, [7]
+
+    def stopping(self: ArrayLearner) -> Any:
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return validate(self)
+
+    monkeypatch.setattr(ArrayLearner, "validate", stopping)
+    folder = tmp_path / "again"
+    options = shlex.split("--epochs 25 --threads 1 --set recipe.learning_rate=0.01")
+    arguments = ["train", str(data.parent / "toy.arch.json"), "--data", str(data), "-o", str(folder), *options]
+    assert run([*arguments, *PLUGIN]) == 130
+    monkeypatch.undo()
+    assert run(["resume", str(folder), *PLUGIN]) == 0
+    assert json.loads((folder / "curve.json").read_text())["validation_performance"] == curve
+
+
+def test_a_model_and_its_exported_file_are_worth_the_same(
+    trained: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("onnxruntime")
+    file = trained.with_name("trained.onnx")
+    assert "against PyTorch, on real inputs" in said(["export", str(trained), "-o", str(file)], capsys)
+    found = [json.loads(said(["evaluate", str(of), "--json"], capsys)) for of in (trained, file)]
+    assert found[0]["R²"] > 0.4
+    assert found[0]["R²"] == pytest.approx(found[1]["R²"], abs=1e-5)
+    assert (found[0]["rows"], found[0]["split"], found[0]["data"]) == (100, "test", str(data))
+    assert "R²: 0." in said(["evaluate", str(trained), "--split", "validation"], capsys)
+    assert "--report" in refused(["evaluate", str(trained), "--report", "page.html"], capsys)
+
+
 def test_a_cell_of_its_kind_alone_can_be_shown_and_counted(searched: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = searched / "best.cell.json"
     assert Cell.read(file).kind == "dense"
@@ -176,7 +227,9 @@ def test_its_network_is_exported_and_predicts_what_pytorch_does(
 ) -> None:
     rows = np.load(data)["test_x"].astype(np.float32)
     np.save(exported.with_name("rows.npy"), rows)
-    outputs = json.loads(said(["predict", str(exported), str(exported.with_name("rows.npy"))], capsys))["outputs"]
+    outputs = json.loads(said(["predict", str(exported), str(exported.with_name("rows.npy")), "--json"], capsys))[
+        "outputs"
+    ]
     model = load(exported.with_name("trained"))
     with torch.no_grad():
         expected = model.network(torch.from_numpy(rows)).numpy()
@@ -199,7 +252,7 @@ def test_exported_files_of_it_are_refused_by_name_where_there_is_no_more(
         (["export", folder, "--source", str(tmp_path / "source")], "task toy has no plain source; export it as ONNX"),
         (["predict", file], "give it samples, one .npy file for each of its inputs"),
         (["predict", file, str(exported)], "no array in a .npy file"),
-        (["predict", file, "--prompt", "a"], "reads no text"),
+        (["predict", file, "--prompt", "a"], "--prompt: it goes with language models, and"),
     ):
         assert message in refused(arguments, capsys).replace("\n", " ")
 

@@ -94,7 +94,7 @@ class ToySettings(ArraySettings):
 
 
 class ToyTask(ArrayTask):
-    name, about, model = "toy", "predict a number", "regression"
+    name, about, model = "toy", "predict a number", "regression network"
     cell_kind, architecture_kinds = "dense", ("dense",)
     metric = Metric("R²", sample="row", validation="validation rows", piece="row", resources=("macs", "params"))
     settings = ToySettings
@@ -113,6 +113,10 @@ class ToyTask(ArrayTask):
 
     def default_network(self, cell: Cell, **sizes: int) -> DenseArchitecture:
         return DenseArchitecture(cell=cell, inputs=sizes.get("inputs", 8), width=sizes.get("width", 8))
+
+    def example(self, architecture: Architecture) -> tuple[int, ...]:
+        assert isinstance(architecture, DenseArchitecture)
+        return (architecture.inputs,)
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return (outputs - targets) ** 2

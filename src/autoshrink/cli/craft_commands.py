@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,12 +14,11 @@ from autoshrink.architecture import Architecture
 from autoshrink.cli import quantities
 from autoshrink.cli.command import refuse_unread
 from autoshrink.cli.console import JsonOption, given, print_json, stderr, stdout
-from autoshrink.cli.options import flags, of_tasks, resource_rows, with_options
+from autoshrink.cli.options import of_tasks, refuse_foreign, resource_rows, with_options
 from autoshrink.crafting import Budget, Crafted, crafted
 from autoshrink.errors import InputError
 from autoshrink.escaping import shown, word
 from autoshrink.files import check_output, write_text
-from autoshrink.registry import TASKS
 from autoshrink.results import pretty
 from autoshrink.tasks import task_of
 
@@ -68,7 +67,7 @@ def craft_command(
             refuse_unread(context, scaling, "a budget: --macs, --params, --memory or --latency")
     budget = Budget(**limits, latency=latency and latency / 1e9)
     found = crafted(_target(target, cell), budget, said, pick, _measure(threads) if latency else None)
-    _refuse_foreign(found.architecture, said)
+    refuse_foreign(said, task_of(found.architecture), "craft_options", "this")
     if output is not None:
         write_text(output, pretty(found.architecture.to_json()))
     if as_json:
@@ -84,16 +83,6 @@ def _target(target: str | None, cell: str | None) -> str:
         how = "give one" if target is None else f"{target} and {cell}: give one of them"
         raise InputError(f"craft needs a run folder, a cell or architecture file, or a name in the zoo; {how}")
     return target or cell or ""
-
-
-def _refuse_foreign(architecture: Architecture, said: Mapping[str, Any]) -> None:
-    """Refuse an option that only networks of other tasks read."""
-    this = task_of(architecture)
-    for name in said.keys() - {row.setting for row in this.craft_options}:
-        other = next(TASKS[task] for task in TASKS if name in flags(TASKS[task].craft_options))
-        raise InputError(
-            f"{flags(other.craft_options)[name]}: it goes with {other.model}s, and this is a {this.model}; leave it out"
-        )
 
 
 def _measure(threads: int) -> Callable[[Architecture], float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.progress import BarColumn, Progress, TextColumn
@@ -14,20 +14,19 @@ from rich.table import Table
 from autoshrink import formatting
 from autoshrink.cli import quantities
 from autoshrink.cli.command import refuse_unread
-from autoshrink.cli.console import JsonOption, UncheckedOption, note, note_unchecked, print_json, stderr, stdout
-from autoshrink.cli.options import ImageColumnOption, LabelColumnOption, named_data
-from autoshrink.data.folder_layout import Ignored
-from autoshrink.deploy.card import checksum_of
-from autoshrink.deploy.predict import (
-    OnnxClassifier,
-    OnnxLanguageModel,
-    Prediction,
-    images_in,
-    open_exported,
-    read_array,
+from autoshrink.cli.console import JsonOption, UncheckedOption, given, note, note_unchecked, print_json, stderr, stdout
+from autoshrink.cli.options import (
+    ImageColumnOption,
+    LabelColumnOption,
+    named_data,
+    of_tasks,
+    refuse_foreign,
+    with_options,
 )
+from autoshrink.deploy.card import checksum_of
+from autoshrink.deploy.predict import open_exported
 from autoshrink.deploy.quantisation import METHODS, calibration_method
-from autoshrink.errors import DataError, InputError
+from autoshrink.errors import InputError
 from autoshrink.escaping import shown, word
 
 if TYPE_CHECKING:
@@ -36,8 +35,8 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    for command in (export, predict):
-        app.command(command.__name__)(command)
+    app.command("export")(export)
+    app.command("predict")(with_options(predict, of_tasks("predict_options")))
 
 
 def export(  # noqa: PLR0913 - one parameter an option
@@ -102,17 +101,14 @@ def export(  # noqa: PLR0913 - one parameter an option
         _print_exported(done)
 
 
-def predict(  # noqa: PLR0913 - one parameter an option
-    context: typer.Context,
+def predict(
     model: Annotated[Path, typer.Argument(help="An .onnx file that `export` wrote.")],
-    images: Annotated[list[Path] | None, typer.Argument(help="Image files, and folders of them.")] = None,
+    samples: Annotated[
+        list[Path] | None, typer.Argument(help="Image files, and folders of them; for other tasks .npy files.")
+    ] = None,
     *,
-    top: Annotated[int, typer.Option(min=1, help="Classes named for each image, at most.")] = 5,
+    options: dict[str, Any],
     threads: Annotated[int, typer.Option(parser=quantities.threads, help="CPU threads.")] = 1,
-    prompt: Annotated[str | None, typer.Option(help="Language models: what to go on with.")] = None,
-    length: Annotated[int, typer.Option(help="Language models: words (or characters) to write.")] = 80,
-    temperature: Annotated[float, typer.Option(help="Below 1 safer, above 1 wilder; 0 is the likeliest word.")] = 0.8,
-    seed: Annotated[int, typer.Option(help="Language models: decides the draws.")] = 0,
     unchecked: UncheckedOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -120,42 +116,14 @@ def predict(  # noqa: PLR0913 - one parameter an option
     found = open_exported(model, threads=threads, unchecked=unchecked)
     if not unchecked and checksum_of(model) is None:
         note_unchecked(model)
-    given = images or []
-    if isinstance(found, OnnxLanguageModel):
-        if given:
-            raise InputError(f"{model}: holds a language model, which reads no images; give it a --prompt")
-        refuse_unread(context, ["top"], f"image classifiers, and {model} holds a language model")
-        _go_on(found, prompt or "", length=length, temperature=temperature, seed=seed, as_json=as_json)
-        return
-    holds = f"{model} holds an {found.task_itself.model}"
-    if prompt is not None:
-        raise InputError(f"{model}: holds an {found.task_itself.model}, which reads no text; leave --prompt out")
-    refuse_unread(context, ["length", "temperature", "seed"], f"language models, and {holds}")
-    if isinstance(found, OnnxClassifier):
-        if not given:
-            raise InputError(f"{model}: holds an image classifier; give it image files, or a folder of them")
-        predictions = _predictions(found, given, top=top)
-        if as_json:
-            print_json({"model": str(model), "predictions": [one.to_json() for one in predictions]})
-            return
-        for one in predictions:
-            stdout.print(_line(one), markup=False)
-        return
-    refuse_unread(context, ["top"], f"image classifiers, and {holds}")
-    if not given:
-        raise InputError(f"{model}: give it samples, one .npy file for each of its inputs")
-    outputs = {name: values.tolist() for name, values in found.run(*map(read_array, given)).items()}
-    print_json({"model": str(model), "outputs": outputs})
-
-
-def _go_on(model: OnnxLanguageModel, prompt: str, *, length: int, temperature: float, seed: int, as_json: bool) -> None:
-    generated = model.generate(prompt, length=length, temperature=temperature, seed=seed)
-    if generated.unknown:
-        note(f"the model does not know {', '.join(map(shown, generated.unknown))}")
+    said = given(options)
+    refuse_foreign(said, found.task_itself, "predict_options", str(model))
+    answer = found.answer(str(model), samples or [], said, note)
     if as_json:
-        print_json(dict(vars(generated)) | {"unknown": list(generated.unknown)})
-    else:
-        stdout.print(generated.text, markup=False)
+        print_json(answer.to_json())
+        return
+    for line in answer.lines:
+        stdout.print(line, markup=False)
 
 
 def _place(output: Path | None, source: Path | None) -> Path:
@@ -163,30 +131,6 @@ def _place(output: Path | None, source: Path | None) -> Path:
     if place is None or (output and source):
         raise InputError("say where to: either -o FILE (.onnx, .pte, .tflite) or --source DIR")
     return place
-
-
-def _predictions(model: OnnxClassifier, images: list[Path], *, top: int) -> Iterator[Prediction]:
-    """Of files, and of all images in folders; what is no image in a folder is said and left out."""
-    for given in images:
-        if not given.is_dir():
-            yield from model.predict([given], top=top)
-            continue
-        ignored = Ignored()
-        for path in images_in(given, ignored):
-            try:
-                yield from model.predict([path], top=top)
-            except DataError as error:
-                note(error)
-        for sentence in ignored.notes(given):
-            note(f"{given}: {sentence}")
-
-
-def _line(prediction: Prediction) -> str:
-    (name, chance), *others = prediction.ranked
-    behind = ", ".join(f"{shown(other)} {formatting.plain(formatting.percent(share))}" for other, share in others)
-    return f"{shown(prediction.source)}: {shown(name)} {formatting.plain(formatting.percent(chance))}" + (
-        f"   ({behind})" if behind else ""
-    )
 
 
 def _print_exported(done: Exported) -> None:

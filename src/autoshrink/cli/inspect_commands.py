@@ -14,7 +14,7 @@ from autoshrink import zoo as published
 from autoshrink.architecture import Architecture
 from autoshrink.cell import Cell
 from autoshrink.cli.console import JsonOption, print_json, stdout
-from autoshrink.cli.options import flags, of_tasks, with_options
+from autoshrink.cli.options import flags, of_tasks, refuse_foreign, with_options
 from autoshrink.cli.result import print_result
 from autoshrink.cost import Cost, count
 from autoshrink.drawing import cell_svg, cell_text
@@ -22,7 +22,6 @@ from autoshrink.errors import InputError
 from autoshrink.escaping import shown
 from autoshrink.files import write_text
 from autoshrink.loading import load
-from autoshrink.registry import TASKS
 from autoshrink.results import summary
 from autoshrink.store import read_record
 from autoshrink.tasks import task_of
@@ -164,10 +163,7 @@ def report(
 def _sized(found: Cell | Architecture, target: str, sizes: dict[str, int]) -> Architecture:
     """What `cost` counts."""
     task = task_of(found)
-    for name in sizes.keys() - {row.setting for row in task.cost_options}:
-        other = next(TASKS[one] for one in TASKS if name in flags(TASKS[one].cost_options))
-        options = " and ".join(flags(other.cost_options).values())
-        raise InputError(f"{target}: {options} are for {other.model}s, not for {_kind(found.kind)}")
+    refuse_foreign(sizes, task, "cost_options", target)
     return task.default_network(found, **sizes) if isinstance(found, Cell) else task.sized(found, **sizes)
 
 

@@ -17,7 +17,7 @@ from autoshrink.data.spec import ANY_COLUMNS, Columns, with_columns
 from autoshrink.errors import InputError
 from autoshrink.registry import TASKS
 from autoshrink.resources import RESOURCES, every_resource
-from autoshrink.tasks import Option
+from autoshrink.tasks import Option, Task
 
 ImageColumnOption = Annotated[
     str | None, typer.Option("--image-column", help="Parquet: the column of the images. Default: as the file says.")
@@ -89,6 +89,26 @@ def resource_choice() -> str:
     """The help of ``--resource``: ``macs, params, memory, cell_params or latency.``"""
     *others, last = RESOURCES
     return f"{', '.join(others)} or {last}."
+
+
+def refuse_foreign(said: Iterable[str], task: Task, table: str, what: str) -> None:
+    """Refuse an option that only other tasks have.
+
+    Args:
+        said: the settings that somebody named.
+        task: of `what`.
+        table: of a task's own options: ``craft_options``.
+        what: the file or name that this is about.
+
+    Raises:
+        InputError: there is one; the message has its name.
+    """
+    for setting in set(said) - {row.setting for row in getattr(task, table)}:
+        others = (TASKS[name] for name in TASKS if setting in flags(getattr(TASKS[name], table)))
+        other = next(others, None)
+        if other is not None:
+            option = flags(getattr(other, table))[setting]
+            raise InputError(f"{option}: it goes with {other.model}s, and {what} is {task.a_model}; leave it out")
 
 
 def flags(table: Iterable[Option]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePath
@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Self, Unpack
 import numpy as np
 import numpy.typing as npt
 
+from autoshrink import formatting
 from autoshrink.bundle import ImageInterface, TextInterface
 from autoshrink.data import Preprocessing, Vocabulary
 from autoshrink.data.decoding import CORRUPT, reading_images
@@ -24,7 +25,7 @@ from autoshrink.data.formats import EXTENSIONS
 from autoshrink.data.images import Payload, Pixels, reason
 from autoshrink.deploy.card import Card, open_card
 from autoshrink.errors import DataError, InputError
-from autoshrink.escaping import printable
+from autoshrink.escaping import printable, shown
 from autoshrink.files import irregular, named
 from autoshrink.generation import Draws, Generated, continued, softmax
 from autoshrink.quantity import counted
@@ -32,6 +33,7 @@ from autoshrink.registry import TASKS
 from autoshrink.tasks import Task, task_of
 
 Floats = npt.NDArray[np.float32]
+Remark = Callable[[object], None]
 
 BATCH = 16
 """Images that are predicted together."""
@@ -51,6 +53,14 @@ class Prediction:
         """As a JSON object."""
         top = [{"class": name, "probability": round(chance, 6)} for name, chance in self.ranked]
         return {"image": self.source, "class": self.ranked[0][0], "probability": top[0]["probability"], "top": top}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model says of what it was given: lines for people as they come, or all of it as a JSON object."""
+
+    lines: Iterable[str]
+    to_json: Callable[[], dict[str, Any]]
 
 
 class OnnxModel:
@@ -108,6 +118,26 @@ class OnnxModel:
             raise InputError(f"{', '.join(names)}: {' '.join(str(error).split())}") from error
         return dict(zip(outputs, found, strict=True))
 
+    def answer(self, name: str, given: Sequence[Path], said: Mapping[str, Any], remark: Remark) -> Answer:
+        """What ``autoshrink predict`` prints.
+
+        Args:
+            name: of the file, as it was given.
+            given: what to predict from: ``.npy`` files, one for each input.
+            said: what the task's `predict_options` say, by setting.
+            remark: called with what a person should know.
+
+        Raises:
+            InputError: something is missing, or means nothing here.
+            DataError: a file cannot be read.
+        """
+        del said, remark
+        if not given:
+            raise InputError(f"{name}: give it samples, one .npy file for each of its inputs")
+        outputs = {key: values.tolist() for key, values in self.run(*map(read_array, given)).items()}
+        rows = (f"{key}: {row}" for key, values in outputs.items() for row in values)
+        return Answer(rows, lambda: {"model": name, "outputs": outputs})
+
 
 class OnnxClassifier(OnnxModel):
     """An image classifier in an ONNX file that `autoshrink export` wrote. Use `open`.
@@ -155,6 +185,27 @@ class OnnxClassifier(OnnxModel):
                 _refuse_infinite(row, name)
                 yield Prediction(name, self._ranked(row, top))
 
+    def answer(self, name: str, given: Sequence[Path], said: Mapping[str, Any], remark: Remark) -> Answer:
+        """The likeliest classes of files, and of all images in folders; what is none there is remarked upon."""
+        if not given:
+            raise InputError(f"{name}: holds an image classifier; give it image files, or a folder of them")
+        found = self._of_places(given, said.get("top", 5), remark)
+        return Answer(map(_line, found), lambda: {"model": name, "predictions": [one.to_json() for one in found]})
+
+    def _of_places(self, places: Sequence[Path], top: int, remark: Remark) -> Iterator[Prediction]:
+        for place in places:
+            if not place.is_dir():
+                yield from self.predict([place], top=top)
+                continue
+            ignored = Ignored()
+            for path in images_in(place, ignored):
+                try:
+                    yield from self.predict([path], top=top)
+                except DataError as error:
+                    remark(error)
+            for sentence in ignored.notes(place):
+                remark(f"{place}: {sentence}")
+
     def _pixels(self, image: str | os.PathLike[str] | bytes | Pixels, number: int) -> Pixels:
         with reading_images():
             try:
@@ -198,6 +249,15 @@ class OnnxLanguageModel(OnnxModel):
         logits, following = self._session.run(["logits", "next_state"], given)
         return logits[0] if loop else logits, following
 
+    def answer(self, name: str, given: Sequence[Path], said: Mapping[str, Any], remark: Remark) -> Answer:
+        """How it goes on with a prompt."""
+        if given:
+            raise InputError(f"{name}: holds a language model, which reads no images; give it a --prompt")
+        written = self.generate(**said)
+        if written.unknown:
+            remark(f"the model does not know {', '.join(map(shown, written.unknown))}")
+        return Answer((written.text,), lambda: dict(vars(written)) | {"unknown": list(written.unknown)})
+
     def generate(self, prompt: str = "", **options: Unpack[Draws]) -> Generated:
         """Go on with a prompt; `<unk>` is never written.
 
@@ -236,6 +296,13 @@ def read_array(path: Path) -> npt.NDArray[Any]:
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{path}: no array in a .npy file ({error})") from error
     return found
+
+
+def _line(prediction: Prediction) -> str:
+    (name, chance), *others = prediction.ranked
+    behind = ", ".join(f"{shown(other)} {formatting.plain(formatting.percent(share))}" for other, share in others)
+    said = f"{shown(prediction.source)}: {shown(name)} {formatting.plain(formatting.percent(chance))}"
+    return f"{said}   ({behind})" if behind else said
 
 
 def _article(noun: str) -> str:

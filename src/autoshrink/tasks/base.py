@@ -118,6 +118,11 @@ class Task(ABC):
     data: ClassVar[str] = "data"
     on_own_data: ClassVar[str] = "--data path/to/data"
 
+    @property
+    def a_model(self) -> str:
+        """`model` with its article."""
+        return f"{'an' if self.model[0] in 'aeiou' else 'a'} {self.model}"
+
     # --- search ----------------------------------------------------------------------------------------------------
 
     @abstractmethod

@@ -8,11 +8,10 @@ from typing import Any
 
 from torch import Tensor
 
-from autoshrink.architecture import LibraryArchitecture, RecurrentArchitecture, RecurrentNode, RecurrentPlan
+from autoshrink.architecture import RecurrentNode, RecurrentPlan
 from autoshrink.bundle import TrainedLanguageModel
 from autoshrink.cost import count
 from autoshrink.deploy.plain_source.layout import PlainSource, filled, total
-from autoshrink.errors import InputError
 from autoshrink.formatting import quantity
 from autoshrink.metrics import PERPLEXITY
 from autoshrink.ops import recurrent
@@ -21,18 +20,9 @@ VOCABULARY_FILE = "vocabulary.json"
 
 
 def render(model: TrainedLanguageModel) -> PlainSource:
-    """``model.py`` and what it reads.
-
-    Raises:
-        InputError: the kind of its architecture has no plain form.
-    """
-    match model.architecture:
-        case RecurrentArchitecture() as architecture:
-            cell = _cell(architecture.plan())
-        case LibraryArchitecture():
-            cell = {"plan": None}
-        case architecture:
-            raise InputError(f"a {architecture.kind} language model has no plain source in this version")
+    """``model.py`` and what it reads."""
+    plan = getattr(model.architecture, "plan", None)
+    cell: dict[str, Any] = {"plan": None} if plan is None else _cell(plan())
     vocabulary = model.vocabulary
     source = filled(
         "language.py.j2",

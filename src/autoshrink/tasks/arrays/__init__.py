@@ -27,6 +27,8 @@ from autoshrink.watching import Observer
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from autoshrink.tasks.arrays.training import ArrayEvaluation, ArrayTraining
+
 Floats = npt.NDArray[np.float32]
 
 
@@ -135,6 +137,18 @@ class ArrayTask(Task):
             (f"autoshrink craft {run} -o {architecture}", "the network around it, as a file"),
             (f"autoshrink train {architecture} --data {spec} -o {trained}", "train that in full"),
         ]
+
+    def training(self) -> ArrayTraining:
+        """By the same recipe, with a learning rate that falls to zero."""
+        from autoshrink.tasks.arrays.training import ArrayTraining  # noqa: PLC0415 - torch takes seconds to import
+
+        return ArrayTraining(self)
+
+    def evaluate(self, model: Any, *, data: str | None, split: str, **_: Any) -> ArrayEvaluation:
+        """By the task's loss and performance."""
+        from autoshrink.tasks.arrays.training import evaluate  # noqa: PLC0415 - torch takes seconds to import
+
+        return evaluate(self, model, data=data, split=split)
 
     def after_training(self, folder: Path, *, tested: bool) -> list[Command]:
         """Evaluate, export."""

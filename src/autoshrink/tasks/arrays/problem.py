@@ -74,13 +74,13 @@ class ArrayLearner:
         for group in self._optimiser.param_groups:
             group["lr"] = factor * self._recipe.learning_rate
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
-        """One pass over the training data in an order of its own."""
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """One pass over the training data in an order of its own, from a step on."""
         generator = torch.Generator().manual_seed(derive_seed(self._seed, "epoch", epoch))
         order = torch.randperm(len(self._train), generator=generator)
         if self._falls:
             self.scale_learning_rate(self.learning_rate(epoch) / self._recipe.learning_rate)
-        for rows in order.tensor_split(max(1, len(order) // self._recipe.batch)):
+        for rows in order.tensor_split(max(1, len(order) // self._recipe.batch))[start:]:
             self.network.train()
             loss = self._task.losses(*self._passed(self._train, rows)).mean()
             self._optimiser.zero_grad(set_to_none=True)

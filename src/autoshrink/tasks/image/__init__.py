@@ -292,6 +292,8 @@ class ImageTask(Task):
 
         return evaluation_page(found)
 
+    predict_options = (Option("--top", "top", int, "Classes named for each image, at most. Default: 5."),)
+
     def open_exported(self, session: Any, card: Any) -> Any:
         """A classifier."""
         from autoshrink.deploy.predict import OnnxClassifier  # noqa: PLC0415 - needs the extra `onnx`

@@ -222,6 +222,18 @@ class TextTask(Task):
         """One line."""
         return found.shown()
 
+    predict_options = (
+        Option("--prompt", "prompt", str, "Language models: what to go on with."),
+        Option("--length", "length", int, "Language models: words (or characters) to write. Default: 80."),
+        Option(
+            "--temperature",
+            "temperature",
+            float,
+            "Below 1 safer, above 1 wilder; 0 is the likeliest word. Default: 0.8.",
+        ),
+        Option("--seed", "seed", int, "Language models: decides the draws. Default: 0."),
+    )
+
     def open_exported(self, session: Any, card: Any) -> Any:
         """A language model."""
         from autoshrink.deploy.predict import OnnxLanguageModel  # noqa: PLC0415 - needs the extra `onnx`
