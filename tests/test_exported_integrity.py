@@ -18,12 +18,17 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from autoshrink.architecture import LibraryArchitecture
+from autoshrink.bundle import load
 from autoshrink.cli.app import app
+from autoshrink.cost import count
 from autoshrink.deploy.card import checksum_of, open_card, write_model
+from autoshrink.deploy.exporter import call_of, exporter_of
 from autoshrink.deploy.image import real_samples
 from autoshrink.deploy.quantisation import quantise_classifier, quantise_step
 from autoshrink.errors import InputError
 from deploy_fixtures import DIGITS, classifier, export_classifier, export_language_model, language, loop_path, token_ids
+
+GOLDEN = Path(__file__).parent / "golden"
 
 
 @pytest.fixture(scope="module")
@@ -233,3 +238,16 @@ def test_a_package_that_cannot_be_loaded_is_not_called_missing(exported: Path, p
     assert done.returncode == 2
     assert "onnxruntime, which is installed but cannot be loaded (libonnx.so" in done.stderr
     assert "pip install" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["image.onnx", "text.onnx", "text.loop.onnx"])
+def test_files_of_the_first_version_open_and_compute_what_they_did(name: str) -> None:
+    """Written by version 0.1 of the models in trained-0.1, when facts were any values."""
+    path, model = GOLDEN / "exported-0.1" / name, load(GOLDEN / "trained-0.1" / name.partition(".")[0])
+    assert checksum_of(path) is True
+    _, card = open_card(path)
+    assert card.interface == model.interface
+    assert card.facts == model.facts
+    assert (card.params, card.architecture) == (count(model.architecture).params, model.architecture)
+    exporter = exporter_of(model.architecture)
+    assert exporter.parity(model, card.part, call_of(path), exporter.noise(model)).passes(1e-4)

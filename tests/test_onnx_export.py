@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,11 @@ from autoshrink.architecture import (
 )
 from autoshrink.cell import Cell
 from autoshrink.cost import count
+from autoshrink.data import open_images
+from autoshrink.data.carving import Ledger, content_digests
 from autoshrink.deploy import exporter
 from autoshrink.deploy.card import Card, read_card, write_model
-from autoshrink.deploy.image import real_samples
+from autoshrink.deploy.image import decoded, real_samples
 from autoshrink.deploy.parity import Parity, compare
 from autoshrink.errors import DataError, InputError, RunError
 from autoshrink.networks import build
@@ -203,6 +206,19 @@ def test_real_samples_are_training_images_normalised() -> None:
         real_samples(model, data="nowhere/at/all")
     with pytest.raises(InputError, match="--data"):
         real_samples(classifier(DIGITS, {"data": {}}))
+
+
+def test_what_a_training_kept_back_is_no_sample() -> None:
+    model, source = classifier(DIGITS), open_images("digits", split="train")
+    everything = np.arange(len(source.labels))
+    digests = content_digests(source, everything)
+    kept = np.unique(digests)[::2]
+    held = replace(model, ledger=Ledger.of(np.setdiff1d(digests, kept), kept))
+    found = real_samples(held, count=10_000)
+    learned = everything[~np.isin(digests, kept)]
+    assert len(found) == len(learned) < len(real_samples(model, count=10_000)) == len(everything)
+    images, _ = decoded(model.preprocessing, source, learned)
+    np.testing.assert_array_equal(found, model.preprocessing.normalised(images))
 
 
 def test_parity_by_hand() -> None:
