@@ -16,7 +16,7 @@ _HEIC_ENDINGS = (".heic", ".heif", ".hif")
 _HEIC_BRANDS = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"))
 _AVIF_BRANDS = frozenset((b"avif", b"avis"))
 
-_HAS_HEIC, _HAS_AVIF = find_spec("pillow_heif") is not None, bool(features.check("avif"))
+_HAS_HEIC, _HAS_AVIF = find_spec("pillow_heif") is not None, "avif" in features.get_supported()
 
 EXTENSIONS = frozenset((*_ENDINGS, *(_HEIC_ENDINGS if _HAS_HEIC else ()), *((".avif",) if _HAS_AVIF else ())))
 """Endings of file names that are read as images here."""
