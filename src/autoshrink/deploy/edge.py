@@ -78,12 +78,7 @@ class Runtime:
 def export(model: TrainedModel, path: Path, samples: Array, tolerance: float, runtime: Runtime) -> Parity:
     """Write a model as a runtime's program, and `card_path(path)` beside it, unless it computes something else.
 
-    Args:
-        model: the model.
-        path: the program's file; written whole or not at all.
-        samples: real inputs: normalised images (n, C, s, s), or token ids (n,).
-        tolerance: how far outputs may be from PyTorch's, see `Parity.passes`.
-        runtime: exports and runs.
+    The program is written whole or not at all; samples and tolerance are those of `exporter.write_onnx`.
 
     Raises:
         InputError: there is no sample, or the difference is above the tolerance.

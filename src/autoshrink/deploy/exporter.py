@@ -77,13 +77,9 @@ class Exporter:
         return to_onnx(self.form(model), opset=opset)
 
     def real(self, model: TrainedModel, data: str | None, count: int, seed: int = 0) -> Array:
-        """Training samples as the network reads them, (n, …), n at most `count`.
+        """Training samples as the network reads them, (n, …), n at most `count`; `seed` decides which.
 
-        Args:
-            model: says what it was trained on.
-            data: the data instead, by name or path.
-            count: how many.
-            seed: decides which.
+        `data` names other data than those that the model was trained on.
 
         Raises:
             DataError: the data cannot be used.
@@ -102,14 +98,9 @@ class Exporter:
         return shape
 
     def parity(self, model: TrainedModel, part: str, call: Call, samples: Array, *, batches: bool = True) -> Parity:
-        """How far a program is from the network in evaluation mode.
+        """How far a program, one of the model's parts, is from its network in evaluation mode, on samples (n, …).
 
-        Args:
-            model: the reference.
-            part: which of its parts the program is.
-            call: the program.
-            samples: (n, …); where a batch is to be tried and there are fewer than three, they are repeated.
-            batches: whether the program takes several at a time; then one and the others together are tried.
+        Where it takes `batches`, one sample and the others together are tried; fewer than three are repeated.
 
         Raises:
             InputError: there is no sample.
@@ -154,7 +145,7 @@ class Exporter:
         self.task.refuse("int8")
 
     def source(self) -> Any:
-        """What renders plain source: an object with ``render``, ``page`` and ``checks``; see `plain_source`.
+        """What writes plain source: a module with ``render`` and ``page``, as `plain_source.image` is.
 
         Raises:
             InputError: the task has none.
@@ -172,7 +163,7 @@ def exporter_of(architecture: Architecture) -> Exporter:
 def write_onnx(
     model: TrainedModel, path: Path, samples: Array, *, tolerance: float = TOLERANCE, opset: int | None = None
 ) -> dict[str, Parity]:
-    """Write a model as one ONNX file for each of its parts, unless one of them computes something else.
+    """Write a model as one ONNX file for each of its parts, unless one computes something else; parity by part.
 
     An image classifier's takes ``images``, float32 (n, C, s, s), normalised as the metadata's preprocessing says, and
     gives ``logits``, float32 (n, classes). A language model's step takes ``tokens`` int64 (B,) and ``state`` float32
@@ -185,9 +176,6 @@ def write_onnx(
         samples: real ones: `Exporter.real`.
         tolerance: how far outputs may be from PyTorch's, see `Parity.passes`.
         opset: of ONNX; None: the oldest that torch writes.
-
-    Returns:
-        By part.
 
     Raises:
         InputError: a package is missing, the opset cannot be written, or the difference is above the tolerance.

@@ -47,11 +47,7 @@ class Check:
     tolerance: float = TOLERANCE
 
     def __post_init__(self) -> None:
-        """Refuse a tolerance that nothing could pass.
-
-        Raises:
-            InputError: `tolerance` is not above 0.
-        """
+        """Refuse a tolerance that nothing could pass, by an `InputError`."""
         if not self.tolerance > 0:
             raise InputError(f"tolerance {self.tolerance}: it is above 0")
 

@@ -37,34 +37,23 @@ DECODER = "decoder"
 
 @dataclass(frozen=True)
 class Int8:
-    """How a model is quantised.
-
-    Attributes:
-        images: training images for the calibration (image classifiers).
-        method: of the calibration, see `quantise_classifier`.
-        evaluate: whether what it costs is measured on the test split.
-    """
+    """How a model is quantised: images for the calibration, its method, and whether the cost is measured."""
 
     images: int = 256
     method: Method = "minmax"
     evaluate: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse a calibration without images.
-
-        Raises:
-            InputError: `images` is below 1.
-        """
+        """Refuse a calibration without images, by an `InputError`."""
         if self.images < 1:
             raise InputError(f"calibration {self.images}: at least one image")
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What versions of one model are worth on the test split.
+    """What versions of one model are worth on the test split, ``accuracy`` or ``perplexity``.
 
     Attributes:
-        metric: ``accuracy`` or ``perplexity``.
         data: where the test split is from, in words.
         samples: images or tokens.
         values: by version: ``pytorch`` (image classifiers), ``onnx``, ``int8``.
@@ -106,16 +95,13 @@ def calibration_method(name: str) -> Method:
 
 
 def quantise_classifier(path: Path, samples: Floats, *, method: Method = "minmax") -> Path:
-    """Write the int8 version of an exported classifier beside it, with its metadata.
+    """Write the int8 version of an exported classifier beside it, in `int8_path(path)`, with its metadata.
 
     Args:
         path: the float32 file.
         samples: normalised training images (n, C, s, s) on which the activations' ranges are measured.
         method: ``minmax`` takes the whole range, ``percentile`` leaves out the most extreme 1 in 100,000 values at
             each end, ``entropy`` takes the range that loses least information.
-
-    Returns:
-        The file: `int8_path(path)`.
 
     Raises:
         InputError: a package is missing, no such method, or the file is no classifier exported here.
@@ -151,10 +137,7 @@ _CALIBRATIONS: dict[Method, str] = {"minmax": "MinMax", "percentile": "Percentil
 
 
 def quantise_step(path: Path) -> Path:
-    """Write the int8 version of an exported language model's step beside it, with its metadata.
-
-    Returns:
-        The file: `int8_path(path)`.
+    """Write the int8 version of an exported language model's step beside it, in `int8_path(path)`, with its metadata.
 
     Raises:
         InputError: a package is missing, or the file is no step exported here.

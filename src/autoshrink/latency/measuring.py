@@ -264,10 +264,7 @@ def conditions(threads: int = 1, batch: int = 1) -> Conditions:
 def measure(model: str | os.PathLike[str], *, seconds: float = 1.0, **options: Any) -> Latency:
     """What a run of an ONNX file takes, whoever wrote it; inputs are random, of the file's own shapes and types.
 
-    Args:
-        model: the file.
-        seconds: how long it is timed, after warming up.
-        options: `threads`, `batch` and `shapes` of `Session`.
+    It is timed for so many `seconds` after warming up; `options` are `threads`, `batch` and `shapes` of `Session`.
 
     Raises:
         InputError: the file cannot be loaded or run; the message says why.

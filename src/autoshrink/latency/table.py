@@ -99,12 +99,7 @@ class Latencies:
     """What networks take, by a table that grows as they need operations that it lacks.
 
     What was measured is in the run's folder before anybody hears of it, so that a run that was killed goes on with the
-    figures it began with.
-
-    Args:
-        table: what is known.
-        timer: measures an operation; None: the table is all there is.
-        refusal: why it is all there is, and the way out, as the end of a message.
+    figures it began with. Without a `timer` the table is all there is; `refusal` says why, and the way out.
     """
 
     def __init__(
