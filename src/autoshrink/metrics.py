@@ -7,7 +7,6 @@ is shown goes through here.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -263,14 +262,3 @@ def shown_resources(settings: SearchSettings) -> tuple[str, ...]:
     usual = metric_of(settings).resources
     first = () if settings.resource in usual else (settings.resource,)
     return tuple(dict.fromkeys((*first, *(name for name in settings.limits.given() if name not in usual), *usual)))
-
-
-class _Metrics:
-    def __getitem__(self, task: str) -> Metric:
-        return TASKS[task].metric
-
-    def values(self) -> Iterator[Metric]:
-        return (TASKS[task].metric for task in TASKS)
-
-
-METRICS = _Metrics()

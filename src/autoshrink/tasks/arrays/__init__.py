@@ -124,13 +124,11 @@ class ArrayTask(Task):
         """The best outputs (n, …) of a network that looks at no input: what a trained one has to be better than."""
 
     def prepare(self, settings: SearchSettings, observer: Observer) -> Prepared:
-        """Read training and validation data."""
         from autoshrink.tasks.arrays.problem import prepare  # noqa: PLC0415 - torch takes seconds to import
 
         return prepare(self, settings, observer)
 
     def next_commands(self, record: RunRecord, folder: Path) -> list[Command]:
-        """Craft, which makes the network of the search a file, and train that."""
         run, architecture, trained = (word(folder / name) for name in ("", "best.arch.json", "trained"))
         spec = word(record.settings.data.spec)
         return [
@@ -139,19 +137,16 @@ class ArrayTask(Task):
         ]
 
     def training(self) -> ArrayTraining:
-        """By the same recipe, with a learning rate that falls to zero."""
         from autoshrink.tasks.arrays.training import ArrayTraining  # noqa: PLC0415 - torch takes seconds to import
 
         return ArrayTraining(self)
 
     def evaluate(self, model: Any, *, data: str | None, split: str, **_: Any) -> ArrayEvaluation:
-        """By the task's loss and performance."""
         from autoshrink.tasks.arrays.training import evaluate  # noqa: PLC0415 - torch takes seconds to import
 
         return evaluate(self, model, data=data, split=split)
 
     def after_training(self, folder: Path, *, tested: bool) -> list[Command]:
-        """Evaluate, export."""
         name = word(folder)
         kept = (f"autoshrink evaluate {name} --split validation", f"its {self.metric.name} on the validation data")
         return [
@@ -160,7 +155,6 @@ class ArrayTask(Task):
         ]
 
     def samples(self, model: TrainedOnArrays, *, data: str | None, count: int, seed: int) -> Floats:
-        """Rows of the training data."""
         rows = self.read(data or model.facts.data.spec, "train").inputs
         chosen: Floats = rows[np.random.Generator(np.random.PCG64(seed)).permutation(len(rows))[:count]]
         return chosen

@@ -119,13 +119,11 @@ class ImageTask(Task):
     unnamed = "which images? give --data a folder, a parquet file or a name (`autoshrink data list`)"
 
     def prepare(self, settings: SearchSettings, observer: Observer) -> Prepared:
-        """Decode the proxy's images."""
         from autoshrink.tasks.image.problem import prepare  # noqa: PLC0415 - torch takes seconds to import
 
         return prepare(settings, observer)
 
     def proxy(self, cell: Cell, settings: SearchSettings, data: Mapping[str, Any]) -> ConvArchitecture:
-        """The paper's proxy network (Table 1) for the run's images."""
         assert isinstance(settings, ImageSettings)
         channels, height, width = data["input"]
         return proxy_architecture(
@@ -138,11 +136,9 @@ class ImageTask(Task):
         )
 
     def default_network(self, cell: Cell, **sizes: int) -> Architecture:
-        """The paper's proxy network: Table 1, T = 1, 3×32×32, ten classes."""
         return self.sized(proxy_architecture(cell), **sizes)
 
     def next_commands(self, record: RunRecord, folder: Path) -> list[Command]:
-        """Craft it to a size, and train that."""
         run, architecture = word(folder), word(folder / "best.arch.json")
         spec, trained = word(record.settings.data.spec), word(folder / "trained")
         reading = "".join(
@@ -157,14 +153,12 @@ class ImageTask(Task):
         ]
 
     def reading_options(self, settings: SearchSettings, data: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-        """By which the images that the search kept back are kept back again."""
         del data
         assert isinstance(settings, ImageSettings)
         options = (("--test-share", settings.data.test_share), ("--group", settings.data.group))
         return tuple((option, str(value)) for option, value in options if value is not None)
 
     def skeleton(self, begin: Source, said: Mapping[str, Any]) -> Scalable:
-        """What was found, or a network made for the input's size, with what was said of it."""
         if "vocabulary" in said:
             raise InputError("vocabulary: a number for language models; this cell is for images")
         return image_skeleton(begin, said)
@@ -172,13 +166,11 @@ class ImageTask(Task):
     def scaling(
         self, skeleton: Architecture, budget: Budget, said: Mapping[str, Any], measure: Measure | None
     ) -> ImageScaling:
-        """By widths and depths; where stages are given, by widths."""
         assert isinstance(skeleton, ConvArchitecture | MobileArchitecture)
         deepens = said.get("depth") == "auto" or ("depth" not in said and "stages" not in said)
         return ImageScaling(skeleton, budget, deepens, said.get("divisor", 4), measure)
 
     def part_shapes(self, architecture: Architecture) -> Mapping[str, Shape]:
-        """Of stem, stages, head and classifier."""
         assert isinstance(architecture, ConvArchitecture | MobileArchitecture)
         plan, sizes = architecture.plan(), Sizes.of(architecture)
         shapes: dict[str, Shape] = {"stem": (None, None, plan.stem_size, plan.stem.channels)}
@@ -191,11 +183,9 @@ class ImageTask(Task):
         return shapes
 
     def parts_word(self, architecture: Architecture) -> str:
-        """Cells or blocks."""
         return "blocks" if isinstance(architecture, MobileArchitecture) else "cells"
 
     def size_options(self, architecture: Architecture) -> str:
-        """Stem, stages and head."""
         assert isinstance(architecture, ConvArchitecture | MobileArchitecture)
         stem, head, sizes = architecture.stem, architecture.head, Sizes.of(architecture)
         stride = f"/{stem.stride}" if stem.stride > 1 else ""
@@ -205,7 +195,6 @@ class ImageTask(Task):
         return " ".join(parts + ([f"--head {head.channels}"] if head else []))
 
     def described(self, architecture: Architecture) -> tuple[str, list[tuple[str, ...]]]:
-        """The stages of a network of inverted residual blocks, which has no cell to draw."""
         if not isinstance(architecture, MobileArchitecture):
             return "", []
         plan = architecture.plan()
@@ -221,13 +210,11 @@ class ImageTask(Task):
         return f"inverted residual blocks, {plan.activation}: no cell to draw", rows
 
     def training(self) -> ImageTraining:
-        """See `Task`."""
         from autoshrink.final.image import ImageTraining  # noqa: PLC0415 - torch takes seconds to import
 
         return ImageTraining()
 
     def after_training(self, folder: Path, *, tested: bool) -> list[Command]:
-        """Evaluate, export."""
         name = word(folder)
         kept = (
             f"autoshrink evaluate {name} --split validation",
@@ -242,7 +229,6 @@ class ImageTask(Task):
     output_name = "logits"
 
     def exporter(self) -> Any:
-        """With int8, and plain source."""
         from autoshrink.deploy.image import ImageExporter  # noqa: PLC0415 - only here
 
         return ImageExporter(self)
@@ -265,7 +251,6 @@ class ImageTask(Task):
         progress: Callable[[int, int], None] | None,
         understood: Callable[[str], None],
     ) -> ClassifierEvaluation:
-        """Accuracy, confusions and calibration."""
         from autoshrink.evaluating.images import DEFAULT_BATCH, evaluate_images  # noqa: PLC0415 - only here
         from autoshrink.evaluating.models import image_model  # noqa: PLC0415
         from autoshrink.report.evaluation_page import GALLERY  # noqa: PLC0415
@@ -281,13 +266,11 @@ class ImageTask(Task):
         )
 
     def evaluation_shown(self, found: ClassifierEvaluation) -> Iterable[RenderableType]:
-        """Headlines, classes, confusions."""
         from autoshrink.evaluating.tables import tables  # noqa: PLC0415 - only here
 
         return tables(found)
 
     def evaluation_page(self, found: ClassifierEvaluation) -> str:
-        """Charts and mistakes."""
         from autoshrink.report.evaluation_page import evaluation_page  # noqa: PLC0415 - only here
 
         return evaluation_page(found)
@@ -295,7 +278,6 @@ class ImageTask(Task):
     predict_options = (Option("--top", "top", int, "Classes named for each image, at most. Default: 5."),)
 
     def open_exported(self, session: Any, card: Any) -> Any:
-        """A classifier."""
         from autoshrink.deploy.predict import OnnxClassifier  # noqa: PLC0415 - needs the extra `onnx`
 
         return OnnxClassifier(session, card)

@@ -75,27 +75,22 @@ class TextTask(Task):
     )
 
     def prepare(self, settings: SearchSettings, observer: Observer) -> Prepared:
-        """Read and encode the proxy's sentences."""
         from autoshrink.tasks.text.problem import prepare  # noqa: PLC0415 - torch takes seconds to import
 
         return prepare(settings, observer)
 
     def proxy(self, cell: Cell, settings: SearchSettings, data: Mapping[str, Any]) -> RecurrentArchitecture:
-        """The language model around a cell for the run's vocabulary."""
         assert isinstance(settings, TextSettings)
         network = settings.network
         return recurrent_proxy(cell, vocabulary=data["vocabulary"], width=network.width, aggregate=network.aggregate)
 
     def default_network(self, cell: Cell, **sizes: int) -> Architecture:
-        """A language model of 10,000 words and width 200."""
         return self.sized(recurrent_proxy(cell, vocabulary=VOCABULARY, width=WIDTH), **sizes)
 
     def sized(self, architecture: Architecture, **sizes: int) -> Architecture:
-        """For another ``vocabulary`` or ``width``."""
         return language_model(architecture, **sizes)
 
     def next_commands(self, record: RunRecord, folder: Path) -> list[Command]:
-        """What it costs, and how to train it."""
         cell, width = word(folder / "best.cell.json"), record.settings.to_json()["network"]["width"]
         sizes = f"--vocabulary {record.data['vocabulary']} --width {width}" if "vocabulary" in record.data else ""
         spec, trained = word(record.settings.data.spec), word(folder / "trained")
@@ -108,12 +103,10 @@ class TextTask(Task):
         ]
 
     def reading_options(self, settings: SearchSettings, data: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-        """At the level of the search."""
         del settings
         return (("--level", "char"),) if data.get("level") == "char" else ()
 
     def skeleton(self, begin: Source, said: Mapping[str, Any]) -> LanguageModel:
-        """The language model, for the vocabulary that was said."""
         if said.keys() & {"shape", "classes", "stages", "pool", "stem", "head", "activation"}:
             raise InputError(
                 "a language model has no input shape, classes, stages, stem, head or activation; "
@@ -126,28 +119,23 @@ class TextTask(Task):
     def scaling(
         self, skeleton: Architecture, budget: Budget, said: Mapping[str, Any], measure: Measure | None
     ) -> LanguageScaling:
-        """By the width."""
         del said, measure
         assert isinstance(skeleton, LanguageModel)
         return LanguageScaling(skeleton, budget)
 
     def part_shapes(self, architecture: Architecture) -> Mapping[str, Shape]:
-        """Of embedding, cell and decoder."""
         assert isinstance(architecture, LanguageModel)
         return dict.fromkeys(("embedding", "cell", "decoder"), (None, architecture.width, None, None))
 
     def size_options(self, architecture: Architecture) -> str:
-        """The width."""
         assert isinstance(architecture, LanguageModel)
         return f"--width {architecture.width}"
 
     def sizes_of(self, architecture: Architecture) -> dict[str, int]:
-        """Vocabulary and width."""
         assert isinstance(architecture, LanguageModel)
         return {"vocabulary": architecture.vocabulary, "width": architecture.width}
 
     def described(self, architecture: Architecture) -> tuple[str, list[tuple[str, ...]]]:
-        """What a node does with its predecessors; of torch's own modules that they have no cell."""
         if isinstance(architecture, LibraryArchitecture):
             layers = f"{architecture.layers} layer{'' if architecture.layers == 1 else 's'}"
             return f"torch.nn.{architecture.kind.upper()}, {layers}: no cell to draw", []
@@ -155,17 +143,14 @@ class TextTask(Task):
         return f"a node takes the {architecture.aggregate} over its predecessors", []
 
     def output_nodes(self, architecture: Architecture) -> tuple[int, ...] | None:
-        """The nodes whose mean is the new state."""
         return architecture.plan().outputs if isinstance(architecture, RecurrentArchitecture) else None
 
     def training(self) -> TextTraining:
-        """See `Task`."""
         from autoshrink.final.text import TextTraining  # noqa: PLC0415 - torch takes seconds to import
 
         return TextTraining()
 
     def after_training(self, folder: Path, *, tested: bool) -> list[Command]:
-        """Evaluate, let it write."""
         name = word(folder)
         kept = (
             f"autoshrink evaluate {name} --split validation",
@@ -177,13 +162,11 @@ class TextTask(Task):
         ]
 
     def exporter(self) -> Any:
-        """A step and a loop, with int8 of the step, and plain source."""
         from autoshrink.deploy.text import TextExporter  # noqa: PLC0415 - only here
 
         return TextExporter(self)
 
     def form(self, architecture: Architecture, network: Any) -> Any:
-        """One step."""
         from autoshrink.onnx.recurrent import step_form  # noqa: PLC0415 - torch takes seconds to import
 
         del architecture
@@ -210,7 +193,6 @@ class TextTask(Task):
         progress: Callable[[int, int], None] | None,
         understood: Callable[[str], None],
     ) -> TextEvaluation:
-        """Perplexity."""
         from autoshrink.evaluating.text import evaluate_text  # noqa: PLC0415 - only here
 
         del progress, understood
@@ -219,7 +201,6 @@ class TextTask(Task):
         return evaluate_text(model, data=data, split=split, **said)
 
     def evaluation_shown(self, found: TextEvaluation) -> Iterable[RenderableType]:
-        """One line."""
         return found.shown()
 
     predict_options = (
@@ -235,7 +216,6 @@ class TextTask(Task):
     )
 
     def open_exported(self, session: Any, card: Any) -> Any:
-        """A language model."""
         from autoshrink.deploy.predict import OnnxLanguageModel  # noqa: PLC0415 - needs the extra `onnx`
 
         return OnnxLanguageModel(session, card)
