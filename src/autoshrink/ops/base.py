@@ -335,7 +335,9 @@ class RecurrentOperation(Operation):
             return bool(self.call) and (self.call.startswith("torch.") or bool(self.definition))
         if part == "derive" and self.backward:
             return True
-        return getattr(type(self), part) is not getattr(RecurrentOperation, part)
+        # A part that recurrent operations do not have (weights are inherited whatever the function) is needed of none.
+        own = getattr(RecurrentOperation, part, None)
+        return own is None or getattr(type(self), part) is not own
 
     def apply(self, x: Tensor) -> Tensor:
         """The function's value; gradients flow."""
