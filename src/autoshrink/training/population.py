@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -118,115 +118,76 @@ def fit_population(
     began = clock.now()
     limit = began + (clock.candidate - began) * len(live)
     while live:
-        sharing = len(live)
-        in_time = _train(population, live, stops, clock=clock, limit=limit)
+        sharing, epoch = len(live), len(live[0].course.curve)
+        batches, in_time = _trained(population, epoch, clock, limit)
+        # One transfer for the whole epoch: each is a wait for the device.
+        losses = torch.stack([batch.losses for batch in batches], dim=1).tolist() if batches else [[]] * sharing
+        for candidate, own in zip(live, losses, strict=True):
+            taken = [Batch(loss, batch.samples) for loss, batch in zip(own, batches, strict=True)]
+            candidate.learn(Pass(stops, epoch, population.guess_loss), taken, whole=in_time)
         live = yield from _ended(population, live)
-        if live and in_time:
-            _validate(population, live, stops, on_epoch)
-        elif live:
-            for candidate in live:
-                candidate.course = replace(candidate.course, ended=TIME_LIMIT)
-                candidate.conclude(stops, population.guess_loss)
+        found = population.validate() if live and in_time else [None] * len(live)
+        for candidate, validation in zip(live, found, strict=True):
+            candidate.judge(validation, stops, population.guess_loss, on_epoch)
         now = clock.now()
         live = yield from _ended(population, live)
         limit = now + (limit - now) * len(live) / sharing
 
 
+@dataclass
 class _Candidate:
     """What the loop knows of one."""
 
-    def __init__(self, position: int) -> None:
-        self.position = position
-        self.course = Course()
-        self.outcome: Outcome | None = None
-        self.seen = 0
-        self.learning = False
-        self.running_loss = 0.0
-        self._pass: Pass | None = None
+    position: int
+    course: Course = field(default_factory=Course)
+    seen: int = 0
+    running_loss: float = 0.0
+    outcome: Outcome | None = None
 
-    def begin(self, stops: Stops, guess_loss: float) -> None:
-        """The next epoch."""
-        self._pass = Pass(stops, len(self.course.curve), guess_loss)
-        self.learning = True
-
-    def add(self, batch: Batch) -> None:
-        """One training step, unless the candidate has left the epoch."""
-        if not self.learning:
-            return
-        assert self._pass is not None
-        self.seen += batch.samples
+    def learn(self, rules: Pass, batches: Sequence[Batch], *, whole: bool) -> None:
+        """A pass, or the part of one for which there was time."""
         try:
-            self.learning = not self._pass.add(batch)
-        except TrainingError as error:
-            self.outcome, self.learning = str(error), False
-
-    def end(self) -> None:
-        """The epoch is over."""
-        assert self._pass is not None
-        self.learning = False
-        try:
-            self.running_loss = self._pass.end()
-        except TrainingError as error:
-            self.outcome = self.outcome or str(error)
-
-    def validated(self, validation: Validation, stops: Stops) -> bool:
-        """What the epoch has come to; false when it is a failure."""
-        try:
-            self.course = advance(self.course, validation, stops, self.running_loss)
+            for batch in batches:
+                self.seen += batch.samples
+                rules.add(batch)
+            if whole:
+                self.running_loss = rules.end()
         except TrainingError as error:
             self.outcome = str(error)
-        return self.outcome is None
 
-    def conclude(self, stops: Stops, guess_loss: float) -> None:
-        """No epoch more."""
+    def judge(
+        self,
+        validation: Validation | None,
+        stops: Stops,
+        guess_loss: float,
+        on_epoch: Callable[[int, Course], None],
+    ) -> None:
+        """What the epoch has come to; None where time was up in it."""
         try:
-            self.outcome = conclude(self.course, stops, guess_loss)
+            if validation is None:
+                self.course = replace(self.course, ended=TIME_LIMIT)
+            else:
+                self.course = advance(self.course, validation, stops, self.running_loss)
+                on_epoch(self.position, self.course)
+            if self.course.ended is not None or len(self.course.curve) >= stops.epochs:
+                self.outcome = conclude(self.course, stops, guess_loss)
         except TrainingError as error:
             self.outcome = str(error)
 
 
-def _train(population: Population, live: list[_Candidate], stops: Stops, *, clock: Clock, limit: float) -> bool:
-    """One pass; false when the candidates' time was up before its end."""
-    for candidate in live:
-        candidate.begin(stops, population.guess_loss)
-    batches = population.epoch(len(live[0].course.curve))
-    unread: list[PopulationBatch] = []
+def _trained(population: Population, epoch: int, clock: Clock, limit: float) -> tuple[list[PopulationBatch], bool]:
+    """The steps of one pass, and whether the candidates' time was enough for all of them."""
+    steps, batches = population.epoch(epoch), list[PopulationBatch]()
     while True:
         now = clock.now()
         if now > clock.search:
             raise DeadlineError
         if now > limit:
-            _read(unread, live)
-            return False
-        batch = next(batches, None)
+            return batches, False
+        batch = next(steps, None)
         if batch is None:
-            break
-        unread.append(batch)
-    _read(unread, live)
-    for candidate in live:
-        candidate.end()
-    return True
-
-
-def _read(batches: list[PopulationBatch], live: list[_Candidate]) -> None:
-    """Fetch what the device has found, in one transfer."""
-    if not batches:
-        return
-    losses = torch.stack([batch.losses for batch in batches]).tolist()
-    for batch, values in zip(batches, losses, strict=True):
-        for candidate, loss in zip(live, values, strict=True):
-            candidate.add(Batch(loss, batch.samples))
-
-
-def _validate(
-    population: Population, live: list[_Candidate], stops: Stops, on_epoch: Callable[[int, Course], None]
-) -> None:
-    for candidate, validation in zip(live, population.validate(), strict=True):
-        if not candidate.validated(validation, stops):
-            continue
-        on_epoch(candidate.position, candidate.course)
-        if candidate.course.ended is not None or len(candidate.course.curve) >= stops.epochs:
-            candidate.conclude(stops, population.guess_loss)
+            return batches, True
+        batches.append(batch)
 
 
 def _ended(
