@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ from autoshrink.cell import Cell
 from autoshrink.config import ClassifierRecipe
 from autoshrink.data import SkippedFile
 from autoshrink.networks import build
-from autoshrink.training.classifier_learner import ClassifierLearner
 from autoshrink.training.distributed import Processes
+from autoshrink.training.image_learner import ImageLearner
 
 CELL = Cell("conv", ("input", "sepconv3x3", "conv1x1"), ((0, 1), (0, 2), (1, 2)))
 SMALL = proxy_architecture(CELL, shape=(1, 8, 8), classes=10, stem=4, widths=(4, 8))
@@ -69,6 +70,9 @@ class MadeUpTraining(MadeUp):
         for images, labels in self._all[start:]:
             yield self.part(images), self.part(labels)
 
+    def for_statistics(self, batches: int) -> Iterator[tuple[Tensor, Tensor]]:
+        return islice(self.epoch(0), batches)
+
 
 class MadeUpValidation(MadeUp):
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
@@ -89,11 +93,11 @@ def learner_of(
     processes: Processes | None = None,
     dtype: torch.dtype = torch.float32,
     precision: torch.dtype = torch.float32,
-) -> ClassifierLearner:
+) -> ImageLearner:
     """A learner on made-up images."""
     network = build(architecture, seed=0).to(dtype) if network is None else network
     data = (MadeUpTraining(processes=processes, dtype=dtype), MadeUpValidation(processes=processes, dtype=dtype))
-    return ClassifierLearner(network, recipe, data, classes=10, processes=processes, precision=precision)
+    return ImageLearner(network, recipe, data, classes=10, processes=processes, precision=precision)
 
 
 class StillNormalised(nn.Module):

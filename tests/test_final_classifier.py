@@ -114,7 +114,7 @@ def test_too_little_memory_is_said_with_the_way_out(tmp_path: Path, monkeypatch:
     def exhausted(*_: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
-    monkeypatch.setattr("autoshrink.training.classifier_learner.ClassifierLearner.accumulate", exhausted)
+    monkeypatch.setattr("autoshrink.training.image_learner.ImageLearner.accumulate", exhausted)
     message = r"out of memory \(CUDA out of memory\); try a smaller --batch than 128, or --accumulate 4"
     with pytest.raises(RunError, match=message):
         train(SMALL, asked(accumulation=2), out=tmp_path)

@@ -30,7 +30,7 @@ from autoshrink.tasks.text.problem import TextProblem
 from autoshrink.training.augmentation import Augmentation
 from autoshrink.training.device import choose_device, choose_precision, describe, repeatable
 from autoshrink.training.draws import BatchDraws
-from autoshrink.training.image_learner import ImageLearner, image_stops
+from autoshrink.training.image_learner import image_stops, search_learner
 from autoshrink.training.images import DeviceImages, Normalisation, augment
 from autoshrink.training.loop import fit
 from classifier_fixtures import SMALL, asked, two_classes
@@ -92,7 +92,7 @@ def test_the_same_seed_gives_the_same_weights(digits: Proxy, precision: torch.dt
     for _ in range(2):
         network = build(proxy_architecture(CELL, shape=(1, 8, 8), stem=8, widths=(8, 16)), seed=1).cuda()
         with repeatable(None):
-            learner = ImageLearner(network, recipe, (train, validation), classes=10, seed=1, precision=precision)
+            learner = search_learner(network, recipe, (train, validation), classes=10, seed=1, precision=precision)
             fit(learner, image_stops(recipe, 10))
         finals.append(network.state_dict())
     assert all(torch.equal(finals[0][name], finals[1][name]) for name in finals[0])

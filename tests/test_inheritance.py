@@ -22,7 +22,7 @@ from autoshrink.networks import ImageNetwork, LanguageNetwork, build, inherit, r
 from autoshrink.networks.conv import ConvCell
 from autoshrink.networks.recurrent import RecurrentCell
 from autoshrink.ops import DEFAULTS
-from autoshrink.training.image_learner import ImageLearner
+from autoshrink.training.image_learner import search_learner
 from autoshrink.training.images import DeviceImages, Normalisation
 
 SEEDS = range(60)
@@ -307,7 +307,7 @@ def test_a_projection_in_place_of_an_identity_leaves_its_input_as_it_is() -> Non
     assert isinstance(cell, ConvCell)
     assert cell.shortcut is not None
     assert family.undone == (cell.shortcut.get_submodule("bn"),)
-    learner = ImageLearner(child, ImageRecipe(batch=20), (data, data), classes=4, seed=0)
+    learner = search_learner(child, ImageRecipe(batch=20), (data, data), classes=4, seed=0)
     known = [place for place, label in enumerate(_shortcut_channels(child.plan)) if label[1] == 3]
 
     def error(train: bool) -> float:

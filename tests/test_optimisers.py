@@ -16,7 +16,7 @@ from torch import nn
 from autoshrink.errors import InputError
 from autoshrink.networks import build
 from autoshrink.training.averaging import AveragedWeights
-from autoshrink.training.classifier_learner import autocast_type
+from autoshrink.training.image_learner import autocast_type
 from autoshrink.training.optimisers import Rates, RMSprop, make_optimiser, restore_state, state_tensors
 from classifier_fixtures import SMALL, StillNormalised, learner_of, recipe_of
 
@@ -118,7 +118,7 @@ def test_an_optimiser_goes_on_from_its_tensors(optimiser: str) -> None:
         list(whole.epoch(epoch))
     list(first.epoch(0))
     tensors, facts = first.state()
-    second.restore({name: tensor.clone() for name, tensor in tensors.items()}, facts["averaged"], facts["scaler"])
+    second.restore({name: tensor.clone() for name, tensor in tensors.items()}, facts, [])
     list(second.epoch(1))
     wanted, found = whole.state(), second.state()
     assert wanted[1] == found[1]
@@ -228,7 +228,7 @@ def test_micro_batches_are_the_batch(pieces: int) -> None:
     losses = []
     for learner in (whole, cut):
         learner.network.train()
-        losses.append(float(learner.accumulate(images, labels)))
+        losses.append(float(learner.accumulate(images, labels)[0]))
     assert losses[0] == pytest.approx(losses[1], rel=1e-12)
     for (name, one), other in zip(whole.network.named_parameters(), cut.network.parameters(), strict=True):
         assert one.grad is not None

@@ -26,7 +26,7 @@ from autoshrink.networks import build
 from autoshrink.score import Evaluation
 from autoshrink.tasks.image.problem import ImageProblem
 from autoshrink.training.device import repeatable
-from autoshrink.training.image_learner import ImageLearner, image_stops
+from autoshrink.training.image_learner import ImageLearner, image_stops, search_learner
 from autoshrink.training.images import DeviceImages, Normalisation
 from autoshrink.training.loop import Clock, Course, DeadlineError, TrainingError, fit
 
@@ -91,7 +91,7 @@ class _Training:
 
     def _learner(self, *data: DeviceImages) -> ImageLearner:
         train, validation = data
-        return ImageLearner(self._network, self._recipe, (train, validation), classes=self._classes, seed=self._seed)
+        return search_learner(self._network, self._recipe, (train, validation), classes=self._classes, seed=self._seed)
 
     def run(
         self, *data: DeviceImages, clock: Clock | None = None, on_epoch: Callable[[Course], None] = lambda _: None

@@ -21,7 +21,7 @@ from autoshrink.networks import build
 from autoshrink.seeding import derive_seed
 from autoshrink.tasks.text.problem import TextProblem
 from autoshrink.training.device import choose_device, choose_precision, repeatable
-from autoshrink.training.image_learner import ImageLearner
+from autoshrink.training.image_learner import ImageLearner, search_learner
 from autoshrink.training.images import DeviceImages, Normalisation
 from autoshrink.training.loop import Learner, TrainingError, fit
 from autoshrink.training.text import Streams
@@ -135,7 +135,7 @@ class ImageTrial(Trial[ConvArchitecture]):
         network = build(architecture, seed=seed).to(self._device)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         precision = choose_precision("auto", self._device)
-        return ImageLearner(network, self._recipe, self._data, classes=self.classes, seed=seed, precision=precision)
+        return search_learner(network, self._recipe, self._data, classes=self.classes, seed=seed, precision=precision)
 
     def tested(self, architecture: ConvArchitecture, seed: int) -> float:
         """Test accuracy, %, after the last epoch: Adam, its rate falling to zero in a half cosine, flips and crops.

@@ -61,7 +61,7 @@ class ClassifierRecipe(Section):
     accumulation: PositiveInt = 1
     """Micro-batches that a step's batch is cut into: as many times less memory, the same step (but for BN's
     statistics, which are those of a micro-batch)."""
-    optimiser: Literal["sgd", "rmsprop", "adamw"] = "sgd"
+    optimiser: Literal["sgd", "rmsprop", "adam", "adamw"] = "sgd"
     learning_rate: PositiveFloat
     final_rate: NonNegativeFloat = 0.0
     """At the end of the cosine."""
@@ -73,6 +73,8 @@ class ClassifierRecipe(Section):
     l2: NonNegativeFloat = 0.0
     """Strength of Σw² (without ½) on dense convolutions and the classifier, for sgd and rmsprop; depthwise kernels, BN
     and biases have none."""
+    shortcut_l2: NonNegativeFloat | None = None
+    """The same for the projections in shortcuts; None for `l2`."""
     weight_decay: NonNegativeFloat = 0.0
     """AdamW's decoupled decay, of the same weights."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
@@ -201,6 +203,8 @@ def _forces(optimiser: str, preset: RecipeName, small: bool) -> dict[str, Any]:
     """What goes with an optimiser: its learning rate for the reference batch, and what holds the weights small."""
     if optimiser == "adamw":
         return {"optimiser": optimiser, "learning_rate": 1e-3, "weight_decay": 0.05, "clip": 1.0}
+    if optimiser == "adam":
+        return {"optimiser": optimiser, "learning_rate": 4e-3, "l2": 1e-5}
     small = small and preset != "published"
     l2 = 4e-5 if preset == "published" else 2.5e-4 if small else 2e-5
     return {"optimiser": optimiser, "learning_rate": 0.2 if small else 0.1, "l2": l2}

@@ -30,11 +30,12 @@ from autoshrink.metrics import EpochFigures
 from autoshrink.networks import build, set_normalisation
 from autoshrink.quantity import counted
 from autoshrink.report.curves import curve_svg
-from autoshrink.training.classifier_learner import ClassifierLearner, autocast_type, classifier_stops
 from autoshrink.training.device import choose_device
 from autoshrink.training.distributed import Processes, announced, own_device
 from autoshrink.training.feeds import ImageData, Loading, Pictures, Share, channels_of, open_training_data
+from autoshrink.training.image_learner import ImageLearner, autocast_type
 from autoshrink.training.images import Normalisation
+from autoshrink.training.loop import Stops
 
 CELL_SIZE = 32
 """Height and width of the input of a lone cell's network where the images differ in size: that of the paper's."""
@@ -141,7 +142,7 @@ class ImageTraining(TaskTraining):
         set_normalisation(network, epsilon=recipe.bn_epsilon, momentum=recipe.bn_momentum)
         # The network's weights lie as the images do: channels last.
         placed: nn.Module = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        learner = ClassifierLearner(
+        learner = ImageLearner(
             placed,
             recipe,
             (data.training, data.validation),
@@ -171,7 +172,7 @@ class ImageTraining(TaskTraining):
             settings=settings,
             interface=ImageInterface(data.classes, data.preprocessing),
             learner=learner,
-            stops=classifier_stops(recipe),
+            stops=Stops(epochs=recipe.epochs, patience=recipe.patience),
             fingerprint=[data.fingerprint],
             validation_samples=len(data.validation),
             ledger=data.ledger,

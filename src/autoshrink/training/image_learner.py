@@ -1,137 +1,293 @@
-"""How an image classifier learns: Adam, L2 by role, augmentation, mixed precision."""
+"""How an image classifier learns, in a search and in full: one learner over feeds, and one recipe.
+
+Micro-batches, mixed precision, averaged weights and several processes are for final trainings.
+
+Shape letters: B batch, C channels, H height, W width.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.parallel import DistributedDataParallel
 
-from autoshrink.config import ImageRecipe
-from autoshrink.seeding import derive_seed
-from autoshrink.training.images import DeviceImages, augment
+from autoshrink.config import ClassifierRecipe, ImageRecipe
+from autoshrink.errors import InputError
+from autoshrink.training.averaging import AveragedWeights
+from autoshrink.training.device import choose_precision
+from autoshrink.training.distributed import Processes
+from autoshrink.training.feeds import MeasuringFeed, TrainingFeed
+from autoshrink.training.feeds.base import Batches
+from autoshrink.training.feeds.proxy import ProxyMeasuring, ProxyTraining
+from autoshrink.training.images import DeviceImages
 from autoshrink.training.loop import Batch, Stops, Validation
-from autoshrink.training.statistics import take_statistics
+from autoshrink.training.optimisers import Rates, make_optimiser, restore_state, state_tensors
+from autoshrink.training.statistics import SETTLED, normalising, take_statistics
 
-VALIDATION_BATCH = 1000
+FRESH = 32
+"""Batches, at most, on which BN's statistics are taken anew."""
+NETWORK, AVERAGE, OPTIMISER = "network.", "average.", "optimiser."
+"""Before the names of tensors in a state file."""
 
 
 class ImageLearner:
-    """One network trained by one recipe; see `autoshrink.training.loop.Learner`.
+    """One classifier trained by one recipe; see `autoshrink.training.loop.Learner`.
 
     Args:
-        network: on the images' device; (B, C, H, W) to logits (B, classes).
-        recipe: optimiser and augmentation.
-        data: training and validation images, on one device.
+        network: on its device; (B, C, H, W) to logits (B, classes).
+        recipe: optimiser and averaging.
+        data: training and validation images.
         classes: how many.
-        seed: decides batches and augmentation, epoch by epoch.
         precision: autocast type; float32 for none.
+        processes: who trains along.
+        refreshes: whether BN's statistics are taken anew where they cannot have settled yet.
 
     Attributes:
         network: what is trained.
+        average: the mean of its weights; None where the recipe has none.
+        rates: the learning rate of every step.
     """
 
     def __init__(
         self,
         network: nn.Module,
-        recipe: ImageRecipe,
-        data: tuple[DeviceImages, DeviceImages],
+        recipe: ClassifierRecipe,
+        data: tuple[TrainingFeed, MeasuringFeed],
         *,
         classes: int,
-        seed: int,
         precision: torch.dtype = torch.float32,
+        processes: Processes | None = None,
+        refreshes: bool = True,
     ) -> None:
-        self.network = network
+        self._factor = 1.0
+        self._processes = processes or Processes()
+        self.device = next(network.parameters()).device
+        self.network = _normalised_together(network, recipe, self._processes, self.device)
+        self.average = None if recipe.ema is None else AveragedWeights(self.network, recipe.ema)
         self._recipe = recipe
         self._train, self._validation = data
-        self._seed = seed
-        self.epoch_samples = len(self._train)
         self._precision = precision
         self.seen = 0
         self.validated = 0
+        self.epoch_samples = len(self._train)
+        self._updates = 0
         self.guess_loss = math.log(classes)
-        self._optimiser = torch.optim.Adam(parameter_groups(network, recipe), lr=recipe.learning_rate)
+        self._optimiser = make_optimiser(self.network, recipe)
+        self._scaler = torch.amp.GradScaler(self.device.type, enabled=precision == torch.float16)
+        self.rates = _rates(recipe, self._train.batches)
+        # Layers may be kept as they are, whatever the batches.
+        self._normalises = refreshes and any(layer.training for layer in normalising(self.network.train()))
+        self._parallel = self._parallelised()
+        forward = self._parallel or self.network
+        self._forward: nn.Module = torch.compile(forward) if recipe.compile else forward  # type: ignore[assignment]
+
+    def _parallelised(self) -> DistributedDataParallel | None:
+        if self._processes.count == 1:
+            return None
+        # With the first process's weights for all, whatever each began with.
+        own = [self.device.index] if self.device.type == "cuda" else None
+        return DistributedDataParallel(self.network, device_ids=own, gradient_as_bucket_view=True)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Train one pass from a step on, a batch each time the iterator is asked for one."""
+        self._forward.train()
+        self._count_updates(epoch * self._train.batches + start)
+        for step, (images, labels) in enumerate(self._train.epoch(epoch, start=start), start=start):
+            rate = self._factor * self.rates.at(epoch * self._train.batches + step)
+            for group in self._optimiser.param_groups:
+                group["lr"] = rate
+            batch = self._step(images, labels)
+            self._count_updates(epoch * self._train.batches + step + 1)
+            self.seen += batch.samples
+            yield batch
 
     def scale_learning_rate(self, factor: float) -> None:
         """Learn at the recipe's rate times a factor from now on."""
-        for group in self._optimiser.param_groups:
-            group["lr"] = factor * self._recipe.learning_rate
+        self._factor = factor
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
-        """One pass over the training images in an order of its own."""
-        train = self._train
-        generator = torch.Generator().manual_seed(derive_seed(self._seed, "epoch", epoch))
-        order = torch.randperm(len(train), generator=generator).to(train.device)
-        # Near-equal batches of at least the size asked for: none is so small that BN has nothing to average.
-        batches = order.tensor_split(max(1, len(train) // self._recipe.batch))
-        self.network.train()
-        for indices in batches:
-            loss, accuracy = self._step(*train.batch(indices), generator)
-            self.seen += len(indices)
-            yield Batch(loss, len(indices), accuracy)
-
-    def _step(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[float, float]:
-        if self._recipe.augment:
-            images = augment(images, generator)
-        with self._autocast(images.device):
-            logits = self.network(images)
-        loss = functional.cross_entropy(logits.float(), labels)
+    def _step(self, images: Tensor, labels: Tensor) -> Batch:
+        """One step on a batch; its figures are over all processes."""
+        sums = self.accumulate(images, labels)
+        self._scaler.unscale_(self._optimiser)
+        if self._recipe.clip is not None:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self._recipe.clip)
+        self._scaler.step(self._optimiser)
+        self._scaler.update()
         self._optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self._optimiser.step()
-        # One transfer for both figures: each is a wait for the device.
-        accuracy = (logits.detach().argmax(dim=1) == labels).float().mean()
-        value, hits = torch.stack([loss.detach(), accuracy]).tolist()
-        return value, hits
+        if self.average is not None:
+            self.average.update(self.network)
+        # One transfer for both: each is a wait for the device.
+        loss, hits, count = self._processes.total([*sums.tolist(), float(len(labels))], self.device)
+        return Batch(loss / count, round(count), hits / count)
 
-    def validate(self) -> Validation:
-        """Accuracy on all validation images."""
-        return self._judge(torch.arange(len(self._validation)))
-
-    def validate_share(self, share: float) -> Validation:
-        """Accuracy on a share of the validation images: always the same ones, in the same order, whoever is judged."""
-        count = max(1, round(share * len(self._validation)))
-        order = torch.randperm(len(self._validation), generator=torch.Generator().manual_seed(0))
-        return self._judge(order[:count])
-
-    @torch.no_grad()
-    def recalibrate_statistics(self, batches: int) -> int:
-        """Take BN's running statistics anew, on some training batches of its own, without training.
+    def accumulate(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Add the gradient of a batch's mean loss to the parameters', micro-batch by micro-batch.
 
         Returns:
-            The images that were passed forward.
+            Of this process the sum of the losses, and how many images were right, (2,).
         """
-        generator = torch.Generator().manual_seed(derive_seed(self._seed, "settle"))
-        wanted = min(len(self._train), batches * self._recipe.batch)
-        order = torch.randperm(len(self._train), generator=generator)[:wanted].to(self._train.device)
-        parts = order.tensor_split(max(1, wanted // self._recipe.batch))
-        take_statistics(self.network, (self._train.batch(indices)[0] for indices in parts), self._passed)
-        return wanted
+        everybody = self._processes.summed(torch.tensor(float(len(labels)), device=self.device))
+        # A micro-batch of one image leaves BN nothing to average.
+        pieces = max(1, min(self._recipe.accumulation, len(labels) // 2))
+        sums = []
+        parts = zip(images.tensor_split(pieces), labels.tensor_split(pieces), strict=True)
+        for number, (part, truth) in enumerate(parts, start=1):
+            with self._alone(last=number == pieces):
+                with self._autocast():
+                    logits = self._forward(part)
+                loss = _losses(logits, truth, smoothing=self._recipe.label_smoothing)
+                # DDP takes the mean of the processes' gradients; sums over the number of all images are wanted.
+                self._scaler.scale(loss * (self._processes.count / everybody)).backward()  # type: ignore[no-untyped-call]
+            sums.append(torch.stack([loss.detach(), (logits.detach().argmax(dim=1) == truth).sum()]))
+        return torch.stack(sums).sum(dim=0)
 
-    def _passed(self, images: Tensor) -> Tensor:
-        with self._autocast(images.device):
-            logits: Tensor = self.network(images)
-        return logits
+    def _alone(self, *, last: bool) -> AbstractContextManager[None]:
+        """Processes tell each other their gradients once a step, with the last micro-batch."""
+        if self._parallel is None or last:
+            return nullcontext()
+        quiet: AbstractContextManager[None] = self._parallel.no_sync()
+        return quiet
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, dtype=self._precision, enabled=self._precision != torch.float32)
+
+    def validate(self) -> Validation:
+        """Accuracy on all validation images, of the averaged weights where there are any."""
+        network = self.evaluated
+        if self._normalises and self._recipe.bn_momentum * self._updates < SETTLED:
+            self._take_statistics(network, FRESH)
+        self._processes.agree(network)
+        return self._measured(network, self._validation.batches())
+
+    def validate_share(self, share: float) -> Validation:
+        """Accuracy on a share of a proxy's validation images: always the same ones, in the same order."""
+        assert isinstance(self._validation, ProxyMeasuring), "what a search measures on"
+        return self._measured(self.evaluated, self._validation.share(share))
 
     @torch.no_grad()
-    def _judge(self, order: Tensor) -> Validation:
-        validation = self._validation
-        self.network.eval()
-        losses, correct = [], []
-        for indices in order.to(validation.device).tensor_split(-(-len(order) // VALIDATION_BATCH)):
-            images, labels = validation.batch(indices)
-            with self._autocast(images.device):
-                logits = self.network(images)
-            losses.append(functional.cross_entropy(logits.float(), labels, reduction="sum"))
-            correct.append(logits.argmax(dim=1) == labels)
-        self.validated += len(order)
-        right = tuple(bool(value) for value in torch.cat(correct).tolist())
-        return Validation(sum(right) / len(right), float(torch.stack(losses).sum()) / len(right), correct=right)
+    def _measured(self, network: nn.Module, batches: Batches) -> Validation:
+        network.eval()
+        losses, right = [], []
+        for images, labels in batches:
+            with self._autocast():
+                logits = network(images)
+            losses.append(_losses(logits, labels))
+            right.append(logits.argmax(dim=1) == labels)
+        correct = tuple(torch.cat(right).tolist()) if right else ()
+        mine = float(torch.stack(losses).cpu().double().sum()) if losses else 0.0
+        loss, hits, count = self._processes.total([mine, float(sum(correct)), float(len(correct))], self.device)
+        self.validated += round(count)
+        return Validation(hits / count, loss / count, correct=correct if self._processes.count == 1 else None)
 
-    def _autocast(self, device: torch.device) -> torch.autocast:
-        return torch.autocast(device.type, dtype=self._precision, enabled=self._precision != torch.float32)
+    def recalibrate_statistics(self, batches: int) -> int:
+        """Take BN's running statistics anew on some training batches; how many images were passed forward."""
+        return self._take_statistics(self.evaluated, batches)
+
+    @property
+    def stale(self) -> bool:
+        """Whether BN's running statistics would still remember their start when the last epoch is over."""
+        steps = self._recipe.epochs * self._train.batches * self._recipe.accumulation
+        return self._normalises and self._recipe.bn_momentum * steps < SETTLED
+
+    def _count_updates(self, steps: int) -> None:
+        """BN is updated by every micro-batch."""
+        self._updates = steps * self._recipe.accumulation
+
+    @torch.no_grad()
+    def _take_statistics(self, network: nn.Module, batches: int) -> int:
+        """Take BN's statistics anew, always on the same training images: a function of the weights alone."""
+        passed = 0
+
+        def forward(images: Tensor) -> None:
+            nonlocal passed
+            passed += len(images)
+            with self._autocast():
+                network(images)
+
+        take_statistics(network, (images for images, _ in self._train.for_statistics(batches)), forward)
+        for layer in normalising(network):
+            for tensor in (layer.running_mean, layer.running_var):
+                # Each process has seen its part of every batch.
+                if tensor is not None and self._processes.count > 1:
+                    self._processes.summed(tensor).div_(self._processes.count)
+        return passed
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The network to judge and to keep."""
+        return self.network if self.average is None else self.average.network
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Everything that the next step depends on, as tensors and facts."""
+        parts = {NETWORK: self.network.state_dict(), OPTIMISER: state_tensors(self._optimiser, self.network)}
+        if self.average is not None:
+            parts[AVERAGE] = self.average.network.state_dict()
+        tensors = {prefix + name: tensor for prefix, part in parts.items() for name, tensor in part.items()}
+        return tensors, {
+            "averaged": 0 if self.average is None else self.average.steps,
+            "scaler": self._scaler.state_dict(),
+        }
+
+    def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any], curve: Sequence[float]) -> None:
+        """Go on from what `state` said.
+
+        Raises:
+            RuntimeError: weights do not fit the network.
+            ValueError: the optimiser's tensors do not.
+        """
+        del curve
+        self.network.load_state_dict(_named(tensors, NETWORK))
+        restore_state(self._optimiser, self.network, _named(tensors, OPTIMISER))
+        if self.average is not None:
+            self.average.network.load_state_dict(_named(tensors, AVERAGE))
+            self.average.steps = facts["averaged"]
+        if facts.get("scaler"):
+            self._scaler.load_state_dict(dict(facts["scaler"]))
+
+    @property
+    def averaging(self) -> bool:
+        """Never: where a recipe averages, it does from the first step on."""
+        return False
+
+    def learning_rate(self, epoch: int) -> float:
+        """Of the last step of an epoch."""
+        return self.rates.at((epoch + 1) * self._train.batches - 1)
+
+
+def search_learner(
+    network: nn.Module,
+    recipe: ImageRecipe,
+    data: tuple[DeviceImages, DeviceImages],
+    *,
+    classes: int,
+    seed: int,
+    precision: torch.dtype = torch.float32,
+) -> ImageLearner:
+    """A search's learner: Adam at a constant rate, L2 by role, on training and validation images on the device.
+
+    The seed decides batches and augmentation, epoch by epoch.
+    """
+    full = ClassifierRecipe(
+        epochs=recipe.epochs,
+        batch=recipe.batch,
+        optimiser="adam",
+        learning_rate=recipe.learning_rate,
+        final_rate=recipe.learning_rate,
+        warmup=0.0,
+        l2=recipe.l2,
+        shortcut_l2=recipe.shortcut_l2,
+        label_smoothing=0.0,
+        ema=None,
+    )
+    train, validation = data
+    feeds = (ProxyTraining(train, recipe.batch, seed, augmented=recipe.augment), ProxyMeasuring(validation))
+    return ImageLearner(network, full, feeds, classes=classes, precision=precision, refreshes=False)
 
 
 def image_stops(recipe: ImageRecipe, classes: int) -> Stops:
@@ -148,17 +304,45 @@ def image_stops(recipe: ImageRecipe, classes: int) -> Stops:
     )
 
 
-def parameter_groups(network: nn.Module, recipe: ImageRecipe) -> list[dict[str, object]]:
-    """L2 by role: dense convolutions and classifier, shortcut projections, and the rest without.
+def autocast_type(name: str, device: torch.device) -> torch.dtype:
+    """The autocast type of a recipe's precision.
 
-    The released code adds strength · Σw² to the loss, without ½; torch's weight_decay · w is the gradient of
-    ½ · weight_decay · Σw², hence the factor 2. It is coupled with Adam's scaling in both.
+    Raises:
+        InputError: the device has no such arithmetic.
     """
-    strengths: dict[float, list[nn.Parameter]] = {}
-    for name, module in network.named_modules():
-        for parameter_name, parameter in module.named_parameters(recurse=False):
-            strength = 0.0
-            if parameter_name == "weight" and isinstance(module, nn.Conv2d | nn.Linear) and ".depthwise" not in name:
-                strength = recipe.shortcut_l2 if ".shortcut." in name else recipe.l2
-            strengths.setdefault(2 * strength, []).append(parameter)
-    return [{"params": parameters, "weight_decay": strength} for strength, parameters in strengths.items()]
+    if name == "float16":
+        if device.type != "cuda":
+            raise InputError(f"precision float16 is for CUDA, not {device.type}; try bfloat16 or float32")
+        return torch.float16
+    return choose_precision(name, device)
+
+
+def _losses(logits: Tensor, labels: Tensor, *, smoothing: float = 0.0) -> Tensor:
+    """The sum of the cross-entropies, in float32 at least."""
+    precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return functional.cross_entropy(precise, labels, reduction="sum", label_smoothing=smoothing)
+
+
+def _rates(recipe: ClassifierRecipe, batches: int) -> Rates:
+    return Rates(
+        peak=recipe.learning_rate,
+        last=recipe.final_rate,
+        climb=round(min(recipe.warmup, recipe.epochs) * batches),
+        steps=recipe.epochs * batches,
+    )
+
+
+def _normalised_together(
+    network: nn.Module, recipe: ClassifierRecipe, processes: Processes, device: torch.device
+) -> nn.Module:
+    """The network, its BN over the batches of all processes where the recipe wants that."""
+    if not recipe.sync_bn or processes.count == 1:
+        return network
+    if device.type != "cuda":
+        raise InputError(f"recipe.sync_bn is for CUDA, not {device.type}; train with larger batches instead")
+    together: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
+    return together
+
+
+def _named(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

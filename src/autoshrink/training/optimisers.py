@@ -100,23 +100,27 @@ def make_optimiser(network: nn.Module, recipe: ClassifierRecipe) -> torch.optim.
         return torch.optim.AdamW(_groups(network, recipe.weight_decay), lr=rate, foreach=True)
     # The released code adds strength · Σw² to the loss, without ½; torch's weight_decay · w is the gradient of
     # ½ · weight_decay · Σw².
-    groups = _groups(network, 2 * recipe.l2)
+    shortcut_l2 = recipe.l2 if recipe.shortcut_l2 is None else recipe.shortcut_l2
+    groups = _groups(network, 2 * recipe.l2, 2 * shortcut_l2)
+    if recipe.optimiser == "adam":
+        # Coupled with Adam's scaling, as in the released search.
+        return torch.optim.Adam(groups, lr=rate)
     if recipe.optimiser == "rmsprop":
         return RMSprop(groups, rate, momentum=recipe.momentum)
     return torch.optim.SGD(groups, lr=rate, momentum=recipe.momentum, nesterov=recipe.nesterov, foreach=True)
 
 
-def _groups(network: nn.Module, strength: float) -> list[dict[str, Any]]:
-    """Weights of dense convolutions and of linear layers are held small; depthwise kernels, BN and biases are not."""
-    held: list[nn.Parameter] = []
-    free: list[nn.Parameter] = []
-    for module in network.modules():
+def _groups(network: nn.Module, strength: float, shortcuts: float | None = None) -> list[dict[str, Any]]:
+    """Weights of dense convolutions and of linear layers are held small, those of projections in shortcuts perhaps by
+    another strength; depthwise kernels, BN and biases are not."""
+    groups: dict[float, list[nn.Parameter]] = {strength: [], 0.0: []}
+    for place, module in network.named_modules():
+        held = strength if shortcuts is None or ".shortcut." not in place else shortcuts
         for name, parameter in module.named_parameters(recurse=False):
-            if not parameter.requires_grad:
-                continue
-            (held if name == "weight" and _is_dense(module) else free).append(parameter)
-    groups = [{"params": held, "weight_decay": strength}, {"params": free, "weight_decay": 0.0}]
-    return [group for group in groups if group["params"]]
+            if parameter.requires_grad:
+                dense = name == "weight" and ".depthwise." not in place and _is_dense(module)
+                groups.setdefault(held if dense else 0.0, []).append(parameter)
+    return [{"params": group, "weight_decay": decay} for decay, group in groups.items() if group]
 
 
 def _is_dense(module: nn.Module) -> bool:

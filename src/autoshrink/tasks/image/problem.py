@@ -25,7 +25,7 @@ from autoshrink.tasks.base import Prepared
 from autoshrink.training.costs import CellCosts, largest_below
 from autoshrink.training.device import choose_precision
 from autoshrink.training.gradients import image_gradients, images_a_batch
-from autoshrink.training.image_learner import ImageLearner, image_stops
+from autoshrink.training.image_learner import ImageLearner, image_stops, search_learner
 from autoshrink.training.images import DeviceImages, Normalisation
 from autoshrink.watching import Observer
 
@@ -109,7 +109,7 @@ class ImageProblem:
 
     def learner(self, architecture: Architecture, seed: int, *, batch: int | None = None) -> ImageLearner:
         """A fresh network on the device."""
-        return ImageLearner(
+        return search_learner(
             self._fresh(architecture, seed),
             self._recipe if batch is None else self._recipe.model_copy(update={"batch": batch}),
             self._data,

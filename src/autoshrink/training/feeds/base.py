@@ -151,6 +151,9 @@ class TrainingFeed(Protocol):
             RunError: a loading process died.
         """
 
+    def for_statistics(self, batches: int) -> Batches:
+        """Some batches, always the same ones, to take BN's statistics on."""
+
 
 class MeasuringFeed(Protocol):
     """Images as measuring sees them: their centre, normalised, not augmented, in the source's order."""

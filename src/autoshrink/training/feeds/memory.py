@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 import torch
@@ -102,6 +103,10 @@ class MemoryTraining:
     def skipped(self) -> tuple[SkippedFile, ...]:
         """All there are."""
         return self._data.skipped
+
+    def for_statistics(self, batches: int) -> Batches:
+        """See `TrainingFeed`."""
+        return islice(self.epoch(0), batches)
 
     def epoch(self, epoch: int, *, start: int = 0) -> Batches:
         """See `TrainingFeed`."""

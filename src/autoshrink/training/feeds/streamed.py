@@ -61,6 +61,10 @@ class StreamedTraining:
         """Found so far."""
         return self._stream.corrupt.skipped
 
+    def for_statistics(self, batches: int) -> Batches:
+        """See `TrainingFeed`."""
+        return islice(self.epoch(0), batches)
+
     def epoch(self, epoch: int, *, start: int = 0) -> Batches:
         """See `TrainingFeed`."""
         order = self._stream.part.source.order(
