@@ -179,7 +179,7 @@ def accuracies(
         classes: of the classifier, in the order of its outputs.
         preprocessing: its own.
         keeping: what its training kept back as test images.
-        progress: told (images done, images in all).
+        progress: called with (images done, images in all).
 
     Raises:
         DataError: there is no test split, it has other classes, or not one of its images can be decoded.
