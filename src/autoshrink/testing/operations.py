@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from pathlib import Path
+from importlib.util import module_from_spec, spec_from_file_location
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from autoshrink import cost, ops
 from autoshrink.architecture import Architecture, ConvArchitecture, proxy_architecture, recurrent_proxy
+from autoshrink.bundle import Facts, ImageInterface, TextInterface, TrainedClassifier, TrainedLanguageModel
 from autoshrink.cell import INPUT, Cell, Edge
 from autoshrink.cost.latency import operations
+from autoshrink.data import Preprocessing, Vocabulary
 from autoshrink.drawing import cell_svg, cell_text
 from autoshrink.errors import InputError
 from autoshrink.files import scratch
@@ -21,7 +23,6 @@ from autoshrink.ops import ConvOperation, Operation, RecurrentOperation
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from autoshrink.bundle import TrainedClassifier, TrainedLanguageModel
 
 EDGES: tuple[Edge, ...] = ((0, 1), (0, 2), (1, 2), (1, 3), (2, 3), (0, 4), (3, 4))
 DROPPED: Edge = (1, 3)
@@ -226,30 +227,44 @@ def _check_gradient(name: str) -> None:
 
 
 def _check_conv_source(name: str) -> None:
-    from autoshrink.bundle import Facts, ImageInterface, TrainedClassifier  # noqa: PLC0415 - for this check alone
-    from autoshrink.data import Preprocessing  # noqa: PLC0415 - as above
-
     architecture = _network(name, "conv1x1")
     interface = ImageInterface(("a", "b", "c"), Preprocessing(1, 8, (0.5,), (0.5,)))
-    _written(TrainedClassifier(architecture, _built(architecture), interface, Facts()), _images().numpy())
+    _written(TrainedClassifier(architecture, _built(architecture), interface, Facts()), _images())
 
 
 def _check_recurrent_source(name: str) -> None:
-    from autoshrink.bundle import Facts, TextInterface, TrainedLanguageModel  # noqa: PLC0415 - for this check alone
-    from autoshrink.data import Vocabulary  # noqa: PLC0415 - as above
-
     words = Vocabulary.build([[f"w{i}" for i in range(9)]], level="word", max_size=None, min_count=1, rule="words")
     architecture = recurrent_proxy(_cell("recurrent", name, "tanh"), vocabulary=len(words), width=5)
     model = TrainedLanguageModel(architecture, _built(architecture), TextInterface(words), Facts())
-    _written(model, np.arange(24) % len(words))
+    import torch  # noqa: PLC0415 - torch
+
+    _written(model, torch.arange(24).view(8, 3) % len(words))
 
 
-def _written(model: TrainedClassifier | TrainedLanguageModel, samples: Any) -> None:
-    """Written as plain source, which is not kept where it computes another thing."""
+def _written(model: TrainedClassifier | TrainedLanguageModel, given: Tensor) -> None:
+    """Written as plain source, which is imported here and computes the same."""
+    import torch  # noqa: PLC0415 - torch
+    from safetensors.torch import save_file  # noqa: PLC0415 - torch
+
     from autoshrink.deploy import plain_source  # noqa: PLC0415 - torch
 
-    with scratch() as folder:
-        plain_source.write(model, Path(folder) / "source", samples)
+    source = plain_source.render(model)
+    with scratch() as folder, torch.no_grad():
+        for name, text in source.texts.items():
+            (folder / name).write_text(text, encoding="utf-8")
+        save_file(dict(source.tensors), folder / "model.safetensors")
+        spec = spec_from_file_location("written_model", folder / "model.py")
+        assert spec is not None, "a file of Python"
+        assert spec.loader is not None, "a file of Python"
+        module = module_from_spec(spec)
+        spec.loader.exec_module(module)
+        written = module.load()
+        if isinstance(model, TrainedClassifier):
+            found, expected = written(given), model.network(given)
+        else:
+            found, _ = written(given, written.initial_state(batch=given.shape[1]))
+            expected, _ = model.network(given, model.network.initial_state(given.shape[1]))
+    assert torch.allclose(found, expected, atol=1e-5), f"{model.architecture.cell}: plain source gives another result"
 
 
 def _check_refused(operation: Operation, part: str, check: Callable[[str], None]) -> None:
