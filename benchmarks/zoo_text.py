@@ -73,8 +73,8 @@ def main() -> None:
         for seed in range(options.seeds):
             try:
                 with repeatable(torch.get_num_threads()):
-                    course = fit(problem.learner(sized, seed), problem.stops)
-                outcomes.append(round(math.exp(-max(course.curve)), 2))
+                    history = fit(problem.learner(sized, seed), problem.stops)
+                outcomes.append(round(math.exp(-max(history.curve)), 2))
             except TrainingError as error:
                 outcomes.append(str(error))
         figures = [value for value in outcomes if isinstance(value, float)]

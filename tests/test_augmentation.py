@@ -15,10 +15,10 @@ from autoshrink.config.augmentation import AugmentSettings
 from autoshrink.data.crops import DRAWS, RandomCrop
 from autoshrink.errors import InputError
 from autoshrink.training.augmentation import Augmentation, erased, resized_parts
+from autoshrink.training.colour import equalised, stretched, warped
 from autoshrink.training.device import repeatable
 from autoshrink.training.draws import BatchDraws
 from autoshrink.training.images import Normalisation
-from autoshrink.training.recolouring import equalised, stretched, warped
 
 CPU = torch.device("cpu")
 PLAIN = {"crop": "none", "flip": 0.0}

@@ -65,8 +65,8 @@ def test_old_trainings_are_gone_on_with(task: str, curve: tuple[float, ...], tmp
     """Epochs before are theirs; the last differs by rounding alone, where another machine adds in another order."""
     folder = begun(task, tmp_path)
     result = autoshrink.resume_training(folder)
-    assert len(result.course.curve) == len(curve)
-    assert result.course.curve == pytest.approx(curve, abs=0.02)
+    assert len(result.history.curve) == len(curve)
+    assert result.history.curve == pytest.approx(curve, abs=0.02)
     assert load(folder).facts.epoch == result.epoch
 
 

@@ -15,7 +15,7 @@ from autoshrink import resume_training, train
 from autoshrink.architecture import Architecture, ConvArchitecture, proxy_architecture
 from autoshrink.bundle import MODEL_FILE, TrainedClassifier, load_as
 from autoshrink.cli import run
-from autoshrink.config import Occasion, classifier_settings
+from autoshrink.config import TrainingContext, classifier_settings
 from autoshrink.cost import count
 from autoshrink.errors import InputError, RunError
 from autoshrink.final import LOCK_FILE, STATE_FILE, Epoch, TrainingWatcher
@@ -53,10 +53,10 @@ def test_a_training_leaves_its_model_its_state_and_its_curve(tmp_path: Path) -> 
     assert started == [(SMALL, result.samples, 0)]
     assert 1200 < result.samples < 1437, "a tenth of the 1,437 training digits validates"
     assert [epoch.number for epoch in told] == [1, 2, 3]
-    assert tuple(epoch.performance for epoch in told) == result.course.curve
+    assert tuple(epoch.performance for epoch in told) == result.history.curve
     assert result.performance > 0.3, "three short epochs are far better than chance"
     written = json.loads((tmp_path / "model" / "curve.json").read_text())
-    assert written["validation_accuracy"] == [round(one, 6) for one in result.course.curve]
+    assert written["validation_accuracy"] == [round(one, 6) for one in result.history.curve]
     assert {len(written[name]) for name in ("validation_loss", "training_loss", "learning_rate")} == {3}
     assert written["training_loss"] == sorted(written["training_loss"], reverse=True)
     assert written["ended"] == "all epochs"
@@ -173,7 +173,7 @@ def test_killed_at_random_times_it_ends_the_same(whole: Path, tmp_path: Path) ->
 def test_patience_ends_it_and_it_stays_ended(tmp_path: Path) -> None:
     settings = asked(epochs=9, patience=1, learning_rate=1e-30, ema=None)
     result = train(SMALL, settings, out=tmp_path)
-    assert (len(result.course.curve), result.course.ended) == (2, "no better for 1 epoch")
+    assert (len(result.history.curve), result.history.ended) == (2, "no better for 1 epoch")
     remarks: list[str] = []
     again = resume_training(tmp_path, watcher=TrainingWatcher(remark=remarks.append))
     assert remarks == [f"{tmp_path} is finished: nothing to do"]
@@ -201,7 +201,7 @@ def test_a_full_disk_is_said_and_what_was_saved_stays(tmp_path: Path, monkeypatc
         with pytest.raises(RunError, match=r"cannot be written: No space left on device; what stood there before"):
             resume_training(tmp_path)
     assert (tmp_path / STATE_FILE).read_bytes() == before
-    assert resume_training(tmp_path).course.ended == "all epochs"
+    assert resume_training(tmp_path).history.ended == "all epochs"
 
 
 # Weights to start from
@@ -241,7 +241,7 @@ def test_tensors_that_do_not_fit_are_named(whole: Path, tmp_path: Path) -> None:
 
 def test_tuning_learns_at_a_tenth_of_the_rate() -> None:
     fresh, tuned = (
-        classifier_settings({}, Occasion(32, 3, 50_000, start=start))
+        classifier_settings({}, TrainingContext(32, 3, 50_000, start=start))
         for start in (None, {"recipe": {"bn_epsilon": 1e-3}, "data": {"crop": 0.9}})
     )
     assert tuned.recipe.learning_rate == pytest.approx(fresh.recipe.learning_rate / 10)
@@ -263,7 +263,7 @@ def test_tensorboard_shows_every_epoch_once(tmp_path: Path) -> None:
     told.Reload()
     events = told.Scalars("accuracy")
     assert [event.step for event in events] == [1, 2, 3]
-    assert [event.value for event in events] == pytest.approx(result.course.curve)
+    assert [event.value for event in events] == pytest.approx(result.history.curve)
     assert "images_per_second" in told.Tags()["scalars"]
 
 

@@ -62,13 +62,13 @@ def test_a_training_leaves_its_model_its_state_and_its_curve(text: Path, tmp_pat
     assert started == [("14 words, width 6", tokens, 0)]
     assert result.architecture == language_model(PAIR, vocabulary=vocabulary)
     assert [epoch.number for epoch in told] == [1, 2, 3]
-    assert tuple(epoch.performance for epoch in told) == result.course.curve
-    assert [epoch.best for epoch in told] == [max(result.course.curve[: i + 1]) for i in range(3)]
+    assert tuple(epoch.performance for epoch in told) == result.history.curve
+    assert [epoch.best for epoch in told] == [max(result.history.curve[: i + 1]) for i in range(3)]
     written = json.loads((tmp_path / "model" / "curve.json").read_text())
-    assert written["validation_perplexity"] == [round(math.exp(-one), 4) for one in result.course.curve]
+    assert written["validation_perplexity"] == [round(math.exp(-one), 4) for one in result.history.curve]
     assert written["ended"] == "all epochs"
     said = result.to_json()
-    assert said["perplexity"] == pytest.approx(math.exp(-max(result.course.curve)))
+    assert said["perplexity"] == pytest.approx(math.exp(-max(result.history.curve)))
     assert (said["epochs"], said["training_tokens"], said["params"]) == (3, tokens, count(result.architecture).params)
     assert said["perplexity"] < vocabulary / 2, "ten words in a fixed order are learned"
 
@@ -77,8 +77,8 @@ def test_the_model_is_that_of_the_best_epoch(text: Path, tmp_path: Path) -> None
     """Its facts name the epoch; measured again on the validation text it gives the recorded figure."""
     result = train(PAIR, asked(text, **AVERAGED), out=tmp_path / "model")
     model = load_as(TrainedLanguageModel, tmp_path / "model")
-    best = result.course.curve.index(max(result.course.curve))
-    assert (model.facts.epoch, model.facts.performance) == (best + 1, result.course.curve[best])
+    best = result.history.curve.index(max(result.history.curve))
+    assert (model.facts.epoch, model.facts.performance) == (best + 1, result.history.curve[best])
     again = autoshrink.evaluate(tmp_path / "model", split="validation", streams=10, device="cpu")
     assert -again["loss"] == pytest.approx(result.performance, rel=1e-6)
 
@@ -154,7 +154,7 @@ def test_stopped_after_epochs_it_ends_the_same(session: int, whole: Path, text: 
             break
     assert stops == 6 // session
     assert_same(folder, whole)
-    assert list(result.course.curve) == left(whole)[STATE_FILE][1]["curve"]
+    assert list(result.history.curve) == left(whole)[STATE_FILE][1]["curve"]
 
 
 def test_stopped_within_any_epoch_it_ends_the_same(whole: Path, text: Path, tmp_path: Path) -> None:
@@ -172,10 +172,10 @@ def test_stopped_within_any_epoch_it_ends_the_same(whole: Path, text: Path, tmp_
 def test_stopped_at_an_early_stop_it_does_not_go_on(text: Path, tmp_path: Path) -> None:
     settings = asked(text, epochs=9, patience=1, learning_rate=1e-30)
     result = train(PAIR, settings, out=tmp_path / "whole")
-    assert (len(result.course.curve), result.course.ended) == (2, "no better for 1 epoch")
+    assert (len(result.history.curve), result.history.ended) == (2, "no better for 1 epoch")
     with pytest.raises(Stopped):
         train(PAIR, settings, out=tmp_path / "stopped", watcher=stopping_after(2))
-    assert resume_training(tmp_path / "stopped").course.ended == result.course.ended
+    assert resume_training(tmp_path / "stopped").history.ended == result.history.ended
     assert_same(tmp_path / "stopped", tmp_path / "whole")
 
 
@@ -211,7 +211,7 @@ def test_a_finished_training_is_returned_as_it_is(whole: Path) -> None:
     remarks: list[str] = []
     result = resume_training(whole, watcher=TrainingWatcher(remark=remarks.append))
     assert remarks == [f"{whole} is finished: nothing to do"]
-    assert result.course.ended == "all epochs"
+    assert result.history.ended == "all epochs"
     assert result.samples == 360
     assert before == {path.name: path.stat().st_mtime_ns for path in whole.iterdir() if path.name in before}
 
@@ -233,7 +233,7 @@ def test_resuming_works_from_another_folder(text: Path, tmp_path: Path, monkeypa
     with pytest.raises(Stopped):
         train(PAIR, asked(Path("corpus")), out=tmp_path / "model", watcher=stopping_after(1))
     monkeypatch.chdir("/")
-    assert len(resume_training(tmp_path / "model").course.curve) == 3
+    assert len(resume_training(tmp_path / "model").history.curve) == 3
 
 
 # Refused
@@ -291,7 +291,7 @@ def test_divergence_is_said_and_leaves_the_folder_free(text: Path, tmp_path: Pat
     with pytest.raises(RunError, match=r"(diverged|became (nan|inf)).*; try a lower --lr"):
         train(PAIR, wild, out=tmp_path / "model")
     assert not {STATE_FILE, MODEL_FILE} & {path.name for path in (tmp_path / "model").iterdir()}
-    assert len(train(PAIR, asked(text), out=tmp_path / "model").course.curve) == 3
+    assert len(train(PAIR, asked(text), out=tmp_path / "model").history.curve) == 3
 
 
 def test_a_changed_and_a_missing_text_are_not_resumed(tmp_path: Path) -> None:
@@ -307,7 +307,7 @@ def test_a_changed_and_a_missing_text_are_not_resumed(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="train"):
         resume_training(tmp_path / "model")
     (mine / "away").rename(mine / "train.txt")
-    assert len(resume_training(tmp_path / "model").course.curve) == 3
+    assert len(resume_training(tmp_path / "model").history.curve) == 3
 
 
 # Damaged
@@ -392,5 +392,5 @@ def test_a_checkpoint_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_a_result_of_no_hope_is_still_json(whole: Path) -> None:
     """A perplexity beyond any float."""
     result = resume_training(whole)
-    hopeless = replace(result, course=replace(result.course, curve=(-1e4,)))
+    hopeless = replace(result, history=replace(result.history, curve=(-1e4,)))
     assert math.isfinite(hopeless.to_json()["perplexity"])

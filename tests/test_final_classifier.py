@@ -14,7 +14,8 @@ from autoshrink import resume_training, train
 from autoshrink.architecture import ConvArchitecture
 from autoshrink.bundle import MODEL_FILE
 from autoshrink.cli import run
-from autoshrink.config import Occasion, classifier_settings
+from autoshrink.config import TrainingContext as Context
+from autoshrink.config import classifier_settings
 from autoshrink.errors import DataError, InputError, RunError
 from autoshrink.final import STATE_FILE
 from classifier_fixtures import SMALL, asked, two_classes
@@ -24,7 +25,7 @@ from training_fixtures import Stopped, rewritten, stopping_at_batch
 
 
 def test_the_published_recipe_is_the_released_one() -> None:
-    settings = classifier_settings({"preset": "published"}, Occasion(224, 3, 1_281_167))
+    settings = classifier_settings({"preset": "published"}, Context(224, 3, 1_281_167))
     recipe, augment = settings.recipe, settings.recipe.augment
     assert (recipe.optimiser, recipe.momentum, recipe.learning_rate, recipe.batch) == ("rmsprop", 0.9, 0.1, 256)
     assert (recipe.epochs, recipe.warmup, recipe.final_rate) == (300, 10.0, 0.0)
@@ -37,9 +38,9 @@ def test_the_published_recipe_is_the_released_one() -> None:
 
 def test_defaults_go_by_size_channels_and_number_of_images() -> None:
     small, large, grey, few = (
-        classifier_settings({}, occasion)
-        for occasion in (
-            Occasion(32, 3, 50_000), Occasion(224, 3, 50_000), Occasion(28, 1, 60_000), Occasion(32, 3, 700),
+        classifier_settings({}, context)
+        for context in (
+            Context(32, 3, 50_000), Context(224, 3, 50_000), Context(28, 1, 60_000), Context(32, 3, 700),
         )
     )  # fmt: skip
     assert (small.preset, large.preset) == ("small", "large")
@@ -47,13 +48,13 @@ def test_defaults_go_by_size_channels_and_number_of_images() -> None:
     assert (small.recipe.augment.flip, grey.recipe.augment.flip) == (0.5, 0.0), "a mirrored digit is another"
     assert (small.recipe.batch, few.recipe.batch) == (128, 16)
     assert few.recipe.learning_rate == pytest.approx(small.recipe.learning_rate / 8, rel=1e-2)
-    halved = classifier_settings({"recipe": {"batch": 64}}, Occasion(32, 3, 50_000))
+    halved = classifier_settings({"recipe": {"batch": 64}}, Context(32, 3, 50_000))
     assert halved.recipe.learning_rate == pytest.approx(small.recipe.learning_rate / 2)
-    adamw = classifier_settings({"preset": "adamw"}, Occasion(32, 3, 50_000)).recipe
+    adamw = classifier_settings({"preset": "adamw"}, Context(32, 3, 50_000)).recipe
     assert (adamw.optimiser, adamw.l2, adamw.weight_decay) == ("adamw", 0.0, 0.05)
-    named = classifier_settings({"recipe": {"optimiser": "adamw"}}, Occasion(32, 3, 50_000)).recipe
+    named = classifier_settings({"recipe": {"optimiser": "adamw"}}, Context(32, 3, 50_000)).recipe
     assert named == adamw, "an optimiser comes with what suits it"
-    plain = classifier_settings({"preset": "adamw", "recipe": {"optimiser": "sgd"}}, Occasion(32, 3, 50_000)).recipe
+    plain = classifier_settings({"preset": "adamw", "recipe": {"optimiser": "sgd"}}, Context(32, 3, 50_000)).recipe
     assert plain == small.recipe
 
 
@@ -77,7 +78,7 @@ def test_defaults_go_by_size_channels_and_number_of_images() -> None:
 )
 def test_settings_that_make_no_sense_are_refused(overrides: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        classifier_settings(overrides, Occasion(32, 3, 50_000))
+        classifier_settings(overrides, Context(32, 3, 50_000))
 
 
 # Refused
@@ -107,7 +108,7 @@ def test_divergence_is_said_and_leaves_the_folder_free(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"(diverged|became (nan|inf)).*; try a lower --lr"):
         train(SMALL, asked(learning_rate=1e25, warmup=0.0, ema=None), out=tmp_path)
     assert not {STATE_FILE, MODEL_FILE} & {path.name for path in tmp_path.iterdir()}
-    assert len(train(SMALL, asked(epochs=1), out=tmp_path).course.curve) == 1
+    assert len(train(SMALL, asked(epochs=1), out=tmp_path).history.curve) == 1
 
 
 def test_too_little_memory_is_said_with_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

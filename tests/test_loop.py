@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoshrink import formatting
-from autoshrink.training.loop import Batch, Clock, Course, Stops, TrainingError, Validation, fit
+from autoshrink.training.loop import Batch, Clock, History, Stops, TrainingError, Validation, fit
 
 BATCHES = 4
 FIGURES = st.lists(st.tuples(st.floats(0.1, 9), st.floats(0.1, 9)), min_size=1, max_size=12)
@@ -53,16 +53,16 @@ def test_going_on_from_any_epoch_is_the_uninterrupted_training(
 ) -> None:
     """Whatever ends it, also when the process died right after the epoch that ended it."""
     stops = stops_of(losses, patience=patience, overfit_ratio=ratio, floor=None if floor is None else (1, floor))
-    told: list[Course] = []
+    told: list[History] = []
     first = MadeUp(losses)
     whole = fit(first, stops, on_epoch=told.append)
-    assert [len(course.curve) for course in told] == list(range(1, len(whole.curve) + 1))
-    for course in (Course(), *told, whole):
-        later: list[Course] = []
+    assert [len(history.curve) for history in told] == list(range(1, len(whole.curve) + 1))
+    for history in (History(), *told, whole):
+        later: list[History] = []
         second = MadeUp(losses)
-        assert fit(second, stops, course=course, on_epoch=later.append) == whole
-        assert later == told[len(course.curve) :]
-        assert second.epochs == first.epochs[len(course.curve) :]
+        assert fit(second, stops, history=history, on_epoch=later.append) == whole
+        assert later == told[len(history.curve) :]
+        assert second.epochs == first.epochs[len(history.curve) :]
 
 
 @given(FIGURES, st.none() | st.integers(1, 3))
@@ -70,31 +70,31 @@ def test_going_on_from_any_epoch_is_the_uninterrupted_training(
 def test_the_course_is_told_by_hand(losses: list[tuple[float, float]], patience: int | None) -> None:
     """The first of the best epochs is kept; patience counts the epochs since."""
     learner = MadeUp(losses)
-    course = fit(learner, stops_of(losses, patience=patience))
+    history = fit(learner, stops_of(losses, patience=patience))
     curve = [-validation for _, validation in losses]
     ends = [n for n in range(1, len(curve) + 1) if patience and n - 1 - curve.index(max(curve[:n])) >= patience]
     epochs = min([*ends, len(curve)])
-    assert course.curve == tuple(curve[:epochs])
-    assert course.ended == (f"no better for {formatting.count(patience or 0, 'epoch')}" if ends else "all epochs")
-    best = max(course.curve)
-    assert course.best == Validation(best, -best, parts=(best - 1, best + 1))
+    assert history.curve == tuple(curve[:epochs])
+    assert history.ended == (f"no better for {formatting.count(patience or 0, 'epoch')}" if ends else "all epochs")
+    best = max(history.curve)
+    assert history.best == Validation(best, -best, parts=(best - 1, best + 1))
     assert (learner.seen, learner.validated) == (epochs * 10 * BATCHES, epochs * 7)
 
 
 def test_every_batch_is_told_once_and_before_its_epoch() -> None:
     losses = [(3.0, 2.0), (2.0, 1.0), (1.0, 0.5)]
-    told: list[Batch | Course] = []
+    told: list[Batch | History] = []
     fit(MadeUp(losses), stops_of(losses), on_batch=told.append, on_epoch=told.append)
-    assert [type(one) for one in told] == ([Batch] * BATCHES + [Course]) * 3
+    assert [type(one) for one in told] == ([Batch] * BATCHES + [History]) * 3
     assert [one.loss for one in told if isinstance(one, Batch)] == [loss for loss, _ in losses for _ in range(BATCHES)]
 
 
 def test_a_running_course_has_not_ended_and_the_last_one_says_why() -> None:
     losses = [(1.0, 1.0)] * 5
-    told: list[Course] = []
-    course = fit(MadeUp(losses), stops_of(losses, patience=2), on_epoch=told.append)
+    told: list[History] = []
+    history = fit(MadeUp(losses), stops_of(losses, patience=2), on_epoch=told.append)
     assert [one.ended for one in told] == [None, None, "no better for 2 epochs"]
-    assert course == told[-1]
+    assert history == told[-1]
 
 
 @pytest.mark.parametrize(("worst", "fails"), [(None, False), (-2.0, False), (-1.999, True)])
@@ -121,8 +121,8 @@ def test_the_worst_counts_where_an_early_stop_or_a_time_limit_ended_it() -> None
 )
 def test_overfitting_is_measured_against_the_running_training_loss(ratio: float, ended: str) -> None:
     losses = [(1.0, 2.0), (1.0, 2.0)]
-    course = fit(MadeUp(losses), stops_of(losses, overfit_ratio=ratio))
-    assert (course.ended, len(course.curve)) == (ended, 1 if "above" in ended else 2)
+    history = fit(MadeUp(losses), stops_of(losses, overfit_ratio=ratio))
+    assert (history.ended, len(history.curve)) == (ended, 1 if "above" in ended else 2)
 
 
 def test_the_running_loss_forgets_as_fast_as_it_is_told() -> None:

@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoshrink.training.loop import Batch, Clock, Course, DeadlineError, Stops, TrainingError, Validation, fit
+from autoshrink.training.loop import Batch, Clock, DeadlineError, History, Stops, TrainingError, Validation, fit
 from autoshrink.training.population import Outcome, PopulationBatch, fit_population
 
 Result = tuple[Outcome, int, int]
@@ -110,17 +110,17 @@ STOPS = st.builds(
 @given(st.lists(FIGURES, min_size=1, max_size=4), STOPS)
 @settings(max_examples=150, deadline=None)
 def test_each_ends_as_it_does_alone(every: list[Figures], stops: Stops) -> None:
-    told: list[tuple[int, Course]] = []
+    told: list[tuple[int, History]] = []
     together = _Together(every)
-    courses_of = fit_population(together, stops, on_epoch=lambda position, course: told.append((position, course)))
+    courses_of = fit_population(together, stops, on_epoch=lambda position, history: told.append((position, history)))
     found = {position: (outcome, seen, validated) for position, outcome, seen, validated in courses_of}
     assert len(found) == len(every)
     for position, figures in enumerate(every):
-        alone, courses = _MadeUp(figures), list[Course]()
+        alone, courses = _MadeUp(figures), list[History]()
         assert repr(found[position]) == repr(_fitted(alone, stops)), "repr, since NaN is not itself"
         with suppress(TrainingError):
             fit(_MadeUp(figures), stops, on_epoch=courses.append)
-        assert repr([course for told_to, course in told if told_to == position]) == repr(courses)
+        assert repr([history for told_to, history in told if told_to == position]) == repr(courses)
 
 
 def _calm(epochs: int, *, nan_in: int | None = None) -> Figures:

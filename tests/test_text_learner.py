@@ -444,7 +444,7 @@ def test_early_stops_of_text() -> None:
     """A learning rate of nothing: no epoch is better than the first, and the fourth after it is the last."""
     recipe = _recipe(epochs=9, learning_rate=1e-30, patience=4)
     learner = _learner(recipe)
-    course = fit(learner, text_stops(recipe, 10**6))
-    assert (len(course.curve), course.ended) == (5, "no better for 4 epochs")
+    history = fit(learner, text_stops(recipe, 10**6))
+    assert (len(history.curve), history.ended) == (5, "no better for 4 epochs")
     overfit = _recipe(epochs=9, learning_rate=1e-30, overfit_ratio=0.5)
     assert fit(_learner(overfit), text_stops(overfit, 10**6)).ended == "validation loss above 0.5 training losses"

@@ -28,7 +28,7 @@ from autoshrink.networks import LanguageNetwork, Masks, build
 from autoshrink.networks.language_population import LanguagePopulation
 from autoshrink.ops import DEFAULTS
 from autoshrink.tasks.text.problem import TextProblem
-from autoshrink.training.loop import Course, Stops, TrainingError, fit
+from autoshrink.training.loop import History, Stops, TrainingError, fit
 from autoshrink.training.population import fit_population
 from autoshrink.training.text import Streams
 from autoshrink.training.text_learner import TextLearner, measure, text_stops
@@ -434,7 +434,7 @@ def _sentences() -> tuple[tuple[Streams, Streams], int]:
     ), len(vocabulary)
 
 
-def _alone(learner: TextLearner, stops: Stops) -> Course | str:
+def _alone(learner: TextLearner, stops: Stops) -> History | str:
     try:
         return fit(learner, stops)
     except TrainingError as error:
@@ -465,26 +465,26 @@ def test_whole_trainings_end_each_as_alone() -> None:
     found = {}
     population = TextPopulation(networks(), recipe, data, seeds=[4] * len(cells))
     for position, outcome, seen, validated in fit_population(
-        population, stops, on_epoch=lambda place, course: told.append((place, len(course.curve)))
+        population, stops, on_epoch=lambda place, history: told.append((place, len(history.curve)))
     ):
         found[position] = outcome
         assert (seen, validated) == (learners[position].seen, learners[position].validated)
     assert sorted(found) == list(range(len(cells)))
-    for k, course in enumerate(expected):
+    for k, history in enumerate(expected):
         outcome = found[k]
-        if isinstance(course, str):
-            assert outcome == course
+        if isinstance(history, str):
+            assert outcome == history
             continue
-        assert isinstance(outcome, Course)
-        assert outcome.ended == course.ended
-        assert outcome.curve == pytest.approx(course.curve, rel=1e-6)
-        assert [place for place, _ in told].count(k) == len(course.curve)
+        assert isinstance(outcome, History)
+        assert outcome.ended == history.ended
+        assert outcome.curve == pytest.approx(history.curve, rel=1e-6)
+        assert [place for place, _ in told].count(k) == len(history.curve)
         assert outcome.best is not None
-        assert course.best is not None
-        assert outcome.best.parts == pytest.approx(course.best.parts, rel=1e-5)
+        assert history.best is not None
+        assert outcome.best.parts == pytest.approx(history.best.parts, rel=1e-5)
     assert expected[5] == "the training loss became nan in epoch 1, batch 1"
-    ends = {course if isinstance(course, str) else course.ended for course in expected}
-    lengths = {len(course.curve) for course in expected if isinstance(course, Course)}
+    ends = {history if isinstance(history, str) else history.ended for history in expected}
+    lengths = {len(history.curve) for history in expected if isinstance(history, History)}
     assert len(ends) >= 3, ends
     assert len(lengths) >= 2, lengths
 

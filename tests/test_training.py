@@ -28,7 +28,7 @@ from autoshrink.tasks.image.problem import ImageProblem
 from autoshrink.training.device import repeatable
 from autoshrink.training.image_learner import ImageLearner, image_stops, search_learner
 from autoshrink.training.images import DeviceImages, Normalisation
-from autoshrink.training.loop import Clock, Course, DeadlineError, TrainingError, fit
+from autoshrink.training.loop import Clock, DeadlineError, History, TrainingError, fit
 
 CPU = torch.device("cpu")
 FROZEN = 1e-30
@@ -94,8 +94,8 @@ class _Training:
         return search_learner(self._network, self._recipe, (train, validation), classes=self._classes, seed=self._seed)
 
     def run(
-        self, *data: DeviceImages, clock: Clock | None = None, on_epoch: Callable[[Course], None] = lambda _: None
-    ) -> Course:
+        self, *data: DeviceImages, clock: Clock | None = None, on_epoch: Callable[[History], None] = lambda _: None
+    ) -> History:
         self.learner = self._learner(*data)
         return fit(self.learner, image_stops(self._recipe, self._classes), clock=clock, on_epoch=on_epoch)
 
@@ -105,10 +105,10 @@ def _opinionated(recipe: dict[str, Any], *logits: float) -> _Training:
     return _Training(_Opinion(*logits), chosen, seed=0, classes=len(logits))
 
 
-def _story(course: Course) -> tuple[float, tuple[bool, ...] | None, tuple[float, ...], str | None]:
+def _story(history: History) -> tuple[float, tuple[bool, ...] | None, tuple[float, ...], str | None]:
     """Performance and outcomes of the best epoch, the curve, and why it ended."""
-    assert course.best is not None
-    return course.best.performance, course.best.correct, course.curve, course.ended
+    assert history.best is not None
+    return history.best.performance, history.best.correct, history.curve, history.ended
 
 
 def _problem(proxy: Proxy, recipe: ImageRecipe) -> ImageProblem:
@@ -124,7 +124,7 @@ def _evaluate(proxy: Proxy, *jobs: Job, seconds: float | None = None, **recipe: 
 
 
 def test_digits_are_learnt_in_a_few_epochs(digits: tuple[DeviceImages, DeviceImages]) -> None:
-    told: list[Course] = []
+    told: list[History] = []
     network = build(_digits_network(SMALL), seed=1)
     recipe = ImageRecipe(epochs=6, batch=32, learning_rate=0.01, **PLAIN)
     training = _Training(network, recipe, seed=1, classes=10)
@@ -136,7 +136,7 @@ def test_digits_are_learnt_in_a_few_epochs(digits: tuple[DeviceImages, DeviceIma
     assert correct is not None
     assert len(correct) == 200
     assert sum(correct) == round(accuracy * 200)
-    assert [course.curve for course in told] == [curve[:epoch] for epoch in range(1, 7)]
+    assert [history.curve for history in told] == [curve[:epoch] for epoch in range(1, 7)]
     assert (ended, len(curve)) == ("all epochs", 6)
     assert (training.learner.seen, training.learner.validated) == (6 * 500, 6 * 200)
 

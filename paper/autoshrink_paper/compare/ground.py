@@ -29,7 +29,7 @@ from autoshrink.score import Evaluation, Score, Spent
 from autoshrink.seeding import derive_seed
 from autoshrink.tasks import TASKS
 from autoshrink.training.device import choose_device, repeatable
-from autoshrink.training.loop import Course, Learner, Pass, TrainingError, advance, conclude
+from autoshrink.training.loop import History, Learner, Pass, TrainingError, advance, conclude
 from autoshrink.training.problem import Problem
 from autoshrink.watching import Observer
 from autoshrink_paper.compare.judge import Judge, make_judge
@@ -99,24 +99,24 @@ def epochs(problem: Problem, cell: Cell, seed: int, macs: int) -> Iterator[Train
 
 def _epochs(problem: Problem, cell: Cell, seed: int, macs: int) -> Iterator[tuple[Training, Learner]]:
     learner, stops = problem.learner(problem.architecture(cell), seed), problem.stops
-    course, training = Course(), Training()
+    history, training = History(), Training()
 
     def spent() -> tuple[tuple[int, int], ...]:
         return (*training.spent, (learner.seen, macs * (3 * learner.seen + learner.validated)))
 
     while training.ended is None:
-        rules = Pass(stops, len(course.curve), learner.guess_loss)
+        rules = Pass(stops, len(history.curve), learner.guess_loss)
         try:
-            for batch in learner.epoch(len(course.curve)):
+            for batch in learner.epoch(len(history.curve)):
                 if rules.add(batch):
                     break
             running_loss = rules.end()
-            course = advance(course, learner.validate(), stops, running_loss)
-            if course.ended or len(course.curve) == stops.epochs:
-                course = conclude(course, stops, learner.guess_loss)
-            training = Training(course.curve, spent(), course.ended)
+            history = advance(history, learner.validate(), stops, running_loss)
+            if history.ended or len(history.curve) == stops.epochs:
+                history = conclude(history, stops, learner.guess_loss)
+            training = Training(history.curve, spent(), history.ended)
         except TrainingError as error:
-            training = Training(course.curve, spent(), str(error), failed=True)
+            training = Training(history.curve, spent(), str(error), failed=True)
         yield training, learner
 
 

@@ -141,7 +141,7 @@ def print_training(result: TrainingResult, *, as_json: bool) -> None:
     lines = "\n".join(f"  {line}   {why}" for line, why in following)
     stdout.print(
         f"validation {metric.name} {formatting.plain(metric.write(result.performance))} after epoch {result.epoch} of "
-        f"{len(result.course.curve)}; {count(result.architecture).params:,} parameters\n"
+        f"{len(result.history.curve)}; {count(result.architecture).params:,} parameters\n"
         f"model: {shown(result.folder)}/model.safetensors\n\nnext:\n{lines}",
         markup=False,
     )

@@ -16,7 +16,7 @@ from autoshrink.config.classifier import (
     ClassifierData,
     ClassifierRecipe,
     ClassifierSettings,
-    Occasion,
+    TrainingContext,
     classifier_settings,
 )
 from autoshrink.config.image import ImageData, ImageNetwork, ImageRecipe, ImageSettings
@@ -40,7 +40,6 @@ __all__ = [
     "InheritSettings",
     "Level",
     "Limits",
-    "Occasion",
     "Overrides",
     "PlayoffSettings",
     "SearchSettings",
@@ -50,6 +49,7 @@ __all__ = [
     "TextNetwork",
     "TextRecipe",
     "TextSettings",
+    "TrainingContext",
     "TrainingSettings",
     "classifier_settings",
     "leaves",

@@ -56,6 +56,6 @@ class AugmentSettings(Section):
         return self
 
     @property
-    def recolours(self) -> bool:
+    def changes_colours(self) -> bool:
         """Whether an operation is asked for that kornia does."""
         return self.jitter is not None or self.randaugment is not None

@@ -129,7 +129,7 @@ class ClassifierSettings(FinalSettings):
 
 
 @dataclass(frozen=True)
-class Occasion:
+class TrainingContext:
     """What default settings depend on.
 
     Attributes:
@@ -170,7 +170,7 @@ _PUBLISHED: Overrides = {
 _PRESETS: tuple[RecipeName, ...] = ("small", "large", "published", "adamw")
 
 
-def classifier_settings(overrides: Overrides, occasion: Occasion) -> ClassifierSettings:
+def classifier_settings(overrides: Overrides, context: TrainingContext) -> ClassifierSettings:
     """Settings of a final training: those asked for, over the defaults of a recipe.
 
     The recipe is ``preset``, by default ``small`` for inputs of at most 64 pixels and ``large`` above; ``published`` is
@@ -180,18 +180,18 @@ def classifier_settings(overrides: Overrides, occasion: Occasion) -> ClassifierS
     Raises:
         InputError: a setting is unknown or out of range; the message names it.
     """
-    small = occasion.size <= SMALL_PIXELS
+    small = context.size <= SMALL_PIXELS
     preset = overrides.get("preset") or ("small" if small else "large")
     if preset not in _PRESETS:
         raise InputError(f"setting preset: no recipe is called {preset!r}; choose from {', '.join(_PRESETS)}")
     recipe = overrides.get("recipe")
     given = recipe if isinstance(recipe, Mapping) else {}
     optimiser = given.get("optimiser") or {"published": "rmsprop", "adamw": "adamw"}.get(preset, "sgd")
-    defaults = merge(_defaults(preset, occasion), {"preset": preset, "recipe": _forces(optimiser, preset, small)})
+    defaults = merge(_defaults(preset, context), {"preset": preset, "recipe": _forces(optimiser, preset, small)})
     learned = defaults["recipe"]
     # No step sees more images than there are.
-    batch = min(given["batch"], occasion.images) if isinstance(given.get("batch"), int) else learned["batch"]
-    rate = learned["learning_rate"] * batch / REFERENCE_BATCH * (1.0 if occasion.start is None else TUNING)
+    batch = min(given["batch"], context.images) if isinstance(given.get("batch"), int) else learned["batch"]
+    rate = learned["learning_rate"] * batch / REFERENCE_BATCH * (1.0 if context.start is None else TUNING)
     learned["learning_rate"] = float(f"{rate:.3g}")
     if isinstance(given.get("epochs"), int):
         # A short training does not spend half of itself on getting up to speed.
@@ -210,18 +210,18 @@ def _forces(optimiser: str, preset: RecipeName, small: bool) -> dict[str, Any]:
     return {"optimiser": optimiser, "learning_rate": 0.2 if small else 0.1, "l2": l2}
 
 
-def _defaults(preset: RecipeName, occasion: Occasion) -> dict[str, Any]:
-    small = occasion.size <= SMALL_PIXELS
-    always = merge({"recipe": {"augment": {"flip": 0.5 if occasion.channels == 3 else 0.0}}}, occasion.start or {})
+def _defaults(preset: RecipeName, context: TrainingContext) -> dict[str, Any]:
+    small = context.size <= SMALL_PIXELS
+    always = merge({"recipe": {"augment": {"flip": 0.5 if context.channels == 3 else 0.0}}}, context.start or {})
     if preset == "published":
         return merge(_PUBLISHED, always)
     recipe: dict[str, Any] = {
         "epochs": 100,
-        "batch": _batch(occasion.images, 128 if small else 256),
+        "batch": _batch(context.images, 128 if small else 256),
         "warmup": 5.0,
         "augment": _CROPS[small],
     }
-    if occasion.built_in:
+    if context.built_in:
         recipe |= {"epochs": 15, "warmup": 1.0}
     return merge({"data": {"crop": 1.0 if small else 0.875}, "recipe": recipe}, always)
 

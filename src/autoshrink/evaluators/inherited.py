@@ -32,7 +32,7 @@ from autoshrink.score import Evaluation, Score, Spent, compare
 from autoshrink.training import checkpoint
 from autoshrink.training.costs import CellCosts
 from autoshrink.training.device import repeatable
-from autoshrink.training.loop import Course, DeadlineError, TrainingError
+from autoshrink.training.loop import DeadlineError, History, TrainingError
 from autoshrink.training.problem import Problem, SearchLearner
 from autoshrink.training.sprint import limits
 
@@ -244,7 +244,7 @@ class InheritedEvaluator:
         validation = child.learner.validate_share(share)
         child.seconds += time.monotonic() - began
         fidelity = f"inherited, {child.learner.seen:,} training samples, {share:.0%} of validation"
-        outcome: Course | str = Course((), validation, f"compared on {share:.0%} of the validation samples")
+        outcome: History | str = History((), validation, f"compared on {share:.0%} of the validation samples")
         if not math.isfinite(validation.loss):
             outcome = f"the validation loss became {validation.loss} with inherited weights"
         spent, rung = self._spent(child), 0 if isinstance(outcome, str) else rung

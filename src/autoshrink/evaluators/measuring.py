@@ -22,7 +22,7 @@ from autoshrink.resources import Resources
 from autoshrink.score import Evaluation, Spent
 from autoshrink.training.costs import CellCosts
 from autoshrink.training.device import choose_device, repeatable
-from autoshrink.training.loop import Clock, Course, DeadlineError, Learner, TrainingError, fit
+from autoshrink.training.loop import Clock, DeadlineError, History, Learner, TrainingError, fit
 from autoshrink.training.problem import Problem, SearchLearner
 from autoshrink.training.sprint import judged, limits, sprint
 from autoshrink.watching import Observer
@@ -128,7 +128,7 @@ def trained(
     """
     began, learner, forward = time.monotonic(), None, 0
 
-    def work() -> Course:
+    def work() -> History:
         nonlocal learner, forward
         architecture = problem.architecture(job.cell)
         if job.epochs is None:
@@ -137,13 +137,13 @@ def trained(
                 learner,
                 problem.stops,
                 clock=clock,
-                on_epoch=lambda course: on_epoch(job.cell, len(course.curve), course.curve[-1]),
+                on_epoch=lambda history: on_epoch(job.cell, len(history.curve), history.curve[-1]),
             )
         learner = problem.learner(architecture, job.seed, batch=conditions.short_batch)
         forward = sprint(learner, job.epochs, clock)
         validation = judged(learner)
         on_epoch(job.cell, 1, validation.performance)
-        return Course((validation.performance,), validation, "all of a short training")
+        return History((validation.performance,), validation, "all of a short training")
 
     outcome = attempted(work)
     if isinstance(outcome, str):
@@ -178,7 +178,7 @@ def spent_by(learner: Learner, resources: Resources, forward: int = 0) -> Spent:
 
 
 def evaluation(
-    job: Job, resources: Resources, training: str, outcome: Course | str, spent: Spent, **more: Any
+    job: Job, resources: Resources, training: str, outcome: History | str, spent: Spent, **more: Any
 ) -> Evaluation:
     """Of a finished training, or of one that failed for a reason."""
     if isinstance(outcome, str):
@@ -186,7 +186,7 @@ def evaluation(
             job.cell, resources, job.seed, training, None, reason=outcome, ended="failed", spent=spent, **more
         )
     best = outcome.best
-    assert best is not None, "a finished course has a best epoch"
+    assert best is not None, "a finished history has a best epoch"
     assert outcome.ended is not None, "and says why it ended"
     return Evaluation(
         job.cell,

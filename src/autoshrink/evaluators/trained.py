@@ -27,7 +27,7 @@ from autoshrink.resources import Resources
 from autoshrink.score import Evaluation, Spent
 from autoshrink.training.costs import CellCosts
 from autoshrink.training.device import repeatable
-from autoshrink.training.loop import Course, DeadlineError, TrainingError
+from autoshrink.training.loop import DeadlineError, History, TrainingError
 from autoshrink.training.population import Outcome, Populations, fit_population
 from autoshrink.training.problem import Problem
 from autoshrink.training.sprint import limits
@@ -158,8 +158,8 @@ class TrainedEvaluator:
         return running
 
     def _courses(self, jobs: Sequence[Job], deadline: float | None) -> Iterator[tuple[int, Outcome, int, int]]:
-        def on_epoch(place: int, course: Course) -> None:
-            self._on_epoch(jobs[place].cell, len(course.curve), course.curve[-1])
+        def on_epoch(place: int, history: History) -> None:
+            self._on_epoch(jobs[place].cell, len(history.curve), history.curve[-1])
 
         assert isinstance(self._problem, Populations), "asked in _parts"
         architectures = [self._problem.architecture(job.cell) for job in jobs]

@@ -23,7 +23,7 @@ from autoshrink.metrics import EpochFigures
 from autoshrink.tasks import Task, task_of
 from autoshrink.training.device import choose_device
 from autoshrink.training.distributed import Processes, announced
-from autoshrink.training.loop import Batch, Course, Learner, Stops
+from autoshrink.training.loop import Batch, History, Learner, Stops
 
 
 @dataclass(frozen=True)
@@ -236,7 +236,7 @@ class TrainingResult:
         folder: where.
         architecture: what was trained.
         settings: how, and on what.
-        course: performance after every epoch, and why it ended.
+        history: performance after every epoch, and why it ended.
         samples: training samples of an epoch: images or tokens.
         validation_samples: that every epoch was measured on.
         figures: of every epoch.
@@ -246,7 +246,7 @@ class TrainingResult:
     folder: Path
     architecture: Architecture
     settings: FinalSettings
-    course: Course
+    history: History
     samples: int
     validation_samples: int
     figures: tuple[EpochFigures, ...]
@@ -261,12 +261,12 @@ class TrainingResult:
     def epoch(self) -> int:
         """Whose weights are the model, from 1."""
         training: TaskTraining = self.task.training()
-        return training.kept_epoch(self.course.curve, self.validation_samples)
+        return training.kept_epoch(self.history.curve, self.validation_samples)
 
     @property
     def performance(self) -> float:
         """Of the model on the validation samples."""
-        return self.course.curve[self.epoch - 1]
+        return self.history.curve[self.epoch - 1]
 
     @property
     def tested(self) -> bool:
@@ -284,8 +284,8 @@ class TrainingResult:
             metric.name: min(metric.value(self.performance), HIGHEST),
             "loss": loss,
             "epoch": self.epoch,
-            "epochs": len(self.course.curve),
-            "ended": self.course.ended,
+            "epochs": len(self.history.curve),
+            "ended": self.history.ended,
             "params": cost.params,
             "macs": cost.macs,
             **{name: getattr(architecture, name) for name in SIZES if hasattr(architecture, name)},

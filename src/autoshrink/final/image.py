@@ -16,7 +16,7 @@ from autoshrink import formatting
 from autoshrink.architecture import Architecture, ImageArchitecture, proxy_architecture
 from autoshrink.bundle import ImageInterface, TrainedClassifier, load_as
 from autoshrink.cell import Cell
-from autoshrink.config import ClassifierData, ClassifierSettings, Occasion, Overrides, classifier_settings
+from autoshrink.config import ClassifierData, ClassifierSettings, Overrides, TrainingContext, classifier_settings
 from autoshrink.cost import count
 from autoshrink.data import Preprocessing, open_images
 from autoshrink.data.carving import Keeping, Ledger, keeping_of
@@ -60,7 +60,7 @@ class ImageTraining(TaskTraining):
         architecture = fitted(request.target, start, source, watcher.remark)
         settings = classifier_settings(
             request.overrides,
-            Occasion(
+            TrainingContext(
                 size=architecture.input[1],
                 channels=architecture.input[0],
                 images=source.images,

@@ -44,7 +44,7 @@ from autoshrink.training import checkpoint
 from autoshrink.training.device import repeatable
 from autoshrink.training.distributed import announced, joined
 from autoshrink.training.ledger_file import ledger_tensors, parted
-from autoshrink.training.loop import Batch, Course, Position, TrainingError, UnderWay, Validation, fit
+from autoshrink.training.loop import Batch, History, Position, TrainingError, UnderWay, Validation, fit
 
 STATE_FILE = "training.safetensors"
 LOCK_FILE = "training.lock"
@@ -232,10 +232,10 @@ class _State(BaseModel):
         return [{"performance" if name == "accuracy" else name: one[name] for name in one} for one in value]
 
     @property
-    def course(self) -> Course:
+    def history(self) -> History:
         """How far the training is. Of the best epoch only its performance is known."""
         best = Validation(max(self.curve), -max(self.curve)) if self.curve else None
-        return Course(self.curve, best, ended=self.ended)
+        return History(self.curve, best, ended=self.ended)
 
     @property
     def learner(self) -> dict[str, Any]:
@@ -248,7 +248,7 @@ class _State(BaseModel):
             folder,
             self.architecture,
             settings,
-            self.course,
+            self.history,
             self.samples,
             self.validation_samples,
             self.figures or (),
@@ -296,8 +296,8 @@ class _Saved:
 def _write_curve(result: TrainingResult) -> None:
     """The figures of every epoch, for scripts and people; made from the state, so that they can be made again."""
     training: TaskTraining = result.task.training()
-    for name, content in training.files(result.course.curve, result.figures, result.epoch).items():
-        text = content if isinstance(content, str) else pretty(content | {"ended": result.course.ended})
+    for name, content in training.files(result.history.curve, result.figures, result.epoch).items():
+        text = content if isinstance(content, str) else pretty(content | {"ended": result.history.ended})
         write_text(result.folder / name, text, own=True)
 
 
@@ -310,13 +310,13 @@ class _Session:
     def __init__(self, folder: Path, training: TaskTraining, problem: FinalProblem, watcher: TrainingWatcher) -> None:
         self._folder, self._training, self._problem, self._watcher = folder, training, problem, watcher
         self._learner, self._first = problem.learner, problem.processes.first
-        self._course, self._position, self._figures = Course(), Position(), list[EpochFigures]()
+        self._course, self._position, self._figures = History(), Position(), list[EpochFigures]()
         self._spent, self._logs = 0.0, Logs()
         self._under_way: UnderWay | None = None
 
     def go_on(self, facts: _State) -> None:
         """From where an earlier session saved, the learner's state restored."""
-        self._course, self._spent, self._logs = facts.course, facts.spent, Logs(mlflow_run=facts.mlflow_run)
+        self._course, self._spent, self._logs = facts.history, facts.spent, Logs(mlflow_run=facts.mlflow_run)
         known = facts.figures
         if known is None:  # a text's of version 0.1
             known = tuple(EpochFigures(one, -one) for one in facts.curve)
@@ -343,7 +343,7 @@ class _Session:
                     self._course = fit(
                         self._learner,
                         problem.stops,
-                        course=self._course,
+                        history=self._course,
                         under_way=self._under_way,
                         on_batch=self._on_batch,
                         on_step=self._on_step,
@@ -450,7 +450,7 @@ class _Session:
         self._spent += now - self._counted
         self._counted = now
 
-    def _on_epoch(self, now: Course) -> None:
+    def _on_epoch(self, now: History) -> None:
         problem, done = self._problem, self._position
         self._course = now
         seconds = time.monotonic() - self._began

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from autoshrink.config.augmentation import AugmentSettings
 from autoshrink.data.crops import DRAWS, Draws, RandomCrop
+from autoshrink.training.colour import ColourAugmentation
 from autoshrink.training.draws import BatchDraws
 from autoshrink.training.images import Normalisation, Normaliser, flipped, padding, resampled, shifted
-from autoshrink.training.recolouring import Recolouring
 
 ERASED = RandomCrop(scale=(0.02, 1 / 3), ratio=(0.3, 1 / 0.3))
 """Area and aspect of erased rectangles (Zhong et al. 2020, Random Erasing, section 4.2)."""
@@ -50,7 +50,7 @@ class Augmentation:
         self._size = size
         self._normalised = Normaliser(norm, device)
         self._rule = crop_rule(settings)
-        self._recolouring = Recolouring(settings, self._normalised.mean / 255) if settings.recolours else None
+        self._colour = ColourAugmentation(settings, self._normalised.mean / 255) if settings.changes_colours else None
 
     def __call__(self, images: Tensor, draws: BatchDraws, *, cut: bool) -> Tensor:
         """Augmented and normalised float32 images (B, C, size, size), channels last in memory.
@@ -65,8 +65,8 @@ class Augmentation:
             if self._rule is not None and not cut:
                 boxes = self._rule.boxes(crop_draws(draws), *images.shape[2:])
                 images = resized_parts(images, torch.from_numpy(boxes), self._size)
-            if self._recolouring is not None:
-                images = self._recolouring(images.float() / 255, draws) * 255
+            if self._colour is not None:
+                images = self._colour(images.float() / 255, draws) * 255
             return self._moved(self._normalised(images), draws)
 
     def _moved(self, images: Tensor, draws: BatchDraws) -> Tensor:

@@ -96,7 +96,7 @@ class Stops:
 
 
 @dataclass(frozen=True)
-class Course:
+class History:
     """What a training has given so far.
 
     Attributes:
@@ -111,10 +111,10 @@ class Course:
     ended: str | None = None
     last: Validation | None = None
 
-    def after(self, validation: Validation) -> Course:
+    def after(self, validation: Validation) -> History:
         """With one epoch more."""
         better = self.best is None or validation.performance > self.best.performance
-        return Course((*self.curve, validation.performance), validation if better else self.best, last=validation)
+        return History((*self.curve, validation.performance), validation if better else self.best, last=validation)
 
 
 @dataclass(frozen=True)
@@ -230,74 +230,74 @@ class Pass:
         return self._losses.value
 
 
-def advance(course: Course, validation: Validation, stops: Stops, running_loss: float) -> Course:
-    """The course with one epoch more, which says so where an early stop ends it.
+def advance(history: History, validation: Validation, stops: Stops, running_loss: float) -> History:
+    """The history with one epoch more, which says so where an early stop ends it.
 
     Raises:
         TrainingError: the validation loss is NaN or infinite.
     """
     if not math.isfinite(validation.loss):
-        raise TrainingError(f"the validation loss became {validation.loss} after epoch {len(course.curve) + 1}")
-    course = course.after(validation)
-    return replace(course, ended=_early_stop(stops, course, validation.loss, running_loss))
+        raise TrainingError(f"the validation loss became {validation.loss} after epoch {len(history.curve) + 1}")
+    history = history.after(validation)
+    return replace(history, ended=_early_stop(stops, history, validation.loss, running_loss))
 
 
-def conclude(course: Course, stops: Stops, guess_loss: float) -> Course:
+def conclude(history: History, stops: Stops, guess_loss: float) -> History:
     """The course of a training that is over, for whatever reason.
 
     Raises:
         TrainingError: its time was up within the first epoch, or it learned nothing.
     """
-    if course.best is None:
+    if history.best is None:
         raise TrainingError("the time limit for a candidate was reached before its first epoch was done")
-    if stops.worst is not None and course.best.performance < stops.worst:
+    if stops.worst is not None and history.best.performance < stops.worst:
         raise TrainingError(
-            f"learned nothing: the best validation loss is {course.best.loss:.3g}, that of guessing {guess_loss:.3g}"
+            f"learned nothing: the best validation loss is {history.best.loss:.3g}, that of guessing {guess_loss:.3g}"
         )
-    return replace(course, ended=course.ended or "all epochs")
+    return replace(history, ended=history.ended or "all epochs")
 
 
 def fit(
     learner: Learner,
     stops: Stops,
     *,
-    course: Course | None = None,
+    history: History | None = None,
     under_way: UnderWay | None = None,
     clock: Clock | None = None,
     on_batch: Callable[[Batch], None] = lambda _: None,
     on_step: Callable[[Position], None] | None = None,
-    on_epoch: Callable[[Course], None] = lambda _: None,
-) -> Course:
+    on_epoch: Callable[[History], None] = lambda _: None,
+) -> History:
     """Train until an early stop or the last epoch.
 
     Args:
         learner: what is trained.
         stops: when to end.
-        course: an earlier part of the same training, to go on from; one that has ended is returned as it is.
+        history: an earlier part of the same training, to go on from; one that has ended is returned as it is.
         under_way: the epoch after that, where it was begun.
         clock: time limits.
         on_batch: called after every training step.
         on_step: called then with where the epoch stands; from there it can be gone on with.
-        on_epoch: called after every epoch with the course so far, which says so where an early stop has ended it.
+        on_epoch: called after every epoch with the history so far, which says so where an early stop has ended it.
 
     Raises:
         TrainingError: the loss became NaN or diverged, or the candidate's time was up within the first epoch.
         DeadlineError: the search's deadline passed.
     """
-    course, clock = course or Course(), clock or Clock()
-    while course.ended is None and len(course.curve) < stops.epochs:
-        rules = Pass(stops, len(course.curve), learner.guess_loss, under_way.position if under_way else None)
-        batches = under_way.rest if under_way else learner.epoch(len(course.curve))
+    history, clock = history or History(), clock or Clock()
+    while history.ended is None and len(history.curve) < stops.epochs:
+        rules = Pass(stops, len(history.curve), learner.guess_loss, under_way.position if under_way else None)
+        batches = under_way.rest if under_way else learner.epoch(len(history.curve))
         under_way = None
         running_loss = _epoch(rules, batches, clock=clock, on_batch=on_batch, on_step=on_step)
         if running_loss is None:
-            course = replace(course, ended=TIME_LIMIT)
+            history = replace(history, ended=TIME_LIMIT)
             break
         # What ended it is known before anybody is told: a training that is killed after its last epoch does not go on
         # with another.
-        course = advance(course, learner.validate(), stops, running_loss)
-        on_epoch(course)
-    return conclude(course, stops, learner.guess_loss)
+        history = advance(history, learner.validate(), stops, running_loss)
+        on_epoch(history)
+    return conclude(history, stops, learner.guess_loss)
 
 
 def _epoch(
@@ -325,9 +325,9 @@ def _epoch(
     return rules.end()
 
 
-def _early_stop(stops: Stops, course: Course, loss: float, running_loss: float) -> str | None:
+def _early_stop(stops: Stops, history: History, loss: float, running_loss: float) -> str | None:
     """Why to stop after this epoch, by the released searches' rules, or None."""
-    curve = course.curve
+    curve = history.curve
     since_best = len(curve) - 1 - curve.index(max(curve))
     if stops.patience is not None and since_best >= stops.patience:
         return f"no better for {formatting.count(stops.patience, 'epoch')}"

@@ -14,8 +14,8 @@ from autoshrink.score import TIME_LIMIT
 from autoshrink.training.loop import (
     Batch,
     Clock,
-    Course,
     DeadlineError,
+    History,
     Pass,
     Stops,
     TrainingError,
@@ -83,7 +83,7 @@ class Populations(Protocol):
         ...
 
 
-Outcome = Course | str
+Outcome = History | str
 """A finished training, or why it failed."""
 
 
@@ -92,7 +92,7 @@ def fit_population(
     stops: Stops,
     *,
     clock: Clock | None = None,
-    on_epoch: Callable[[int, Course], None] = lambda _, __: None,
+    on_epoch: Callable[[int, History], None] = lambda _, __: None,
 ) -> Iterator[tuple[int, Outcome, int, int]]:
     """Train each until an early stop of its own or the last epoch.
 
@@ -103,10 +103,10 @@ def fit_population(
         population: what is trained.
         stops: when to end each.
         clock: time limits. The candidate's is for what one has used: those that live share the wall time equally.
-        on_epoch: called after every epoch with each candidate's first position and its course so far.
+        on_epoch: called after every epoch with each candidate's first position and its history so far.
 
     Yields:
-        As each ends: its position in the population as it was given, its course or the reason of its failure, its
+        As each ends: its position in the population as it was given, its history or the reason of its failure, its
         training samples, and its validation samples. Samples count as they do alone: to the batch that failed.
 
     Raises:
@@ -118,7 +118,7 @@ def fit_population(
     began = clock.now()
     limit = began + (clock.candidate - began) * len(live)
     while live:
-        sharing, epoch = len(live), len(live[0].course.curve)
+        sharing, epoch = len(live), len(live[0].history.curve)
         batches, in_time = _trained(population, epoch, clock, limit)
         # One transfer for the whole epoch: each is a wait for the device.
         losses = torch.stack([batch.losses for batch in batches], dim=1).tolist() if batches else [[]] * sharing
@@ -139,7 +139,7 @@ class _Candidate:
     """What the loop knows of one."""
 
     position: int
-    course: Course = field(default_factory=Course)
+    history: History = field(default_factory=History)
     seen: int = 0
     running_loss: float = 0.0
     outcome: Outcome | None = None
@@ -160,17 +160,17 @@ class _Candidate:
         validation: Validation | None,
         stops: Stops,
         guess_loss: float,
-        on_epoch: Callable[[int, Course], None],
+        on_epoch: Callable[[int, History], None],
     ) -> None:
         """What the epoch has come to; None where time was up in it."""
         try:
             if validation is None:
-                self.course = replace(self.course, ended=TIME_LIMIT)
+                self.history = replace(self.history, ended=TIME_LIMIT)
             else:
-                self.course = advance(self.course, validation, stops, self.running_loss)
-                on_epoch(self.position, self.course)
-            if self.course.ended is not None or len(self.course.curve) >= stops.epochs:
-                self.outcome = conclude(self.course, stops, guess_loss)
+                self.history = advance(self.history, validation, stops, self.running_loss)
+                on_epoch(self.position, self.history)
+            if self.history.ended is not None or len(self.history.curve) >= stops.epochs:
+                self.outcome = conclude(self.history, stops, guess_loss)
         except TrainingError as error:
             self.outcome = str(error)
 

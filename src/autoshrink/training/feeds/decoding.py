@@ -20,7 +20,7 @@ from autoshrink.errors import RunError
 
 
 @dataclass(frozen=True)
-class Look:
+class Framing:
     """How images are brought to one size.
 
     Attributes:
@@ -68,18 +68,18 @@ class Decoded(NamedTuple):
 class Decoder(Dataset[Decoded]):
     """A data set whose keys are whole requests: workers know nothing but how images are brought to one size."""
 
-    def __init__(self, look: Look) -> None:
-        self._look = look
+    def __init__(self, framing: Framing) -> None:
+        self._framing = framing
 
     def __getitem__(self, request: Request) -> Decoded:
-        look, failures = self._look, {}
-        assert look.channels is not None, "settled before batches are made"
-        images = np.empty((len(request.indices), look.size, look.size, look.channels), dtype=np.uint8)
+        framing, failures = self._framing, {}
+        assert framing.channels is not None, "settled before batches are made"
+        images = np.empty((len(request.indices), framing.size, framing.size, framing.channels), dtype=np.uint8)
         places: list[int] = []
         with reading_images():
             for place, (index, handle) in enumerate(zip(request.indices.tolist(), request.handles, strict=True)):
                 try:
-                    pixels = look.pixels(handle, None if request.draws is None else request.draws[place])
+                    pixels = framing.pixels(handle, None if request.draws is None else request.draws[place])
                 except CORRUPT as error:
                     failures[index] = reason(error)
                 else:
@@ -96,18 +96,18 @@ class DecodingPool:
     no copy may touch), and stay for the next.
 
     Args:
-        look: how images are brought to one size.
+        framing: how images are brought to one size.
         workers: processes; 0 to decode in this one, when asked.
         pinned: whether images come in memory from which copies to a CUDA device need not be waited for.
     """
 
-    def __init__(self, look: Look, *, workers: int, pinned: bool) -> None:
-        self.crops = look.crop is not None
+    def __init__(self, framing: Framing, *, workers: int, pinned: bool) -> None:
+        self.crops = framing.crop is not None
         """Whether random parts are cut where random numbers come with a request."""
         self._queue = _Queue()
         options: dict[str, Any] = {"persistent_workers": True, "multiprocessing_context": "spawn"} if workers else {}
         self._loader: DataLoader[Decoded] = DataLoader(
-            Decoder(look),
+            Decoder(framing),
             sampler=self._queue,
             batch_size=None,
             num_workers=workers,

@@ -17,7 +17,7 @@ from autoshrink.data.split_choice import Part
 from autoshrink.seeding import derive_seed
 from autoshrink.training.augmentation import Augmentation
 from autoshrink.training.feeds.base import Batches, Loading, Schedule, pieces
-from autoshrink.training.feeds.decoding import Look
+from autoshrink.training.feeds.decoding import Framing
 from autoshrink.training.images import Normaliser
 
 
@@ -38,8 +38,8 @@ class Held:
         return digest.digest()
 
 
-def held(part: Part, look: Look, *, max_corrupt: float, progress: Progress | None, of: int | None = None) -> Held:
-    """Decode images into memory, once each; where `look` leaves the channels open, 1 if every image is grey, else 3.
+def held(part: Part, framing: Framing, *, max_corrupt: float, progress: Progress | None, of: int | None = None) -> Held:
+    """Decode images into memory, once each; where `framing` leaves the channels open, 1 if every image is grey, else 3.
 
     Of `of` images (default: the part's own) the share `max_corrupt` may be corrupt.
 
@@ -47,15 +47,15 @@ def held(part: Part, look: Look, *, max_corrupt: float, progress: Progress | Non
         DataError: too many cannot be decoded, or the container they are in cannot be read.
     """
     corrupt = CorruptImages(part.source, of or len(part), max_corrupt)
-    channels = look.channels or 3
-    pixels = np.empty((len(part), look.size, look.size, channels), dtype=np.uint8)
+    channels = framing.channels or 3
+    pixels = np.empty((len(part), framing.size, framing.size, channels), dtype=np.uint8)
     place = {index: number for number, index in enumerate(part.indices.tolist())}
     failures: dict[int, str] = {}
-    coloured = look.channels == 3
+    coloured = framing.channels == 3
     with reading_images():
         for done, (index, payload) in enumerate(part.source.payloads(part.indices), start=1):
             try:
-                image = look.pixels(payload, None)
+                image = framing.pixels(payload, None)
             except CORRUPT as error:
                 failures[index] = reason(error)
             else:

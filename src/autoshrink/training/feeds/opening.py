@@ -20,7 +20,7 @@ from autoshrink.errors import DataError
 from autoshrink.seeding import derive_seed
 from autoshrink.training.augmentation import Augmentation, crop_rule
 from autoshrink.training.feeds.base import ImageData, Loading, Pictures
-from autoshrink.training.feeds.decoding import DecodingPool, Look
+from autoshrink.training.feeds.decoding import DecodingPool, Framing
 from autoshrink.training.feeds.memory import Held, MemoryMeasuring, MemoryTraining, held
 from autoshrink.training.feeds.streamed import Stream, StreamedMeasuring, StreamedTraining, in_order
 from autoshrink.training.images import Normalisation, Normaliser
@@ -64,7 +64,7 @@ def open_training_data(
     depth = look_through(splits.training.source, splits.training.indices)
     pictures = replace(pictures, window=pictures.window or depth.window())
     plan = _Plan(splits, pictures, loading, augment, seed, progress, depth.notes(pictures.window))
-    if augment.recolours:
+    if augment.changes_colours:
         # Asked for here as well, so that a missing package is not found out after minutes of decoding.
         _augmentation(plan, Normalisation((0.5,), (0.5,)))
     stored = _stored_size(plan)
@@ -99,11 +99,11 @@ class _Plan:
 
 def _in_memory(plan: _Plan, stored: int) -> ImageData:
     splits, pictures, loading = plan.splits, plan.pictures, plan.loading
-    measured = Look(pictures.size, pictures.scaled, pictures.depth, window=pictures.window)
-    look = measured if plan.augment.crop != "resized" else replace(measured, size=stored, scaled=stored)
+    measured = Framing(pictures.size, pictures.scaled, pictures.depth, window=pictures.window)
+    framing = measured if plan.augment.crop != "resized" else replace(measured, size=stored, scaled=stored)
     training = held(
         splits.training,
-        look,
+        framing,
         max_corrupt=pictures.max_corrupt,
         progress=plan.progress,
         of=_counted_with(splits, splits.training),
@@ -143,16 +143,16 @@ def _streamed(plan: _Plan) -> ImageData:
     )
     part = splits.training
     channels = pictures.depth or _channels(part.source, part.indices)
-    look = Look(pictures.size, pictures.scaled, channels, window=pictures.window)
+    framing = Framing(pictures.size, pictures.scaled, channels, window=pictures.window)
     pool = DecodingPool(
-        replace(look, crop=crop_rule(plan.augment)), workers=loading.workers, pinned=loading.device.type == "cuda"
+        replace(framing, crop=crop_rule(plan.augment)), workers=loading.workers, pinned=loading.device.type == "cuda"
     )
     norm = pictures.norm or _sampled_norm(training, pool, channels, plan)
     return ImageData(
         classes=splits.classes,
         preprocessing=_preprocessing(pictures, norm),
         training=StreamedTraining(training, pool, _augmentation(plan, norm), loading, seed=plan.seed),
-        validation=StreamedMeasuring(validation, look, Normaliser(norm, loading.device), loading),
+        validation=StreamedMeasuring(validation, framing, Normaliser(norm, loading.device), loading),
         fingerprint=_fingerprint(
             splits.classes,
             *(one.identity().encode("utf-8", "surrogateescape") for one in (part, splits.validation)),

@@ -18,7 +18,7 @@ from autoshrink.seeding import derive_seed
 from autoshrink.training.augmentation import Augmentation, crop_draws
 from autoshrink.training.draws import BatchDraws
 from autoshrink.training.feeds.base import Batches, Loading, Schedule, pieces
-from autoshrink.training.feeds.decoding import Decoded, DecodingPool, Look, Request
+from autoshrink.training.feeds.decoding import Decoded, DecodingPool, Framing, Request
 from autoshrink.training.images import Normaliser
 
 
@@ -92,13 +92,13 @@ class StreamedTraining:
 class StreamedMeasuring:
     """A `MeasuringFeed` that streams."""
 
-    def __init__(self, stream: Stream, look: Look, normaliser: Normaliser, loading: Loading) -> None:
+    def __init__(self, stream: Stream, framing: Framing, normaliser: Normaliser, loading: Loading) -> None:
         mine = replace(stream.part, indices=stream.part.indices[loading.share.of(len(stream.part))])
         self._stream = replace(stream, part=mine)
         self._normaliser, self._device = normaliser, loading.device
         self._size = max(1, loading.batch // loading.share.processes)
         # Measuring alternates with training, whose workers wait meanwhile: half as many will do.
-        self._pool = DecodingPool(look, workers=(loading.workers + 1) // 2, pinned=loading.device.type == "cuda")
+        self._pool = DecodingPool(framing, workers=(loading.workers + 1) // 2, pinned=loading.device.type == "cuda")
 
     def __len__(self) -> int:
         return len(self._stream.part)

@@ -26,7 +26,7 @@ Operation = Callable[[Tensor, Tensor], Tensor]
 """Images (B, C, H, W) and a value for each (B,), to images."""
 
 
-class Recolouring:
+class ColourAugmentation:
     """Jitter, then RandAugment, as far as the settings ask for them.
 
     Args:
