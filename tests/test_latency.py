@@ -32,6 +32,7 @@ from autoshrink.latency.measuring import (
 from autoshrink.latency.table import LatencyTable
 from autoshrink.onnx.session import session_options
 from autoshrink.priors import start_cell
+from autoshrink.resources import NANOSECONDS
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -271,13 +272,13 @@ def test_misspelt_options_are_refused(arguments: list[str]) -> None:
     ("text", "nanoseconds"), [("5ms", 5_000_000), ("350us", 350_000), ("1.5 µs", 1_500), ("0.2s", 200_000_000)]
 )
 def test_short_times_are_read(text: str, nanoseconds: int) -> None:
-    assert quantities.nanoseconds(text) == nanoseconds
+    assert quantities.amount(NANOSECONDS, text) == nanoseconds
 
 
 @pytest.mark.parametrize("text", ["5", "ms", "-1ms", "0ms", "0.1ns", "5 minutes"])
 def test_other_times_are_not(text: str) -> None:
     with pytest.raises(typer.BadParameter, match="is not a latency such as 5ms or 350us"):
-        quantities.nanoseconds(text)
+        quantities.amount(NANOSECONDS, text)
 
 
 def test_random_inputs_repeat(product: Path) -> None:

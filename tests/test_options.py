@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from autoshrink.cli.app import app
 from autoshrink.cli.command import MAY_BE_EMPTY
 from autoshrink.config import resolve
 from autoshrink.errors import InputError
+from autoshrink.resources import BYTES, NANOSECONDS
 from autoshrink.training.device import choose_device
 from deploy_fixtures import DIGITS, classifier, language
 
@@ -44,6 +46,13 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str], *, lines: 
 
 
 UNITS = {"": 1, "k": 10**3, "M": 10**6, "g": 10**9}
+Reader = Callable[[str], float]
+READERS: dict[str, Reader] = {
+    "h": quantities.seconds,
+    "ms": partial(quantities.amount, NANOSECONDS),
+    "KiB": partial(quantities.amount, BYTES),
+}
+
 BINARY = {"KiB": 2**10, "mib": 2**20, "kB": 1000, "B": 1, "MB": 10**6}
 
 
@@ -60,12 +69,12 @@ def test_a_count_is_exact_and_rounded_down(whole: int, thousandths: int, unit: s
 @given(st.integers(10**6, 10**9), st.sampled_from(sorted(BINARY)))
 def test_groups_of_three_digits_are_read(number: int, unit: str) -> None:
     for text in (f"{number:,}{unit}", f"{number:_}{unit}", f"{number}{unit}"):
-        assert quantities.memory(text) == number * BINARY[unit]
+        assert quantities.amount(BYTES, text) == number * BINARY[unit]
 
 
 @given(st.integers(0, 99), st.integers(0, 10**4), st.sampled_from(["k", "M", "h", "ms", "KiB"]))
 def test_a_comma_with_two_readings_is_refused_with_both(whole: int, part: int, unit: str) -> None:
-    read = {"h": quantities.seconds, "ms": quantities.nanoseconds, "KiB": quantities.memory}.get(unit, quantities.count)
+    read: Reader = READERS.get(unit, quantities.count)
     with pytest.raises(typer.BadParameter) as told:
         read(f"{whole},{part}{unit}")
     assert f"may be {whole}.{part}{unit} or {whole}{part}{unit}" in str(told.value)
@@ -73,7 +82,7 @@ def test_a_comma_with_two_readings_is_refused_with_both(whole: int, part: int, u
 
 @given(st.text(alphabet="0123456789.,_eE+-−kKMmgibB s²٣５xnaf", max_size=12))
 def test_whatever_is_typed_is_a_number_or_refused(text: str) -> None:
-    for read in (quantities.count, quantities.memory, quantities.seconds, quantities.nanoseconds):
+    for read in (quantities.count, *READERS.values()):
         try:
             found: Any = read(text)
         except typer.BadParameter as error:

@@ -375,8 +375,6 @@ def test_figures_are_written_as_people_read_them() -> None:
     assert formatting.quantity(999_950) == "1.00M"
     assert formatting.quantity(105) == "105"
     assert formatting.change(54, 100) == f"−46{formatting.THIN}%"
-    assert formatting.points(0.008) == "+0.8 points"
-    assert formatting.points(0.0) == "±0.0 points"
     assert formatting.memory(65_536) == f"64.0{formatting.THIN}KiB"
     assert formatting.duration(3_725) == f"1{formatting.THIN}h 2{formatting.THIN}min"
 

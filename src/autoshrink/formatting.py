@@ -33,11 +33,6 @@ def percent(share: float, digits: int = 1) -> str:
     return f"{100 * share:.{digits}f}{THIN}%"
 
 
-def points(difference: float, digits: int = 1) -> str:
-    """A difference of shares in percentage points."""
-    return f"{signed(100 * difference, digits)} points"
-
-
 def change(new: float, old: float) -> str:
     """How much `new` differs from `old`, relative to it; `old` is positive."""
     relative = 100 * (new / old - 1)
@@ -100,8 +95,3 @@ def moment(at: float) -> str:
 def count(how_many: int, noun: str) -> str:
     """``1 edge``, ``2 edges``, ``2 classes``."""
     return quantity_of(how_many, noun)
-
-
-def left(how_many: int, noun: str) -> str:
-    """``1 edge is left``, ``2 edges are left``."""
-    return f"{count(how_many, noun)} {'is' if how_many == 1 else 'are'} left"

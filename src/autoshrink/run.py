@@ -122,7 +122,8 @@ class Loop:
         """Why the settings end the search at a cell, or None."""
         stop, macs = self._settings.stop, self._evaluator.resources(cell).macs
         if stop.edges and len(cell.edges) <= stop.edges:
-            return formatting.left(len(cell.edges), "edge")
+            edges = len(cell.edges)
+            return f"{formatting.count(edges, 'edge')} {'is' if edges == 1 else 'are'} left"
         return f"the cell is down to {macs:,} MACs" if stop.macs and macs <= stop.macs else None
 
     # --- one step --------------------------------------------------------------------------------------------------

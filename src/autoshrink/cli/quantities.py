@@ -16,7 +16,7 @@ import typer
 from autoshrink.errors import InputError
 from autoshrink.machine import refuse_too_many
 from autoshrink.quantity import Quantity
-from autoshrink.resources import BYTES, COUNT, NANOSECONDS, Unit
+from autoshrink.resources import COUNT, Unit
 from autoshrink.untrusted import LONGEST_NUMBER, brief
 
 _SECONDS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
@@ -32,16 +32,6 @@ _WHOLE = re.compile(r"\d{1,18}", re.ASCII)
 def count(text: str) -> Quantity:
     """A positive count, thousands by k, M, G, T: ``384M``, ``3.6M``, ``250k``, ``1_000_000``, ``5e6``."""
     return amount(COUNT, text)
-
-
-def memory(text: str) -> Quantity:
-    """A positive number of bytes: ``256KiB`` (1,024 each), ``256kB`` or ``256k`` (1,000 each), ``262144``."""
-    return amount(BYTES, text)
-
-
-def nanoseconds(text: str) -> Quantity:
-    """A short time with its unit: ``5ms``, ``350us``, ``.2s``."""
-    return amount(NANOSECONDS, text)
 
 
 def amount(unit: Unit, text: str) -> Quantity:

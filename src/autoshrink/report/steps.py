@@ -11,7 +11,7 @@ from autoshrink.cell import Cell, Edge
 from autoshrink.formatting import count, number
 from autoshrink.metrics import Metric, step_metric
 from autoshrink.record import CLEAR, Candidate, Decision, RunRecord
-from autoshrink.score import Comparison, Evaluation, compare
+from autoshrink.score import Comparison, Evaluation, Score, compare
 
 
 @dataclass(frozen=True)
@@ -100,10 +100,7 @@ def _step(record: RunRecord, decision: Decision, chosen: Candidate, runner_up: C
     score, comparison, performance = record.settings.score, decision.comparison, chosen.evaluation.performance
     lead = error = None
     if comparison is not None and runner_up is not None and performance is not None:
-        gap = score(chosen.evaluation) - score(runner_up.evaluation)
-        lead = gap if math.isfinite(gap) else None
-        if comparison.standard_error is not None:
-            error = comparison.standard_error * score.slope(performance)
+        lead, error = _ahead(score, chosen.evaluation, score(runner_up.evaluation), comparison)
     cell = chosen.cell
     return Step(
         number=decision.step,
@@ -118,6 +115,13 @@ def _step(record: RunRecord, decision: Decision, chosen: Candidate, runner_up: C
         lead_error=error,
         metric=step_metric(record.settings),
     )
+
+
+def _ahead(score: Score, one: Evaluation, other: float, found: Comparison) -> tuple[float | None, float | None]:
+    """S of an evaluation minus another, and the standard error of that, from a comparison of performances."""
+    gap, performance = score(one) - other, one.performance or 0.0
+    error = None if found.standard_error is None else found.standard_error * score.slope(performance)
+    return gap if math.isfinite(gap) else None, error
 
 
 def change_words(candidate: Candidate | None) -> str:
@@ -212,10 +216,7 @@ def _rival(record: RunRecord, one: Candidate, chosen: Candidate) -> Rival:
     against = None if one is chosen else _compared(evaluation, chosen.evaluation)
     if against is not None and evaluation.performance is not None:
         other = score.of(evaluation.performance - against.difference, chosen.cell, chosen.evaluation.resources)
-        gap = score(evaluation) - other
-        lead = gap if math.isfinite(gap) else None
-        if against.standard_error is not None:
-            error = against.standard_error * score.slope(evaluation.performance)
+        lead, error = _ahead(score, evaluation, other, against)
     rank = record.ranks.get(one.cell.key) if record.ranks else None
     origin = chosen.same_as or (chosen.step, chosen.index)
     same = one is not chosen and origin in ((one.step, one.index), one.same_as)
