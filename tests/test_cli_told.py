@@ -203,5 +203,5 @@ def test_one_of_a_kind_is_singular(tmp_path: Path, capsys: pytest.CaptureFixture
         output, errors = capsys.readouterr()
         told += output + errors
     assert not COUNTED.findall(told), told
-    for right in ("on 1 image of", "1 file ignored"):
+    for right in ("on 1 image of", "1 file is ignored"):
         assert right in told, told
