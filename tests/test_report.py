@@ -498,3 +498,29 @@ def test_the_result_names_its_task_and_metric(finished: RunRecord) -> None:
         assert figures[metric.name] == metric.value(figures["performance"])
         assert figures["cell_params"] == resources(Cell.from_json(figures["cell"]))["cell_params"]
     assert value["best"]["performance"] == best.performance
+
+
+def test_a_step_may_change_an_operation() -> None:
+    run = FakeRun(complete(4)).opened().read_data()
+    first = run.measure(run.start, failing=False)
+    run.evaluated(0, 0, None, first)
+    run.decide(0, [first])
+    ops = (*run.start.ops[:2], "conv1x1", run.start.ops[3])
+    child = run.measure(Cell("conv", ops, run.start.edges), failing=False)
+    change = {"node": 2, "op": "conv1x1"}
+    run.add("evaluated", step=1, index=0, edge=None, change=change, evaluation=child.to_json(), same_as=None)
+    run.decide(1, [child])
+    record = run.record()
+    made = steps.steps(record)[1]
+    assert (made.removed, made.added, made.changed, made.change) == ((), (), (2,), "2: conv1x1")
+    source = render(record, name="x")
+    before, after = re.findall(r"data-frame.*?</svg>", source)
+    assert '"#n2"' in before
+    assert '"#n2-conv1x1"' not in before
+    assert '"#n2-conv1x1"' in after
+    assert '"#n2"' not in after
+    page = Page(source)
+    ids = [attributes["id"] for attributes in page.having("id")]
+    assert ids.count("n2-conv1x1") == ids.count("n2") == 1
+    assert "Each step makes one change" in page.text
+    assert "step 1, 2: conv1x1" in source
