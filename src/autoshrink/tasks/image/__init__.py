@@ -102,7 +102,7 @@ class ImageTask(Task):
     train_options = (
         Option("--recipe", "preset", str, "Images: small, large, published or adamw."),
         Option("--from", "start", str, "Images: start from the weights that a training left."),
-        Option("--optimiser", "recipe.optimiser", str, "Images: sgd, rmsprop or adamw."),
+        Option("--optimiser", "recipe.optimiser", str, "Images: sgd, rmsprop, adam or adamw."),
         Option("--ema", "recipe.ema", float, "Images: what the averaged weights keep a step; 0 for none."),
         Option("--accumulate", "recipe.accumulation", int, "Images: cut each batch into so many, for less memory."),
         Option("--precision", "recipe.precision", str, "Images: auto, float32, bfloat16 or float16."),
