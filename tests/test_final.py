@@ -73,6 +73,18 @@ def test_a_training_leaves_its_model_its_state_and_its_curve(text: Path, tmp_pat
     assert said["perplexity"] < vocabulary / 2, "ten words in a fixed order are learned"
 
 
+def test_a_texts_training_keeps_its_figures_and_logs_them(text: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    result = train(PAIR, asked(text, learning_rate=10.0) | {"tensorboard": True}, out=tmp_path / "model")
+    figures = left(tmp_path / "model")[STATE_FILE][1]["figures"]
+    assert [one["performance"] for one in figures] == list(result.history.curve)
+    assert [one["loss"] for one in figures] == [-one for one in result.history.curve]
+    assert figures[0]["learning_rate"] == 10.0
+    assert figures[2]["learning_rate"] < 10.0, "the rate drops before the end"
+    assert figures[0]["training_loss"] > figures[2]["training_loss"] > 0
+    assert list((tmp_path / "model" / "tensorboard").glob("events.*"))
+
+
 def test_the_model_is_that_of_the_best_epoch(text: Path, tmp_path: Path) -> None:
     """Its facts name the epoch; measured again on the validation text it gives the recorded figure."""
     result = train(PAIR, asked(text, **AVERAGED), out=tmp_path / "model")
