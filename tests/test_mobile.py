@@ -348,4 +348,4 @@ def test_shown_and_counted(capsys: pytest.CaptureFixture[str], tmp_path: Path) -
     assert run(["show", "mnasnet-a1", "--svg", str(tmp_path / "a.svg")]) == 2
     assert "mnasnet-a1: a mobile architecture has no cell to draw" in capsys.readouterr().err
     assert run(["cost", "mnasnet-a1", "--width", "4"]) == 2
-    assert "are for language models, not for a mobile architecture" in capsys.readouterr().err
+    assert "--width: it goes with language models, and mnasnet-a1 is an image classifier" in capsys.readouterr().err

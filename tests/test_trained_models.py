@@ -238,7 +238,7 @@ def test_json_is_alone_on_standard_output(text: Path, tmp_path: Path, capsys: py
     trained = said("train", "enas-rnn", "--data", str(text), "-o", str(folder), *QUICK.split())
     assert set(trained) == {
         "folder", "model", "perplexity", "loss", "epoch", "epochs", "ended", "params", "vocabulary", "width",
-        "training_tokens",
+        "training_tokens", "macs", "seconds",
     }  # fmt: skip
     assert (trained["folder"], trained["epochs"], trained["width"]) == (str(folder), 2, 6)
     assert said("resume", str(folder)) == trained
