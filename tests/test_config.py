@@ -191,7 +191,8 @@ def test_settings_cannot_be_changed() -> None:
         ({"penalty": -0.1}, "setting penalty: Input should be greater than or equal to 0 (got -0.1)"),
         (
             {"resource": "flops"},
-            "setting resource: Input should be 'macs', 'params', 'memory', 'cell_params' or 'latency' (got 'flops')",
+            "setting resource: Input should be 'macs', 'params', 'memory', 'cell_params' or 'latency', "
+            "or name the file that registers it with --plugin (got 'flops')",
         ),
         ({"draw": "lots"}, "setting draw: Input should be 'balanced' or 'independent' (got 'lots')"),
         ({"formula": "released-text"}, "setting formula: Input should be 'paper' (got 'released-text')"),

@@ -456,8 +456,10 @@ def test_folders_without_text(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert "empty: no text files in it; give a UTF-8 text file" in _refused(tmp_path / "empty")
     pictures = photos(tmp_path / "photos", {"cat": 2, "dog": 2})
-    assert "photos: no text files in it; it holds images: use --task image, or give a UTF-8" in _refused(pictures)
-    assert "red.png holds images, not text; use --task image" in _refused(picture(tmp_path / "red.png"))
+    assert "photos: no text files in it; it holds images, which are for the task image; give a UTF-8" in _refused(
+        pictures
+    )
+    assert "red.png holds images, which are for the task image, not text" in _refused(picture(tmp_path / "red.png"))
     penn(tmp_path / "no-train")
     (tmp_path / "no-train" / "ptb.train.txt").unlink()
     assert "no-train: a test file but no train file; call it train.txt" in _refused(tmp_path / "no-train")
@@ -471,7 +473,9 @@ def test_folders_without_text(tmp_path: Path) -> None:
 def test_text_given_for_images(tmp_path: Path) -> None:
     penn(tmp_path / "corpus")
     for spec in (tmp_path / "corpus", tmp_path / "corpus" / "ptb.train.txt"):
-        with pytest.raises(DataError, match=r"holds text, not images; use --task text, or give an image folder"):
+        with pytest.raises(
+            DataError, match=r"holds text, which is for the task text, not images; give an image folder"
+        ):
             open_images(str(spec))
     for name in ("ptb", "pydocs"):
         with pytest.raises(DataError, match=rf"{name} is for --task text; for --task image there is digits and"):

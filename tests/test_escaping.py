@@ -152,14 +152,24 @@ class Interrupting:
         if name == module:
             os.kill(os.getpid(), signal.SIGINT)
 sys.meta_path.insert(0, Interrupting())
-sys.argv = ["autoshrink", "zoo"]
+sys.argv = ["autoshrink", *sys.argv[2:]]
 cli.main()
 """
 
 
-@pytest.mark.parametrize("module", ["typer", "numpy", "autoshrink.zoo"])
-def test_ctrl_c_while_modules_are_loaded_is_one_line(module: str) -> None:
-    found = subprocess.run([sys.executable, "-c", INTERRUPTED, module], capture_output=True, text=True, check=False)
+@pytest.mark.parametrize(
+    ("module", "command"),
+    [
+        ("typer", "zoo"),
+        ("numpy", "zoo"),
+        ("autoshrink.zoo", "zoo"),
+        ("autoshrink.latency.measuring", "latency model.onnx"),
+    ],
+)
+def test_ctrl_c_while_modules_are_loaded_is_one_line(module: str, command: str, tmp_path: Path) -> None:
+    """Before a command runs, and while it does."""
+    line = [sys.executable, "-c", INTERRUPTED, module, *command.split()]
+    found = subprocess.run(line, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert (found.returncode, found.stdout, found.stderr) == (130, "", "autoshrink: interrupted\n")
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 

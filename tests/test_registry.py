@@ -59,3 +59,10 @@ def test_a_file_that_cannot_be_run_is_named(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("1 / 0\n")
     with pytest.raises(InputError, match=r"broken.py: ZeroDivisionError: division by zero"):
         load_plugin(tmp_path / "broken.py")
+
+
+def test_a_part_of_another_shape_is_refused() -> None:
+    registry: Registry[object] = Registry("autoshrink.none", "colour", {}, has=("bit_length",))
+    registry.register("blue", 1)
+    with pytest.raises(InputError, match="colour 'red': what is registered has no `bit_length`"):
+        registry.register("red", "a text")

@@ -55,7 +55,17 @@ def test_a_resource_from_outside_goes_all_the_way(tmp_path: Path) -> None:
 
     failed = autoshrink("show", run, plugin=False)
     assert failed.returncode == 2
-    assert "'macs', 'params', 'memory', 'cell_params' or 'latency' (got 'flash')" in failed.stderr
+    assert "or 'latency', or name the file that registers it with --plugin (got 'flash')" in failed.stderr
+    assert "another version" not in failed.stderr
+
+
+def test_a_resource_that_nobody_limits_leaves_a_run_that_anybody_reads(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    options = ("--nodes", 2, "--epochs", 1, "--train-per-class", 20, "--repeats", 0, "--run", run)
+    found = autoshrink("search", *options)
+    assert found.returncode in (0, 2), "a training of a blink may be no better than chance"
+    assert "flash" not in json.loads(autoshrink("show", run, "--json").stdout)["settings"]["limits"]
+    assert autoshrink("show", run, plugin=False).returncode == 0
 
 
 @pytest.mark.parametrize("resource", list(every_resource()), ids=lambda one: one.name)

@@ -71,7 +71,7 @@ def reproduce(  # noqa: PLR0913 - one parameter an option
     if as_json:
         print_json(found.to_json())
         return
-    stdout.print(Markdown(found.markdown()))
+    stdout.print(Markdown(found.markdown()), soft_wrap=False)
     if found.spent:
         spent, took = formatting.quantity(found.spent), formatting.plain(formatting.duration(found.seconds))
         stdout.print(f"{spent} training MACs in {took}; outcomes: {found.folder}")

@@ -25,6 +25,14 @@ if TYPE_CHECKING:
 
 Part = TypeVar("Part")
 
+BY_PLUGIN = "or name the file that registers it with --plugin"
+"""The way out where a part is not known: it may be one that somebody registers."""
+
+
+def lacks_plugin(error: Exception) -> bool:
+    """Whether something could not be read because a part is not known here: then it is neither damaged nor too new."""
+    return BY_PLUGIN in str(error)
+
 
 class Registry(Generic[Part]):
     """The parts of one kind.
@@ -33,11 +41,13 @@ class Registry(Generic[Part]):
         group: of entry points, for example ``autoshrink.ops``.
         what: one of them, in messages: ``operation``.
         own: those of this package, name to ``module:attribute``.
+        has: attributes that a part must have.
     """
 
-    def __init__(self, group: str, what: str, own: Mapping[str, str]) -> None:
+    def __init__(self, group: str, what: str, own: Mapping[str, str], has: tuple[str, ...] = ()) -> None:
         self.group = group
         self._what = what
+        self._has = has
         self._own = dict(own)
         self._parts: dict[str, Part] = {}
         self._installed: dict[str, str] | None = None
@@ -46,12 +56,20 @@ class Registry(Generic[Part]):
         """Add a part, or put it again in its own place.
 
         Raises:
-            InputError: the name is another part's.
+            InputError: the name is another part's, or this is no such part.
         """
+        for attribute in self._has:
+            if not hasattr(part, attribute):
+                raise InputError(f"{self._what} {name!r}: what is registered has no `{attribute}`; see docs/plugins.md")
         taken = name in self._own or name in self._found()
         if taken or (name in self._parts and type(self._parts[name]) is not type(part)):
             raise InputError(f"{self._what} {name!r}: the name is taken; choose another")
         self._parts[name] = part
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """The names of this package's parts."""
+        return tuple(self._own)
 
     def __contains__(self, name: object) -> bool:
         return name in self._parts or name in self._own or name in self._found()
@@ -70,8 +88,7 @@ class Registry(Generic[Part]):
             place = self._own.get(name) or self._found().get(name)
             if place is None:
                 raise InputError(
-                    f"{self._what} {shown(repr(name))} is unknown; choose from {', '.join(self)}, "
-                    "or name the file that registers it with --plugin"
+                    f"{self._what} {shown(repr(name))} is unknown; choose from {', '.join(self)}, {BY_PLUGIN}"
                 )
             module, _, attribute = place.partition(":")
             try:
@@ -146,6 +163,7 @@ EVALUATORS: Registry[EvaluatorKind] = Registry(
         "inherited": "autoshrink.evaluators:INHERITED",
         "zico": "autoshrink.evaluators.zico:ZICO",
     },
+    has=("make", "words", "relative"),
 )
 """How a step's candidates are measured."""
 

@@ -31,6 +31,7 @@ from autoshrink.errors import InputError, RunError
 from autoshrink.events import Event, check_body
 from autoshrink.files import named, scratch
 from autoshrink.record import RunRecord, replay
+from autoshrink.registry import lacks_plugin
 from autoshrink.untrusted import MOST_BYTES, brief, parse_json
 
 FILE_NAME = "run.sqlite"
@@ -226,6 +227,8 @@ def read_record(folder: str | os.PathLike[str]) -> RunRecord:
     try:
         return replay(read_events(folder))
     except InputError as error:
+        if lacks_plugin(error):
+            raise RunError(f"{folder}: {error}") from error
         raise RunError(
             f"{folder}: its log cannot be understood ({error}); was it written by another version?"
         ) from error

@@ -21,6 +21,7 @@ from pydantic import (
 from autoshrink.cell import Cell
 from autoshrink.errors import InputError
 from autoshrink.escaping import shown
+from autoshrink.registry import BY_PLUGIN
 from autoshrink.steps import Step
 from autoshrink.untrusted import LONGEST_SHOWN, brief, inside, read_json
 
@@ -121,7 +122,10 @@ class Architecture(Frozen, ABC):
         known = {name: found for name, found in _CLASSES.items() if issubclass(found, cls)}
         if not isinstance(kind, str) or kind not in known:
             where = "by this version" if cls is Architecture else f"as {cls.__name__}"
-            raise InputError(f"architecture kind {brief(kind)} cannot be built {where}; it knows {', '.join(known)}")
+            plugin = f", {BY_PLUGIN}" if cls is Architecture else ""
+            raise InputError(
+                f"architecture kind {brief(kind)} cannot be built {where}; it knows {', '.join(known)}{plugin}"
+            )
         if isinstance(value, dict) and "format" not in value:
             raise InputError(f'format: Field required; an architecture has "format": "{ARCHITECTURE_FORMAT}"')
         try:

@@ -7,13 +7,15 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
 from typing import Annotated, Any, cast, get_args, get_type_hints
 
 import typer
 from typer.core import TyperCommand
 
 from autoshrink.errors import InputError
-from autoshrink.registry import load_plugin
+from autoshrink.escaping import word
+from autoshrink.registry import load_plugin, loaded_plugins
 from autoshrink.untrusted import LONGEST_NUMBER, brief
 
 PLUGINS = "AUTOSHRINK_PLUGINS"
@@ -32,6 +34,13 @@ class Command(TyperCommand):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.params.append(_plugin_option())
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run it; Ctrl-C is handed on, where typer would end without a word."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise typer.Abort from None
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Refuse, or parse as usual."""
@@ -66,6 +75,16 @@ def named_plugins(arguments: Sequence[str]) -> list[str]:
     """The files that a command line names with ``--plugin``, before anything else is made of it."""
     after = [value for option, value in pairwise(arguments) if option == "--plugin"]
     return after + [text.partition("=")[2] for text in arguments if text.startswith("--plugin=")]
+
+
+def plugins_again() -> str:
+    """What a command has to be given again: `` --plugin FILE`` for each file that the environment does not name."""
+    known = {Path(file).expanduser().resolve() for file in os.environ.get(PLUGINS, "").split(os.pathsep) if file}
+    here = Path.cwd()
+    files = (
+        path.relative_to(here) if path.is_relative_to(here) else path for path in loaded_plugins() if path not in known
+    )
+    return "".join(f" --plugin {word(file)}" for file in files)
 
 
 PluginOption = Annotated[

@@ -14,6 +14,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
 from autoshrink.cli import INTERRUPTED
+from autoshrink.cli.command import plugins_again
 from autoshrink.config import Overrides, leaves, merge
 from autoshrink.errors import InputError
 from autoshrink.escaping import message, shown, shown_lines, word
@@ -76,7 +77,7 @@ def resumable(folder: Path | Sequence[Path]) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         found = [folder] if isinstance(folder, Path) else list(folder)
-        where = f"; go on with:\n  autoshrink resume {word(found[0])}" if found else ""
+        where = f"; go on with:\n  autoshrink resume {word(found[0])}{plugins_again()}" if found else ""
         stderr.print(f"interrupted{where}", markup=False)
         raise typer.Exit(INTERRUPTED) from None
 

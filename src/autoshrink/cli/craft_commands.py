@@ -12,7 +12,7 @@ from rich.table import Table
 from autoshrink import formatting
 from autoshrink.architecture import Architecture
 from autoshrink.cli import quantities
-from autoshrink.cli.command import refuse_unread
+from autoshrink.cli.command import plugins_again, refuse_unread
 from autoshrink.cli.console import JsonOption, given, print_json, stderr, stdout
 from autoshrink.cli.options import of_tasks, refuse_foreign, resource_rows, with_options
 from autoshrink.crafting import Budget, Crafted, crafted
@@ -155,6 +155,6 @@ def _print_next(found: Crafted, output: Path | None) -> None:
     file, model = word(output), word(f"models/{name}")
     stdout.print(
         f"\narchitecture: {shown(output)}\n\n"
-        f"next:\n  autoshrink train {file} --data {data}{reading} -o {model}   trains it in full",
+        f"next:\n  autoshrink train {file} --data {data}{reading} -o {model}{plugins_again()}   trains it in full",
         markup=False,
     )

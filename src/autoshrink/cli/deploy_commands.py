@@ -13,7 +13,7 @@ from rich.table import Table
 
 from autoshrink import formatting
 from autoshrink.cli import quantities
-from autoshrink.cli.command import refuse_unread
+from autoshrink.cli.command import plugins_again, refuse_unread
 from autoshrink.cli.console import JsonOption, UncheckedOption, given, note, note_unchecked, print_json, stderr, stdout
 from autoshrink.cli.options import (
     ImageColumnOption,
@@ -169,7 +169,7 @@ def _print_measured(measured: Measured, files: dict[str, Path], size: Callable[[
 def _print_next(done: Exported) -> None:
     if done.example:
         path = done.files.get("int8", done.files["model"])
-        stdout.print(f"\nnext:\n  autoshrink predict {word(path)} {done.example}", markup=False)
+        stdout.print(f"\nnext:\n  autoshrink predict {word(path)} {done.example}{plugins_again()}", markup=False)
 
 
 @contextmanager

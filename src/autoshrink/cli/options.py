@@ -130,13 +130,16 @@ def _name(row: Option) -> str:
 
 
 def _annotation(row: Option) -> Any:
+    metavar = None
     if isinstance(row.read, str):
-        kind, parser = _KINDS.get(row.read, Any), getattr(quantities, row.read)
+        kind, parser, metavar = _KINDS.get(row.read, Any), getattr(quantities, row.read), f"<{row.read}>"
     elif isinstance(row.read, type):
         kind, parser = row.read, None
     else:
-        kind, parser = int if row.number else Any, _complaining(row)
-    return Annotated[kind | None, typer.Option(row.flag, parser=parser, help=row.help)]
+        kind, parser, metavar = (
+            (int, _complaining(row), "<amount>") if row.number else (Any, _complaining(row), "<text>")
+        )
+    return Annotated[kind | None, typer.Option(row.flag, parser=parser, help=row.help, metavar=metavar)]
 
 
 def _complaining(row: Option) -> Callable[[str], object]:

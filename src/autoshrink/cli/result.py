@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.table import Table
 
 from autoshrink import findings, formatting
+from autoshrink.cli.command import plugins_again
 from autoshrink.cli.console import stdout
 from autoshrink.drawing import cell_text
 from autoshrink.escaping import shown, word
@@ -79,7 +80,7 @@ def _print_next(record: RunRecord, folder: Path) -> None:
     """Where the evidence lies, and the commands that a person is likely to want now."""
     quoted = word(folder)
     if not record.finished:
-        stdout.print(f"\nnext:\n  autoshrink resume {quoted}   goes on with it", markup=False)
+        stdout.print(f"\nnext:\n  autoshrink resume {quoted}{plugins_again()}   goes on with it", markup=False)
         return
     task = TASKS[record.settings.task]
     stdout.print(
@@ -92,6 +93,7 @@ def _print_next(record: RunRecord, folder: Path) -> None:
     ]
     if record.settings.data.spec == task.built_in:
         commands.append((f"autoshrink search {task.on_own_data}", f"the same on your own {task.data}"))
+    commands = [(f"{command}{plugins_again()}", why) for command, why in commands]
     width = max(len(command) for command, _ in commands)
     stdout.print("\nnext:", markup=False)
     for command, why in commands:

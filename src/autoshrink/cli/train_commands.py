@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from autoshrink import formatting
 from autoshrink.architecture import Architecture
 from autoshrink.cell import Cell
+from autoshrink.cli.command import plugins_again
 from autoshrink.cli.console import JsonOption, asked, given, note, print_json, resumable, stderr, stdout
 from autoshrink.cli.options import ImageColumnOption, LabelColumnOption, flags, named_data, of_tasks, with_options
 from autoshrink.config import Overrides, leaves
@@ -138,7 +139,7 @@ def print_training(result: TrainingResult, *, as_json: bool) -> None:
         return
     metric = result.task.metric
     following = result.task.after_training(result.folder, tested=_tested(result))
-    lines = "\n".join(f"  {line}   {why}" for line, why in following)
+    lines = "\n".join(f"  {line}{plugins_again()}   {why}" for line, why in following)
     stdout.print(
         f"validation {metric.name} {formatting.plain(metric.write(result.performance))} after epoch {result.epoch} of "
         f"{len(result.history.curve)}; {count(result.architecture).params:,} parameters\n"

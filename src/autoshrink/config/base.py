@@ -15,18 +15,20 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    SerializerFunctionWrapHandler,
     ValidationError,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
     WrapValidator,
     field_validator,
+    model_serializer,
     model_validator,
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from autoshrink import ops as operations
 from autoshrink.quantity import Quantity
-from autoshrink.registry import EVALUATORS, FILTERS, STRATEGIES, TASKS
+from autoshrink.registry import BY_PLUGIN, EVALUATORS, FILTERS, STRATEGIES, TASKS
 from autoshrink.resources import RESOURCES, Resources, every_resource
 from autoshrink.score import FormulaName, Score
 
@@ -39,7 +41,9 @@ def _known_resource(name: str) -> str:
     if name not in RESOURCES:
         *others, last = (repr(other) for other in RESOURCES)
         expected = f"{', '.join(others)} or {last}"
-        raise PydanticCustomError("unknown_resource", "Input should be {expected}", {"expected": expected})
+        raise PydanticCustomError(
+            "unknown_resource", "Input should be {expected}", {"expected": f"{expected}, {BY_PLUGIN}"}
+        )
     return name
 
 
@@ -135,6 +139,13 @@ class Limits(Section):
         if unknown:
             raise ValidationError.from_exception_data(cls.__name__, unknown)
         return dict.fromkeys(names) | dict(value)
+
+    @model_serializer(mode="wrap")
+    def _without_idle_plugins(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A limit that nobody set is stored for our resources alone: who lacks a plug-in can read the rest."""
+        written: dict[str, Any] = write(self)
+        own = {f"max_{name}" for name in RESOURCES.own}
+        return {name: limit for name, limit in written.items() if limit is not None or name in own}
 
     def given(self) -> dict[str, int]:
         """Those that were given, by the resource's name."""
@@ -275,7 +286,7 @@ class SearchSettings(Section):
         }
         choices = tuple(registered[info.field_name or ""])
         if name not in choices:
-            raise ValueError(f"there is no such {info.field_name}; choose from {', '.join(choices)}")
+            raise ValueError(f"there is no such {info.field_name}; choose from {', '.join(choices)}, {BY_PLUGIN}")
         return name
 
     @field_validator("ops")

@@ -12,7 +12,8 @@ from autoshrink.architecture import first_problem
 from autoshrink.cell import Cell
 from autoshrink.config.base import Overrides, SearchSettings, leaves, merge
 from autoshrink.errors import InputError
-from autoshrink.registry import TASKS
+from autoshrink.registry import BY_PLUGIN, TASKS
+from autoshrink.resources import RESOURCES
 from autoshrink.untrusted import brief
 
 if TYPE_CHECKING:
@@ -99,6 +100,8 @@ def _explained(error: ValidationError, value: Mapping[str, Any]) -> str:
     task = _task(value).name
     others = [name for name in TASKS if name != task and _knows(TASKS[name].settings, problem["loc"])]
     hint = f"; it belongs to --task {others[0]}" if others else ""
+    if place.startswith("limits.max_") and not hint:
+        hint = f"; choose a resource from {', '.join(RESOURCES)}, {BY_PLUGIN}"
     return f"setting {place}: there is no such setting for the task {task!r}{hint}"
 
 

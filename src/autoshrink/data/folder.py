@@ -89,7 +89,7 @@ FOLDER = FolderReader()
 def _refuse_others(path: Path) -> None:
     place, ways = printable(str(path)), accepted("image")
     if is_text(path):
-        raise DataError(f"{place} holds text, not images; use --task text, or give {ways}")
+        raise DataError(f"{place} holds text, which is for the task text, not images; give {ways}")
     if not path.is_dir():
         hint = "extract it and give the folder" if path.suffix == ".zip" else f"give {ways}"
         raise DataError(f"{place} is not data of a kind that is read here; {hint}, or a source for it with --plugin")

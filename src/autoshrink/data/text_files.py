@@ -66,7 +66,7 @@ class TextsReader(TextReader):
         if suffix == ".zip":
             return _arranged(_archive(path))
         if suffix in _IMAGE_SUFFIXES:
-            raise _refused(path, f" holds images, not text; use --task image, or give {self.accepts}")
+            raise _refused(path, f" holds images, which are for the task image, not text; give {self.accepts}")
         if suffix in _STRUCTURED:
             raise _refused(
                 path,
@@ -141,7 +141,7 @@ def _archive(path: Path) -> _Listing:
 def _arranged(listing: _Listing) -> FoundText:
     if not listing.texts:
         images = any(listing.ignored.extensions[suffix] for suffix in _IMAGE_SUFFIXES)
-        hint = "it holds images: use --task image, or give" if images else "give"
+        hint = "it holds images, which are for the task image; give" if images else "give"
         raise _refused(listing.place, f": no text files in it; {hint} {TEXTS.accepts}")
     splits: dict[str, list[PurePosixPath]] = {}
     for name in listing.texts:

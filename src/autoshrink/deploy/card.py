@@ -14,6 +14,7 @@ from autoshrink.bundle import Facts, Interface, TrainedModel
 from autoshrink.cost import count
 from autoshrink.errors import AutoshrinkError, InputError
 from autoshrink.onnx.session import checked_content, open_session, refuse_no_file
+from autoshrink.registry import lacks_plugin
 from autoshrink.tasks import task_of
 from autoshrink.untrusted import brief, parse_json
 from autoshrink.version import __version__
@@ -116,6 +117,8 @@ class Card:
         except KeyError as error:
             raise InputError(f"{path}: its metadata says nothing of its {error.args[0]}; export it again") from error
         except (ValueError, TypeError, AutoshrinkError) as error:
+            if lacks_plugin(error):
+                raise InputError(f"{path}: {error}") from error
             raise InputError(f"{path}: its metadata is damaged ({error}); export it again") from error
 
 

@@ -16,7 +16,7 @@ from autoshrink.ops.base import (
     RecurrentOperation,
     Source,
 )
-from autoshrink.registry import Registry
+from autoshrink.registry import BY_PLUGIN, Registry
 from autoshrink.untrusted import brief
 
 __all__ = [
@@ -95,10 +95,7 @@ def known(kind: str, name: str) -> bool:
 
 def unknown(kind: str, name: object) -> str:
     """What is said of an operation that nobody registered."""
-    return (
-        f"operation {brief(name)} is unknown in a {kind} cell; choose from {', '.join(names(kind))}, "
-        "or name the file that registers it with --plugin"
-    )
+    return f"operation {brief(name)} is unknown in a {kind} cell; choose from {', '.join(names(kind))}, {BY_PLUGIN}"
 
 
 def conv(name: str) -> ConvOperation:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from autoshrink.cell import Cell
 from autoshrink.errors import DataError, InputError
-from autoshrink.registry import TASKS
+from autoshrink.registry import BY_PLUGIN, TASKS
 
 if TYPE_CHECKING:
     import torch
@@ -363,4 +363,4 @@ def task_of(thing: Cell | Architecture | str) -> Task:
         task = TASKS[name]
         if kind == task.cell_kind or kind in task.architecture_kinds:
             return task
-    raise InputError(f"no task has {kind} networks; name the file that registers it with --plugin")
+    raise InputError(f"no task has {kind} networks; install one, {BY_PLUGIN}")

@@ -21,6 +21,7 @@ from autoshrink.architecture import first_problem
 from autoshrink.errors import InputError
 from autoshrink.escaping import shown
 from autoshrink.files import refuse_irregular, write_bytes
+from autoshrink.registry import lacks_plugin
 from autoshrink.untrusted import brief, inside, parse_json
 
 FORMAT = "autoshrink.checkpoint/1"
@@ -108,7 +109,7 @@ def understood(path: Path) -> Iterator[None]:
     except KeyError as error:
         raise InputError(f"{path}: damaged: it says nothing of its {error.args[0]}") from error
     except InputError as error:
-        raise InputError(f"{path}: damaged: {error}") from error
+        raise InputError(f"{path}: {'' if lacks_plugin(error) else 'damaged: '}{error}") from error
     except ValidationError as error:
         raise InputError(f"{path}: damaged: {first_problem(error)}") from error
 
