@@ -500,6 +500,20 @@ def test_the_result_names_its_task_and_metric(finished: RunRecord) -> None:
     assert value["best"]["performance"] == best.performance
 
 
+def test_a_step_may_measure_cells_that_come_of_none() -> None:
+    run = FakeRun(complete(4)).opened().read_data()
+    first = run.measure(run.start, failing=False)
+    run.evaluated(0, 0, None, first)
+    run.decide(0, [first])
+    other = run.measure(Cell("conv", run.start.ops, ((0, 1), (0, 3))), failing=False)
+    run.evaluated(1, 0, None, other)
+    run.decide(1, [other])
+    page = Page(render(run.record(), name="x"))
+    assert "Each step measures some cells" in page.text
+    assert "removes one edge" not in page.text
+    assert "The shrinking" not in page.text
+
+
 def test_a_step_may_change_an_operation() -> None:
     run = FakeRun(complete(4)).opened().read_data()
     first = run.measure(run.start, failing=False)

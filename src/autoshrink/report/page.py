@@ -35,6 +35,7 @@ def render(record: RunRecord, *, name: str) -> str:
         name: the run folder's name, as the person gave it.
     """
     decided, settings = steps(record), record.settings
+    later = [one for one in record.candidates if one.step > 0]
     stage, frames = film(record, decided) if decided else ("", [])
     return filled(
         "run.html.j2",
@@ -53,7 +54,8 @@ def render(record: RunRecord, *, name: str) -> str:
         trajectory_svg=trajectory_svg,
         front_svg=front_svg,
         limits=[(RESOURCES[name], limit) for name, limit in settings.limits.given().items()],
-        edges_only=not any(one.change is not None and one.edge is None for one in record.candidates),
+        edges_only=all(one.edge is not None for one in later),
+        moves=all(one.change is not None for one in later),
         steps=decided,
         film={"stage": stage, "frames": frames},
         evidence_sentence=evidence_sentence,
