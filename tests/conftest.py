@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from autoshrink import registry
+from autoshrink.architecture import base
 from autoshrink.data.sources import SOURCES
-from autoshrink.ops import OPERATIONS
+from autoshrink.ops import DEFAULTS, OPERATIONS
 from autoshrink.registry import EVALUATORS, EXECUTORS, FILTERS, STRATEGIES, TASKS
 from autoshrink.resources import RESOURCES
 
@@ -19,7 +20,8 @@ DOORS = (EVALUATORS, EXECUTORS, FILTERS, OPERATIONS, RESOURCES, SOURCES, STRATEG
 @pytest.fixture(autouse=True, scope="module")
 def only_own_parts() -> Iterator[None]:
     """Every door as it was, afterwards."""
-    tables: list[dict[Any, Any]] = [*(door._parts for door in DOORS), registry._LOADED]
+    # Kinds of cells and of architectures come with the operations and classes that have them.
+    tables: list[dict[Any, Any]] = [*(door._parts for door in DOORS), registry._LOADED, DEFAULTS, base._CLASSES]
     before = [dict(table) for table in tables]
     yield
     for table, parts in zip(tables, before, strict=True):
