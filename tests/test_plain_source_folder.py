@@ -210,7 +210,7 @@ def test_other_kinds_are_refused_by_name(digits: TrainedClassifier) -> None:
         stages: tuple[object, ...] = ()
 
         def plan(self) -> NetworkPlan[PartPlan]:
-            raise NotImplementedError
+            raise NotImplementedError("never planned: it is refused before")
 
     odd = Odd(input=(1, 8, 8), classes=10)
     with pytest.raises(InputError, match="a odd network has no plain source"):

@@ -229,7 +229,7 @@ def test_the_source_of_the_documentation_keeps_the_contract(tmp_path: Path) -> N
     (block,) = [
         one for one in re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL) if "CsvReader" in one
     ]
-    exec(compile(block, "docs/data.md", "exec"), {})
+    exec(compile(block, "docs/data.md", "exec"), {})  # our own page's example
     lines = ["path,class,split"]
     for split in ("train", "test"):
         photos(tmp_path / split, {"cat": 3, "dog": 2} if split == "train" else {"dog": 0})

@@ -137,12 +137,12 @@ class Study(ABC):
         """Sentences: whether the paper's direction is seen."""
 
     def cost(self, size: Any) -> int:
-        """About how many multiply-adds the whole study takes at a size."""
-        raise NotImplementedError
+        """About how many multiply-adds the whole study takes at a size; nobody asks one that has no `sizes`."""
+        raise NotImplementedError(f"{type(self).__name__} has no sizes")
 
     def speed(self) -> float:
-        """Training multiply-adds a second on this machine as it is now, measured for some seconds."""
-        raise NotImplementedError
+        """Training multiply-adds a second on this machine as it is now, measured for some seconds; as for `cost`."""
+        raise NotImplementedError(f"{type(self).__name__} has no sizes")
 
     def results(self, outcomes: Iterable[Outcome]) -> dict[str, Row]:
         """The rows from what was measured so far."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -163,8 +164,9 @@ class LanguageTable(TrainedStudy[LanguageModel]):
         del draw
         return self._sized(row, self._size, self.trial.vocabulary)
 
+    @abstractmethod
     def _sized(self, row: str, size: TextSize, vocabulary: int) -> LanguageModel:
-        raise NotImplementedError
+        """A row's model at a size."""
 
     def cost(self, size: TextSize) -> int:
         """With a vocabulary that grows with the root of the text."""

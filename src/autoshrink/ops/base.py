@@ -8,6 +8,7 @@ Shape letters: B batch, C channels, H height, W width.
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -72,7 +73,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Operation:
+class Operation(ABC):
     """What every operation has.
 
     Attributes:
@@ -100,9 +101,9 @@ class Operation:
         """Its name in drawings."""
         return self.label or self.name
 
+    @abstractmethod
     def provides(self, part: str) -> bool:
         """Whether it has a method or field of its own, or one derived from what it declares."""
-        raise NotImplementedError
 
     def lacks(self, part: str) -> InputError:
         """The error that says so."""
