@@ -10,11 +10,12 @@ import pytest
 from autoshrink import registry
 from autoshrink.architecture import base
 from autoshrink.data.sources import SOURCES
+from autoshrink.design import DESIGNS
 from autoshrink.ops import DEFAULTS, OPERATIONS
 from autoshrink.registry import EVALUATORS, EXECUTORS, FILTERS, STRATEGIES, TASKS
 from autoshrink.resources import RESOURCES
 
-DOORS = (EVALUATORS, EXECUTORS, FILTERS, OPERATIONS, RESOURCES, SOURCES, STRATEGIES, TASKS)
+DOORS = (DESIGNS, EVALUATORS, EXECUTORS, FILTERS, OPERATIONS, RESOURCES, SOURCES, STRATEGIES, TASKS)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -1,4 +1,4 @@
-"""What was done to a cell to make another one of it."""
+"""What was done to a design to make another one of it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from autoshrink.cell import Edge
+
+Value = str | int | float | None
 
 
 @dataclass(frozen=True)
@@ -41,13 +43,46 @@ class ChangedOp:
         return {"edge": None, "change": {"node": self.node, "op": self.op}}
 
 
-Change = RemovedEdge | ChangedOp
+@dataclass(frozen=True)
+class Changed:
+    """A value of a design is another one.
+
+    Attributes:
+        what: it is, in a word: ``width``.
+        where: in the design: ``stage2``; empty for the whole of it.
+        before: the parent's value.
+        after: the child's.
+    """
+
+    what: str
+    where: str
+    before: Value
+    after: Value
+
+    @property
+    def label(self) -> str:
+        """A few signs for tables: ``stage2 width 32 → 28``."""
+        return f"{self.where} {self.what} {_shown(self.before)} → {_shown(self.after)}".lstrip()
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields by which an `evaluated` event says it."""
+        change = {"what": self.what, "where": self.where, "before": self.before, "after": self.after}
+        return {"edge": None, "change": change}
+
+
+def _shown(value: Value) -> str:
+    return "none" if value is None else str(value)
+
+
+Change = RemovedEdge | ChangedOp | Changed
 """A move from a parent to a child."""
 
 
 def change_from_json(body: dict[str, Any]) -> Change | None:
-    """What an `evaluated` event says of the change; None for a cell that was made of no other."""
+    """What an `evaluated` event says of the change; None for a design that was made of no other."""
     edge, change = body["edge"], body.get("change")
+    if change is not None and "what" in change:
+        return Changed(change["what"], change["where"], change["before"], change["after"])
     if change is not None:
         return ChangedOp(change["node"], change["op"])
     return None if edge is None else RemovedEdge((edge[0], edge[1]))

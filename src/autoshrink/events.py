@@ -104,11 +104,18 @@ class _ChangedOp(_Body):
     op: str
 
 
+class _Changed(_Body):
+    what: str
+    where: str
+    before: str | int | Finite | None
+    after: str | int | Finite | None
+
+
 class _Evaluated(_Body):
     step: Count
     index: Count
     edge: Place | None
-    change: _ChangedOp | None = None
+    change: _ChangedOp | _Changed | None = None
     evaluation: _Evaluation
     same_as: Place | None
     weights: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None

@@ -9,7 +9,8 @@ data           name, train, validation (samples: images or tokens), chance (perf
                fingerprint, notes; for images classes, input, mean, std, skipped; for text level, vocabulary (how
                many), sentences, unknown_share
 evaluated      step, index, edge (that was removed, or null), evaluation, same_as ([step, index] of the isomorphic
-               candidate whose training this one shares, or null); change (node, op) where an operation was changed;
+               candidate whose training this one shares, or null); change where something else was done: (node, op)
+               of an operation, (what, where, before, after) of any other value of a design;
                weights (of the file that its children inherit from, SHA-256) where some were kept
 decided        step, index (the chosen candidate), runner_up, difference, standard_error (performance, paired)
 stopped        reason: no further step will be asked for

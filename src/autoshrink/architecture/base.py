@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar, get_args
 
@@ -18,7 +21,7 @@ from pydantic import (
     field_validator,
 )
 
-from autoshrink.cell import Cell
+from autoshrink.cell import CELL_FORMAT, Cell
 from autoshrink.errors import InputError
 from autoshrink.escaping import shown
 from autoshrink.registry import BY_PLUGIN
@@ -89,6 +92,16 @@ class Architecture(Frozen, ABC):
     def sizes(self) -> str:
         """What goes in, in words: ``3×224×224`` (channels, pixels) or ``10,000 words, width 745``."""
 
+    @property
+    def key(self) -> str:
+        """The same string for exactly the architectures that are one network, up to the order of channels in a cell."""
+        return _key(self)
+
+    def identity(self) -> dict[str, Any]:
+        """What decides which network it is: its JSON with each cell's key in place of the cell."""
+        found: dict[str, Any] = _keyed(self.to_json())
+        return found
+
     def steps(self) -> Iterable[Step]:
         """One sample's way from the tensor ``input`` on, of a kind that `autoshrink.cost` does not know.
 
@@ -143,6 +156,20 @@ class Architecture(Frozen, ABC):
         value = read_json(path)
         with inside(shown(path)):
             return cls.from_json(value)
+
+
+@lru_cache(maxsize=65536)
+def _key(architecture: Architecture) -> str:
+    text = json.dumps(architecture.identity(), sort_keys=True, separators=(",", ":"))
+    return f"{architecture.kind} {hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def _keyed(value: Any) -> Any:
+    if isinstance(value, dict):
+        if value.get("format") == CELL_FORMAT:
+            return Cell.from_json(value).key
+        return {name: _keyed(inner) for name, inner in value.items()}
+    return [_keyed(inner) for inner in value] if isinstance(value, list) else value
 
 
 def checked(model: type[Value], place: str, **fields: object) -> Value:

@@ -111,6 +111,10 @@ class RecurrentArchitecture(LanguageModel):
         outputs = self.cell.leaves if self.output == "leaves" else self.output
         return RecurrentPlan(self.vocabulary, self.width, self.aggregate, tuple(nodes), outputs)
 
+    def identity(self) -> dict[str, Any]:
+        """See `Architecture.identity`; output nodes that are named mean this numbering of the cell's."""
+        return super().identity() if self.output == "leaves" else self.to_json()
+
     def to_json(self) -> dict[str, Any]:
         """The architecture file's object; `aggregate` and `output` stand there only where they differ from default."""
         value = super().to_json()

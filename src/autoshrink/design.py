@@ -1,0 +1,68 @@
+"""What a search proposes: a cell, a whole network, or a point of somebody's table."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from autoshrink.errors import InputError
+from autoshrink.registry import Registry
+from autoshrink.untrusted import brief
+
+
+class Design(Protocol):
+    """A frozen, hashable value that can be measured, written down and read again.
+
+    Two more attributes are read where a design has them: `branches`, by which ties in S are broken (fewer first), and
+    `edges`, which the score of the released search of recurrent cells counts.
+    """
+
+    @property
+    def kind(self) -> str:
+        """What sort of network it is: ``conv``."""
+
+    @property
+    def key(self) -> str:
+        """The same string for exactly the designs that are one network: those are trained once."""
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object whose ``"format"`` names what reads it (`DESIGNS`)."""
+
+    def __hash__(self) -> int:
+        """Equal designs have the same."""
+
+
+class Reader(Protocol):
+    """A class of designs."""
+
+    def from_json(self, value: object, /) -> Design:
+        """The design that `to_json` wrote.
+
+        Raises:
+            InputError: it is none of this format; the message names the field.
+        """
+
+
+DESIGNS: Registry[Reader] = Registry(
+    "autoshrink.designs",
+    "design",
+    {
+        "autoshrink.cell/1": "autoshrink.cell:Cell",
+        "autoshrink.architecture/1": "autoshrink.architecture:Architecture",
+    },
+    has=("from_json",),
+)
+"""The classes of designs by the ``"format"`` of their JSON."""
+
+
+def design_from_json(value: object) -> Design:
+    """The design that a JSON object describes, of whatever class its ``"format"`` asks for.
+
+    Raises:
+        InputError: it is no design, or nobody registered its format; the message names what is wrong.
+    """
+    if not isinstance(value, dict):
+        raise InputError(f"a design is a JSON object, not {brief(value)}")
+    name = value.get("format")
+    if not isinstance(name, str):
+        raise InputError(f'a design has a "format", one of {", ".join(DESIGNS)}, not {brief(name)}')
+    return DESIGNS[name].from_json(value)

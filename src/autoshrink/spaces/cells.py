@@ -1,0 +1,92 @@
+"""The space of the cells that can be cut from one: edges go, operations become cheaper."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
+from random import Random
+
+from autoshrink.cell import INPUT, Cell
+from autoshrink.change import Change, ChangedOp, RemovedEdge
+from autoshrink.errors import InputError
+from autoshrink.ops import operation
+from autoshrink.spaces.base import Space
+
+MOVES = ("edges", "ops")
+"""An edge goes (AutoShrink, Eq. 6); a node's operation becomes a cheaper one."""
+
+
+@dataclass(frozen=True)
+class CellSpace(Space[Cell]):
+    """The cells that moves make of a starting cell.
+
+    Attributes:
+        start: the largest cell of the space.
+        allowed: which moves there are, of `MOVES`.
+
+    Raises:
+        InputError: there is no such move.
+    """
+
+    allowed: frozenset[str] = frozenset({"edges"})
+
+    def __post_init__(self) -> None:
+        unknown = sorted(self.allowed - set(MOVES))
+        if unknown or not self.allowed:
+            raise InputError(f"moves of cells are {' and '.join(MOVES)}, not {', '.join(unknown) or 'none'}")
+
+    def moves(self, design: Cell) -> tuple[tuple[Change, Cell], ...]:
+        """Every edge with the cell that is left when it goes, then every reachable node with its cheaper operations."""
+        found: list[tuple[Change, Cell]] = []
+        if "edges" in self.allowed:
+            found += [(RemovedEdge(edge), cell) for edge, cell in design.shrink_space()]
+        if "ops" in self.allowed:
+            for node in design.reachable[1:]:
+                found += [
+                    (ChangedOp(node, op), _with_op(design, node, op)) for op in cheaper(design.kind, design.ops[node])
+                ]
+        return tuple(found)
+
+    def random(self, rng: Random) -> Cell:
+        """A cell that lacks some of the start's edges (how many is drawn first, each number as likely as another), and
+        in which each node has its operation or a cheaper one."""
+        edges, ops = self.start.edges, self.start.ops
+        if "edges" in self.allowed:
+            edges = tuple(sorted(rng.sample(edges, rng.randrange(len(edges)))))
+        if "ops" in self.allowed:
+            ops = (INPUT, *(rng.choice((op, *cheaper(self.start.kind, op))) for op in ops[1:]))
+        return Cell(self.start.kind, ops, edges)
+
+    def mutated(self, design: Cell, rng: Random) -> Cell:
+        """An edge of the start more or less, or another operation that the start's can become at one node."""
+        found = []
+        if "edges" in self.allowed:
+            found += [cell for _, cell in design.shrink_space()]
+            absent = (edge for edge in self.start.edges if edge not in design.edges and edge[0] in design.reachable)
+            found += [Cell(design.kind, design.ops, (*design.edges, edge)) for edge in absent]
+        if "ops" in self.allowed:
+            for node in design.reachable[1:]:
+                first = self.start.ops[node]
+                others = (op for op in (first, *cheaper(design.kind, first)) if op != design.ops[node])
+                found += [_with_op(design, node, op) for op in others]
+        return rng.choice(found) if found else design
+
+    def widened(self, parent: Cell, child: Cell) -> bool:
+        """Whether it has more leaves."""
+        return len(child.leaves) > len(parent.leaves)
+
+
+def _with_op(cell: Cell, node: int, op: str) -> Cell:
+    return Cell(cell.kind, (*cell.ops[:node], op, *cell.ops[node + 1 :]), cell.edges)
+
+
+@lru_cache(maxsize=1024)
+def cheaper(kind: str, name: str) -> tuple[str, ...]:
+    """Every operation that a node's can become: those that it names as cheaper, those that they name, and so on.
+
+    Raises:
+        InputError: one of them is not registered.
+    """
+    own = operation(kind, name).cheaper
+    return tuple(dict.fromkeys(chain(own, *(cheaper(kind, other) for other in own))))
