@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from autoshrink import zoo
-from autoshrink.architecture import Architecture, MobileArchitecture, Stage, Stem
+from autoshrink.architecture import ARCHITECTURE_FORMAT, Architecture, BlockName, MobileArchitecture, Stage, Stem
 from autoshrink.cli import run
 from autoshrink.cost import count
 from autoshrink.crafting import craft
@@ -97,3 +98,22 @@ def test_from_the_command_line_to_a_file_that_trains(tmp_path: Path, capsys: pyt
     options = ["--epochs", "1", "--threads", "1", "--json", "-o", str(tmp_path / "model")]
     assert run(["train", str(file), "--data", "digits", *options]) == 0
     assert json.loads(capsys.readouterr().out)["params"] <= 20_000
+
+
+def test_every_block_is_shown_counted_trained_and_exported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "blocks.arch.json"
+    stages = [{"block": block, "width": 4, "activation": "hardswish"} for block in get_args(BlockName)]
+    value = {"format": ARCHITECTURE_FORMAT, "kind": "mobile", "input": [1, 8, 8], "classes": 10, "stages": stages}
+    file.write_text(json.dumps(value), encoding="utf-8")
+    assert run(["show", str(file)]) == 0
+    shown = capsys.readouterr().out
+    words = "inverted residual blocks and fused residual blocks and residual blocks and separable convolutions, relu6"
+    assert words in " ".join(shown.split())
+    assert "hardswish" in shown
+    assert run(["cost", str(file), "--json"]) == 0
+    counted = json.loads(capsys.readouterr().out)
+    options = ["--epochs", "1", "--threads", "1", "--json", "-o", str(tmp_path / "model")]
+    assert run(["train", str(file), "--data", "digits", *options]) == 0
+    assert json.loads(capsys.readouterr().out)["params"] == counted["params"]
+    for to in (["-o", str(tmp_path / "model.onnx")], ["--source", str(tmp_path / "plain")]):
+        assert run(["export", str(tmp_path / "model"), *to]) == 0

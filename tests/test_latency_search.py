@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 import autoshrink
 from autoshrink import formatting, report
-from autoshrink.architecture import ActivationName, ConvArchitecture, proxy_architecture
+from autoshrink.architecture import ActivationName, Architecture, ConvArchitecture, proxy_architecture
 from autoshrink.cell import INPUT, Cell
 from autoshrink.config import resolve
 from autoshrink.config.base import Limits
@@ -110,6 +110,41 @@ def test_the_operations_of_a_small_cell_by_hand() -> None:
         "shortcut 4+6>6 4x4 /2",
         "average 6>6 4x4",
         "linear 6>3 1x1",
+    ]
+
+
+def test_the_operations_of_blocks_by_hand() -> None:
+    value = {"format": "autoshrink.architecture/1", "kind": "mobile", "input": [1, 8, 8], "classes": 3}
+    stages = [
+        {"width": 4, "expansion": 2, "squeeze": 0.5, "kernel": 5, "activation": "hardswish"},
+        {"block": "fused", "width": 6, "expansion": 3, "stride": 2},
+        {"block": "basic", "width": 6},
+        {"block": "basic", "width": 8, "stride": 2},
+        {"block": "separable", "width": 8},
+    ]
+    value |= {"stem": {"channels": 4, "stride": 1}, "activation": "relu", "stages": stages, "head": {"channels": 9}}
+    assert [one.key for one in operations(Architecture.from_json(value))] == [
+        "call",
+        "conv3x3 1>4 8x8 relu",
+        "conv1x1 4>8 8x8 hardswish",
+        "depthwise5x5 8>8 8x8 hardswish",
+        "squeeze 8>2 8x8 hardswish",
+        "excite 8+2>8 8x8",
+        "conv1x1 8>4 8x8",
+        "add 4+4>4 8x8",
+        "dense3x3 4>12 4x4 /2 relu",
+        "conv1x1 12>6 4x4",
+        "dense3x3 6>6 4x4 relu",
+        "dense3x3 6>6 4x4",
+        "add 6+6>6 4x4 relu",
+        "dense3x3 6>8 2x2 /2 relu",
+        "dense3x3 8>8 2x2",
+        "shortcut 6+8>8 2x2 /2 relu",
+        "depthwise3x3 8>8 2x2 relu",
+        "conv1x1 8>8 2x2 relu",
+        "conv1x1 8>9 2x2 relu",
+        "average 9>9 2x2",
+        "linear 9>3 1x1",
     ]
 
 
@@ -214,6 +249,25 @@ def test_a_plug_ins_pieces_are_files_that_run(name: str, writes: int) -> None:
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     feed = {value.name: np.zeros(value.shape, dtype=np.float32) for value in session.get_inputs()}
     assert session.run(None, feed)[0].shape[:2] == (1, 2 * writes)
+
+
+@pytest.mark.parametrize(
+    ("one", "shape"),
+    [
+        (RuntimeOperation("squeeze", (6,), 2, (7, 5), activation="relu"), (1, 4, 1, 1)),
+        (RuntimeOperation("excite", (6, 2), 6, (7, 5)), (1, 12, 1, 1)),
+        (RuntimeOperation("add", (6, 6), 6, (7, 5), activation="relu"), (1, 12, 1, 1)),
+        (RuntimeOperation("shortcut", (6, 8), 8, (7, 5), 2, "hardswish"), (1, 16, 1, 1)),
+    ],
+    ids=lambda one: getattr(one, "name", ""),
+)
+def test_what_blocks_need_besides_is_files_that_run(one: RuntimeOperation, shape: tuple[int, ...]) -> None:
+    session = onnxruntime.InferenceSession(operation_model(one, 2), providers=["CPUExecutionProvider"])
+    feed = {value.name: np.ones(value.shape, dtype=np.float32) for value in session.get_inputs()}
+    (output,) = session.run(None, feed)
+    assert output.shape == shape
+    if one.activation == "relu":
+        assert output.min() >= 0
 
 
 def test_an_operation_of_which_nothing_is_known_is_named() -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -17,7 +18,8 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from autoshrink import zoo
-from autoshrink.architecture import Architecture, BlockPlan, Head, MobileArchitecture, MobileStage, Stem
+from autoshrink.architecture import Architecture, BlockName, BlockPlan, Head, MobileArchitecture, MobileStage, Stem
+from autoshrink.architecture.mobile import WIDENING
 from autoshrink.bundle import TrainedClassifier, load_as, save
 from autoshrink.cli import run
 from autoshrink.cost import count
@@ -37,23 +39,29 @@ PUBLISHED = {
 }
 
 
-@st.composite
-def _architectures(draw: st.DrawFn) -> MobileArchitecture:
-    stage = st.builds(
+def _stages(block: BlockName) -> st.SearchStrategy[MobileStage]:
+    return st.builds(
         MobileStage,
+        block=st.just(block),
         blocks=st.integers(1, 3),
         width=st.integers(1, 8),
-        expansion=st.integers(1, 4),
+        expansion=st.sampled_from((1, 1.5, 2, 3, 4)) if block in WIDENING else st.just(1),
         kernel=st.sampled_from((3, 5, 7)),
         stride=st.integers(1, 3),
         squeeze=st.none() | st.sampled_from((0.25, 0.5, 1.0)),
         squeeze_of=st.sampled_from(("input", "expanded")),
+        activation=st.sampled_from((None, "relu")),
     )
+
+
+@st.composite
+def _architectures(draw: st.DrawFn) -> MobileArchitecture:
+    stages = st.sampled_from(get_args(BlockName)).flatmap(_stages)
     return MobileArchitecture(
         input=(draw(st.sampled_from((1, 3))), draw(st.integers(1, 30)), draw(st.integers(1, 30))),
         classes=draw(st.integers(2, 9)),
         stem=Stem(channels=draw(st.integers(1, 8)), stride=draw(st.integers(1, 2))),
-        stages=tuple(draw(st.lists(stage, min_size=1, max_size=3))),
+        stages=tuple(draw(st.lists(stages, min_size=1, max_size=3))),
         head=draw(st.none() | st.builds(Head, channels=st.integers(1, 20))),
         activation=draw(st.sampled_from(("relu6", "relu", "swish"))),
     )
@@ -114,6 +122,19 @@ def test_stages_of_mobilenetv2_by_hand() -> None:
     for layer in count(zoo.get("mobilenetv2-1.0")).layers:
         counted[layer.name.partition(".")[0]] += layer.params
     assert counted == expected
+
+
+def test_a_resnet_by_hand() -> None:
+    """ResNet-8, as MLPerf Tiny has it (Banbury et al. 2021), with BN after the shortcuts: 12.5M MACs."""
+    stages = tuple(MobileStage(block="basic", width=width, stride=1 + (width > 16)) for width in (16, 32, 64))
+    network = MobileArchitecture(
+        input=(3, 32, 32), classes=10, stem=Stem(channels=16, stride=1), stages=stages, activation="relu"
+    )
+    cost = count(network)
+    by_size = {1024: 27 * 16 + 2 * 144 * 16, 256: 144 * 32 + 288 * 32 + 16 * 32, 64: 288 * 64 + 576 * 64 + 32 * 64}
+    assert cost.params == sum(by_size.values()) + 64 * 10 + 10
+    assert cost.macs == sum(size * weights for size, weights in by_size.items()) + 640
+    assert cost.params_with_bn == cost.params + 2 * (3 * 16 + 3 * 32 + 3 * 64)
 
 
 def test_squeeze_and_excitation_by_hand() -> None:
@@ -184,14 +205,13 @@ class _Reference:
 
     def __init__(self, architecture: MobileArchitecture, weights: dict[str, Tensor]) -> None:
         self._plan, self._weights = architecture.plan(), weights
-        known: dict[str, Callable[[Tensor], Tensor]] = {
+        self._known: dict[str, Callable[[Tensor], Tensor]] = {
             "relu": lambda x: x.clamp(min=0),
             "relu6": lambda x: x.clamp(0, 6),
             "swish": lambda x: x / (1 + (-x).exp()),
         }
-        self._activation = known[self._plan.activation]
 
-    def _conv_bn(self, x: Tensor, name: str, *, stride: int = 1, active: bool = True) -> Tensor:
+    def _conv_bn(self, x: Tensor, name: str, activation: str | None, *, stride: int = 1) -> Tensor:
         kernel = self._weights[f"{name}.conv.weight"]
         x = functional.conv2d(
             x, kernel, stride=stride, padding=kernel.shape[-1] // 2, groups=x.shape[1] // kernel.shape[1]
@@ -201,30 +221,49 @@ class _Reference:
             for part in ("running_mean", "running_var", "weight", "bias")
         )
         x = (x - mean) / (variance + 1e-5).sqrt() * scale + shift
-        return self._activation(x) if active else x
+        return self._known[activation](x) if activation else x
 
     def _dense(self, x: Tensor, name: str) -> Tensor:
         return x @ self._weights[f"{name}.weight"].flatten(1).T + self._weights[f"{name}.bias"]
 
+    def _excited(self, x: Tensor, name: str, activation: str) -> Tensor:
+        if f"{name}.squeeze.weight" not in self._weights:
+            return x
+        squeezed = self._known[activation](self._dense(x.flatten(2).mean(dim=2), f"{name}.squeeze"))
+        return x / (1 + (-self._dense(squeezed, f"{name}.excite")).exp())[:, :, None, None]
+
     def _block(self, x: Tensor, block: BlockPlan) -> Tensor:
-        place, y = f"blocks.{block.name.replace('.', '_')}.layers", x
-        if f"{place}.expand.conv.weight" in self._weights:
-            y = self._conv_bn(y, f"{place}.expand")
-        y = self._conv_bn(y, f"{place}.depthwise", stride=block.stride)
-        if f"{place}.excitation.squeeze.weight" in self._weights:
-            squeezed = self._activation(self._dense(y.flatten(2).mean(dim=2), f"{place}.excitation.squeeze"))
-            y = y / (1 + (-self._dense(squeezed, f"{place}.excitation.excite")).exp())[:, :, None, None]
-        y = self._conv_bn(y, f"{place}.project", active=False)
-        return x + y if x.shape == y.shape and block.stride == 1 else y
+        """Each kind of block as its paper has it."""
+        outside = f"blocks.{block.name.replace('.', '_')}"
+        place, act, stride = f"{outside}.layers", block.activation, block.stride
+        excited, y = partial(self._excited, name=f"{place}.excitation", activation=act), x
+        if block.block == "basic":
+            y = self._conv_bn(y, f"{place}.dense", act, stride=stride)
+            y = excited(self._conv_bn(y, f"{place}.dense2", None))
+            if x.shape != y.shape:
+                x = self._conv_bn(x, f"{outside}.shortcut", None, stride=stride)
+            return self._known[act](x + y)
+        if block.block == "separable":
+            y = excited(self._conv_bn(y, f"{place}.depthwise", act, stride=stride))
+            return self._conv_bn(y, f"{place}.project", act)
+        if block.block == "fused":
+            y = excited(self._conv_bn(y, f"{place}.dense", act, stride=stride))
+        else:
+            if f"{place}.expand.conv.weight" in self._weights:
+                y = self._conv_bn(y, f"{place}.expand", act)
+            y = excited(self._conv_bn(y, f"{place}.depthwise", act, stride=stride))
+        if f"{place}.project.conv.weight" in self._weights:
+            y = self._conv_bn(y, f"{place}.project", None)
+        return x + y if x.shape == y.shape and stride == 1 else y
 
     def __call__(self, x: Tensor) -> Tensor:
         plan = self._plan
-        x = self._conv_bn(x, "stem", stride=plan.stem.stride)
+        x = self._conv_bn(x, "stem", plan.activation, stride=plan.stem.stride)
         for block in plan.parts:
             x = self._block(x, block)
             assert x.shape[1:] == (block.out_channels, *block.size)
         if plan.head:
-            x = self._conv_bn(x, "head")
+            x = self._conv_bn(x, "head", plan.activation)
         return self._dense(x.flatten(2).mean(dim=2), "classifier")
 
 
@@ -302,6 +341,9 @@ def test_files_come_back_as_they_were(architecture: MobileArchitecture) -> None:
     value = json.loads(json.dumps(architecture.to_json()))
     assert Architecture.from_json(value) == architecture
     assert "cell" not in value
+    for stage in value["stages"]:
+        assert stage.get("block") != "inverted", "as files had it before there were others"
+        assert stage.get("activation", "some") is not None
 
 
 @pytest.mark.parametrize(
@@ -312,6 +354,14 @@ def test_files_come_back_as_they_were(architecture: MobileArchitecture) -> None:
         ({"squeeze": 1.5}, "stages.0.squeeze: Input should be less than or equal to 1 (got 1.5)"),
         ({"expansion": 0}, "stages.0.expansion: Input should be greater than 0 (got 0)"),
         ({"squeeze_of": "output"}, "stages.0.squeeze_of: Input should be 'input' or 'expanded' (got 'output')"),
+        (
+            {"block": "dense"},
+            "stages.0.block: Input should be 'inverted', 'fused', 'basic' or 'separable' (got 'dense')",
+        ),
+        (
+            {"block": "basic", "expansion": 2},
+            "stages.0.expansion: a basic block does not widen; inverted and fused ones do (got 2)",
+        ),
         ({"pool": 2}, "stages.0.pool: Extra inputs are not permitted"),
     ],
 )

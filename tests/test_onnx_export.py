@@ -82,6 +82,22 @@ def test_folding_knows_the_zoos_mobile_networks() -> None:
     assert not [module for module in twin.modules() if isinstance(module, nn.BatchNorm2d)]
 
 
+BLOCKS = {
+    "format": "autoshrink.architecture/1",
+    "kind": "mobile",
+    "input": [3, 9, 9],
+    "classes": 4,
+    "stem": {"channels": 4, "stride": 1},
+    "stages": [
+        {"width": 4, "block": "basic"},
+        {"width": 6, "block": "basic", "stride": 2, "squeeze": 0.5},
+        {"width": 6, "block": "fused", "expansion": 1},
+        {"width": 6, "block": "fused", "expansion": 1.5, "activation": "hardswish"},
+        {"width": 8, "block": "separable", "kernel": 5},
+    ],
+}
+
+
 def varied(**changes: Any) -> ImageArchitecture:
     base = proxy_architecture(CELL, shape=(1, 8, 8), classes=4, stem=4, widths=(3, 5)).to_json()
     return ImageArchitecture.from_json(base | changes)
@@ -93,8 +109,9 @@ def varied(**changes: Any) -> ImageArchitecture:
         varied(),
         varied(activation="hardswish", head={"channels": 6}),
         varied(activation="swish", stem={"channels": 4, "stride": 2}, input=[3, 9, 9]),
+        ImageArchitecture.from_json(BLOCKS),
     ],
-    ids=["relu", "hardswish and head", "swish, odd size"],
+    ids=["relu", "hardswish and head", "swish, odd size", "every block"],
 )
 def test_any_batch_gives_what_pytorch_gives(architecture: ImageArchitecture, tmp_path: Path) -> None:
     model = classifier(architecture)

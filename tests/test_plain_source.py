@@ -71,10 +71,15 @@ def random_blocks(seed: int) -> MobileArchitecture:
     rng = random.Random(seed)
 
     def stage() -> dict[str, Any]:
+        block = rng.choice(
+            ["inverted", "fused", "basic", "separable"] if seed > 5 else ["inverted", "fused"][seed % 2 :]
+        )
         return {
+            "block": block,
+            "activation": rng.choice([None, "relu", "leaky_relu"]) if seed % 4 == 1 else None,
             "blocks": rng.randint(1, 2),
             "width": rng.randint(2, 4),
-            "expansion": rng.choice([1, 2, 6]),
+            "expansion": rng.choice([1, 1.5, 2, 6]) if block in ("inverted", "fused") else 1,
             "kernel": rng.choice([3, 5, 7]),
             "stride": rng.randint(1, 2),
             "squeeze": rng.choice([None, 0.25, 1.0]) if seed % 2 else None,

@@ -122,12 +122,14 @@ class RuntimeOperation:
 
     Attributes:
         name: ``call`` is what calling the runtime takes beside the operations; ``shortcut`` is the strided 1×1
-            convolution with the addition of the cell's output; the others are what they are called, with the kernel's
-            size where there is one: ``conv1x1``, ``depthwise5x5``, dilated ``depthwise3x3d2``, ``avgpool3x3``. A
-            ``conv3x3`` is a network's first layer and reads the image; further on it is a ``dense3x3``.
+            convolution with the addition of the cell's output; ``squeeze`` is the mean of each channel and the 1×1
+            convolution after it, ``excite`` the second one, its sigmoid and the product; the others are what they are
+            called, with the kernel's size where there is one: ``conv1x1``, ``depthwise5x5``, dilated
+            ``depthwise3x3d2``, ``avgpool3x3``. A ``conv3x3`` is a network's first layer and reads the image; further
+            on it is a ``dense3x3``.
         reads: channels of every tensor that it reads.
         writes: channels of the tensor that it writes.
-        size: height and width of what it writes, pixels; of an ``average``, of what it reads.
+        size: height and width of what it writes, pixels; of ``average`` and ``squeeze``, of what they read.
         stride: rows and columns of the input for one of the output.
         activation: what follows a convolution at once, or None.
     """

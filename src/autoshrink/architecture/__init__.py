@@ -9,7 +9,7 @@ from autoshrink.architecture.conv import (
 )
 from autoshrink.architecture.image import Head, ImageArchitecture, NetworkPlan, PartPlan, Stem, image_architecture
 from autoshrink.architecture.language import LanguageModel, LibraryArchitecture, language_model
-from autoshrink.architecture.mobile import BlockPlan, MobileArchitecture, MobileStage
+from autoshrink.architecture.mobile import BlockName, BlockPlan, LayerPlan, MobileArchitecture, MobileStage
 from autoshrink.architecture.recurrent import (
     AggregateName,
     RecurrentArchitecture,
@@ -24,12 +24,14 @@ __all__ = [
     "ActivationName",
     "AggregateName",
     "Architecture",
+    "BlockName",
     "BlockPlan",
     "CellPlan",
     "ConvArchitecture",
     "Head",
     "ImageArchitecture",
     "LanguageModel",
+    "LayerPlan",
     "LibraryArchitecture",
     "MobileArchitecture",
     "MobileStage",

@@ -62,23 +62,26 @@ def _node_steps(node: NodePlan, cell: CellPlan, tensors: dict[int, str]) -> Iter
 
 
 def _block_steps(block: BlockPlan, source: str) -> Iterator[Step]:
-    name, tensor, expanded = block.name, source, block.expanded
-    if block.expands:
-        yield _convolved(source, f"{name}.expand", (block.in_channels, expanded), block.in_size)
-        tensor = f"{name}.expand"
-    form = Convolution(block.kernel, depthwise=True)
-    yield _convolved(tensor, f"{name}.depthwise", (expanded, expanded), block.size, form)
-    tensor = f"{name}.depthwise"
-    if block.squeezed is not None:
-        yield from _excitation_steps(block, tensor, block.squeezed)
-        tensor = f"{name}.excited"
-    yield _convolved(tensor, f"{name}.project", (expanded, block.out_channels), block.size)
+    tensor = source
+    for layer in block.layers:
+        name = f"{block.name}.{layer.name}"
+        yield _convolved(tensor, name, layer.channels, layer.size, layer.form)
+        tensor = name
+        if layer.name == block.excited:
+            assert block.squeezed is not None, "what is excited was squeezed"
+            yield from _excitation_steps(block, tensor, (layer.channels[1], block.squeezed))
+            tensor = f"{block.name}.excited"
+    shortcut = source
+    if block.shortcut is not None:
+        shortcut = f"{block.name}.shortcut"
+        yield _convolved(source, shortcut, block.shortcut.channels, block.size)
     if block.adds:
-        yield Step((f"{name}.project", source), name, block.out_channels * block.size[0] * block.size[1], in_place=True)
+        elements = block.out_channels * block.size[0] * block.size[1]
+        yield Step((tensor, shortcut), block.name, elements, in_place=True)
 
 
-def _excitation_steps(block: BlockPlan, source: str, squeezed: int) -> Iterator[Step]:
-    name, expanded = block.name, block.expanded
+def _excitation_steps(block: BlockPlan, source: str, channels: tuple[int, int]) -> Iterator[Step]:
+    name, (expanded, squeezed) = block.name, channels
     yield Step((source,), f"{name}.pooled", expanded)
     for reads, part, inputs, outputs in (
         ("pooled", "squeeze", expanded, squeezed),

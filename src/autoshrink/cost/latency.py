@@ -1,4 +1,4 @@
-"""A convolutional network as the list of operations that a runtime executes, for latencies by look-up.
+"""An image network as the list of operations that a runtime executes, for latencies by look-up.
 
 What each takes on a device is in a table (`autoshrink.latency`): nothing here needs a device.
 """
@@ -8,7 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import product
 
-from autoshrink.architecture import Architecture, CellPlan, ConvArchitecture, NetworkPlan
+from autoshrink.architecture import (
+    Architecture,
+    BlockPlan,
+    CellPlan,
+    ConvArchitecture,
+    ImageArchitecture,
+    NetworkPlan,
+    PartPlan,
+)
 from autoshrink.errors import InputError
 from autoshrink.ops import DEFAULTS, NodePlan, conv
 from autoshrink.steps import RuntimeOperation
@@ -18,9 +26,9 @@ def operations(architecture: Architecture) -> Iterator[RuntimeOperation]:
     """What one image goes through, in execution order, BN folded into the convolutions.
 
     Raises:
-        InputError: the architecture is not convolutional.
+        InputError: the architecture is no image network.
     """
-    if not isinstance(architecture, ConvArchitecture):
+    if not isinstance(architecture, ImageArchitecture):
         raise InputError(
             f"a {architecture.kind} architecture has no latency table; measure it whole with `autoshrink latency`"
         )
@@ -92,12 +100,13 @@ def _stage(  # noqa: PLR0917 - all of one stage
             yield RuntimeOperation("shortcut", (channels, out), out, size, pool)
 
 
-def _network(plan: NetworkPlan[CellPlan]) -> Iterator[RuntimeOperation]:
+def _network(plan: NetworkPlan[PartPlan]) -> Iterator[RuntimeOperation]:
     yield RuntimeOperation("call")
     stem = plan.stem
     yield RuntimeOperation("conv3x3", (plan.input[0],), stem.channels, plan.stem_size, stem.stride, plan.activation)
-    for cell in plan.parts:
-        yield from _cell(cell, plan.activation)
+    for part in plan.parts:
+        assert isinstance(part, CellPlan | BlockPlan), "the parts of image networks"
+        yield from _cell(part, plan.activation) if isinstance(part, CellPlan) else _block(part)
     last = plan.parts[-1]
     if plan.head:
         yield RuntimeOperation("conv1x1", (last.out_channels,), plan.features, last.size, activation=plan.activation)
@@ -119,6 +128,23 @@ def _cell(cell: CellPlan, activation: str) -> Iterator[RuntimeOperation]:
         )
     else:
         yield RuntimeOperation("add", (cell.out_channels, cell.out_channels), cell.out_channels, cell.size)
+
+
+def _block(block: BlockPlan) -> Iterator[RuntimeOperation]:
+    for layer in block.layers:
+        # A conv3x3 is the first layer of a network.
+        what = layer.form.what.replace("conv", "dense") if layer.form.kernel > 1 else layer.form.what
+        reads, writes = layer.channels
+        yield RuntimeOperation(what, (reads,), writes, layer.size, layer.stride, layer.activation)
+        if layer.name == block.excited:
+            assert block.squeezed is not None, "what is excited was squeezed"
+            yield RuntimeOperation("squeeze", (writes,), block.squeezed, layer.size, activation=block.activation)
+            yield RuntimeOperation("excite", (writes, block.squeezed), writes, layer.size)
+    out, last = block.out_channels, block.last_activation
+    if block.shortcut is not None:
+        yield RuntimeOperation("shortcut", (block.in_channels, out), out, block.size, block.stride, last)
+    elif block.adds:
+        yield RuntimeOperation("add", (out, out), out, block.size, activation=last)
 
 
 def _concatenation(parts: tuple[int, ...], size: tuple[int, int]) -> Iterator[RuntimeOperation]:

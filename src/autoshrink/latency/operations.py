@@ -30,8 +30,9 @@ PAIRS, PAIRS_SECONDS = 40, 0.02
 LEAVE_COPIES = ("CommonSubexpressionElimination",)
 """The runtime's optimisation that would make one of equal copies."""
 OPSET, IR_VERSION = 20, 9
-UNSHARED = ("average",)
-"""Operations that take tensors out of the layout that convolutions use: in a network each does so for itself."""
+POOLED = UNSHARED = ("average", "squeeze")
+"""Operations that leave one pixel, and take tensors out of the layout that convolutions use: in a network each does so
+for itself."""
 _SQUARE = re.compile(r"(conv|dense|depthwise|avgpool|maxpool)(\d+)x\2(?:d(\d+))?")
 """What has a kernel: its kind, the kernel's side, and the distance of its taps."""
 
@@ -115,7 +116,7 @@ def operation_model(operation: RuntimeOperation, copies: int) -> bytes:
     graph = _Graph()
     shared = None if operation.name in UNSHARED else _sources(graph, operation)
     ends = [_built(graph, operation, shared or _sources(graph, operation)) for _ in range(copies)]
-    size = (1, 1) if operation.name == "average" else operation.size
+    size = (1, 1) if operation.name in POOLED else operation.size
     return graph.serialised([_one_pixel(graph, end, size) for end in ends])
 
 
@@ -198,8 +199,8 @@ def _sources(graph: _Graph, operation: RuntimeOperation) -> tuple[str, ...]:
         # The first convolution reads the image itself.
         return (graph.given(1, operation.reads[0], *_in_size(operation)),)
     sizes = [_in_size(operation)] * len(operation.reads)
-    if operation.name == "shortcut":
-        sizes[1] = operation.size
+    if operation.name in _SECOND:
+        sizes[1] = _SECOND[operation.name](operation)
     return tuple(graph.tensor(channels, size) for channels, size in zip(operation.reads, sizes, strict=True))
 
 
@@ -212,10 +213,11 @@ def _built(graph: _Graph, operation: RuntimeOperation, sources: Sequence[str]) -
         groups = operation.reads[0] if square[1] == "depthwise" else 1
         sides = _sides(int(square[2]), int(square[3] or 1), operation.stride)
         found = graph.convolution(sources[0], (operation.reads[0], operation.writes), sides, groups=groups)
-        return _ACTIVATIONS[operation.activation](graph, found) if operation.activation else found
-    if operation.name not in _OTHERS:
+    elif operation.name in _OTHERS:
+        found = _OTHERS[operation.name](graph, operation, sources)
+    else:
         raise InputError(f"no way is known to measure the operation {operation.key!r}")
-    return _OTHERS[operation.name](graph, operation, sources)
+    return _ACTIVATIONS[operation.activation](graph, found) if operation.activation else found
 
 
 def _sides(kernel: int, dilation: int = 1, stride: int = 1) -> dict[str, list[int]]:
@@ -238,6 +240,16 @@ def _shortcut(graph: _Graph, operation: RuntimeOperation, sources: Sequence[str]
     return graph.node("Add", graph.convolution(sources[0], channels, _sides(1, stride=operation.stride)), sources[1])
 
 
+def _squeeze(graph: _Graph, operation: RuntimeOperation, sources: Sequence[str]) -> str:
+    pooled = graph.node("ReduceMean", sources[0], graph.constant([2, 3]), keepdims=1)
+    return graph.convolution(pooled, (operation.reads[0], operation.writes), _sides(1))
+
+
+def _excite(graph: _Graph, operation: RuntimeOperation, sources: Sequence[str]) -> str:
+    gate = graph.convolution(sources[1], (operation.reads[1], operation.writes), _sides(1))
+    return graph.node("Mul", sources[0], graph.node("Sigmoid", gate))
+
+
 def _maxpool(graph: _Graph, operation: RuntimeOperation, sources: Sequence[str]) -> str:
     sides = [operation.stride, operation.stride]
     return graph.node("MaxPool", sources[0], kernel_shape=sides, strides=sides, ceil_mode=1)
@@ -248,9 +260,16 @@ def _linear(graph: _Graph, operation: RuntimeOperation, sources: Sequence[str]) 
     return graph.node("Gemm", sources[0], weight, graph.weights(operation.writes), transB=1)
 
 
+_SECOND: dict[str, Callable[[RuntimeOperation], tuple[int, int]]] = {
+    "shortcut": lambda operation: operation.size,
+    "excite": lambda _: (1, 1),
+}
+"""The size of the second tensor that an operation reads, where it is not the first one's."""
 _POOLS = {"avgpool": "AveragePool", "maxpool": "MaxPool"}
 _OTHERS: dict[str, Callable[[_Graph, RuntimeOperation, Sequence[str]], str]] = {
     "shortcut": _shortcut,
+    "squeeze": _squeeze,
+    "excite": _excite,
     "maxpool": _maxpool,
     "concat": lambda graph, _, sources: graph.node("Concat", *sources, axis=1),
     "add": lambda graph, _, sources: graph.node("Add", *sources),

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from autoshrink.architecture import CellPlan
+from autoshrink.networks.projection import Projection
 from autoshrink.ops import ActivationName
 from autoshrink.ops import conv as operation
-from autoshrink.ops.layers import conv_bn
 
 
 class ConvCell(nn.Module):
@@ -24,8 +24,7 @@ class ConvCell(nn.Module):
         self.nodes = nn.ModuleDict(
             {f"node{node.node}": operation(node.op).module(node, activation) for node in plan.nodes}
         )
-        self.shortcut = conv_bn(plan.in_channels, plan.out_channels, activation=None) if plan.projects else None
-        self._stride = plan.pool
+        self.shortcut = Projection((plan.in_channels, plan.out_channels), plan.pool) if plan.projects else None
         self._walk = tuple((f"node{node.node}", node.node, node.inputs) for node in plan.nodes)
         self._leaves = plan.leaves
 
@@ -35,18 +34,7 @@ class ConvCell(nn.Module):
         for name, node, inputs in self._walk:
             tensors[node] = self.nodes[name](_concat([tensors[i] for i in inputs]))
         output = _concat([tensors[leaf] for leaf in self._leaves])
-        # The stride is taken here and not in the 1×1 convolution, which comes to the same: oneDNN's backward pass of a
-        # strided 1×1 convolution in channels-last memory writes past its buffer for odd batches (torch 2.13, CPU).
-        shortcut = x if self.shortcut is None else self.shortcut(x[:, :, :: self._stride, :: self._stride])
-        return shortcut + output
-
-    def take_stride(self) -> None:
-        """Take the shortcut's stride in its convolution: the same output, one operation fewer, for inference alone."""
-        if self.shortcut is not None:
-            convolution = self.shortcut[0]
-            assert isinstance(convolution, nn.Conv2d), "a projection begins with its convolution"
-            convolution.stride = (self._stride, self._stride)
-            self._stride = 1
+        return (x if self.shortcut is None else self.shortcut(x)) + output
 
 
 def _concat(tensors: list[Tensor]) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from autoshrink.architecture import ActivationName, BlockPlan, CellPlan, NetworkPlan, PartPlan
 from autoshrink.networks.conv import ConvCell
-from autoshrink.networks.mobile import InvertedResidual
+from autoshrink.networks.mobile import Block
 from autoshrink.ops import Convolution
 from autoshrink.ops.layers import BN_MOMENTUM, conv_bn
 from autoshrink.seeding import derive_seed
@@ -58,7 +58,7 @@ def _module(part: PartPlan, activation: ActivationName) -> nn.Module:
     if isinstance(part, CellPlan):
         return ConvCell(part, activation)
     assert isinstance(part, BlockPlan), "the parts of image networks"
-    return InvertedResidual(part, activation)
+    return Block(part)
 
 
 def set_normalisation(network: nn.Module, *, epsilon: float, momentum: float = BN_MOMENTUM) -> None:

@@ -1,4 +1,4 @@
-"""The block of MobileNetV2, MnasNet and EfficientNet-B0 as a `torch.nn.Module`.
+"""The blocks of MobileNets, EfficientNets and ResNets as a `torch.nn.Module`.
 
 Shape letters: B batch, C channels, H height, W width.
 """
@@ -10,7 +10,8 @@ from collections import OrderedDict
 from torch import Tensor, nn
 
 from autoshrink.architecture import BlockPlan
-from autoshrink.ops import ActivationName, Convolution
+from autoshrink.networks.projection import Projection
+from autoshrink.ops import ActivationName
 from autoshrink.ops.layers import ACTIVATIONS, conv_bn
 
 
@@ -29,25 +30,25 @@ class SqueezeExcite(nn.Module):
         return x * gate.sigmoid()
 
 
-class InvertedResidual(nn.Module):
+class Block(nn.Module):
     """One block: (B, C_in, H, W) to (B, C_out, ceil(H / stride), ceil(W / stride))."""
 
-    def __init__(self, plan: BlockPlan, activation: ActivationName) -> None:
+    def __init__(self, plan: BlockPlan) -> None:
         super().__init__()
-        channels = plan.expanded
         layers: OrderedDict[str, nn.Module] = OrderedDict()
-        if plan.expands:
-            layers["expand"] = conv_bn(plan.in_channels, channels, activation=activation)
-        layers["depthwise"] = conv_bn(
-            channels, channels, Convolution(plan.kernel, depthwise=True), stride=plan.stride, activation=activation
-        )
-        if plan.squeezed is not None:
-            layers["excitation"] = SqueezeExcite(channels, plan.squeezed, activation)
-        layers["project"] = conv_bn(channels, plan.out_channels, activation=None)
+        for layer in plan.layers:
+            layers[layer.name] = conv_bn(*layer.channels, layer.form, stride=layer.stride, activation=layer.activation)
+            if layer.name == plan.excited:
+                assert plan.squeezed is not None, "what is excited was squeezed"
+                layers["excitation"] = SqueezeExcite(layer.channels[1], plan.squeezed, plan.activation)
         self.layers = nn.Sequential(layers)
+        self.shortcut = Projection(plan.shortcut.channels, plan.stride) if plan.shortcut else None
+        self.activation = ACTIVATIONS[plan.last_activation]() if plan.last_activation else None
         self._adds = plan.adds
 
     def forward(self, x: Tensor) -> Tensor:
-        """The narrowed tensor, plus the input where it has the same shape."""
+        """What the layers make of the input, plus the input or its projection where the block has a shortcut."""
         output: Tensor = self.layers(x)
-        return output + x if self._adds else output
+        if self._adds:
+            output = output + (x if self.shortcut is None else self.shortcut(x))
+        return output if self.activation is None else self.activation(output)

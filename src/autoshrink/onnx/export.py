@@ -20,7 +20,7 @@ from torch.export import Dim
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from autoshrink.errors import InputError
-from autoshrink.networks.conv import ConvCell
+from autoshrink.networks.projection import Projection
 from autoshrink.onnx.session import onnx_library
 
 OPSET = 18
@@ -123,7 +123,7 @@ def folded(network: nn.Module) -> nn.Module:
     for module in list(twin.modules()):
         if isinstance(module, nn.Sequential):
             _fold(module)
-        elif isinstance(module, ConvCell):
+        if isinstance(module, Projection):
             module.take_stride()
     return twin
 

@@ -49,7 +49,7 @@ def render(model: TrainedClassifier) -> PlainSource:
         **values,
         **network,
         activation=ACTIVATIONS[activation],
-        partial=activation == "leaky_relu",
+        partial="leaky_relu" in {activation, *network.get("used", ())},
         class_names=listing("CLASSES = ", [quoted(name) for name in model.classes]),
         cropped=how.scaled != how.size,
         epsilon=None if model.facts.bn_epsilon == BN_EPSILON else model.facts.bn_epsilon,
@@ -92,11 +92,23 @@ def _mobile(architecture: MobileArchitecture) -> tuple[dict[str, Any], Callable[
 
     def renamed(name: str) -> str:
         match name.split("."):
-            case ["blocks", block, "layers", *rest]:
+            case ["blocks", block, "layers", *rest] | ["blocks", block, *rest]:
                 return ".".join(["blocks", places[block], *rest])
         return name
 
-    return {"plan": plan, "trunk": "blocks", "last": plan.parts[-1].out_channels, "dilated": False}, renamed
+    kinds = list(dict.fromkeys(block.block for block in plan.parts))
+    facts = {
+        "plan": plan,
+        "trunk": "blocks",
+        "last": plan.parts[-1].out_channels,
+        "dilated": False,
+        "kinds": {kind: kind.capitalize() if len(kinds) > 1 else "Block" for kind in kinds},
+        # Activations other than the network's stand in the blocks' rows.
+        "several": any(block.activation != plan.activation for block in plan.parts),
+        "activations": ACTIVATIONS,
+        "used": {block.activation for block in plan.parts},
+    }
+    return facts, renamed
 
 
 _NETWORKS: dict[str, Callable[[Any], tuple[dict[str, Any], Callable[[str], str]]]] = {

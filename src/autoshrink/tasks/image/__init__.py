@@ -198,16 +198,22 @@ class ImageTask(Task):
         if not isinstance(architecture, MobileArchitecture):
             return "", []
         plan = architecture.plan()
-        rows: list[tuple[str, ...]] = [("stage", "blocks", "width", "expansion", "kernel", "stride", "squeeze", "size")]
-        rows.append(("stem", "", str(plan.stem.channels), "", "3", str(plan.stem.stride), "", _size(plan.stem_size)))
+        rows: list[tuple[str, ...]] = [
+            ("stage", "block", "blocks", "width", "expansion", "kernel", "stride", "squeeze", "activation", "size")
+        ]
+        stem, head = plan.stem, plan.head
+        rows.append(("stem", "", "", str(stem.channels), "", "3", str(stem.stride), "", "", _size(plan.stem_size)))
         sizes = {block.name.partition(".")[0]: block.size for block in plan.parts}
         for (name, size), stage in zip(sizes.items(), architecture.stages, strict=True):
             squeeze = "" if stage.squeeze is None else f"{stage.squeeze:g} of {stage.squeeze_of}"
             numbers = (stage.blocks, stage.width, stage.expansion, stage.kernel, stage.stride)
-            rows.append((name, *map(str, numbers), squeeze, _size(size)))
-        if plan.head:
-            rows.append(("head", "", str(plan.features), "", "1", "1", "", _size(plan.final_size)))
-        return f"inverted residual blocks, {plan.activation}: no cell to draw", rows
+            rows.append((name, stage.block, *map(str, numbers), squeeze, stage.activation or "", _size(size)))
+        if head:
+            rows.append(("head", "", "", str(plan.features), "", "1", "1", "", "", _size(plan.final_size)))
+        # Columns that say nothing of this network are left out.
+        kept = [n for n, column in enumerate(zip(*rows[1:], strict=True)) if set(column) - {"", "inverted"}]
+        kinds = " and ".join(dict.fromkeys(_BLOCKS[stage.block] for stage in architecture.stages))
+        return f"{kinds}, {plan.activation}: no cell to draw", [tuple(row[n] for n in kept) for row in rows]
 
     def training(self) -> ImageTraining:
         from autoshrink.final.image import ImageTraining  # noqa: PLC0415 - torch takes seconds to import
@@ -281,6 +287,15 @@ class ImageTask(Task):
         from autoshrink.deploy.predict import OnnxClassifier  # noqa: PLC0415 - needs the extra `onnx`
 
         return OnnxClassifier(session, card)
+
+
+_BLOCKS = {
+    "inverted": "inverted residual blocks",
+    "fused": "fused residual blocks",
+    "basic": "residual blocks",
+    "separable": "separable convolutions",
+}
+"""In words."""
 
 
 def _size(size: tuple[int, int]) -> str:
