@@ -346,6 +346,21 @@ def test_files_come_back_as_they_were(architecture: MobileArchitecture) -> None:
         assert stage.get("activation", "some") is not None
 
 
+def test_one_network_has_one_key() -> None:
+    """Stages are a way to write blocks; an expansion of 6 may be written as 6.0."""
+    value = _mobile("mobilenetv2-1.0").to_json()
+    written = [dict(value["stages"][1]), dict(value["stages"][1])]
+    written[0] |= {"blocks": 1, "expansion": 6.0}
+    written[1] |= {"blocks": 1, "stride": 1, "activation": "relu6"}
+    stages = [value["stages"][0], *written, *value["stages"][2:]]
+    other = MobileArchitecture.from_json(value | {"stages": stages})
+    assert other.key == MobileArchitecture.from_json(value).key
+    keys = set()
+    for changes in ({}, {"kernel": 5}, {"squeeze": 0.25}, {"block": "fused"}, {"activation": "relu"}, {"width": 23}):
+        keys.add(MobileArchitecture.from_json(value | {"stages": [value["stages"][0] | changes]}).key)
+    assert len(keys) == 6
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

@@ -84,7 +84,7 @@ class MobileStage(Frozen):
         block = info.data.get("block")
         if block is not None and block not in WIDENING and expansion != 1:
             raise ValueError(f"a {block} block does not widen; {' and '.join(WIDENING)} ones do")
-        return expansion
+        return int(expansion) if expansion == int(expansion) else expansion
 
     @model_serializer(mode="wrap")
     def _as_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -196,6 +196,11 @@ class MobileArchitecture(ImageArchitecture):
     def plan(self) -> NetworkPlan[BlockPlan]:
         """Every shape of the network, worked out once."""
         return self._planned(self._blocks)
+
+    def identity(self) -> dict[str, Any]:
+        """See `Architecture.identity`; it is made of blocks, so that how they are put into stages makes no difference."""
+        blocks = [vars(block) | {"name": "", "layers": len(block.layers)} for block in self.plan().parts]
+        return self.to_json() | {"stages": blocks}
 
     def _blocks(self, channels: int, size: tuple[int, int]) -> Iterator[BlockPlan]:
         for number, stage in enumerate(self.stages, start=1):
