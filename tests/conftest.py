@@ -11,7 +11,7 @@ from autoshrink import registry
 from autoshrink.architecture import base
 from autoshrink.data.sources import SOURCES
 from autoshrink.design import DESIGNS
-from autoshrink.ops import DEFAULTS, OPERATIONS
+from autoshrink.ops import OPERATIONS
 from autoshrink.registry import EVALUATORS, EXECUTORS, FILTERS, STRATEGIES, TASKS
 from autoshrink.resources import RESOURCES
 
@@ -21,8 +21,8 @@ DOORS = (DESIGNS, EVALUATORS, EXECUTORS, FILTERS, OPERATIONS, RESOURCES, SOURCES
 @pytest.fixture(autouse=True, scope="module")
 def only_own_parts() -> Iterator[None]:
     """Every door as it was, afterwards."""
-    # Kinds of cells and of architectures come with the operations and classes that have them.
-    tables: list[dict[Any, Any]] = [*(door._parts for door in DOORS), registry._LOADED, DEFAULTS, base._CLASSES]
+    # Kinds of architectures come with the classes that have them.
+    tables: list[dict[Any, Any]] = [*(door._parts for door in DOORS), registry._LOADED, base._CLASSES]
     before = [dict(table) for table in tables]
     yield
     for table, parts in zip(tables, before, strict=True):

@@ -23,7 +23,7 @@ PLUGIN = Path(__file__).parent / "plugins" / "made_up_ops.py"
 MADE_UP: dict[str, dict[str, tuple[str, ...]]] = {
     "conv": {
         "wide5x5": (),
-        "avgpool3x3": (),
+        "avgpool5x5": (),
         "gated": ("latency",),
         "shuffle": ("inherit", "latency", "source"),
     },
@@ -36,7 +36,7 @@ def _plugin() -> None:
     load_plugin(PLUGIN)
 
 
-@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in ops.DEFAULTS for name in ops.DEFAULTS[kind]])
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in ops.DEFAULTS for name in ops.names(kind)])
 def test_every_operation_of_the_package_keeps_the_whole_contract(kind: str, name: str) -> None:
     assert check_operation(kind, name) == ()
 
@@ -108,12 +108,12 @@ def test_a_search_draws_from_what_it_is_given_and_by_default_from_the_published_
 
 def test_an_operation_without_weights_costs_nothing_and_keeps_its_channels() -> None:
     """Cells of stage 1 read 32 channels; 16 of node 1 and 32 of the input make 48 for the pooling, and so do leaves."""
-    cell = Cell("conv", ("input", "conv1x1", "avgpool3x3"), ((0, 1), (0, 2), (1, 2)))
+    cell = Cell("conv", ("input", "conv1x1", "avgpool5x5"), ((0, 1), (0, 2), (1, 2)))
     plan = proxy_architecture(cell).plan()
     assert [node.out_channels for node in plan.parts[0].nodes] == [16, 48]
     assert plan.parts[0].out_channels == 48
-    alone = proxy_architecture(Cell("conv", ("input", "avgpool3x3"), ((0, 1),)))
-    empty = proxy_architecture(Cell("conv", ("input", "avgpool3x3"), ()))
+    alone = proxy_architecture(Cell("conv", ("input", "avgpool5x5"), ((0, 1),)))
+    empty = proxy_architecture(Cell("conv", ("input", "avgpool5x5"), ()))
     assert count(alone).macs == count(empty).macs
 
 
@@ -124,6 +124,6 @@ def test_a_table_of_latencies_has_what_cells_of_a_made_up_operation_need() -> No
         cell = start_cell("er:0.6", kind="conv", nodes=5, rng=random.Random(seed), ops=names)
         assert {one.key for one in operations(proxy_architecture(cell))} <= table
     assert any("depthwise5x5d2" in key for key in table)
-    for name, why in (("avgpool3x3", "as many channels as it reads"), ("gated", "has no latency; measure the network")):
+    for name, why in (("avgpool5x5", "as many channels as it reads"), ("gated", "has no latency; measure the network")):
         with pytest.raises(InputError, match=f"operation '{name}' .*{why}"):
             every_operation(proxy_architecture(Cell("conv", ("input",), ())), 5, (name,))

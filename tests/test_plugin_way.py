@@ -52,21 +52,21 @@ def alone(*arguments: str, **environment: str) -> subprocess.CompletedProcess[st
 
 def test_a_made_up_operation_goes_from_search_to_prediction(say: Say, tmp_path: Path) -> None:
     sizes = ("--set", "data.train_per_class=20", "--set", "data.validation_per_class=10")
-    search = ("search", "--nodes", "4", "--ops", "wide5x5,gated,avgpool3x3", "--epochs", "1", "--candidates", "2")
+    search = ("search", "--nodes", "4", "--ops", "wide5x5,gated,avgpool5x5", "--epochs", "1", "--candidates", "2")
     short = ("--repeats", "1", "--finalists", "1", "--widths", "4,8", "--stem", "4", "--evaluator", "inherited")
     say(*search, *short, *sizes, "--run", "r", "--max-evaluations", "3", "--set", "playoff.cells=1")
     record = read_record(tmp_path / "r")
     digest = hashlib.sha256(PLUGIN.read_bytes()).hexdigest()
     assert f"{PLUGIN.name} sha256:{digest}" in record.environment["plugins"]
-    assert record.settings.ops == ("wide5x5", "gated", "avgpool3x3")
-    assert set(record.start.ops[1:]) < {"wide5x5", "gated", "avgpool3x3"}
+    assert record.settings.ops == ("wide5x5", "gated", "avgpool5x5")
+    assert set(record.start.ops[1:]) < {"wide5x5", "gated", "avgpool5x5"}
     say("resume", "r")
     assert "wide 5×5" in say("show", "r")
     say("report", "r")
     assert "wide 5×5" in (tmp_path / "r" / "report.html").read_text(encoding="utf-8")
 
     # One that has every operation, whichever the search took.
-    cell = Cell("conv", ("input", "wide5x5", "gated", "avgpool3x3"), ((0, 1), (0, 2), (1, 2), (1, 3), (2, 3)))
+    cell = Cell("conv", ("input", "wide5x5", "gated", "avgpool5x5"), ((0, 1), (0, 2), (1, 2), (1, 3), (2, 3)))
     (tmp_path / "c.cell.json").write_text(json.dumps(cell.to_json()), encoding="utf-8")
     shape = ("--input", "1x8x8", "--classes", "10", "--stem", "4")
     say("craft", "c.cell.json", "--macs", "40k", *shape, "-o", "c.arch.json")

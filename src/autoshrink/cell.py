@@ -152,8 +152,8 @@ class Cell:
 
 
 def _checked_ops(kind: object, ops: object) -> tuple[str, ...]:
-    if not isinstance(kind, str) or kind not in operations.DEFAULTS:
-        raise InputError(f"cell kind {brief(kind)} is unknown; choose from {', '.join(operations.DEFAULTS)}")
+    if not isinstance(kind, str) or (kind not in operations.DEFAULTS and kind not in operations.cell_kinds()):
+        raise InputError(f"cell kind {brief(kind)} is unknown; choose from {', '.join(operations.cell_kinds())}")
     if isinstance(ops, str) or not isinstance(ops, Sequence) or not ops:
         raise InputError(f"cell ops must be a list that starts with {INPUT!r}, not {brief(ops)}")
     if len(ops) > MAX_NODES:

@@ -8,9 +8,9 @@ from itertools import combinations
 
 import networkx as nx
 
+from autoshrink import ops as operations
 from autoshrink.cell import INPUT, Cell, Edge
 from autoshrink.errors import InputError
-from autoshrink.ops import DEFAULTS
 
 
 def balanced_ops(ops: Sequence[str], nodes: int, rng: random.Random) -> tuple[str, ...]:
@@ -107,7 +107,7 @@ def start_cell(
         numbers = []
     wanted = NUMBERS[name]
     _require(len(numbers) == wanted, f"start {spec!r}: expected {wanted} number(s) after the colon, as in {EXAMPLES}")
-    drawn = DRAWS[draw](ops or DEFAULTS[kind], nodes, rng)
+    drawn = DRAWS[draw](ops or operations.drawn(kind), nodes, rng)
     if name == "complete":
         return Cell(kind, drawn, complete_edges(nodes))
     first, *others = numbers
@@ -152,7 +152,7 @@ def random_cells(kind: str, nodes: int, count: int, seed: int, ops: Sequence[str
         for attempt in range(TRIES):
             # Of the smallest and the largest there may be too few different ones.
             edges = max(1, round(most * density)) if attempt < TRIES // 4 else rng.randint(1, most)
-            cell = Cell(kind, _mixed_ops(ops or DEFAULTS[kind], nodes, rng), _grown_edges(nodes, edges, rng))
+            cell = Cell(kind, _mixed_ops(ops or operations.drawn(kind), nodes, rng), _grown_edges(nodes, edges, rng))
             if found.setdefault(cell.key, cell) is cell:
                 break
         else:

@@ -73,6 +73,27 @@ def convolution(name: str, op: str, channels: tuple[int, int], size: tuple[int, 
     return Layer(name, op, channels[0], channels[1], size, weights, 2 * channels[1], weights * size[0] * size[1])
 
 
+def excitation(name: str, source: str, channels: int, squeezed: int, size: tuple[int, int]) -> Iterator[Step]:
+    """Squeeze and excitation of a tensor, in place: two 1×1 convolutions with biases on the channels' means.
+
+    Args:
+        name: with which every tensor and layer begins.
+        source: the tensor.
+        channels: of it.
+        squeezed: channels between the two convolutions.
+        size: height and width, pixels.
+    """
+    yield Step((source,), f"{name}.pooled", channels)
+    for reads, part, inputs, outputs in (
+        ("pooled", "squeeze", channels, squeezed),
+        ("squeeze", "excite", squeezed, channels),
+    ):
+        weights = inputs * outputs
+        layer = Layer(f"{name}.{part}", "conv1x1, bias", inputs, outputs, (1, 1), weights + outputs, 0, weights)
+        yield Step((f"{name}.{reads}",), layer.name, outputs, layer)
+    yield Step((source, f"{name}.excite"), f"{name}.excited", channels * size[0] * size[1], in_place=True)
+
+
 def classification(source: str, features: int, classes: int) -> Iterator[Step]:
     """Global average pooling of a tensor of `features` channels, then the classifier."""
     yield Step((source,), "pooled", features)

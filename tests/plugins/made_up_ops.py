@@ -30,7 +30,7 @@ register(
         pieces=(Convolution(5, dilation=2, depthwise=True), Convolution()),
     )
 )
-register(ConvOperation("avgpool3x3", pieces=(Pooling(3),)))
+register(ConvOperation("avgpool5x5", pieces=(Pooling(5),)))
 
 
 class Gate(nn.Module):

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from autoshrink.architecture import BlockPlan, CellPlan, NetworkPlan, NodePlan, PartPlan
 from autoshrink.ops import Convolution, conv
-from autoshrink.steps import Layer, Step, classification, convolution
+from autoshrink.steps import Step, classification, convolution, excitation
 
 
 def image_steps(plan: NetworkPlan[PartPlan]) -> Iterator[Step]:
@@ -69,7 +69,7 @@ def _block_steps(block: BlockPlan, source: str) -> Iterator[Step]:
         tensor = name
         if layer.name == block.excited:
             assert block.squeezed is not None, "what is excited was squeezed"
-            yield from _excitation_steps(block, tensor, (layer.channels[1], block.squeezed))
+            yield from excitation(block.name, tensor, layer.channels[1], block.squeezed, layer.size)
             tensor = f"{block.name}.excited"
     shortcut = source
     if block.shortcut is not None:
@@ -78,19 +78,6 @@ def _block_steps(block: BlockPlan, source: str) -> Iterator[Step]:
     if block.adds:
         elements = block.out_channels * block.size[0] * block.size[1]
         yield Step((tensor, shortcut), block.name, elements, in_place=True)
-
-
-def _excitation_steps(block: BlockPlan, source: str, channels: tuple[int, int]) -> Iterator[Step]:
-    name, (expanded, squeezed) = block.name, channels
-    yield Step((source,), f"{name}.pooled", expanded)
-    for reads, part, inputs, outputs in (
-        ("pooled", "squeeze", expanded, squeezed),
-        ("squeeze", "excite", squeezed, expanded),
-    ):
-        weights = inputs * outputs
-        layer = Layer(f"{name}.{part}", "conv1x1, bias", inputs, outputs, (1, 1), weights + outputs, 0, weights)
-        yield Step((f"{name}.{reads}",), layer.name, outputs, layer)
-    yield Step((source, f"{name}.excite"), f"{name}.excited", expanded * block.size[0] * block.size[1], in_place=True)
 
 
 def _convolved(

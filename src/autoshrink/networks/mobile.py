@@ -12,22 +12,7 @@ from torch import Tensor, nn
 from autoshrink.architecture import BlockPlan
 from autoshrink.networks.projection import Projection
 from autoshrink.ops import ActivationName
-from autoshrink.ops.layers import ACTIVATIONS, conv_bn
-
-
-class SqueezeExcite(nn.Module):
-    """Each channel times a gate in (0, 1) that its mean and those of all others decide; (B, C, H, W) to the same."""
-
-    def __init__(self, channels: int, squeezed: int, activation: ActivationName) -> None:
-        super().__init__()
-        self.squeeze = nn.Conv2d(channels, squeezed, 1)
-        self.activation = ACTIVATIONS[activation]()
-        self.excite = nn.Conv2d(squeezed, channels, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The input, gated."""
-        gate: Tensor = self.excite(self.activation(self.squeeze(x.mean(dim=(2, 3), keepdim=True))))
-        return x * gate.sigmoid()
+from autoshrink.ops.layers import ACTIVATIONS, SqueezeExcite, conv_bn
 
 
 class Block(nn.Module):

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import TypeVar
 
 from autoshrink.errors import InputError
-from autoshrink.ops.base import (
-    ActivationName,
-    Convolution,
-    ConvOperation,
-    NodePlan,
-    Operation,
-    Pooling,
-    RecurrentOperation,
-    Source,
-)
+from autoshrink.ops.base import ActivationName, ConvOperation, NodePlan, Operation, RecurrentOperation, Source
+from autoshrink.ops.pieces import Convolution, Piece, Pooling, Squeeze
 from autoshrink.registry import BY_PLUGIN, Registry
 from autoshrink.untrusted import brief
 
@@ -27,10 +20,14 @@ __all__ = [
     "Convolution",
     "NodePlan",
     "Operation",
+    "Piece",
     "Pooling",
     "RecurrentOperation",
     "Source",
+    "Squeeze",
+    "cell_kinds",
     "conv",
+    "drawn",
     "known",
     "names",
     "operation",
@@ -42,34 +39,49 @@ __all__ = [
 
 Kind = TypeVar("Kind", bound=Operation)
 
-DEFAULTS: dict[str, tuple[str, ...]] = {
-    "conv": ("conv1x1", "sepconv3x3"),
-    "recurrent": ("relu", "sigmoid", "tanh", "identity"),
-}
-"""By kind of cell, the operations that nodes draw from unless a search says otherwise: those of AutoShrink, in the
-order in which they are drawn."""
+DEFAULTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"conv": ("conv1x1", "sepconv3x3"), "recurrent": ("relu", "sigmoid", "tanh", "identity")}
+)
+"""By kind of cell of this package, what AutoShrink's nodes draw from, in the order in which they are drawn."""
 
-_OWN = frozenset(DEFAULTS)
+_CONV = (
+    *DEFAULTS["conv"],
+    *("conv3x3", "mbconv3x3_se", "mbconv3x3", "sepconv5x5", "maxpool3x3", "avgpool3x3"),
+)
 
 OPERATIONS: Registry[Operation] = Registry(
     "autoshrink.ops",
     "operation",
-    {f"{kind}.{name}": f"autoshrink.ops.{name}:{name.upper()}" for kind, names in DEFAULTS.items() for name in names},
+    {
+        **{f"conv.{name}": f"autoshrink.ops.{name}:{name.upper()}" for name in _CONV},
+        "conv.identity": "autoshrink.ops.identity:SKIP",
+        **{f"recurrent.{name}": f"autoshrink.ops.{name}:{name.upper()}" for name in DEFAULTS["recurrent"]},
+    },
 )
 """By kind of cell and name: ``conv.sepconv3x3``. Entry points of the group ``autoshrink.ops`` are named likewise."""
 
 
 def register(added: Operation) -> None:
-    """Make an operation known, so that cells may have it and searches may draw it.
-
-    One of a new kind makes the kind known too; its cells draw from all operations that are registered for it.
+    """Make an operation known, so that cells may have it and searches may draw it; with it its kind of cells.
 
     Raises:
         InputError: the name is another operation's.
     """
     OPERATIONS.register(f"{added.kind}.{added.name}", added)
-    if added.kind not in _OWN and added.name not in DEFAULTS.setdefault(added.kind, ()):
-        DEFAULTS[added.kind] += (added.name,)
+
+
+def cell_kinds() -> tuple[str, ...]:
+    """Every kind of cell that an operation is registered for."""
+    return tuple(dict.fromkeys(key.partition(".")[0] for key in OPERATIONS))
+
+
+def drawn(kind: str) -> tuple[str, ...]:
+    """What nodes of a kind of cell draw from unless a search says otherwise.
+
+    `DEFAULTS` for the kinds of this package, whatever else is registered for them, so that a seed means what it meant;
+    all that is registered for any other.
+    """
+    return DEFAULTS.get(kind) or names(kind)
 
 
 def names(kind: str) -> tuple[str, ...]:

@@ -15,7 +15,8 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from autoshrink.errors import InputError
-from autoshrink.steps import RuntimeOperation, Step, convolution
+from autoshrink.ops.pieces import Convolution, Piece, Pooling
+from autoshrink.steps import RuntimeOperation, Step
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -80,7 +81,9 @@ class Operation(ABC):
         name: as cells have it: small letters, digits and underscores.
         label: as drawings have it; empty for the name.
         colours: of its box in drawings on light and on dark paper, as in CSS.
-        cheaper: the operations of the same kind, by name, that cost less than it in every place.
+        cheaper: every operation of the same kind, by name, that costs less than it wherever both read and write so
+            many channels, 32 or more: no more parameters and MACs, and less of one of them or of what is written. What
+            a change saves in a network, where other channels may follow from it, is counted there.
     """
 
     kind: ClassVar[str]
@@ -111,42 +114,6 @@ class Operation(ABC):
 
 
 @dataclass(frozen=True)
-class Convolution:
-    """A convolution without bias that keeps the size, then BN and, but at a leaf's end, an activation.
-
-    Attributes:
-        kernel: height and width, pixels; odd.
-        dilation: pixels from one tap to the next.
-        depthwise: within every channel, which keeps the channels; otherwise to the stage's width.
-    """
-
-    kernel: int = 1
-    dilation: int = 1
-    depthwise: bool = False
-
-    @property
-    def what(self) -> str:
-        """``depthwise3x3``, ``conv1x1``, dilated by 2 ``conv3x3d2``."""
-        return f"{'depthwise' if self.depthwise else 'conv'}{_square(self.kernel, self.dilation)}"
-
-
-@dataclass(frozen=True)
-class Pooling:
-    """The average or the maximum of a square around every pixel, within the picture; it has no weights."""
-
-    kernel: int = 3
-    average: bool = True
-
-    @property
-    def what(self) -> str:
-        """``avgpool3x3`` or ``maxpool3x3``."""
-        return f"{'avg' if self.average else 'max'}pool{_square(self.kernel)}"
-
-
-Piece = Convolution | Pooling
-
-
-@dataclass(frozen=True)
 class ConvOperation(Operation):
     """What a node of a convolutional cell does: (B, C_in, H, W) to (B, C_out, H, W).
 
@@ -156,7 +123,9 @@ class ConvOperation(Operation):
     with swish included); at a leaf's end none.
 
     Attributes:
-        pieces: in the order in which they are applied.
+        pieces: in the order in which they are applied; none at all for the identity, None for a module of its own.
+        residual: of pieces: whether the input is added to what they give where both have as many channels. Nothing
+            then follows the last convolution (the linear bottleneck of MobileNetV2: Sandler et al. 2018, §3.2).
         mixes: whether every output channel is made of all inputs. Where it is not, channel i of the output belongs to
             channel i of the input, and there are as many. Of pieces it is known.
         source: in plain PyTorch; of pieces it is known.
@@ -164,25 +133,28 @@ class ConvOperation(Operation):
 
     kind: ClassVar[str] = "conv"
 
-    pieces: tuple[Piece, ...] = ()
+    pieces: tuple[Piece, ...] | None = None
+    residual: bool = False
     mixes: bool = True
     source: Source | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.pieces:
+        if self.pieces is None:
             return
-        mixes = any(isinstance(piece, Convolution) and not piece.depthwise for piece in self.pieces)
-        object.__setattr__(self, "mixes", mixes)
+        dense = [piece for piece in self.pieces if isinstance(piece, Convolution) and piece.dense]
+        object.__setattr__(self, "mixes", bool(dense))
+        if dense and dense[-1].widens != 1:
+            raise InputError(f"operation {self.name!r}: its last {dense[-1].what} gives the stage's width: widens=1")
         for piece in self.pieces:
-            if piece.kernel < 1 or piece.kernel % 2 == 0:
+            if isinstance(piece, Convolution | Pooling) and (piece.kernel < 1 or piece.kernel % 2 == 0):
                 raise InputError(f"operation {self.name!r}: {piece.what} would change the size; kernels are odd")
 
     def provides(self, part: str) -> bool:
         """See `Operation.provides`."""
         if part == "source":
-            return bool(self.pieces or self.source)
-        return bool(self.pieces) or getattr(type(self), part) is not getattr(ConvOperation, part)
+            return self.pieces is not None or self.source is not None
+        return self.pieces is not None or getattr(type(self), part) is not getattr(ConvOperation, part)
 
     def out_channels(self, in_channels: int, width: int) -> int:
         """Channels of the output in a stage of a width."""
@@ -194,16 +166,16 @@ class ConvOperation(Operation):
         Args:
             node: with its channels.
             name: the node's, with which every tensor and layer begins.
-            source: the tensor it reads.
+            source: the tensor it reads; of an operation without steps it is the node's.
             size: height and width, pixels.
         """
-        for part, piece, reads, writes in self._placed(node, "steps"):
-            made, layer = f"{name}.{part}", None
-            if isinstance(piece, Convolution):
-                weights = piece.kernel**2 * writes * (1 if piece.depthwise else reads)
-                layer = convolution(made, piece.what, (reads, writes), size, weights)
-            yield Step((source,), made, writes * size[0] * size[1], layer)
-            source = made
+        tensor = source
+        for part, piece, channels in self._placed(node, "steps"):
+            for step in piece.steps(f"{name}.{part}", tensor, channels, size):
+                yield step
+                tensor = step.writes
+        if self._adds(node):
+            yield Step((tensor, source), f"{name}.sum", node.out_channels * size[0] * size[1], in_place=True)
 
     def latency(self, node: NodePlan, size: tuple[int, int], activation: str) -> Iterator[RuntimeOperation]:
         """What a runtime executes, BN folded into the convolutions; `size` in pixels.
@@ -212,10 +184,10 @@ class ConvOperation(Operation):
             InputError: that is not known.
         """
         after = self._activations(node, activation)
-        for part, piece, reads, writes in self._placed(node, "latency"):
-            # A conv3x3 is the first layer of a network.
-            what = piece.what.replace("conv", "dense") if piece.kernel > 1 else piece.what
-            yield RuntimeOperation(what, (reads,), writes, size, activation=after.get(part))
+        for part, piece, channels in self._placed(node, "latency"):
+            yield from piece.runtime(channels, size, after[part])
+        if self._adds(node):
+            yield RuntimeOperation("add", (node.out_channels,) * 2, node.out_channels, size)
 
     def module(self, node: NodePlan, activation: ActivationName) -> nn.Module:
         """The module, of whose `Conv2d` and `Linear` layers the weights are initialised by the network.
@@ -226,11 +198,9 @@ class ConvOperation(Operation):
         from autoshrink.ops import layers  # noqa: PLC0415 - torch
 
         after = self._activations(node, activation)
-        return layers.in_a_row(
-            (part, layers.pooling(piece))
-            if isinstance(piece, Pooling)
-            else (part, layers.conv_bn(reads, writes, piece, activation=after.get(part)))  # type: ignore[arg-type]
-            for part, piece, reads, writes in self._placed(node, "module")
+        row = layers.Residual if self._adds(node) else layers.in_a_row
+        return row(
+            (part, piece.module(channels, after[part])) for part, piece, channels in self._placed(node, "module")
         )
 
     def inherit(self, child: nn.Module, parent: nn.Module, reads: Sequence[Slot], known: Sequence[Slot]) -> None:
@@ -245,22 +215,16 @@ class ConvOperation(Operation):
         Raises:
             InputError: nobody has said how.
         """
-        from autoshrink.ops import inheriting  # noqa: PLC0415 - torch
-
-        if not self.pieces:
+        if self.pieces is None:
             raise self.lacks("inherit")
         mixed = False
         for part, piece in self._named():
-            if isinstance(piece, Pooling):
-                continue
             ours, theirs = child.get_submodule(part), parent.get_submodule(part)
             if mixed:
                 ours.load_state_dict(theirs.state_dict())
-            elif piece.depthwise:
-                inheriting.copy_depthwise(ours, theirs, reads, known)
             else:
-                inheriting.copy_dense(ours, theirs, reads, known)
-                mixed = True
+                piece.inherit(ours, theirs, reads, known)
+            mixed |= piece.dense
 
     def plain(self) -> Source:
         """Itself in plain PyTorch.
@@ -270,39 +234,39 @@ class ConvOperation(Operation):
         """
         if self.source is not None:
             return self.source
-        if not self.pieces:
+        if self.pieces is None:
             raise self.lacks("source")
         from autoshrink.ops.plain import source_of  # noqa: PLC0415 - for exports alone
 
-        return source_of(self.name, self._named())
+        return source_of(self.name, self._named(), residual=self.residual)
 
     def _named(self) -> tuple[tuple[str, Piece], ...]:
         """The pieces with names for their modules: ``depthwise``, ``pointwise``; a second one is ``depthwise2``."""
         found: dict[str, Piece] = {}
-        for piece in self.pieces:
-            name = "pooling"
-            if isinstance(piece, Convolution):
-                name = "depthwise" if piece.depthwise else "pointwise" if piece.kernel == 1 else "dense"
-            number = sum(other.rstrip("0123456789") == name for other in found) + 1
-            found[name if number == 1 else f"{name}{number}"] = piece
+        for piece in self.pieces or ():
+            number = sum(other.part == piece.part for other in found.values()) + 1
+            found[piece.part if number == 1 else f"{piece.part}{number}"] = piece
         return tuple(found.items())
 
-    def _placed(self, node: NodePlan, part: str) -> Iterator[tuple[str, Piece, int, int]]:
+    def _placed(self, node: NodePlan, part: str) -> Iterator[tuple[str, Piece, tuple[int, int]]]:
         """Name, piece, and the channels that it reads and writes."""
-        if not self.pieces:
+        if self.pieces is None:
             raise self.lacks(part)
         channels = node.in_channels
         for name, piece in self._named():
-            dense = isinstance(piece, Convolution) and not piece.depthwise
-            writes = node.out_channels if dense else channels
-            yield name, piece, channels, writes
+            writes = piece.writes(channels, node.out_channels)
+            yield name, piece, (channels, writes)
             channels = writes
 
-    def _activations(self, node: NodePlan, activation: str) -> dict[str, str | None]:
-        """What follows each convolution."""
-        convolutions = [name for name, piece in self._named() if isinstance(piece, Convolution)]
-        after: dict[str, str | None] = dict.fromkeys(convolutions, "relu" if node.is_leaf else activation)
-        if node.is_leaf and convolutions:
+    def _adds(self, node: NodePlan) -> bool:
+        return self.residual and node.in_channels == node.out_channels
+
+    def _activations(self, node: NodePlan, activation: str) -> dict[str, Any]:
+        """What follows each piece, or stands within it."""
+        inner = "relu" if node.is_leaf else activation
+        after: dict[str, str | None] = {name: inner for name, _ in self._named()}
+        convolutions = [name for name, piece in self._named() if piece.activated]
+        if convolutions and (node.is_leaf or self.residual):
             after[convolutions[-1]] = None
         return after
 
@@ -368,7 +332,3 @@ class RecurrentOperation(Operation):
         if not self.provides("source"):
             raise self.lacks("source")
         return Source(self.definition, self.call)
-
-
-def _square(side: int, dilation: int = 1) -> str:
-    return f"{side}x{side}" + (f"d{dilation}" if dilation > 1 else "")

@@ -1,10 +1,10 @@
-"""x as it is."""
+"""x as it is: no function in a recurrent cell; in a convolutional one nothing between two nodes."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from autoshrink.ops.base import RecurrentOperation
+from autoshrink.ops.base import ConvOperation, RecurrentOperation
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,3 +27,5 @@ IDENTITY = Identity(
     call="identity",
     definition='def identity(x: Tensor) -> Tensor:\n    """x as it is."""\n    return x\n',
 )
+
+SKIP = ConvOperation("identity", colours=("#e6e6ea", "#3a3f46"), pieces=())

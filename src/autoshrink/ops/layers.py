@@ -9,9 +9,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from torch import nn
+from torch import Tensor, nn
 
-from autoshrink.ops.base import ActivationName, Convolution, Pooling
+from autoshrink.ops.base import ActivationName
+from autoshrink.ops.pieces import Convolution, Pooling
 
 BN_EPSILON = 1e-5
 BN_MOMENTUM = 0.1
@@ -64,3 +65,32 @@ def pooling(form: Pooling) -> nn.Module:
 def in_a_row(named: Iterable[tuple[str, nn.Module]]) -> nn.Sequential:
     """Modules one after the other, by their names."""
     return nn.Sequential(OrderedDict(named))
+
+
+class Residual(nn.Sequential):
+    """Modules one after the other, plus their input: (B, C, H, W) to the same."""
+
+    def __init__(self, named: Iterable[tuple[str, nn.Module]]) -> None:
+        super().__init__(OrderedDict(named))
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name
+        """What the modules give, plus the input."""
+        x = input
+        for module in self:
+            x = module(x)
+        return x + input
+
+
+class SqueezeExcite(nn.Module):
+    """Each channel times a gate in (0, 1) that its mean and those of all others decide; (B, C, H, W) to the same."""
+
+    def __init__(self, channels: int, squeezed: int, activation: ActivationName) -> None:
+        super().__init__()
+        self.squeeze = nn.Conv2d(channels, squeezed, 1)
+        self.activation = ACTIVATIONS[activation]()
+        self.excite = nn.Conv2d(squeezed, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The input, gated."""
+        gate: Tensor = self.excite(self.activation(self.squeeze(x.mean(dim=(2, 3), keepdim=True))))
+        return x * gate.sigmoid()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from autoshrink.ops.base import Convolution, Piece, Source
+from autoshrink.ops.base import Source
+from autoshrink.ops.pieces import Convolution, Piece
 
 _CLASS = '''class {name}(nn.Module):
     """{words}."""
@@ -20,39 +21,35 @@ _CLASS = '''class {name}(nn.Module):
 {layers}
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) to (B, out_channels, H, W)."""
-        return {applied}
+{body}
 '''
 
 
-def source_of(name: str, pieces: Sequence[tuple[str, Piece]]) -> Source:
-    """A class with a layer for each piece; one 1×1 convolution is the file's ``ConvBN``, without a class of its own."""
-    if [piece for _, piece in pieces] == [Convolution()]:
+def source_of(name: str, pieces: Sequence[tuple[str, Piece]], *, residual: bool = False) -> Source:
+    """A class with a layer for each piece; one 1×1 convolution is the file's ``ConvBN``, none is ``nn.Identity``."""
+    if not pieces:
+        return Source("", "nn.Identity()")
+    if [piece for _, piece in pieces] == [Convolution()] and not residual:
         return Source("", "ConvBN({reads}, {writes}, {last})", dropped=f"{pieces[0][0]}.")
-    last = max((place for place, (_, piece) in enumerate(pieces) if isinstance(piece, Convolution)), default=-1)
+    last = max((place for place, (_, piece) in enumerate(pieces) if piece.activated), default=-1)
     lines: list[str] = []
     channels, applied = "in_channels", "x"
     for place, (part, piece) in enumerate(pieces):
         made = channels
-        if isinstance(piece, Convolution):
-            made = channels if piece.depthwise else "out_channels"
-            options = [f"{channels}, {made}, {'outer' if place == last else 'inner'}"]
-            options += [f"kernel={piece.kernel}"] if piece.kernel > 1 else []
-            options += [f"dilation={piece.dilation}"] if piece.dilation > 1 else []
-            options += [f"groups={channels}"] if piece.depthwise else []
-            lines += _call(f"self.{part} = ConvBN", options)
-        elif piece.average:
-            options = [f"{piece.kernel}, stride=1", f"padding={piece.kernel // 2}", "count_include_pad=False"]
-            lines += _call(f"self.{part} = nn.AvgPool2d", options)
-        else:
-            lines += _call(f"self.{part} = nn.MaxPool2d", [f"{piece.kernel}, stride=1", f"padding={piece.kernel // 2}"])
+        if isinstance(piece, Convolution) and piece.dense:
+            made = "out_channels" if piece.widens == 1 else f"{piece.widens} * out_channels"
+        after = "inner" if place != last else "nn.Identity" if residual else "outer"
+        callee, options = piece.source(channels, made, after)
+        lines += _call(f"self.{part} = {callee}", options)
         channels, applied = made, f"self.{part}({applied})"
+    words, inside = ", then ".join(piece.what for _, piece in pieces), " " * 8
+    body = f"{inside}return {applied}"
+    if residual:
+        words += "; plus the input where it fits"
+        lines.append(f"{inside}self.adds = in_channels == out_channels")
+        body = f"{inside}y = {applied}\n{inside}return x + y if self.adds else y"
     title = "".join(part.capitalize() for part in name.split("_")).replace("conv", "Conv")
-    definition = _CLASS.format(
-        name=title,
-        words=", then ".join(piece.what for _, piece in pieces),
-        layers="".join(f"{line}\n" for line in lines),
-        applied=applied,
-    )
+    definition = _CLASS.format(name=title, words=words, layers="".join(f"{line}\n" for line in lines), body=body)
     return Source(definition, f"{title}({{reads}}, {{writes}}, {{inner}}, {{last}})")
 
 

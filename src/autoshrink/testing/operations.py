@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from importlib.util import module_from_spec, spec_from_file_location
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,13 +19,16 @@ from autoshrink.data import Preprocessing, Vocabulary
 from autoshrink.drawing import cell_svg, cell_text
 from autoshrink.errors import InputError
 from autoshrink.files import scratch
-from autoshrink.ops import ConvOperation, Operation, RecurrentOperation
+from autoshrink.ops import ConvOperation, NodePlan, Operation, RecurrentOperation
+from autoshrink.steps import cost_of as steps_cost
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
 EDGES: tuple[Edge, ...] = ((0, 1), (0, 2), (1, 2), (1, 3), (2, 3), (0, 4), (3, 4))
+CHEAPER_FROM = (32, 48, 128)
+"""Channels of a stage at which an operation that is called cheaper has to be."""
 DROPPED: Edge = (1, 3)
 """Without it node 1 reads what it read before, and node 3 less."""
 
@@ -127,11 +131,24 @@ def _check_counted(architecture: ConvArchitecture) -> None:
 
 
 def _check_cheaper(operation: ConvOperation) -> None:
-    costs = cost.count(_network(operation.name, "conv1x1"))
-    for name in operation.cheaper:
-        less = cost.count(_network(name, "conv1x1"))
-        assert less.macs < costs.macs, f"{operation.name}: {name} is called cheaper, and has as many MACs"
-        assert less.params <= costs.params, f"{operation.name}: {name} is called cheaper, and has more parameters"
+    """Where both read and write the same channels."""
+    for width, reads in product(CHEAPER_FROM, (1, 2, 4)):
+        costs = _node_costs(operation, reads * width, width)
+        for name in operation.cheaper:
+            less = _node_costs(ops.conv(name), reads * width, width)
+            said = f"{operation.name}: {name} is called cheaper, and with {reads * width} → {width} channels"
+            if operation.mixes == ops.conv(name).mixes or reads == 1:
+                for mine, others, what in zip(less, costs, ("parameters", "MACs"), strict=False):
+                    assert mine <= others, f"{said} has {mine:,} {what}, more than {others:,}"
+                assert less != costs, f"{said} costs the same"
+
+
+def _node_costs(operation: ConvOperation, reads: int, width: int) -> tuple[int, int, int]:
+    """Parameters, MACs and elements of all tensors that a node of an 8×8 stage makes."""
+    node = NodePlan(1, operation.name, (0,), reads, operation.out_channels(reads, width), is_leaf=False)
+    steps = tuple(operation.steps(node, "node", "input", (8, 8)))
+    found = steps_cost(steps, {"input": reads * 64})
+    return found.params, found.macs, sum(step.elements for step in steps)
 
 
 def _check_trains(architecture: ConvArchitecture) -> None:

@@ -25,6 +25,8 @@ def network(architecture: ConvArchitecture) -> tuple[dict[str, Any], Callable[[s
         "trunk": "cells",
         "last": "channels",
         "dilated": any("dilation=" in definition for definition in definitions),
+        "several": True,
+        "squeezes": any("SqueezeExcite(" in definition for definition in definitions),
         "definitions": definitions,
         "stages": _stages(architecture, plan),
         **_cell(plan.parts[0], sources),
