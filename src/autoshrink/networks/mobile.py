@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from autoshrink.architecture import BlockPlan
 from autoshrink.networks.projection import Projection
-from autoshrink.ops import ActivationName
 from autoshrink.ops.layers import ACTIVATIONS, SqueezeExcite, conv_bn
 
 
