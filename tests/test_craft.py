@@ -15,8 +15,9 @@ from autoshrink.cost import count
 from autoshrink.crafting import craft
 from autoshrink.errors import InputError, RunError
 from autoshrink.run import Loop
+from autoshrink.spaces.families import default_skeleton
+from autoshrink.spaces.sizes import deepened, divisible, scaled
 from autoshrink.store import read_record
-from autoshrink.tasks.image.skeleton import deepened, default_skeleton, divisible, scaled
 from craft_fixtures import CELLS, SMALL, conv, shrinkcnn
 from fakes import FakeEvaluator, new_store
 

@@ -10,7 +10,7 @@ from autoshrink.architecture import proxy_architecture
 from autoshrink.cost import count
 from autoshrink.crafting import craft
 from autoshrink.errors import InputError
-from autoshrink.tasks.image.skeleton import Scalable
+from autoshrink.spaces.sizes import Scalable
 from craft_fixtures import CELLS, SMALL, conv
 
 

@@ -22,7 +22,7 @@ LAYERS = [
     {"ops"},
     {"cell"},
     {"priors", "architecture", "change", "tasks"},
-    {"cost", "zoo", "score"},
+    {"cost", "budget", "zoo", "score"},
     {"config", "loading", "networks", "spaces"},
     {"events", "evaluation"},
     {"record", "strategies", "executors", "drawing", "data"},

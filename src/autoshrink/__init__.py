@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from autoshrink.networks import build
     from autoshrink.record import RunRecord
     from autoshrink.score import Evaluation, Score
+    from autoshrink.spaces.families import default_skeleton
     from autoshrink.store import read_record
-    from autoshrink.tasks.image.skeleton import default_skeleton
     from autoshrink.watching import Observer, Watcher
 
 __all__ = [
@@ -113,7 +113,7 @@ _LAZY = {
     "build": "autoshrink.networks",
     "count": "autoshrink.cost",
     "craft": "autoshrink.crafting",
-    "default_skeleton": "autoshrink.tasks.image.skeleton",
+    "default_skeleton": "autoshrink.spaces.families",
     "evaluate": "autoshrink.evaluating",
     "export": "autoshrink.deploy.exporting",
     "export_source": "autoshrink.deploy.exporting",

@@ -198,7 +198,7 @@ class MobileArchitecture(ImageArchitecture):
         return self._planned(self._blocks)
 
     def identity(self) -> dict[str, Any]:
-        """See `Architecture.identity`; it is made of blocks, so that how they are put into stages makes no difference."""
+        """See `Architecture.identity`; how blocks are put into stages makes no difference."""
         blocks = [vars(block) | {"name": "", "layers": len(block.layers)} for block in self.plan().parts]
         return self.to_json() | {"stages": blocks}
 

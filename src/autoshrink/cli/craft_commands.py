@@ -11,11 +11,12 @@ from rich.table import Table
 
 from autoshrink import formatting
 from autoshrink.architecture import Architecture
+from autoshrink.budget import Budget
 from autoshrink.cli import quantities
 from autoshrink.cli.command import plugins_again, refuse_unread
 from autoshrink.cli.console import JsonOption, given, print_json, stderr, stdout
 from autoshrink.cli.options import of_tasks, refuse_foreign, resource_rows, with_options
-from autoshrink.crafting import Budget, Crafted, crafted
+from autoshrink.crafting import Crafted, crafted
 from autoshrink.errors import InputError
 from autoshrink.escaping import shown, word
 from autoshrink.files import check_output, write_text

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from autoshrink.architecture import Architecture
+    from autoshrink.budget import Budget
     from autoshrink.bundle import TrainedModel
     from autoshrink.config import Overrides, SearchSettings
-    from autoshrink.crafting import Budget, Measure, Scaling, Source
+    from autoshrink.crafting import Measure, Scaling, Source
     from autoshrink.metrics import Metric
     from autoshrink.record import RunRecord
     from autoshrink.training.problem import Problem

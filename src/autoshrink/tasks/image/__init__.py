@@ -13,18 +13,20 @@ from autoshrink.architecture import (
     MobileArchitecture,
     proxy_architecture,
 )
+from autoshrink.budget import Budget
 from autoshrink.bundle import TrainedClassifier
 from autoshrink.cell import Cell
 from autoshrink.classification import ClassifierEvaluation
 from autoshrink.config import ImageSettings, SearchSettings, image
-from autoshrink.crafting import Budget, Measure, Source
+from autoshrink.crafting import Measure, Source
 from autoshrink.errors import InputError
 from autoshrink.escaping import word
 from autoshrink.metrics import ACCURACY
 from autoshrink.record import RunRecord
+from autoshrink.spaces.sizes import Scalable, Sizes
 from autoshrink.tasks.base import Command, Option, Prepared, Shape, Task
 from autoshrink.tasks.image.fitting import ImageScaling
-from autoshrink.tasks.image.skeleton import Scalable, Sizes, depth, head, image_skeleton, stem
+from autoshrink.tasks.image.skeleton import depth, head, image_skeleton, stem
 from autoshrink.watching import Observer
 
 if TYPE_CHECKING:

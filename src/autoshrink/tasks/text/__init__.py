@@ -14,10 +14,11 @@ from autoshrink.architecture import (
     language_model,
     recurrent_proxy,
 )
+from autoshrink.budget import Budget
 from autoshrink.bundle import TrainedLanguageModel
 from autoshrink.cell import Cell
 from autoshrink.config import SearchSettings, TextSettings, text
-from autoshrink.crafting import Budget, Measure, Source
+from autoshrink.crafting import Measure, Source
 from autoshrink.errors import InputError
 from autoshrink.escaping import word
 from autoshrink.metrics import PERPLEXITY

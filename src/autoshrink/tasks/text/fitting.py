@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from autoshrink.architecture import LanguageModel, language_model
+from autoshrink.budget import Budget, Larger, Use, binding, too_few
 from autoshrink.cost import count, widest
-from autoshrink.crafting import Budget, Larger, Use, binding, too_few
 from autoshrink.errors import InputError
 
 

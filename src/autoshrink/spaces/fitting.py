@@ -1,0 +1,148 @@
+"""A skeleton of an image network scaled to budgets that can be counted: MACs, parameters, peak memory.
+
+A skeleton that uses 99 % of a budget already stays as it is. Else there are four passes, each under every budget:
+
+1. **Together.** Widths grow by t and the number of cells by t², so that width and depth share the growth of the cost
+   evenly, as in EfficientNet (Tan and Le 2019: depth 1.2, width 1.1 ≈ √1.2). This decides the cells. Peak memory does
+   not rise with depth, so memory holds back the widths only, and alone it leaves the cells as they are.
+2. **Widths alone**, by one multiplier, since a cell is a coarse step.
+3. **Single widths**, one step of the divisor at a time: of the steps that fit, the one that uses most of what is left.
+4. **Swaps**, where that leaves more than 3 %: one width a step narrower, and pass 3 again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from math import inf
+
+from autoshrink.budget import NEAR, Budget, Larger, Use, binding, too_few
+from autoshrink.cost import Cost, count
+from autoshrink.errors import InputError
+from autoshrink.spaces.sizes import Scalable, Sizes, deepened
+
+CLOSE = 0.99
+"""Share of the binding budget from which on single widths stay as they are."""
+PRECISION = 1e-4
+"""Relative, of a multiplier."""
+SMALLEST = 2.0**-20
+"""Multiplier below which every width is one divisor."""
+
+
+class Fitting:
+    """A skeleton, what may be scaled in it, and the budgets that can be counted, one at least."""
+
+    def __init__(self, skeleton: Scalable, budget: Budget, *, deepens: bool, divisor: int) -> None:
+        if divisor < 1:
+            raise InputError(f"divisor: widths are multiples of 1 or more, not of {divisor}")
+        self._skeleton, self._budget, self._divisor = skeleton, budget, divisor
+        self._start = Sizes.of(skeleton)
+        # Every width one divisor, and one cell a stage where depth may be scaled.
+        self._smallest = self._start.wider(0, divisor).deeper(0) if deepens else self._start.wider(0, divisor)
+        self._deepens = deepens and (budget.macs is not None or budget.params is not None)
+        self._counted: dict[Sizes, Cost] = {}
+
+    def fit(self) -> Scalable:
+        """The largest network found that keeps all budgets; the module says how.
+
+        Raises:
+            InputError: even the smallest network breaks one; the message has its figure.
+        """
+        if CLOSE <= self._use(self._start).share <= 1:
+            return self._skeleton
+        use = self._use(self._smallest)
+        if use.share > 1:
+            raise InputError(self._too_small(use))
+        cells = self._cells()
+        wide = self._widened(largest(lambda t: self._fits(self._widened(t, cells))), cells)
+        return self._put(self._swapped(self._filled(wide)))
+
+    @property
+    def smallest(self) -> Scalable:
+        """The skeleton with every width one divisor, and one cell a stage where depth may be scaled."""
+        return self._put(self._smallest)
+
+    def larger(self, architecture: Scalable) -> Larger | None:
+        """The cheapest single step up from a network that breaks a budget; None where none does."""
+        steps = [(change, self._use(sizes)) for change, sizes in Sizes.of(architecture).wider_by_one(self._divisor)]
+        above = [Larger(change, use) for change, use in steps if use.share > 1]
+        return min(above, key=lambda one: one.use.share, default=None)
+
+    def _cells(self) -> tuple[int, ...]:
+        """Pass 1: the cells of every stage."""
+        cells = self._start.cells
+        if self._deepens:
+            costly, memory = replace(self._budget, memory=None), replace(self._budget, macs=None, params=None)
+            widest = largest(lambda t: self._fits(self._widened(t, cells), memory)) if self._budget.memory else inf
+
+            def together(t: float) -> Sizes:
+                return self._widened(min(t, widest), self._start.deeper(t * t).cells)
+
+            deepest = largest(lambda t: self._fits(together(t), costly), most=max(1.0, widest))
+            cells = together(deepest).cells
+        while cells != self._smallest.cells and not self._fits(self._widened(0, cells)):
+            cells = deepened(self._start.cells, sum(cells) - 1)
+        return cells
+
+    def _filled(self, sizes: Sizes) -> Sizes:
+        """Pass 3. Where no step is left, each one breaks a budget or uses no more of the binding one."""
+        while (used := self._use(sizes).share) < CLOSE:
+            shares = {step: self._use(step).share for _, step in sizes.wider_by_one(self._divisor)}
+            fitting = [step for step, share in shares.items() if used < share <= 1]
+            if not fitting:
+                break
+            sizes = max(fitting, key=shares.__getitem__)
+        return sizes
+
+    def _swapped(self, sizes: Sizes) -> Sizes:
+        """Pass 4."""
+        while (used := self._use(sizes).share) < NEAR:
+            swaps = [self._filled(step) for step in sizes.narrower_by_one(self._divisor)]
+            best = max(swaps, key=lambda swap: self._use(swap).share, default=sizes)
+            if self._use(best).share <= used:
+                break
+            sizes = best
+        return sizes
+
+    def _widened(self, multiplier: float, cells: tuple[int, ...]) -> Sizes:
+        return replace(self._start.wider(multiplier, self._divisor), cells=cells)
+
+    def _put(self, sizes: Sizes) -> Scalable:
+        return sizes.put_into(self._skeleton)
+
+    def _fits(self, sizes: Sizes, budget: Budget | None = None) -> bool:
+        return self._use(sizes, budget).share <= 1
+
+    def _use(self, sizes: Sizes, budget: Budget | None = None) -> Use:
+        """Of the budget that binds."""
+        if sizes not in self._counted:
+            self._counted[sizes] = count(self._put(sizes))
+        found = binding((budget or self._budget).uses(self._counted[sizes]))
+        assert found is not None, "there is a budget to fit into"
+        return found
+
+    def _too_small(self, use: Use) -> str:
+        cells, unit = "+".join(map(str, self._smallest.cells)), "cells" if self._skeleton.kind == "conv" else "blocks"
+        ways = ["fewer stages", "a smaller input"]
+        ways += ["a stem of stride 2"] if self._skeleton.stem.stride == 1 else []
+        ways += [f"a divisor below {self._divisor}"] if self._divisor > 1 else []
+        ways += [f"fewer {unit}"] if max(self._smallest.cells) > 1 else []
+        least = too_few(use, f"the smallest network ({cells} {unit} of width {self._divisor})")
+        return f"{least}, or take {', '.join(ways[:-1])} or {ways[-1]}"
+
+
+def largest(fits: Callable[[float], bool], *, most: float = inf) -> float:
+    """The largest multiplier up to `most` that fits, by bisection to a relative 10⁻⁴; 0 where hardly any does."""
+    if most < inf and fits(most):
+        return most
+    low, high = 1.0, 2.0
+    while high < most and fits(high):
+        low, high = high, 2 * high
+    while not fits(low):
+        low, high = low / 2, low
+        if low < SMALLEST:
+            return 0.0
+    while high / low > 1 + PRECISION:
+        middle = (low + high) / 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
