@@ -2,5 +2,6 @@
 
 from autoshrink.spaces.base import Space
 from autoshrink.spaces.cells import CellSpace
+from autoshrink.spaces.networks import AtBudget, NetworkSpace
 
-__all__ = ["CellSpace", "Space"]
+__all__ = ["AtBudget", "CellSpace", "NetworkSpace", "Space"]

@@ -30,15 +30,34 @@ SMALLEST = 2.0**-20
 
 
 class Fitting:
-    """A skeleton, what may be scaled in it, and the budgets that can be counted, one at least."""
+    """A skeleton, what may be scaled in it, and the budgets that can be counted, one at least.
 
-    def __init__(self, skeleton: Scalable, budget: Budget, *, deepens: bool, divisor: int) -> None:
+    Args:
+        skeleton: to be scaled.
+        budget: what it may cost.
+        deepens: whether the number of cells may be scaled too.
+        divisor: widths are multiples of it.
+        kept: a place whose width stays (`Sizes.places`); None for none.
+        close: share of the budget from which on a skeleton, and single widths, stay as they are.
+    """
+
+    def __init__(
+        self,
+        skeleton: Scalable,
+        budget: Budget,
+        *,
+        deepens: bool,
+        divisor: int,
+        kept: str | None = None,
+        close: float = CLOSE,
+    ) -> None:
         if divisor < 1:
             raise InputError(f"divisor: widths are multiples of 1 or more, not of {divisor}")
         self._skeleton, self._budget, self._divisor = skeleton, budget, divisor
         self._start = Sizes.of(skeleton)
+        self._kept, self._close = kept, close
         # Every width one divisor, and one cell a stage where depth may be scaled.
-        self._smallest = self._start.wider(0, divisor).deeper(0) if deepens else self._start.wider(0, divisor)
+        self._smallest = self._widened(0, (self._start.deeper(0) if deepens else self._start).cells)
         self._deepens = deepens and (budget.macs is not None or budget.params is not None)
         self._counted: dict[Sizes, Cost] = {}
 
@@ -48,7 +67,7 @@ class Fitting:
         Raises:
             InputError: even the smallest network breaks one; the message has its figure.
         """
-        if CLOSE <= self._use(self._start).share <= 1:
+        if self._close <= self._use(self._start).share <= 1:
             return self._skeleton
         use = self._use(self._smallest)
         if use.share > 1:
@@ -64,7 +83,7 @@ class Fitting:
 
     def larger(self, architecture: Scalable) -> Larger | None:
         """The cheapest single step up from a network that breaks a budget; None where none does."""
-        steps = [(change, self._use(sizes)) for change, sizes in Sizes.of(architecture).wider_by_one(self._divisor)]
+        steps = [(change, self._use(sizes)) for change, sizes in Sizes.of(architecture).stepped(self._divisor)]
         above = [Larger(change, use) for change, use in steps if use.share > 1]
         return min(above, key=lambda one: one.use.share, default=None)
 
@@ -86,8 +105,9 @@ class Fitting:
 
     def _filled(self, sizes: Sizes) -> Sizes:
         """Pass 3. Where no step is left, each one breaks a budget or uses no more of the binding one."""
-        while (used := self._use(sizes).share) < CLOSE:
-            shares = {step: self._use(step).share for _, step in sizes.wider_by_one(self._divisor)}
+        while (used := self._use(sizes).share) < self._close:
+            steps = sizes.stepped(self._divisor, kept=self._kept)
+            shares = {step: self._use(step).share for _, step in steps}
             fitting = [step for step, share in shares.items() if used < share <= 1]
             if not fitting:
                 break
@@ -97,7 +117,8 @@ class Fitting:
     def _swapped(self, sizes: Sizes) -> Sizes:
         """Pass 4."""
         while (used := self._use(sizes).share) < NEAR:
-            swaps = [self._filled(step) for step in sizes.narrower_by_one(self._divisor)]
+            narrower = sizes.stepped(-self._divisor, least=self._divisor, kept=self._kept)
+            swaps = [self._filled(step) for _, step in narrower]
             best = max(swaps, key=lambda swap: self._use(swap).share, default=sizes)
             if self._use(best).share <= used:
                 break
@@ -105,7 +126,8 @@ class Fitting:
         return sizes
 
     def _widened(self, multiplier: float, cells: tuple[int, ...]) -> Sizes:
-        return replace(self._start.wider(multiplier, self._divisor), cells=cells)
+        sizes = replace(self._start.wider(multiplier, self._divisor), cells=cells)
+        return sizes if self._kept is None else sizes.with_width(self._kept, self._start.places[self._kept])
 
     def _put(self, sizes: Sizes) -> Scalable:
         return sizes.put_into(self._skeleton)

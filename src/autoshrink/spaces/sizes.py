@@ -54,7 +54,7 @@ class Sizes:
         return cls(
             stem=architecture.stem.channels,
             widths=tuple(stage.width for stage in architecture.stages),
-            cells=tuple(map(_cells, architecture.stages)),
+            cells=tuple(map(parts_of, architecture.stages)),
             head=architecture.head.channels if architecture.head else None,
         )
 
@@ -83,28 +83,30 @@ class Sizes:
         total = min(round(sum(self.cells) * min(multiplier, most)), most)
         return replace(self, cells=deepened(self.cells, total))
 
-    def wider_by_one(self, divisor: int) -> Iterator[tuple[str, Sizes]]:
-        """Every way to be wider in one place by one divisor, with words: ``stage 2 from 24 to 28 channels``."""
-        for place, width, sizes in self._stepped(divisor):
-            yield f"{place} from {width} to {width + divisor} channels", sizes
+    @property
+    def places(self) -> dict[str, int]:
+        """The width of every place: ``stem``, ``stage 1``, …, ``head``."""
+        stages = {f"stage {number}": width for number, width in enumerate(self.widths, start=1)}
+        return {"stem": self.stem} | stages | ({} if self.head is None else {"head": self.head})
 
-    def narrower_by_one(self, divisor: int) -> Iterator[Sizes]:
-        """Every way to be narrower in one place by one divisor that leaves a divisor at least."""
-        for _, width, sizes in self._stepped(-divisor):
-            if width >= 2 * divisor:
-                yield sizes
+    def with_width(self, place: str, width: int) -> Sizes:
+        """With another width in one of `places`."""
+        if place == "stem":
+            return replace(self, stem=width)
+        if place == "head":
+            return replace(self, head=width)
+        stage = int(place.removeprefix("stage ")) - 1
+        return replace(self, widths=(*self.widths[:stage], width, *self.widths[stage + 1 :]))
 
-    def _stepped(self, step: int) -> Iterator[tuple[str, int, Sizes]]:
-        """Place, its width, and the sizes with that width changed."""
-        yield "stem", self.stem, replace(self, stem=self.stem + step)
-        for stage, width in enumerate(self.widths):
-            widths = (*self.widths[:stage], width + step, *self.widths[stage + 1 :])
-            yield f"stage {stage + 1}", width, replace(self, widths=widths)
-        if self.head is not None:
-            yield "head", self.head, replace(self, head=self.head + step)
+    def stepped(self, step: int, *, least: int = 1, kept: str | None = None) -> Iterator[tuple[str, Sizes]]:
+        """Every way to have one width more by a step that leaves `least` channels, with words: ``stage 2 from 24 to 28
+        channels``; the width of the place `kept` stays."""
+        for place, width in self.places.items():
+            if place != kept and width + step >= least:
+                yield f"{place} from {width} to {width + step} channels", self.with_width(place, width + step)
 
 
-def _cells(stage: Stage | MobileStage) -> int:
+def parts_of(stage: Stage | MobileStage) -> int:
     """How often a stage repeats its cell or block."""
     return stage.cells if isinstance(stage, Stage) else stage.blocks
 

@@ -1,0 +1,420 @@
+"""The spaces of whole image networks: all that moves make of one, and those that cost a budget.
+
+A move changes one thing of a network: a width, a depth, a stride, what a block is and has, an edge or an operation of
+the cell. Most have a way back, and of the two ways one costs less. `NetworkSpace` goes the cheaper ways only, down to
+nothing. `AtBudget` goes all of them, and gives back as width what a move saves, or takes it (an exchange): its networks
+cost the same, so that what they are worth can be compared directly. NetAdapt (Yang et al. 2018) and MorphNet (Gordon
+et al. 2018) scale a network to a budget in the course of a search likewise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from random import Random
+from typing import Any, Literal, get_args
+
+from autoshrink.architecture import (
+    ActivationName,
+    BlockName,
+    ConvArchitecture,
+    Head,
+    MobileStage,
+    Stage,
+)
+from autoshrink.architecture.mobile import WIDENING
+from autoshrink.budget import NEAR, Budget
+from autoshrink.cell import Cell
+from autoshrink.change import Change, Changed, ChangedOp
+from autoshrink.cost import count
+from autoshrink.errors import InputError
+from autoshrink.ops import names
+from autoshrink.spaces.base import Space
+from autoshrink.spaces.cells import CellSpace, cheaper
+from autoshrink.spaces.families import DIVISORS, share
+from autoshrink.spaces.fitting import Fitting
+from autoshrink.spaces.sizes import Scalable, Sizes, parts_of
+
+Found = Iterator[tuple[Change, Scalable]]
+
+EXPANSIONS = (1, 2, 3, 4, 6)
+KERNELS = (3, 5, 7)
+ACTIVATIONS: tuple[ActivationName, ...] = ("relu", "hardswish")
+"""What a network's activation may become: the cheapest, and the best of those that are cheap everywhere."""
+SQUEEZE = 0.25
+"""Of the squeezed channels, as in MobileNetV3 (Howard et al. 2019, §5.3)."""
+SMALLEST = 2
+"""Height and width, in pixels, that no move goes below."""
+LEAST = 0.9
+"""Share of a budget below which a network that cannot be scaled nearer is no candidate."""
+STEPS = 6
+"""Moves that a random network is away from a start, at most."""
+
+
+def neighbours(network: Scalable, allowed: frozenset[str], ops: Sequence[str] | None = None) -> list[Any]:
+    """Every change of one thing, both ways where there are two, with the network that it makes, in a fixed order.
+
+    Args:
+        network: to be changed.
+        allowed: which moves there are, of `MOVES`.
+        ops: the operations that nodes may come to have; None: every one that is cheaper or dearer than the node's.
+    """
+    found: list[tuple[Change, Scalable]] = []
+    for move, ways in MOVES.items():
+        if move in allowed:
+            found += _of_cell(network, move, ops) if move in CELL_MOVES else ways(network)
+    return found
+
+
+def _widths(network: Scalable) -> Found:
+    """Three quarters or four thirds of each width."""
+    sizes = Sizes.of(network)
+    for place, width in sizes.places.items():
+        for other in dict.fromkeys((narrower(width), wider(width))):
+            if other != width:
+                change = Changed("width", place.replace(" ", ""), width, other)
+                yield change, sizes.with_width(place, other).put_into(network)
+
+
+def narrower(width: int) -> int:
+    """Three quarters of a width, rounded down to a multiple of 4 from 8 on, to an even number from 2 on."""
+    less = 3 * width // 4
+    return max(1, less - less % _grain(less))
+
+
+def wider(width: int) -> int:
+    """Four thirds of a width, rounded up likewise."""
+    more = -(-4 * width // 3)
+    return more + -more % _grain(more)
+
+
+def _grain(width: int) -> int:
+    return 4 if width >= 8 else 2 if width >= 2 else 1
+
+
+def _depths(network: Scalable) -> Found:
+    """A block or cell less, or more; the last one of a stage takes the stage with it."""
+    stages = _stages(network)
+    for number, stage in enumerate(stages):
+        parts = parts_of(stage)
+        for other in (parts - 1, parts + 1):
+            change = Changed("depth", _place(number), parts, other)
+            if other:
+                yield change, _with(network, number, {_count(stage): other})
+            elif len(stages) > 1:
+                yield from ((change, less) for less in _without(network, number))
+
+
+def _without(network: Scalable, number: int) -> Iterator[Scalable]:
+    """Without a stage, whose stride the next one takes; there is no such network where that has one itself."""
+    stages = list(_stages(network))
+    stride = _stride(stages.pop(number))
+    if stride > 1 and number < len(stages):
+        if _stride(stages[number]) > 1:
+            return
+        stages[number] = stages[number].model_copy(update={_strides(stages[number]): stride})
+    yield network.model_copy(update={"stages": tuple(stages)})
+
+
+def _stems(network: Scalable) -> Found:
+    """A stem of stride 2, or 1."""
+    stride = network.stem.stride
+    other = 1 if stride > 1 else 2
+    yield from _large_enough(Changed("stem", "stem", stride, other), _stemmed(network, other))
+
+
+def _pools(network: Scalable) -> Found:
+    """A stride one stage earlier or later, one less, or one more."""
+    strides = [network.stem.stride, *map(_stride, _stages(network))]
+    for place, stride in enumerate(strides[1:], start=1):
+        for other in (place - 1, place + 1):
+            if stride > 1 and other < len(strides) and strides[other] == 1:
+                moved = [*strides]
+                moved[place], moved[other] = 1, stride
+                change = Changed("pool", "", *(_place(each - 1) if each else "stem" for each in (place, other)))
+                yield change, _strided(network, moved)
+        other = 1 if stride > 1 else 2
+        moved = [*strides[:place], other, *strides[place + 1 :]]
+        yield from _large_enough(Changed("pool", _place(place - 1), stride, other), _strided(network, moved))
+
+
+def _large_enough(change: Change, network: Scalable) -> Found:
+    if min(network.plan().final_size) >= SMALLEST:
+        yield change, network
+
+
+def _heads(network: Scalable) -> Found:
+    """Without the 1×1 convolution at the end, or with one of four times the channels before it."""
+    before = network.head.channels if network.head else None
+    after = None if before else 4 * network.plan().parts[-1].out_channels
+    head = Head(channels=after) if after else None
+    yield Changed("head", "head", before, after), network.model_copy(update={"head": head})
+
+
+def _activations(network: Scalable) -> Found:
+    for other in ACTIVATIONS:
+        if other != network.activation:
+            yield (
+                Changed("activation", "", network.activation, other),
+                network.model_copy(update={"activation": other}),
+            )
+
+
+def _ladder(name: Literal["expansion", "kernel"], steps: Sequence[int]) -> Callable[[Scalable], Found]:
+    """The next lower and the next higher value of a stage's field."""
+
+    def ways(network: Scalable) -> Found:
+        for number, stage in enumerate(network.stages):
+            if not isinstance(stage, MobileStage) or (name == "expansion" and stage.block not in WIDENING):
+                continue
+            before: float = getattr(stage, name)
+            lower, higher = ([step for step in steps if (step < before) == less and step != before] for less in (1, 0))
+            for other in (*lower[-1:], *higher[:1]):
+                yield Changed(name, _place(number), before, other), _with(network, number, {name: other})
+
+    return ways
+
+
+def _squeezes(network: Scalable) -> Found:
+    for number, stage in enumerate(network.stages):
+        if isinstance(stage, MobileStage):
+            other = SQUEEZE if stage.squeeze is None else None
+            changes = {"squeeze": other, "squeeze_of": "expanded" if other else "input"}
+            yield Changed("squeeze", _place(number), stage.squeeze, other), _with(network, number, changes)
+
+
+def _blocks(network: Scalable) -> Found:
+    """Each other kind of block; one that widens again does so by 4, and a dense one not at all."""
+    for number, stage in enumerate(network.stages):
+        if not isinstance(stage, MobileStage):
+            continue
+        for block in get_args(BlockName):
+            if block == stage.block:
+                continue
+            expansion = stage.expansion if {block, stage.block} <= set(WIDENING) else FRESH.get(block, 1)
+            changes = {"block": block, "expansion": expansion}
+            yield Changed("block", _place(number), stage.block, block), _with(network, number, changes)
+
+
+FRESH: dict[BlockName, int] = {"inverted": 4}
+"""Expansions of blocks that come in place of such as have none; 1 of all others."""
+
+
+def _of_cell(network: Scalable, move: str, ops: Sequence[str] | None) -> Found:
+    """An edge or an operation of the cell."""
+    if not isinstance(network, ConvArchitecture):
+        return
+    cell = network.cell
+    found: list[tuple[Change, Cell]] = []
+    if move == "edges":
+        found += CellSpace(cell).moves(cell)
+        absent = ((i, j) for j in range(len(cell.ops)) for i in range(j) if (i, j) not in cell.edges)
+        for i, j in absent:
+            more = Cell(cell.kind, cell.ops, (*cell.edges, (i, j)))
+            if len(more.edges) > len(cell.edges):
+                found.append((Changed("edge", "cell", None, f"{i}-{j}"), more))
+    else:
+        known = names(cell.kind) if ops is None else ops
+        for node in cell.reachable[1:]:
+            op = cell.ops[node]
+            for other in known:
+                if other in cheaper(cell.kind, op) or op in cheaper(cell.kind, other):
+                    changed = Cell(cell.kind, (*cell.ops[:node], other, *cell.ops[node + 1 :]), cell.edges)
+                    found.append((ChangedOp(node, other), changed))
+    for change, made in found:
+        if made.edges:
+            yield change, network.model_copy(update={"cell": made})
+
+
+CELL_MOVES = ("edges", "ops")
+MOVES: dict[str, Callable[[Scalable], Found]] = {
+    "edges": lambda _: iter(()),
+    "ops": lambda _: iter(()),
+    "width": _widths,
+    "depth": _depths,
+    "stem": _stems,
+    "pool": _pools,
+    "head": _heads,
+    "expansion": _ladder("expansion", EXPANSIONS),
+    "kernel": _ladder("kernel", KERNELS),
+    "squeeze": _squeezes,
+    "block": _blocks,
+    "activation": _activations,
+}
+"""By name, from a network to its changes; those of cells need to know which operations there are."""
+ALL = frozenset(MOVES)
+
+
+def _place(number: int) -> str:
+    return f"stage{number + 1}"
+
+
+def _stages(network: Scalable) -> tuple[Stage | MobileStage, ...]:
+    return network.stages
+
+
+def _count(stage: Stage | MobileStage) -> str:
+    return "cells" if isinstance(stage, Stage) else "blocks"
+
+
+def _strides(stage: Stage | MobileStage) -> str:
+    return "pool" if isinstance(stage, Stage) else "stride"
+
+
+def _stride(stage: Stage | MobileStage) -> int:
+    return stage.pool if isinstance(stage, Stage) else stage.stride
+
+
+def _with(network: Scalable, number: int, changes: dict[str, Any]) -> Scalable:
+    stages = list(_stages(network))
+    stages[number] = stages[number].model_copy(update=changes)
+    return network.model_copy(update={"stages": tuple(stages)})
+
+
+def _stemmed(network: Scalable, stride: int) -> Scalable:
+    return network.model_copy(update={"stem": network.stem.model_copy(update={"stride": stride})})
+
+
+def _strided(network: Scalable, strides: Sequence[int]) -> Scalable:
+    """With the stem's stride, and each stage's."""
+    stem, *others = strides
+    pairs = zip(_stages(network), others, strict=True)
+    stages = (stage.model_copy(update={_strides(stage): stride}) for stage, stride in pairs)
+    return _stemmed(network, stem).model_copy(update={"stages": tuple(stages)})
+
+
+@lru_cache(maxsize=65536)
+def _macs(network: Scalable) -> int:
+    return count(network).macs
+
+
+def _refuse_unknown(allowed: frozenset[str]) -> None:
+    unknown = sorted(allowed - ALL)
+    if unknown or not allowed:
+        raise InputError(f"moves of networks are {', '.join(MOVES)}, not {', '.join(unknown) or 'none'}")
+
+
+@dataclass(frozen=True)
+class NetworkSpace(Space[Scalable]):
+    """The networks that moves make of a start, each of fewer MACs than the one before.
+
+    Attributes:
+        start: the largest network of the space.
+        allowed: which moves there are, of `MOVES`.
+        ops: the operations that nodes may come to have; None: every cheaper one.
+
+    Raises:
+        InputError: there is no such move.
+    """
+
+    allowed: frozenset[str] = ALL
+    ops: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        _refuse_unknown(self.allowed)
+
+    def moves(self, design: Scalable) -> tuple[tuple[Change, Scalable], ...]:
+        """Every change of one thing that takes MACs away."""
+        found: dict[str, tuple[Change, Scalable]] = {}
+        for change, network in neighbours(design, self.allowed, self.ops):
+            if _macs(network) < _macs(design):
+                found.setdefault(network.key, (change, network))
+        return tuple(found.values())
+
+    def random(self, rng: Random) -> Scalable:
+        """What up to 6 random moves make of the start."""
+        design = self.start
+        for _ in range(rng.randint(1, STEPS)):
+            design = rng.choice([design, *(network for _, network in self.moves(design))])
+        return design
+
+    def mutated(self, design: Scalable, rng: Random) -> Scalable:
+        """One change of one thing, either way, that costs no more than the start."""
+        most = _macs(self.start)
+        found = [network for _, network in neighbours(design, self.allowed, self.ops) if _macs(network) <= most]
+        return rng.choice(found) if found else design
+
+
+@dataclass(frozen=True)
+class AtBudget(Space[Scalable]):
+    """The networks that cost a budget: 90 to 100 % of it, nearly all at least 97 %.
+
+    A move changes one thing, and all widths but the changed one are then scaled until the network costs the budget
+    again, in multiples of 4 where these come near enough to it, else of 2 or 1. A change after which that cannot be
+    done is no move.
+
+    Attributes:
+        start: one network of the budget, by which a search begins.
+        budget: what can be counted of it: MACs, parameters, memory.
+        others: further networks of the budget that a search measures before its first move.
+        allowed: which moves there are, of `MOVES`.
+        ops: the operations that nodes may come to have; None: every cheaper or dearer one.
+
+    Raises:
+        InputError: there is no such move, or a start breaks the budget or does not use it.
+    """
+
+    budget: Budget
+    others: tuple[Scalable, ...] = ()
+    allowed: frozenset[str] = ALL
+    ops: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        _refuse_unknown(self.allowed)
+        if not self.budget.counted:
+            raise InputError("a space at a budget takes macs, params or memory")
+        for network in self.starts:
+            used = share(network, self.budget)
+            if not LEAST <= used <= 1:
+                raise InputError(f"a start uses {used:.1%} of the budget; between {LEAST:.0%} and 100 % is needed")
+
+    @property
+    def starts(self) -> tuple[Scalable, ...]:
+        """See `Space.starts`."""
+        return (self.start, *self.others)
+
+    def moves(self, design: Scalable) -> tuple[tuple[Change, Scalable], ...]:
+        """Every exchange: what one change makes of a network, scaled to the budget again."""
+        found: dict[str, tuple[Change, Scalable]] = {}
+        for change, changed in neighbours(design, self.allowed, self.ops):
+            network = exchanged(changed, change, self.budget)
+            if network is not None and network.key != design.key:
+                found.setdefault(network.key, (change, network))
+        return tuple(found.values())
+
+    def random(self, rng: Random) -> Scalable:
+        """What up to 6 random exchanges make of a random start."""
+        design = rng.choice(self.starts)
+        for _ in range(rng.randint(1, STEPS)):
+            design = self.mutated(design, rng)
+        return design
+
+    def mutated(self, design: Scalable, rng: Random) -> Scalable:
+        """A random exchange."""
+        found = neighbours(design, self.allowed, self.ops)
+        for change, changed in rng.sample(found, len(found)):
+            network = exchanged(changed, change, self.budget)
+            if network is not None and network.key != design.key:
+                return network
+        return design
+
+
+@lru_cache(maxsize=65536)
+def exchanged(network: Scalable, change: Change, budget: Budget) -> Scalable | None:
+    """A changed network scaled to the budget again, the changed width as it is; None where that cannot be done."""
+    kept = None
+    if isinstance(change, Changed) and change.what == "width":
+        kept = change.where.replace("stage", "stage ")
+    best: tuple[float, Scalable] | None = None
+    for divisor in DIVISORS:
+        try:
+            fitted = Fitting(network, budget, deepens=False, divisor=divisor, kept=kept, close=NEAR).fit()
+        except InputError:  # too large even with the fewest channels
+            continue
+        used = share(fitted, budget)
+        if best is None or used > best[0]:
+            best = used, fitted
+        if used >= NEAR:
+            break
+    return best[1] if best is not None and best[0] >= LEAST else None
