@@ -21,13 +21,14 @@ from pathlib import Path
 from typing import Any
 
 from autoshrink.architecture import proxy_architecture
-from autoshrink.cell import Cell
+from autoshrink.cell import Cell, cell_of
 from autoshrink.config import ImageSettings, InheritSettings, resolve
 from autoshrink.cost import count
 from autoshrink.priors import start_cell
 from autoshrink.resources import Resources
 from autoshrink.score import Evaluation, Score
 from autoshrink.seeding import derive_seed
+from autoshrink.spaces import CellSpace
 from autoshrink.strategies import AutoShrink, entrants
 from autoshrink.training.sprint import CONSECUTIVE
 from autoshrink_paper.compare.__main__ import PRESETS
@@ -93,7 +94,7 @@ def inherited(search: Sequence[Step], settings: ImageSettings, workload: Workloa
         total += sum(shares(len(unique), inherit, workload)) * sum(one.resources.macs for one in unique) / len(unique)
     everyone = [one for step in search for one in step.cells]
     chosen = entrants(everyone, score=settings.score, count=settings.playoff.cells)
-    live = [counted(settings, cell).macs for cell in chosen]
+    live = [counted(settings, cell_of(design)).macs for design in chosen]
     for share in settings.playoff.rounds:
         total += sum(live) * sprint(share * workload.epochs)
         live = live[: -(-len(live) // settings.playoff.reduction)]
@@ -120,7 +121,7 @@ JSON and the plot then have it too."""
 def steps(settings: ImageSettings, nodes: int, noise: float, seed: int) -> list[Step]:
     """One search with made-up performances."""
     start = start_cell("complete", kind="conv", nodes=nodes, rng=random.Random(derive_seed(seed, "start")))
-    strategy = AutoShrink(start, score=Score(settings.penalty), candidates=settings.candidates, seed=seed)
+    strategy = AutoShrink(CellSpace(start), score=Score(settings.penalty), candidates=settings.candidates, seed=seed)
     rng = random.Random(derive_seed(seed, "noise"))
     known: dict[str, Evaluation] = {}
     found: list[Step] = []

@@ -18,9 +18,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from autoshrink.architecture import proxy_architecture
-from autoshrink.cell import Cell
+from autoshrink.cell import Cell, cell_of
 from autoshrink.config import resolve
 from autoshrink.cost import count
+from autoshrink.design import Design
 from autoshrink.evaluation import Job
 from autoshrink.priors import start_cell
 from autoshrink.resources import Resources
@@ -41,8 +42,9 @@ class FreeEvaluator:
     def __init__(self) -> None:
         self._resources: dict[Cell, Resources] = {}
 
-    def resources(self, cell: Cell) -> Resources:
+    def resources(self, design: Design) -> Resources:
         """Counted once a cell."""
+        cell = cell_of(design)
         if cell not in self._resources:
             cost = count(proxy_architecture(cell))
             self._resources[cell] = Resources(cost.macs, cost.params, cost.peak_activation_bytes, cost.cell_params)

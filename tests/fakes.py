@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from autoshrink.architecture import proxy_architecture, recurrent_proxy
-from autoshrink.cell import Cell, Edge
+from autoshrink.cell import Cell, Edge, cell_of
 from autoshrink.change import RemovedEdge
 from autoshrink.config import SearchSettings, resolve
 from autoshrink.cost import count
+from autoshrink.design import Design
 from autoshrink.evaluation import Job
 from autoshrink.priors import start_cell
 from autoshrink.record import replay
@@ -41,7 +42,8 @@ class FakeEvaluator:
         self.jobs: list[Job] = []
         self._failing = failing
 
-    def resources(self, cell: Cell) -> Resources:
+    def resources(self, design: Design) -> Resources:
+        cell = cell_of(design)
         if cell.kind == "conv":
             cost = count(proxy_architecture(cell, shape=SHAPE, stem=8, widths=(8, 8)))
         else:
@@ -55,7 +57,7 @@ class FakeEvaluator:
 
     def _measure(self, job: Job) -> Evaluation:
         fidelity = "fake" if job.epochs is None else f"fake, {job.epochs:g} epochs"
-        value = Evaluation(job.cell, self.resources(job.cell), job.seed, fidelity, 0.0, spent=Spent(10, 1000, 0.01))
+        value = Evaluation(job.cell, self.resources(job.design), job.seed, fidelity, 0.0, spent=Spent(10, 1000, 0.01))
         if job.cell.key in self._failing:
             return replace(value, performance=None, reason="made to fail")
         rng = random.Random(derive_seed(job.seed, job.cell.key))
@@ -74,9 +76,9 @@ class FakeRanking:
         self.cells: list[Cell] = []
         self._taken = 0
 
-    def __call__(self, cell: Cell) -> float:
-        self.cells.append(cell)
-        return random.Random(derive_seed(0, cell.key)).random()
+    def __call__(self, design: Design) -> float:
+        self.cells.append(cell_of(design))
+        return random.Random(derive_seed(0, design.key)).random()
 
     def take_spent(self) -> Spent:
         new, self._taken = len(self.cells) - self._taken, len(self.cells)

@@ -14,10 +14,11 @@ import pytest
 import torch
 
 import autoshrink
-from autoshrink.cell import Cell
+from autoshrink.cell import Cell, cell_of
 from autoshrink.change import ChangedOp
 from autoshrink.cli import run
 from autoshrink.config import resolve
+from autoshrink.design import edges_of
 from autoshrink.errors import InputError
 from autoshrink.evaluation import Evaluator, Job, Workplace
 from autoshrink.evaluators.inherited import InheritedEvaluator
@@ -89,7 +90,7 @@ def _wayward(way: str) -> type[Strategy]:
 
         def tell(self, evaluations: Any) -> Any:
             if way == "swallows strangers":
-                evaluations = [replace(evaluations[0], cell=one.cell) for one in super().ask()]
+                evaluations = [replace(evaluations[0], design=one.design) for one in super().ask()]
             return super().tell(evaluations)
 
         def outlook(self) -> tuple[int, ...]:
@@ -121,8 +122,8 @@ def test_a_strategy_that_breaks_its_contract_is_told(way: str, complaint: str) -
 
 
 def test_random_search_measures_as_many_as_autoshrink_and_keeps_the_limits() -> None:
-    start = context().start
-    few = replace(context(), allowed=lambda cell: len(cell.edges) <= 3)
+    start = cell_of(context().start)
+    few = replace(context(), allowed=lambda design: (edges_of(design) or 0) <= 3)
     for given in (context(), few):
         random, shrunk = RandomSearch(given), shrinking(given)
         assert random.outlook() == shrunk.outlook()
@@ -250,8 +251,6 @@ def test_names_of_parts_are_checked_where_they_are_given() -> None:
 
 def test_a_strategy_needs_a_context_and_nothing_else() -> None:
     def one_cell(given: StrategyContext) -> Strategy:
-        return RandomSearch(
-            replace(given, settings=given.settings.changed({"stop": {"edges": len(given.start.edges)}}))
-        )
+        return RandomSearch(replace(given, settings=given.settings.changed({"stop": {"edges": edges_of(given.start)}})))
 
     check_strategy(one_cell)

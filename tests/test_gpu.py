@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 from autoshrink import resume_training, train
 from autoshrink.architecture import ConvArchitecture, proxy_architecture, recurrent_proxy
 from autoshrink.bundle import MODEL_FILE, TrainedClassifier, load_as
-from autoshrink.cell import Cell
+from autoshrink.cell import Cell, cell_of
 from autoshrink.config import ImageNetwork, ImageRecipe, ImageSettings, TextSettings, resolve
 from autoshrink.config.augmentation import AugmentSettings
 from autoshrink.data import Proxy, load_text_proxy
@@ -20,6 +20,7 @@ from autoshrink.data.images import LabelledImages
 from autoshrink.deploy.exporting import Check, export, export_source
 from autoshrink.deploy.predict import OnnxClassifier
 from autoshrink.deploy.quantisation import Int8
+from autoshrink.design import Design
 from autoshrink.evaluation import Job
 from autoshrink.evaluators.trained import TrainedEvaluator
 from autoshrink.networks import build, reference
@@ -113,8 +114,9 @@ def test_a_full_device_fails_the_candidate_and_the_next_one_is_trained(
     wide = Cell("conv", ("input", "conv1x1"), ())
 
     class Wide(ImageProblem):
-        def architecture(self, cell: Cell) -> ConvArchitecture:
-            return proxy_architecture(cell, shape=(1, 8, 8), stem=2**19 if cell == wide else 8, widths=(8,))
+        def architecture(self, design: Design) -> ConvArchitecture:
+            stem = 2**19 if design == wide else 8
+            return proxy_architecture(cell_of(design), shape=(1, 8, 8), stem=stem, widths=(8,))
 
     settings = ImageSettings(recipe=ImageRecipe(epochs=1, batch=1200))
     evaluator = TrainedEvaluator(Wide(settings, digits, torch.device("cuda")))

@@ -8,9 +8,11 @@ from itertools import combinations
 
 import pytest
 
-from autoshrink.cell import Cell
+from autoshrink.cell import Cell, Edge
+from autoshrink.design import Design
 from autoshrink.resources import Resources
 from autoshrink.score import Evaluation, Score
+from autoshrink.spaces import CellSpace
 from autoshrink.strategies import AutoShrink, SuccessiveHalving, entrants
 from fakes import edge_of
 
@@ -28,7 +30,7 @@ def _fan(leaves: int) -> Cell:
     return Cell("conv", ops, tuple((0, node) for node in range(1, leaves + 1)))
 
 
-def _measured(cell: Cell, performance: float | None, macs: int = 1000) -> Evaluation:
+def _measured(cell: Design, performance: float | None, macs: int = 1000) -> Evaluation:
     reason = None if performance is not None else "diverged"
     return Evaluation(cell, Resources(macs, 1, 1), 0, "none", performance, reason)
 
@@ -36,7 +38,7 @@ def _measured(cell: Cell, performance: float | None, macs: int = 1000) -> Evalua
 CELLS = tuple(_chain(length) for length in range(1, 8))
 
 
-def _told(halving: SuccessiveHalving, *performances: float | None) -> tuple[int, float, tuple[Cell, ...]]:
+def _told(halving: SuccessiveHalving, *performances: float | None) -> tuple[int, float, tuple[Design, ...]]:
     _, _, cells = halving.ask()
     halving.tell([_measured(cell, value) for cell, value in zip(cells, performances, strict=True)])
     return halving.ask()
@@ -100,14 +102,14 @@ def test_a_single_cell_is_trained_once_and_none_never() -> None:
 @pytest.mark.parametrize("told", [CELLS[1::-1], CELLS[:1], CELLS[:3], ()])
 def test_told_other_cells_it_complains(told: Sequence[Cell]) -> None:
     halving = SuccessiveHalving(CELLS[:2], score=FREE, rounds=(1, 2))
-    with pytest.raises(ValueError, match="told other cells than were asked for"):
+    with pytest.raises(ValueError, match="told other designs than were asked for"):
         halving.tell([_measured(cell, 0.5) for cell in told])
 
 
 # Who takes part
 
 
-def _entrants(*evaluations: Evaluation, count: int) -> list[Cell]:
+def _entrants(*evaluations: Evaluation, count: int) -> list[Design]:
     return list(entrants(evaluations, score=FREE, count=count))
 
 
@@ -181,7 +183,7 @@ def _judged(cell: Cell, right: int, of: int = 100) -> Evaluation:
 
 
 def _choose(grace: float, right: dict[tuple[int, int], int | None], rungs: dict[tuple[int, int], int]) -> object:
-    strategy = AutoShrink(START, score=FREE, candidates="all", grace=grace)
+    strategy = AutoShrink(CellSpace(START), score=FREE, candidates="all", grace=grace)
     strategy.tell([_judged(START, 50)])
     asked = strategy.ask()
     evaluations = []
@@ -231,14 +233,14 @@ COMPLETE = Cell("conv", ("input", "conv1x1", "sepconv3x3", "conv1x1"), tuple(com
 
 
 def _ranked(ranks: dict[tuple[int, int], float], candidates: int, seed: int = 0) -> list[tuple[int, int] | None]:
-    edges = {cell: edge for edge, cell in COMPLETE.shrink_space()}
-    asked: list[Cell] = []
+    edges: dict[Design, Edge] = {cell: edge for edge, cell in COMPLETE.shrink_space()}
+    asked: list[Design] = []
 
-    def rank(cell: Cell) -> float:
+    def rank(cell: Design) -> float:
         asked.append(cell)
         return ranks[edges[cell]]
 
-    strategy = AutoShrink(COMPLETE, score=FREE, candidates=candidates, seed=seed, rank=rank)
+    strategy = AutoShrink(CellSpace(COMPLETE), score=FREE, candidates=candidates, seed=seed, rank=rank)
     strategy.tell([_measured(COMPLETE, 0.5)])
     proposals = strategy.ask()
     strategy.ask()

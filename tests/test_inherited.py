@@ -18,6 +18,7 @@ import torch
 import autoshrink
 from autoshrink.cell import Cell
 from autoshrink.config import resolve
+from autoshrink.design import Design
 from autoshrink.errors import InputError, RunError, SearchError
 from autoshrink.evaluation import Job
 from autoshrink.evaluators.inherited import InheritedEvaluator
@@ -351,8 +352,8 @@ class Diverging:
         self._problem, self._edges, self._when = problem, edges, when
         self.stops, self.device, self.fidelity = problem.stops, problem.device, problem.fidelity
 
-    def architecture(self, cell: Cell) -> Any:
-        return self._problem.architecture(cell)
+    def architecture(self, design: Design) -> Any:
+        return self._problem.architecture(design)
 
     def learner(self, architecture: Any, seed: int, *, batch: int | None = None) -> Any:
         learner = self._problem.learner(architecture, seed, batch=batch)

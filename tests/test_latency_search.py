@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 
 import autoshrink
 from autoshrink import formatting, report
-from autoshrink.architecture import ActivationName, Architecture, ConvArchitecture, proxy_architecture
+from autoshrink.architecture import ActivationName, Architecture, ConvArchitecture, network_of, proxy_architecture
 from autoshrink.cell import INPUT, Cell
 from autoshrink.config import resolve
 from autoshrink.config.base import Limits
@@ -35,7 +36,7 @@ from autoshrink.results import summary
 from autoshrink.score import Evaluation, Score
 from autoshrink.steps import RuntimeOperation
 from autoshrink.store import read_record
-from autoshrink.training.costs import CellCosts
+from autoshrink.training.costs import DesignCosts
 from autoshrink.zoo import get
 from fakes import story
 
@@ -360,8 +361,9 @@ def test_logs_without_latency_stay_as_they_were() -> None:
 
 def test_costs_are_timed_where_somebody_asks() -> None:
     cell = Cell("conv", (INPUT, "conv1x1"), ((0, 1),))
-    assert CellCosts(around, lambda architecture: len(str(architecture.kind)))(cell)["latency"] == len("conv")
-    assert CellCosts(around)(cell)["latency"] == 0
+    network = partial(network_of, around=around)
+    assert DesignCosts(network, lambda architecture: len(str(architecture.kind)))(cell)["latency"] == len("conv")
+    assert DesignCosts(network)(cell)["latency"] == 0
 
 
 def test_what_asks_for_latency() -> None:

@@ -11,7 +11,7 @@ import pytest
 import autoshrink
 
 SOURCE = Path(autoshrink.__file__).parent
-INSIDE = {"tasks", "networks", "ops", "architecture", "cost", "testing", "registry.py"}
+INSIDE = {"tasks", "networks", "ops", "architecture", "cost", "spaces", "testing", "registry.py"}
 """Where kinds may be told apart."""
 TASKS, KINDS = frozenset({"image", "text"}), frozenset({"conv", "recurrent", "mobile", "lstm", "gru"})
 CLASSES = frozenset(

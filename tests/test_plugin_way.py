@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from autoshrink.cell import Cell
+from autoshrink.cell import Cell, cell_of
 from autoshrink.cli import run
 from autoshrink.cli.command import PLUGINS
 from autoshrink.store import read_record
@@ -59,7 +59,7 @@ def test_a_made_up_operation_goes_from_search_to_prediction(say: Say, tmp_path: 
     digest = hashlib.sha256(PLUGIN.read_bytes()).hexdigest()
     assert f"{PLUGIN.name} sha256:{digest}" in record.environment["plugins"]
     assert record.settings.ops == ("wide5x5", "gated", "avgpool5x5")
-    assert set(record.start.ops[1:]) < {"wide5x5", "gated", "avgpool5x5"}
+    assert set(cell_of(record.start).ops[1:]) < {"wide5x5", "gated", "avgpool5x5"}
     say("resume", "r")
     assert "wide 5×5" in say("show", "r")
     say("report", "r")

@@ -272,7 +272,7 @@ def hopeless() -> RunRecord:
     cell = run.record().chosen()[-1].cell
     for index, performance in enumerate((-900.0, -30.0)):
         evaluation = replace(run.measure(cell, failing=False), performance=performance, parts=None)
-        run.evaluated(2, index, cell.edges[index], replace(evaluation, cell=cell.without(cell.edges[index])))
+        run.evaluated(2, index, cell.edges[index], replace(evaluation, design=cell.without(cell.edges[index])))
     return run.record()
 
 
@@ -381,7 +381,7 @@ def test_figures_are_written_as_people_read_them() -> None:
 
 def test_lead_within_noise_is_called_that(finished: RunRecord) -> None:
     chosen = finished.chosen()[0]
-    step = steps.Step(1, chosen, (), (), (), chosen, 0.004, 0.009, 0.006, 0.009, metric_of(finished))
+    step = steps.Step(1, chosen, chosen.cell, (), (), (), chosen, 0.004, 0.009, 0.006, 0.009, metric_of(finished))
     assert step.clear_lead is False
     assert "within noise" in step.evidence()
     assert "beyond noise" in replace(step, standard_error=0.001, lead_error=0.001).evidence()

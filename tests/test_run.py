@@ -283,4 +283,4 @@ def test_watchers_hear_of_every_evaluation_and_an_estimate(tmp_path: Path) -> No
     best = [one.best_score for one in watcher.seen if one.best_score is not None]
     assert best == sorted(best)
     assert all(one.seconds_left is not None and one.seconds_left >= 0 for one in watcher.seen[2:])
-    assert all(0 <= one.done <= one.expected and one.edges <= one.total_edges for one in watcher.seen)
+    assert all(0 <= one.done <= one.expected and (one.edges or 0) <= (one.total_edges or 0) for one in watcher.seen)

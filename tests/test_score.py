@@ -71,7 +71,9 @@ def _evaluations(draw: st.DrawFn) -> Evaluation:
     count = st.integers(0, 10**15)
     performance = draw(st.none() | FINITE)
     return Evaluation(
-        cell=Cell("conv", ("input", "conv1x1", "sepconv3x3"), draw(st.sampled_from([(), ((0, 1), (1, 2)), ((0, 2),)]))),
+        design=Cell(
+            "conv", ("input", "conv1x1", "sepconv3x3"), draw(st.sampled_from([(), ((0, 1), (1, 2)), ((0, 2),)]))
+        ),
         resources=Resources(draw(count), draw(count), draw(count), draw(count)),
         seed=draw(st.integers(0, 2**63 - 1)),
         fidelity=draw(st.text(max_size=20)),

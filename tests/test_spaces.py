@@ -19,7 +19,7 @@ from autoshrink.design import DESIGNS, design_from_json
 from autoshrink.errors import InputError
 from autoshrink.ops import conv
 from autoshrink.spaces import CellSpace
-from autoshrink.spaces.cells import cheaper
+from autoshrink.spaces.cells import cheaper, dearest
 
 BOTH = frozenset({"edges", "ops"})
 
@@ -73,6 +73,20 @@ def test_what_is_drawn_depends_on_the_generator_alone() -> None:
     space = CellSpace(complete(6), BOTH)
     assert space.random(random.Random(3)) == space.random(random.Random(3))
     assert len({space.random(random.Random(seed)) for seed in range(20)}) > 10
+
+
+def test_a_search_that_changes_operations_begins_with_the_dearest() -> None:
+    assert dearest("conv", ("conv1x1", "sepconv3x3")) == ("sepconv3x3",)
+    best = dearest("conv")
+    assert best is not None
+    assert set(cheaper("conv", best[0])) >= {"sepconv3x3", "conv1x1"}
+    assert dearest("recurrent", ("tanh", "relu")) in {("tanh", "relu"), ("tanh",), ("relu",)}
+
+
+def test_nodes_get_no_operation_that_is_not_among_those_there_may_be() -> None:
+    cell = complete(4)
+    space = CellSpace(cell, frozenset({"ops"}), ("sepconv3x3", "conv1x1"))
+    assert {change.op for change, _ in space.moves(cell) if isinstance(change, ChangedOp)} == {"conv1x1"}
 
 
 def test_there_is_no_other_move() -> None:

@@ -11,10 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoshrink.cell import Cell, Edge
+from autoshrink.cell import Cell, Edge, cell_of
+from autoshrink.design import Design, edges_of
 from autoshrink.ops import DEFAULTS
 from autoshrink.resources import Resources
 from autoshrink.score import Evaluation, Score
+from autoshrink.spaces import CellSpace
 from autoshrink.strategies import AutoShrink, Choice, Proposal
 from fakes import edge_of
 
@@ -92,7 +94,7 @@ def test_the_whole_shrink_space_leads_to_a_hidden_cell_inside_the_start(cells: t
         have, want = set(cell.edges), set(hidden.edges)
         return -float(len(have - want) + 1_000 * len(want - have))
 
-    path = _path(_search(AutoShrink(start, score=FREE, candidates="all"), objective))
+    path = _path(_search(AutoShrink(CellSpace(start), score=FREE, candidates="all"), objective))
     assert hidden in path
     assert all(set(hidden.edges) <= set(cell.edges) for cell in path[: path.index(hidden)])
 
@@ -104,7 +106,7 @@ def test_a_plain_hamming_distance_can_lead_past_the_hidden_cell() -> None:
     def objective(cell: Cell) -> float:
         return -float(len(set(cell.edges) ^ set(hidden.edges)))
 
-    steps = _search(AutoShrink(start, score=FREE, candidates="all"), objective)
+    steps = _search(AutoShrink(CellSpace(start), score=FREE, candidates="all"), objective)
     assert edge_of(steps[1][0][steps[1][1].index]) == (0, 1), "takes four edges along, of which one is missed"
     assert hidden not in _path(steps)
 
@@ -115,7 +117,7 @@ def test_a_plain_hamming_distance_can_lead_past_the_hidden_cell() -> None:
 @given(_starts(), st.integers(1, 12), st.integers(0, 2**32))
 @settings(deadline=None)
 def test_every_step_proposes_min_k_e_different_children_of_the_chosen_cell(start: Cell, k: int, seed: int) -> None:
-    strategy = AutoShrink(start, score=FREE, candidates=k, seed=seed)
+    strategy = AutoShrink(CellSpace(start), score=FREE, candidates=k, seed=seed)
     steps = _search(strategy, _shuffled_value)
     assert steps[0][0] == (Proposal(0, 0, start),)
     for number, (asked, _) in enumerate(steps):
@@ -137,12 +139,14 @@ def test_every_step_proposes_min_k_e_different_children_of_the_chosen_cell(start
 def test_the_number_of_evaluations_is_the_published_one(nodes: int, k: int, total: int) -> None:
     """Exact (and the start besides) when no step prunes; never more."""
     for seed in range(3):
-        careful = _search(AutoShrink(_complete(nodes), score=FREE, candidates=k, seed=seed), _edge_count)
+        careful = _search(AutoShrink(CellSpace(_complete(nodes)), score=FREE, candidates=k, seed=seed), _edge_count)
         assert sum(len(asked) for asked, _ in careful) == total + 1
         assert len(careful) == nodes * (nodes - 1) // 2 + 1
-        careless = _search(AutoShrink(_complete(nodes), score=FREE, candidates=k, seed=seed), lambda c: -_edge_count(c))
+        careless = _search(
+            AutoShrink(CellSpace(_complete(nodes)), score=FREE, candidates=k, seed=seed), lambda c: -_edge_count(c)
+        )
         assert sum(len(asked) for asked, _ in careless) < total
-        anyhow = _search(AutoShrink(_complete(nodes), score=FREE, candidates=k, seed=seed), _shuffled_value)
+        anyhow = _search(AutoShrink(CellSpace(_complete(nodes)), score=FREE, candidates=k, seed=seed), _shuffled_value)
         assert sum(len(asked) for asked, _ in anyhow) <= total + 1
 
 
@@ -152,7 +156,7 @@ def test_every_edge_is_drawn_equally_often() -> None:
     pairs: Counter[Edge | None] = Counter()
     start = _complete(8)
     for seed in range(1_400):
-        strategy = AutoShrink(start, score=FREE, candidates=5, seed=seed)
+        strategy = AutoShrink(CellSpace(start), score=FREE, candidates=5, seed=seed)
         _tell(strategy, _edge_count)
         asked = strategy.ask()
         drawn.update(edge_of(proposal) for proposal in asked)
@@ -164,7 +168,7 @@ def test_every_edge_is_drawn_equally_often() -> None:
 
 def test_the_seed_and_the_step_decide_the_draws() -> None:
     def draws(seed: int) -> list[list[Edge]]:
-        steps = _search(AutoShrink(_complete(6), score=FREE, candidates=4, seed=seed), _edge_count)
+        steps = _search(AutoShrink(CellSpace(_complete(6)), score=FREE, candidates=4, seed=seed), _edge_count)
         return [[edge_of(proposal) for proposal in asked] for asked, _ in steps[1:]]
 
     assert draws(1) == draws(1)
@@ -175,7 +179,7 @@ def test_nothing_but_the_seed_and_the_step_decides_the_draws() -> None:
     """As places in the list of edges they are the same for every cell of five edges in step 1, and others in step 2."""
 
     def places(start: Cell, seed: int, steps: int) -> list[int]:
-        strategy = AutoShrink(start, score=FREE, candidates=3, seed=seed)
+        strategy = AutoShrink(CellSpace(start), score=FREE, candidates=3, seed=seed)
         path = [_tell(strategy, _edge_count) for _ in range(steps)]
         current = path[-1][0][path[-1][1].index].cell
         assert len(current.edges) == 5
@@ -189,8 +193,8 @@ def test_nothing_but_the_seed_and_the_step_decides_the_draws() -> None:
 
 def test_the_draws_do_not_depend_on_what_was_measured_before() -> None:
     """Two runs with one seed that reach the same cell at the same step draw the same edges there."""
-    first, second = (AutoShrink(_complete(6), score=FREE, candidates="all", seed=3) for _ in range(2))
-    sampled = [AutoShrink(_complete(6), score=FREE, candidates=4, seed=3) for _ in range(2)]
+    first, second = (AutoShrink(CellSpace(_complete(6)), score=FREE, candidates="all", seed=3) for _ in range(2))
+    sampled = [AutoShrink(CellSpace(_complete(6)), score=FREE, candidates=4, seed=3) for _ in range(2)]
     assert _tell(first, _edge_count)[0] == _tell(second, _shuffled_value)[0]
     _tell(sampled[0], lambda _: 0.1)
     _tell(sampled[1], lambda _: 0.9)
@@ -207,7 +211,7 @@ def test_a_strategy_told_the_same_history_asks_the_same(
     start: Cell, k: int | Literal["all"], seed: int, told: int
 ) -> None:
     def fresh() -> AutoShrink:
-        return AutoShrink(start, score=FREE, candidates=k, seed=seed)
+        return AutoShrink(CellSpace(start), score=FREE, candidates=k, seed=seed)
 
     whole = _search(fresh(), _shuffled_value)
     resumed = fresh()
@@ -220,7 +224,7 @@ def test_a_strategy_told_the_same_history_asks_the_same(
 @given(_starts(), st.integers(0, 2**32))
 @settings(deadline=None)
 def test_asking_changes_nothing(start: Cell, seed: int) -> None:
-    curious, plain = (AutoShrink(start, score=FREE, candidates=3, seed=seed) for _ in range(2))
+    curious, plain = (AutoShrink(CellSpace(start), score=FREE, candidates=3, seed=seed) for _ in range(2))
     while plain.ask():
         for _ in range(3):
             assert curious.ask() == plain.ask()
@@ -230,13 +234,13 @@ def test_asking_changes_nothing(start: Cell, seed: int) -> None:
 
 
 def test_evaluations_of_other_cells_are_refused() -> None:
-    strategy = AutoShrink(_complete(4), score=FREE, candidates=3)
-    with pytest.raises(ValueError, match="told other cells than were asked for"):
+    strategy = AutoShrink(CellSpace(_complete(4)), score=FREE, candidates=3)
+    with pytest.raises(ValueError, match="told other designs than were asked for"):
         strategy.tell([_evaluation(_complete(3), 0.5)])
     _tell(strategy, _edge_count)
     asked = [_evaluation(proposal.cell, 0.5) for proposal in strategy.ask()]
     for wrong in ([], asked[:-1], asked[::-1], [*asked, asked[0]]):
-        with pytest.raises(ValueError, match="told other cells"):
+        with pytest.raises(ValueError, match="told other designs"):
             strategy.tell(wrong)
     strategy.tell(asked)
 
@@ -268,7 +272,7 @@ def test_the_best_of_a_step_by_hand(
     told: list[tuple[float | None, int]], penalty: float, index: int, runner_up: int
 ) -> None:
     """Children of the complete cell of three nodes: 02; 01, 12; 01, 02. Branches: 0, 0, 1."""
-    strategy = AutoShrink(_complete(3), score=Score(penalty), candidates="all")
+    strategy = AutoShrink(CellSpace(_complete(3)), score=Score(penalty), candidates="all")
     _tell(strategy, _edge_count)
     asked = strategy.ask()
     assert [proposal.cell.edges for proposal in asked] == [((0, 2),), ((0, 1), (1, 2)), ((0, 1), (0, 2))]
@@ -284,7 +288,7 @@ def test_the_best_of_a_step_by_hand(
 
 def test_a_cell_isomorphic_to_the_chosen_one_is_no_runner_up() -> None:
     twins = Cell("conv", ("input", "conv1x1", "conv1x1"), ((0, 1), (0, 2)))
-    strategy = AutoShrink(twins, score=FREE, candidates="all")
+    strategy = AutoShrink(CellSpace(twins), score=FREE, candidates="all")
     _tell(strategy, _edge_count)
     assert _told(strategy, [(0.5, 5), (0.5, 5)]) == Choice(0, None)
 
@@ -297,10 +301,11 @@ def test_a_cell_isomorphic_to_the_chosen_one_is_no_runner_up() -> None:
 def test_what_breaks_a_limit_is_proposed_only_when_nothing_else_is_left(
     start: Cell, seed: int, most_leaves: int, k: int
 ) -> None:
-    def allowed(cell: Cell) -> bool:
+    def allowed(design: Design) -> bool:
+        cell = cell_of(design)
         return len(cell.leaves) <= most_leaves and _shuffled_value(cell) < 0.7
 
-    steps = _search(AutoShrink(start, score=FREE, candidates=k, seed=seed, allowed=allowed), _edge_count)
+    steps = _search(AutoShrink(CellSpace(start), score=FREE, candidates=k, seed=seed, allowed=allowed), _edge_count)
     for current, (asked, _) in zip(_path(steps)[:-1], steps[1:], strict=True):
         keeping = [child for _, child in current.shrink_space() if allowed(child)]
         assert len(asked) == min(k, len(keeping) or len(current.edges))
@@ -311,10 +316,10 @@ def test_what_breaks_a_limit_is_proposed_only_when_nothing_else_is_left(
 @given(_starts(), st.integers(0, 10))
 @settings(deadline=None)
 def test_a_search_stops_where_it_is_told_to_and_says_why(start: Cell, most: int) -> None:
-    def stop(cell: Cell) -> str | None:
-        return f"at most {most} edges" if len(cell.edges) <= most else None
+    def stop(design: Design) -> str | None:
+        return f"at most {most} edges" if (edges_of(design) or 0) <= most else None
 
-    strategy = AutoShrink(start, score=FREE, candidates=4, stop=stop)
+    strategy = AutoShrink(CellSpace(start), score=FREE, candidates=4, stop=stop)
     path = _path(_search(strategy, _shuffled_value))
     assert all(len(cell.edges) > most for cell in path[:-1])
     assert len(path[-1].edges) <= most
@@ -325,7 +330,7 @@ def test_a_search_stops_where_it_is_told_to_and_says_why(start: Cell, most: int)
 @given(_starts(), st.integers(1, 12) | st.just("all"), st.booleans())
 @settings(deadline=None)
 def test_the_outlook_is_never_too_low(start: Cell, k: int | Literal["all"], careful: bool) -> None:
-    strategy = AutoShrink(start, score=FREE, candidates=k)
+    strategy = AutoShrink(CellSpace(start), score=FREE, candidates=k)
     outlooks, counts = [strategy.outlook()], []
     while strategy.ask():
         counts.append(len(strategy.ask()))
@@ -339,7 +344,7 @@ def test_the_outlook_is_never_too_low(start: Cell, k: int | Literal["all"], care
 
 
 def test_the_outlook_of_the_complete_cell_is_exact() -> None:
-    strategy = AutoShrink(_complete(8), score=FREE, candidates=10)
+    strategy = AutoShrink(CellSpace(_complete(8)), score=FREE, candidates=10)
     assert strategy.outlook() == (1, *([10] * 19), *range(9, 0, -1))
     assert sum(strategy.outlook()) == 236
     _tell(strategy, _edge_count)
@@ -347,7 +352,7 @@ def test_the_outlook_of_the_complete_cell_is_exact() -> None:
 
 
 def test_evaluations_are_compared_by_cell_and_not_by_what_else_is_recorded() -> None:
-    strategy = AutoShrink(_complete(3), score=FREE)
+    strategy = AutoShrink(CellSpace(_complete(3)), score=FREE)
     (proposal,) = strategy.ask()
     strategy.tell([replace(_evaluation(proposal.cell, 0.5), seed=99, fidelity="other", curve=(0.5,))])
     assert strategy.ask()[0].step == 1

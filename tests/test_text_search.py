@@ -14,6 +14,7 @@ import pytest
 import autoshrink
 from autoshrink.cell import Cell
 from autoshrink.cli import run
+from autoshrink.design import edges_of
 from autoshrink.errors import DataError, InputError
 from autoshrink.record import RunRecord
 from autoshrink.results import summary
@@ -205,7 +206,7 @@ def test_paper_mode_follows_the_released_search(text: Path, tmp_path: Path) -> N
     """S = ¼·(200 − perplexity) − log10(|E|·n² / 10⁶); an end at four edges; every candidate its own seed."""
     record = autoshrink.search(_on(text, mode="paper", candidates=3), run=tmp_path / "run")
     assert record.finished
-    assert len(record.start.edges) == 6
+    assert edges_of(record.start) == 6
     # Without its first edge the complete graph loses a node, and ends below four.
     assert _edges(record)[-1] <= 4 < _edges(record)[-2]
     assert len({one.evaluation.seed for one in record.candidates}) == len(record.candidates)

@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-from autoshrink.architecture import ConvArchitecture, Stem, proxy_architecture
+from autoshrink.architecture import Architecture, ConvArchitecture, Stem, proxy_architecture
 from autoshrink.cell import Cell, Edge
 from autoshrink.config import ImageNetwork, ImageRecipe, ImageSettings
 from autoshrink.cost import count
 from autoshrink.data import Proxy
 from autoshrink.data.images import LabelledImages
+from autoshrink.design import Design
 from autoshrink.evaluation import Job
 from autoshrink.evaluators.measuring import Conditions, out_of_memory
 from autoshrink.evaluators.trained import TrainedEvaluator
@@ -292,11 +293,11 @@ def test_without_memory_a_candidate_fails_and_the_next_one_is_trained(proxy: Pro
     wide = _cell((0, 1))
 
     class Absurd(ImageProblem):
-        def architecture(self, cell: Cell) -> ConvArchitecture:
-            small = super().architecture(cell)
+        def architecture(self, design: Design) -> Architecture:
+            small = super().architecture(design)
             # Read from a file it would be refused by its size alone.
             absurd = {"input": (2**25, 8, 8), "stem": Stem(channels=1).model_copy(update={"channels": 2**25})}
-            return small.model_copy(update=absurd if cell == wide else {})
+            return small.model_copy(update=absurd if design == wide else {})
 
     evaluator = TrainedEvaluator(Absurd(ImageSettings(recipe=ImageRecipe(epochs=1)), proxy, CPU), Conditions(threads=1))
     (first, failed), (second, trained) = evaluator.evaluate([Job(wide, 1), Job(SMALL, 1)])

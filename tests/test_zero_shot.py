@@ -14,8 +14,9 @@ import pytest
 import torch
 
 import autoshrink
-from autoshrink.cell import Cell
+from autoshrink.cell import cell_of
 from autoshrink.config import resolve
+from autoshrink.design import Design
 from autoshrink.evaluation import Job
 from autoshrink.evaluators.zico import ranking as zero_shot
 from autoshrink.evaluators.zico.ranking import Scale, ZicoEvaluator, ZicoRanking
@@ -186,10 +187,10 @@ def test_the_unit_by_hand() -> None:
 class Scoreless(ZicoRanking):
     """Some cells have no score."""
 
-    def performance(self, cell: Cell) -> float:
-        if len(cell.edges) % 2:
+    def performance(self, design: Design) -> float:
+        if len(cell_of(design).edges) % 2:
             raise ValueError("the gradient of stem is not finite")
-        return super().performance(cell)
+        return super().performance(design)
 
 
 def test_a_cell_without_a_score_is_a_failed_candidate() -> None:
@@ -211,12 +212,12 @@ class Ranks:
         self.asked: list[str] = []
         self._waiting = 0
 
-    def __call__(self, cell: Cell) -> float:
-        self.asked.append(cell.key)
+    def __call__(self, design: Design) -> float:
+        self.asked.append(design.key)
         self._waiting += 1
-        if derive_seed(0, cell.key) % 3 == 0:
+        if derive_seed(0, design.key) % 3 == 0:
             raise ValueError("none")
-        return float(derive_seed(1, cell.key) % 1000)
+        return float(derive_seed(1, design.key) % 1000)
 
     def take_spent(self) -> Spent:
         waiting, self._waiting = self._waiting, 0

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from autoshrink import ops as operations
+from autoshrink.design import Design
 from autoshrink.errors import InputError
 from autoshrink.escaping import shown
 from autoshrink.untrusted import brief, inside, parse_json, read_text
@@ -149,6 +150,17 @@ class Cell:
         """A cell from a cell file's text; `source` is named in errors."""
         with inside(source):
             return cls.from_json(parse_json(text))
+
+
+def cell_of(design: Design) -> Cell:
+    """A design as the cell that it is.
+
+    Raises:
+        InputError: it is none.
+    """
+    if not isinstance(design, Cell):
+        raise InputError(f"a {design.kind} design is no cell")
+    return design
 
 
 def _checked_ops(kind: object, ops: object) -> tuple[str, ...]:

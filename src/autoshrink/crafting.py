@@ -9,13 +9,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from autoshrink.architecture import Architecture, Stage, Stem
+from autoshrink.architecture import Architecture, Stage, Stem, network_of
 from autoshrink.budget import NEAR, Budget, Larger, Use, binding, shown
 from autoshrink.cell import Cell
 from autoshrink.cost import Cost, count
+from autoshrink.design import Design
 from autoshrink.errors import InputError, RunError
 from autoshrink.files import named
-from autoshrink.findings import headline
+from autoshrink.findings import best_file, headline, noun
 from autoshrink.loading import load
 from autoshrink.ops import ActivationName
 from autoshrink.record import RunRecord
@@ -85,30 +86,32 @@ def source_of(target: Target, *, pick: int | None = None) -> Source:
 
 def _of_run(folder: Path, pick: int | None) -> Source:
     record = read_record(folder)
-    cell, settings = _cell(record, folder, pick), record.settings
+    design, settings = _design(record, folder, pick), record.settings
     task = TASKS[settings.task]
     try:
-        found = task.proxy(cell, settings, record.data)
+        found = network_of(design, lambda cell: task.proxy(cell, settings, record.data))
     except KeyError as error:
         raise RunError(
             f"{folder}: its log says nothing of its data's {error.args[0]}; go on with `autoshrink resume {folder}`, "
-            f"or craft from {folder / 'best.cell.json'}"
+            f"or craft from {folder / best_file(design)}"
         ) from error
-    return Source(found, proxy=True, data=settings.data.spec, reading=task.reading_options(settings, record.data))
+    return Source(
+        found, proxy=found is not design, data=settings.data.spec, reading=task.reading_options(settings, record.data)
+    )
 
 
-def _cell(record: RunRecord, folder: Path, pick: int | None) -> Cell:
+def _design(record: RunRecord, folder: Path, pick: int | None) -> Design:
     if pick is None:
         best = record.best()
         if best is None:
             why = headline(record) if record.finished else "nothing usable was measured yet"
-            raise RunError(f"{folder}: {why}, so it has no best cell")
-        return best.cell
+            raise RunError(f"{folder}: {why}, so it has no best {noun(record)}")
+        return best.design
     front = record.front()
     if not 1 <= pick <= len(front):
         has = f"its Pareto front has places 1 to {len(front)}" if front else "it has no Pareto front yet"
         raise InputError(f"{folder}: there is no cell {pick} to pick; {has} (autoshrink show lists it)")
-    return front[pick - 1].cell
+    return front[pick - 1].design
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,18 @@ DESIGNS: Registry[Reader] = Registry(
 """The classes of designs by the ``"format"`` of their JSON."""
 
 
+def edges_of(design: Design) -> int | None:
+    """How many edges a design has; None where it is no graph of its own."""
+    edges = getattr(design, "edges", None)
+    return None if edges is None else len(edges)
+
+
+def name_of(design: Design) -> str:
+    """``cell`` or ``architecture``; ``design`` of a format that others registered."""
+    own, _, name = str(design.to_json()["format"]).partition(".")
+    return name.partition("/")[0] if own == "autoshrink" else "design"
+
+
 def design_from_json(value: object) -> Design:
     """The design that a JSON object describes, of whatever class its ``"format"`` asks for.
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from autoshrink.cell import Cell
+from autoshrink.cell import Cell, cell_of
 from autoshrink.config import SearchSettings
+from autoshrink.design import Design
 from autoshrink.resources import Resources
 from autoshrink.score import Evaluation, Spent
 
@@ -21,25 +22,30 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Job:
-    """A cell to measure.
+    """A design to measure.
 
     Attributes:
-        cell: to measure.
+        design: to measure.
         seed: decides its initial weights and batches.
-        parent: the cell that it was made of; None for one that was made of no other.
+        parent: the design that it was made of; None for one that was made of no other.
         weights: the parent's, by the SHA-256 of the file that holds them; None where nobody kept some.
         epochs: of a short training from scratch, perhaps a fraction; None for a whole one, by the recipe.
     """
 
-    cell: Cell
+    design: Design
     seed: int
-    parent: Cell | None = None
+    parent: Design | None = None
     weights: str | None = None
     epochs: float | None = None
 
+    @property
+    def cell(self) -> Cell:
+        """The design, of a search for cells; raises `InputError` where it is none."""
+        return cell_of(self.design)
+
 
 class Evaluator(Protocol):
-    """Measures cells. All jobs of a step come at once, so that an evaluator may share work between them.
+    """Measures designs. All jobs of a step come at once, so that an evaluator may share work between them.
 
     Attributes:
         joint: an evaluation depends, if only in its last digits, on what is evaluated together with it. A step that was
@@ -51,8 +57,8 @@ class Evaluator(Protocol):
     joint: bool
     grace: float
 
-    def resources(self, cell: Cell) -> Resources:
-        """What a cell costs, without training it."""
+    def resources(self, design: Design) -> Resources:
+        """What a design costs, without training it."""
         ...
 
     def evaluate(self, jobs: Sequence[Job], *, deadline: float | None = None) -> Iterator[tuple[int, Evaluation]]:
@@ -61,20 +67,20 @@ class Evaluator(Protocol):
         A candidate that cannot be trained (NaN, divergence, no memory) is yielded as failed, with its reason.
 
         Args:
-            jobs: no two isomorphic.
+            jobs: no two of one network.
             deadline: `time.monotonic` value after which nothing more is yielded; what is in flight is dropped.
         """
         ...
 
 
 class Ranking(Protocol):
-    """A score of cells that needs no training; higher is better. What it cost adds up until it is asked for."""
+    """A score of designs that needs no training; higher is better. What it cost adds up until it is asked for."""
 
-    def __call__(self, cell: Cell) -> float:
+    def __call__(self, design: Design) -> float:
         """The score.
 
         Raises:
-            ValueError: the cell has none.
+            ValueError: the design has none.
         """
         ...
 
@@ -90,18 +96,18 @@ class EvaluatorContext:
     Attributes:
         record: the run so far: its settings, and what is known of its data.
         problem: what candidates are trained on.
-        resources: what a cell costs.
+        resources: what a design costs.
         folder: of the run, for files that the log only names.
         executor: where jobs run: a name in `autoshrink.registry.EXECUTORS`, perhaps with an argument after a colon.
-        on_epoch: told cell, epoch from 1 and validation performance.
+        on_epoch: told design, epoch from 1 and validation performance.
     """
 
     record: RunRecord
     problem: Problem
-    resources: Callable[[Cell], Resources]
+    resources: Callable[[Design], Resources]
     folder: Path
     executor: str = "local"
-    on_epoch: Callable[[Cell, int, float], None] = lambda *_: None
+    on_epoch: Callable[[Design, int, float], None] = lambda *_: None
 
     @property
     def settings(self) -> SearchSettings:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
-from autoshrink.cell import Cell
+from autoshrink.design import Design
 from autoshrink.evaluation import Evaluator, Job
 from autoshrink.record import Retrained, RunRecord, replay
 from autoshrink.score import Evaluation
@@ -40,8 +40,8 @@ def playoff(store: Store, evaluator: Evaluator, *, deadline: float | None, told:
     record = replay(store.events())
     settings = record.settings
     rounds = sorted({settings.short_epochs(share, record.data.get("train")) for share in settings.playoff.rounds})
-    cells = entrants(record.estimates(), score=settings.score, count=settings.playoff.cells)
-    halving = SuccessiveHalving(cells, score=settings.score, rounds=rounds, reduction=settings.playoff.reduction)
+    designs = entrants(record.estimates(), score=settings.score, count=settings.playoff.cells)
+    halving = SuccessiveHalving(designs, score=settings.score, rounds=rounds, reduction=settings.playoff.reduction)
     recorded = {(one.round, one.index): one.evaluation for one in record.retrained}
     seed = derive_seed(settings.seed, "playoff")
     while True:
@@ -65,29 +65,29 @@ def measure_again(store: Store, evaluator: Evaluator, *, deadline: Callable[[], 
     """Finalists and starting cell with fresh seeds, a whole round a seed, so that all have equally many."""
     record = replay(store.events())
     settings = record.settings
-    cells = _to_measure(record)
+    designs = _to_measure(record)
     epochs = settings.short_epochs(settings.playoff.fresh, record.data.get("train")) if settings.relative else None
     for repeat in range(settings.repeats):
-        missing = [cell for key, cell in cells.items() if len(record.remeasured.get(key, ())) <= repeat]
+        missing = [design for key, design in designs.items() if len(record.remeasured.get(key, ())) <= repeat]
         if not missing:
             continue
-        asked = list(cells.values()) if evaluator.joint and epochs is None else missing
-        jobs = [Job(cell, derive_seed(settings.seed, "fresh", repeat), epochs=epochs) for cell in asked]
-        left = {cell.key for cell in missing}
+        asked = list(designs.values()) if evaluator.joint and epochs is None else missing
+        jobs = [Job(design, derive_seed(settings.seed, "fresh", repeat), epochs=epochs) for design in asked]
+        left = {design.key for design in missing}
         for position, evaluation in evaluator.evaluate(jobs, deadline=deadline()):
             key = asked[position].key
             if key not in left:
                 continue
             store.append("remeasured", {"finalist": key, "repeat": repeat, "evaluation": evaluation.to_json()})
             left.remove(key)
-            told("fresh seeds", repeat, (len(cells) - len(left), len(cells)), evaluation)
+            told("fresh seeds", repeat, (len(designs) - len(left), len(designs)), evaluation)
         if left:
             return
 
 
-def _to_measure(record: RunRecord) -> dict[str, Cell]:
+def _to_measure(record: RunRecord) -> dict[str, Design]:
     """The starting cell first, so that where time runs out something was measured as it was."""
-    start, finalists = record.starting(), {one.cell.key: one.cell for one in record.finalists()}
+    start, finalists = record.starting(), {one.design.key: one.design for one in record.finalists()}
     if start is None or start.failed:
         return finalists
-    return {start.cell.key: start.cell} | finalists
+    return {start.design.key: start.design} | finalists

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from autoshrink.design import Design, edges_of, name_of
 from autoshrink.evaluation import EvaluatorWords
 from autoshrink.formatting import THIN, change, count, number, quantity, signed
 from autoshrink.metrics import Metric, metric_of, shown_resources, step_metric
@@ -108,7 +109,7 @@ def headlines(record: RunRecord) -> tuple[Headline, ...]:
     best, start = record.best(), record.complete()
     if best is None:
         return ()
-    other = None if start is None or start.cell.key == best.cell.key else start
+    other = None if start is None or start.design.key == best.design.key else start
     costs = (cost_headline(name, best, other) for name in shown_resources(record.settings))
     return (
         performance_headline(metric_for(record, best), best, other),
@@ -145,7 +146,7 @@ def cost_headline(name: str, best: Figures, other: Figures | None) -> Headline |
     old = 0 if other is None else other.recorded.resources[name]
     if new == 0:
         return None
-    title = resource.title + (f" per {metric_of(best.cell).sample}" if resource.per_sample else "")
+    title = resource.title + (f" per {metric_of(best.design).sample}" if resource.per_sample else "")
     found = Headline(title, new, resource.unit.short(new))
     return found.against(change(new, old), resource.unit.short(old), old - new) if old else found
 
@@ -154,9 +155,26 @@ def cost_headline(name: str, best: Figures, other: Figures | None) -> Headline |
 
 
 def start_word(record: RunRecord) -> str:
-    """What to call the starting cell: the complete graph if it is."""
-    nodes = len(record.start.ops)
-    return "complete graph" if len(record.start.edges) == nodes * (nodes - 1) // 2 else "starting cell"
+    """What to call the start: the complete graph if it is."""
+    nodes = len(getattr(record.start, "ops", ()))
+    complete = edges_of(record.start) == nodes * (nodes - 1) // 2
+    return "complete graph" if complete else f"starting {noun(record)}"
+
+
+def noun(record: RunRecord) -> str:
+    """What the search proposes, in a word."""
+    return "network" if edges_of(record.start) is None else "cell"
+
+
+def best_file(design: Design) -> str:
+    """The file in which a run leaves the best: ``best.cell.json``, of a network ``best.arch.json``."""
+    return f"best.{name_of(design).replace('architecture', 'arch')}.json"
+
+
+def called(record: RunRecord, design: Design) -> str:
+    """A design of the run in a few words: ``3 of 28 edges``."""
+    edges, of = edges_of(design), edges_of(record.start)
+    return str(design) if edges is None or of is None else f"{edges} of {count(of, 'edge')}"
 
 
 def headline(record: RunRecord) -> str:
@@ -165,9 +183,9 @@ def headline(record: RunRecord) -> str:
     if best is None:
         return _nothing_yet(record)
     start, metric = start_word(record), metric_for(record, best)
-    if best.cell.key == record.start.key:
+    if best.design.key == record.start.key:
         return _nothing_better(record, best, start)
-    found = f"{len(best.cell.edges)} of {count(len(record.start.edges), 'edge')}"
+    found = called(record, best.design)
     if not best.from_scratch:
         return f"{found}, chosen by estimates alone: nothing was trained from scratch"
     if complete is None:
@@ -208,7 +226,7 @@ def other_cells(record: RunRecord) -> int:
     found += [one for repeats in record.remeasured.values() for one in repeats]
     if not record.settings.relative:
         found += [one.evaluation for one in record.candidates]
-    return len({one.cell.key for one in found if not one.failed} - {record.start.key})
+    return len({one.design.key for one in found if not one.failed} - {record.start.key})
 
 
 def _cheaper(record: RunRecord, best: Figures, start: Figures) -> str:
@@ -288,10 +306,10 @@ def estimated(record: RunRecord) -> tuple[Candidate, ...]:
 
 def trained_cells(record: RunRecord) -> int:
     """How many different cells were trained from scratch."""
-    keys = {one.evaluation.cell.key for one in record.retrained} | set(record.remeasured)
+    keys = {one.evaluation.design.key for one in record.retrained} | set(record.remeasured)
     if record.kind.trains:
         first = record.of_step(0) if record.settings.relative else record.candidates
-        keys |= {one.cell.key for one in first}
+        keys |= {one.design.key for one in first}
     return len(keys)
 
 

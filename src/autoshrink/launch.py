@@ -17,6 +17,7 @@ from autoshrink.cell import INPUT, Cell
 from autoshrink.config import Overrides, SearchSettings, resolve
 from autoshrink.config.resolving import is_file
 from autoshrink.data import anchored
+from autoshrink.design import Design
 from autoshrink.errors import DataError, InputError, RunError, SearchError
 from autoshrink.escaping import command_line, word
 from autoshrink.evaluation import EvaluatorContext
@@ -34,8 +35,9 @@ from autoshrink.resources import RESOURCES, Resources
 from autoshrink.results import write_results
 from autoshrink.run import Loop
 from autoshrink.seeding import derive_seed
+from autoshrink.spaces.cells import dearest
 from autoshrink.store import Store, opening, read_record
-from autoshrink.training.costs import CellCosts
+from autoshrink.training.costs import DesignCosts
 from autoshrink.training.device import choose_device, describe
 from autoshrink.training.problem import Fitting, Problem
 from autoshrink.version import __version__
@@ -83,7 +85,7 @@ def search(
     folder = _default_folder(prepared.name) if place is None else place
     problem = prepared.problem(device)
     latencies = begin_latencies(settings.latency_table) if settings.times else None
-    resources = CellCosts(problem.architecture, latencies)
+    resources = DesignCosts(problem.architecture, latencies)
     _check_limits(settings, start, problem, resources)
     environment = describe(device) | {"threads": settings.threads} | _environment()
     created = {"settings": settings.to_json(), "environment": environment, "start": start.to_json()}
@@ -133,11 +135,11 @@ def resume(run: str | os.PathLike[str], *, observer: Observer | None = None, exe
         store.append("opened", opening())
         if not record.data:
             store.append("data", prepared.event)
-        return _run(store, problem, CellCosts(problem.architecture, latencies), observer, executor)
+        return _run(store, problem, DesignCosts(problem.architecture, latencies), observer, executor)
 
 
 def _run(
-    store: Store, problem: Problem, resources: Callable[[Cell], Resources], observer: Observer, executor: str
+    store: Store, problem: Problem, resources: Callable[[Design], Resources], observer: Observer, executor: str
 ) -> RunRecord:
     record = replay(store.events())
     context = EvaluatorContext(record, problem, resources, store.folder, executor, observer.on_epoch)
@@ -201,7 +203,8 @@ def _start(settings: SearchSettings) -> Cell:
             raise InputError(f"{settings.start}: a {cell.kind} cell cannot start a search for {kind} cells")
         return cell
     rng = random.Random(derive_seed(settings.seed, "start"))
-    return start_cell(settings.start, kind=kind, nodes=settings.nodes, rng=rng, draw=settings.draw, ops=settings.ops)
+    ops = dearest(kind, settings.ops) if "ops" in settings.moves else settings.ops
+    return start_cell(settings.start, kind=kind, nodes=settings.nodes, rng=rng, draw=settings.draw, ops=ops)
 
 
 def _sized(settings: SearchSettings, start: Cell) -> SearchSettings:
@@ -210,7 +213,7 @@ def _sized(settings: SearchSettings, start: Cell) -> SearchSettings:
 
 
 def _check_limits(
-    settings: SearchSettings, start: Cell, problem: Problem, resources: Callable[[Cell], Resources]
+    settings: SearchSettings, start: Cell, problem: Problem, resources: Callable[[Design], Resources]
 ) -> None:
     """Refuse limits that no cell can keep.
 

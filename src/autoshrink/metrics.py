@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from autoshrink import formatting
-from autoshrink.cell import Cell
 from autoshrink.config import SearchSettings
+from autoshrink.design import Design
 from autoshrink.registry import EVALUATORS, TASKS
 from autoshrink.score import OVERFLOW_NATS
 from autoshrink.tasks import task_of
@@ -252,9 +252,9 @@ def step_metric(settings: SearchSettings) -> Metric:
     return EVALUATORS[settings.evaluator].metric(metric_of(settings))
 
 
-def metric_of(thing: SearchSettings | Cell) -> Metric:
-    """What a search measures by; of a cell alone, what those of its kind are measured by."""
-    return task_of(thing).metric if isinstance(thing, Cell) else TASKS[thing.task].metric
+def metric_of(thing: SearchSettings | Design) -> Metric:
+    """What a search measures by; of a design alone, what those of its kind are measured by."""
+    return TASKS[thing.task].metric if isinstance(thing, SearchSettings) else task_of(thing.kind).metric
 
 
 def shown_resources(settings: SearchSettings) -> tuple[str, ...]:

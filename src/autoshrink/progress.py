@@ -15,8 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from autoshrink import formatting
-from autoshrink.cell import Cell
 from autoshrink.config import SearchSettings
+from autoshrink.design import Design, edges_of
 from autoshrink.escaping import message
 from autoshrink.metrics import metric_of, step_metric
 from autoshrink.record import Candidate
@@ -38,7 +38,10 @@ def step_line(
     candidate: Candidate, score: float, comparison: Comparison | None, settings: SearchSettings | None = None
 ) -> str:
     """One line about a finished step; the settings say what its figures are, accuracy or perplexity without them."""
-    evaluation, metric = candidate.evaluation, metric_of(candidate.cell) if settings is None else step_metric(settings)
+    evaluation, metric = (
+        candidate.evaluation,
+        metric_of(candidate.design) if settings is None else step_metric(settings),
+    )
     what = candidate.change.label if candidate.change else "start" if candidate.step == 0 else "new"
     if evaluation.performance is None:
         figures = f"failed: {evaluation.reason}"
@@ -52,9 +55,9 @@ def step_line(
         other = evaluation.performance - comparison.difference
         gap = metric.difference(evaluation.performance, other, comparison.standard_error, fine=True)
         evidence = f"   {gap} to the next"
-    edges = len(candidate.cell.edges)
-    noun = "edge " if edges == 1 else "edges"
-    return formatting.plain(f"step {candidate.step:>3}  {what:<8}{edges:>3} {noun}   {figures}{evidence}")
+    edges = edges_of(candidate.design)
+    left = "" if edges is None else f"{edges:>3} {'edge ' if edges == 1 else 'edges'}"
+    return formatting.plain(f"step {candidate.step:>3}  {what:<8}{left}   {figures}{evidence}")
 
 
 class _Narrator(Watcher):
@@ -74,12 +77,12 @@ class _Narrator(Watcher):
         return _left(seconds) + (" of the steps" if steps_only and seconds is not None else "")
 
     def progress(self, progress: Progress) -> None:
-        left, cell = progress.seconds_left, progress.latest.cell if progress.latest else progress.best_cell
-        if not self._warned and cell is not None and left is not None and left > LONG_SECONDS:
+        left, design = progress.seconds_left, progress.latest.design if progress.latest else progress.best
+        if not self._warned and design is not None and left is not None and left > LONG_SECONDS:
             self._warned = True
             self._remark(
                 f"this search will take about {formatting.duration(left)}; for a first look: --time-limit 1h, or "
-                f"{task_of(cell).shorter}"
+                f"{task_of(design.kind).shorter}"
             )
 
 
@@ -119,12 +122,18 @@ def _left(seconds: float | None) -> str:
 def _under_way(progress: Progress) -> str:
     counted = f"{progress.done} of {formatting.count(progress.expected, 'candidate')}"
     if progress.phase == "search":
-        edges = f"{progress.edges} of {formatting.count(progress.total_edges, 'edge')}"
-        return f"step {progress.step}, {edges}: {counted}"
+        return f"step {progress.step}{_edges(progress)}: {counted}"
     if progress.phase == "playoff":
         counted = f"{progress.done} of {formatting.count(progress.expected, 'cell')}"
         return f"playoff, round {progress.step + 1}, short trainings from scratch: {counted}"
     return f"measuring the finalists again, fresh seed {progress.step + 1}: {counted}"
+
+
+def _edges(progress: Progress) -> str:
+    """``, 12 of 15 edges``; nothing where there are none to count."""
+    if progress.edges is None or progress.total_edges is None:
+        return ""
+    return f", {progress.edges} of {formatting.count(progress.total_edges, 'edge')}"
 
 
 class _Live(_Narrator):
@@ -149,8 +158,8 @@ class _Live(_Narrator):
         self._progress, self._told_at, self._epoch = progress, time.monotonic(), ""
         self._live.update(self)
 
-    def epoch(self, cell: Cell, epoch: int, performance: float) -> None:
-        metric = metric_of(cell)
+    def epoch(self, design: Design, epoch: int, performance: float) -> None:
+        metric = metric_of(design)
         self._epoch = f"epoch {epoch}, {metric.name} {metric.write(performance)}"
 
     def decided(self, candidate: Candidate, score: float, comparison: Comparison | None) -> None:
@@ -162,12 +171,13 @@ class _Live(_Narrator):
         progress = self._progress
         if progress is None:
             return Group("")
-        gone = progress.total_edges - progress.edges
         bar = Table.grid(padding=(0, 1))
-        bar.add_row(
-            ProgressBar(total=max(1, progress.total_edges), completed=gone, width=40),
-            f"{progress.edges} of {formatting.count(progress.total_edges, 'edge')} left",
-        )
+        if progress.total_edges is not None and progress.edges is not None:
+            gone = progress.total_edges - progress.edges
+            bar.add_row(
+                ProgressBar(total=max(1, progress.total_edges), completed=gone, width=40),
+                f"{_edges(progress)[2:]} left",
+            )
         doing = Text(_under_way(progress))
         if self._epoch:
             doing.append(f"   {self._epoch}", style="dim")
@@ -177,12 +187,10 @@ class _Live(_Narrator):
             # Estimates of different steps cannot be compared, and the best of them is no best cell.
             return Group(bar, doing, Text(self._time_left(progress.phase, remaining), style="cyan"))
         best = Text("best so far: ", style="bold")
-        if progress.best_score is not None and progress.best_cell is not None:
-            best.append(
-                f"S {formatting.number(progress.best_score, 4)} with "
-                f"{formatting.count(len(progress.best_cell.edges), 'edge')}",
-                style="",
-            )
+        if progress.best_score is not None and progress.best is not None:
+            edges = edges_of(progress.best)
+            size = "" if edges is None else f" with {formatting.count(edges, 'edge')}"
+            best.append(f"S {formatting.number(progress.best_score, 4)}{size}", style="")
         else:
             best.append("none yet", style="dim")
         best.append(f"   {_left(remaining)}", style="cyan")

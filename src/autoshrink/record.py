@@ -3,13 +3,14 @@
 Events are written by `run.py` and `finals.py` alone. Their bodies are JSON:
 
 =============  =====================================================================================================
-created        settings, environment, start (cell): the first event of every run
+created        settings, environment, start (a design): the first event of every run
 opened         pid, host: a process began or went on with the run
 data           name, train, validation (samples: images or tokens), chance (performance, error; not in older logs),
                fingerprint, notes; for images classes, input, mean, std, skipped; for text level, vocabulary (how
                many), sentences, unknown_share
-evaluated      step, index, edge (that was removed, or null), evaluation, same_as ([step, index] of the isomorphic
-               candidate whose training this one shares, or null); change where something else was done: (node, op)
+evaluated      step, index, edge (that was removed, or null), evaluation (its `cell` is a design of whatever
+               `format`), same_as ([step, index] of the candidate that is the same network, whose training this one
+               shares, or null); change where something else was done: (node, op)
                of an operation, (what, where, before, after) of any other value of a design;
                weights (of the file that its children inherit from, SHA-256) where some were kept
 decided        step, index (the chosen candidate), runner_up, difference, standard_error (performance, paired)
@@ -29,9 +30,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from autoshrink.cell import Cell, Edge
+from autoshrink.cell import Cell, Edge, cell_of
 from autoshrink.change import Change, RemovedEdge, change_from_json
 from autoshrink.config import SearchSettings, stored_settings
+from autoshrink.design import Design, design_from_json
 from autoshrink.errors import AutoshrinkError, InputError
 from autoshrink.evaluation import EvaluatorKind
 from autoshrink.events import Event, check_body
@@ -45,14 +47,14 @@ CLEAR = 2.0
 
 @dataclass(frozen=True)
 class Candidate:
-    """A cell proposed in a step, measured. Step 0 holds the starting cell alone.
+    """A design proposed in a step, measured. Step 0 holds what the search starts from.
 
     Attributes:
         step: from 0.
         index: within the step.
-        evaluation: the cell, and what it was worth.
+        evaluation: the design, and what it was worth.
         change: what was done to its parent to get it; None where that was no single move.
-        same_as: step and index of the isomorphic candidate whose evaluation this one shares.
+        same_as: step and index of the candidate that is the same network, whose evaluation this one shares.
     """
 
     step: int
@@ -62,9 +64,14 @@ class Candidate:
     same_as: tuple[int, int] | None = None
 
     @property
-    def cell(self) -> Cell:
+    def design(self) -> Design:
         """The candidate itself."""
-        return self.evaluation.cell
+        return self.evaluation.design
+
+    @property
+    def cell(self) -> Cell:
+        """The design, of a search for cells; raises `InputError` where it is none."""
+        return cell_of(self.design)
 
     @property
     def edge(self) -> Edge | None:
@@ -95,7 +102,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class Retrained:
-    """A cell trained from scratch in a round of the playoff; its evaluation's rung is the round."""
+    """A design trained from scratch in a round of the playoff; its evaluation's rung is the round."""
 
     round: int
     index: int
@@ -108,10 +115,10 @@ class Retrained:
 
 @dataclass(frozen=True)
 class Figures:
-    """A cell's performance and score, as they are reported.
+    """A design's performance and score, as they are reported.
 
     Attributes:
-        cell: the cell.
+        design: whose they are.
         recorded: its evaluation during the search.
         repeats: its evaluations with fresh seeds, failed ones left out.
         performance: mean over `repeats`, or the recorded one when there are none.
@@ -121,7 +128,7 @@ class Figures:
         from_scratch: whether they are those of networks trained from scratch, and not an estimate.
     """
 
-    cell: Cell
+    design: Design
     recorded: Evaluation
     repeats: tuple[Evaluation, ...]
     performance: float
@@ -129,6 +136,11 @@ class Figures:
     score: float
     score_sd: float | None = None
     from_scratch: bool = True
+
+    @property
+    def cell(self) -> Cell:
+        """The design, of a search for cells; raises `InputError` where it is none."""
+        return cell_of(self.design)
 
     @property
     def trainings(self) -> tuple[Evaluation, ...]:
@@ -177,11 +189,11 @@ class RunRecord:
     Attributes:
         settings: what was asked for.
         environment: versions, device, host.
-        start: the cell that the search started from.
+        start: what the search started from.
         data: the `data` event's body, or empty before the data were read.
         candidates: everything evaluated, in order of events.
         decisions: one for every finished step, in step order.
-        remeasured: evaluations with fresh seeds by the cell's key.
+        remeasured: evaluations with fresh seeds by the design's key.
         retrained: the playoff's, in order of events; empty where candidates are trained themselves.
         ranks: what the filter gave each cell, by key; NaN where it could not.
         screening: what the filter has cost.
@@ -196,7 +208,7 @@ class RunRecord:
 
     settings: SearchSettings
     environment: dict[str, Any]
-    start: Cell
+    start: Design
     created_at: float
     updated_at: float
     data: dict[str, Any] = field(default_factory=dict)
@@ -229,7 +241,7 @@ class RunRecord:
         limits = self.settings.limits
         found = [one.evaluation for one in self.candidates]
         if self.retrained:
-            found = list({one.evaluation.cell.key: one.evaluation for one in self.retrained}.values())
+            found = list({one.evaluation.design.key: one.evaluation for one in self.retrained}.values())
         return tuple(one for one in found if not one.failed and limits.broken_by(one.resources) is None)
 
     def finalists(self) -> tuple[Evaluation, ...]:
@@ -244,7 +256,7 @@ class RunRecord:
         furthest = max((one.rung for one in self.usable()), default=0)
         last = [one for one in self._nameable(self.usable()) if one.rung == furthest]
         taken = sorted(last, key=preference, reverse=True)[:1]
-        left = [one for one in self._promising() if one.cell.key not in {other.cell.key for other in taken}]
+        left = [one for one in self._promising() if one.design.key not in {other.design.key for other in taken}]
         while left and len(taken) < self.settings.finalists:
             following = max(left, key=lambda one: (self._distance(one, taken), preference(one)))
             taken.append(following)
@@ -308,20 +320,20 @@ class RunRecord:
         repeats: tuple[Evaluation, ...] = ()
         if fresh and self.remeasured:
             common = min(map(len, self.remeasured.values()))
-            again = self.remeasured.get(evaluation.cell.key, ())[:common]
+            again = self.remeasured.get(evaluation.design.key, ())[:common]
             repeats = tuple(one for one in again if not one.failed)
         values = [one.performance for one in repeats if one.performance is not None]
         if not values and evaluation.performance is not None:
             values = [evaluation.performance]
         performance, deviation = mean_and_deviation(values)
-        scores = [self.settings.score.of(value, evaluation.cell, evaluation.resources) for value in values]
+        scores = [self.settings.score.of(value, evaluation.design, evaluation.resources) for value in values]
         return Figures(
-            cell=evaluation.cell,
+            design=evaluation.design,
             recorded=evaluation,
             repeats=repeats,
             performance=performance,
             performance_sd=deviation if repeats else None,
-            score=self.settings.score.of(performance, evaluation.cell, evaluation.resources),
+            score=self.settings.score.of(performance, evaluation.design, evaluation.resources),
             score_sd=mean_and_deviation(scores)[1] if repeats and all(map(math.isfinite, scores)) else None,
             from_scratch=bool(repeats) or self.from_scratch(evaluation),
         )
@@ -342,13 +354,13 @@ class RunRecord:
         if not self.remeasured:
             # Isomorphism keys cost time; a run without fresh seeds asks for none.
             return ()
-        known = {one.cell.key: one.evaluation for one in reversed(self.candidates) if not one.evaluation.failed}
-        known |= {one.evaluation.cell.key: one.evaluation for one in self.retrained if not one.evaluation.failed}
+        known = {one.design.key: one.evaluation for one in reversed(self.candidates) if not one.evaluation.failed}
+        known |= {one.evaluation.design.key: one.evaluation for one in self.retrained if not one.evaluation.failed}
         start = self.starting()
-        if start is not None and start.cell.key in self.remeasured:
+        if start is not None and start.design.key in self.remeasured:
             # The starting cell comes last, so that of equals the cheaper is named.
-            known[start.cell.key] = start
-        keys = sorted(self.remeasured, key=lambda key: start is not None and key == start.cell.key)
+            known[start.design.key] = start
+        keys = sorted(self.remeasured, key=lambda key: start is not None and key == start.design.key)
         found = [self.figures(known[key]) for key in keys if key in known]
         return tuple(one for one in found if one.repeats)
 
@@ -372,7 +384,7 @@ class RunRecord:
         rivals = [one for one in self.rivals() if self.above_chance(one)]
         if not rivals:
             return None
-        logged = next((one for one in rivals if self.finished and one.cell.key == self.best_key), None)
+        logged = next((one for one in rivals if self.finished and one.design.key == self.best_key), None)
         if logged is not None:
             return logged
         fullest = max(one.fullness for one in rivals)
@@ -383,13 +395,13 @@ class RunRecord:
         """Everything that the choice is made from, by the measure that is worth most."""
         settings, finalists = self.settings, self.finalists()
         if settings.choice == "finalists":
-            reselected = [one for one in finalists if one.cell.key in self.remeasured] if settings.reselect else []
+            reselected = [one for one in finalists if one.design.key in self.remeasured] if settings.reselect else []
             return [self.figures(one) for one in reselected or finalists[:1]]
         limits, start = settings.limits, self.starting()
         again = [one for one in self.measured_again() if limits.broken_by(one.recorded.resources) is None]
         if again and self._enough_again(finalists):
-            order = {one.cell.key: place for place, one in enumerate(finalists)}
-            return sorted(again, key=lambda one: order.get(one.cell.key, len(order)))
+            order = {one.design.key: place for place, one in enumerate(finalists)}
+            return sorted(again, key=lambda one: order.get(one.design.key, len(order)))
         if settings.relative and not self.retrained:
             kept = start is not None and not start.failed and limits.broken_by(start.resources) is None
             alone = (start,) if kept and start is not None else finalists[:1]
@@ -406,14 +418,14 @@ class RunRecord:
     def _enough_again(self, finalists: Sequence[Evaluation]) -> bool:
         """Whether the fresh seeds compare anything: two cells have some, or there was no second one to be measured."""
         start = self.starting()
-        wanted = {one.cell.key for one in finalists}
+        wanted = {one.design.key for one in finalists}
         if start is not None and not start.failed:
-            wanted.add(start.cell.key)
+            wanted.add(start.design.key)
         return len(self.remeasured) > 1 or wanted <= set(self.remeasured)
 
     def _is_start(self, evaluation: Evaluation) -> bool:
         start = self.starting()
-        return start is not None and evaluation.cell.key == start.cell.key
+        return start is not None and evaluation.design.key == start.design.key
 
     def above_chance(self, figures: Figures) -> bool:
         """Whether its performance is more than two standard errors above that of guessing; true where that is unknown.
@@ -445,7 +457,7 @@ class RunRecord:
         start, best = self.starting(), self.best()
         if start is None or start.failed:
             return None
-        again = [one.evaluation for one in reversed(self.retrained) if one.evaluation.cell.key == start.cell.key]
+        again = [one.evaluation for one in reversed(self.retrained) if one.evaluation.design.key == start.design.key]
         known = [self.figures(start)]
         known += [self.figures(one, fresh=False) for one in (*again, start) if not one.failed]
         if best is None:
@@ -498,7 +510,7 @@ def replay(events: Iterable[Event]) -> RunRecord:
         record = RunRecord(
             settings=stored_settings(first.body["settings"]),
             environment=first.body["environment"],
-            start=Cell.from_json(first.body["start"]),
+            start=design_from_json(first.body["start"]),
             created_at=first.at,
             updated_at=first.at,
         )
@@ -590,7 +602,7 @@ class _Fold:
 
     def _remeasure(self, body: dict[str, Any]) -> None:
         key, evaluation = body["finalist"], Evaluation.from_json(body["evaluation"])
-        if evaluation.cell.key != key:
+        if evaluation.design.key != key:
             raise InputError(f"finalist {brief(key)} is not the cell that was measured")
         self._remeasured[key] = (*self._remeasured.get(key, ()), evaluation)
 

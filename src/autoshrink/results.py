@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from autoshrink import findings, formatting, report
+from autoshrink.design import name_of
 from autoshrink.files import write_text
 from autoshrink.metrics import metric_of
 from autoshrink.record import Figures, Retrained, RunRecord
@@ -63,7 +64,7 @@ def _found(record: RunRecord) -> dict[str, Any]:
     if best is None or complete is None:
         return value
     difference = findings.gain(best, complete)
-    if best.cell.key == complete.cell.key:
+    if best.design.key == complete.design.key:
         return value | {"better_than_start": False}
     return value | {
         "better_than_start": difference.score > 0,
@@ -82,7 +83,7 @@ def _figures(record: RunRecord, figures: Figures) -> dict[str, Any]:
     resources, metric = figures.recorded.resources, metric_of(record.settings)
     known = figures.from_scratch
     return {
-        "cell": figures.cell.to_json(),
+        name_of(figures.design): figures.design.to_json(),
         "score": _finite(figures.score) if known else None,
         "performance": figures.performance if known else None,
         metric.name: _finite(metric.value(figures.performance)) if known else None,
@@ -95,7 +96,8 @@ def _figures(record: RunRecord, figures: Figures) -> dict[str, Any]:
 def _played(record: RunRecord, one: Retrained) -> dict[str, Any]:
     score = _finite(record.settings.score(one.evaluation))
     performance = one.evaluation.performance
-    return {"cell": one.evaluation.cell.to_json(), "round": one.round, "performance": performance, "score": score}
+    design = one.evaluation.design
+    return {name_of(design): design.to_json(), "round": one.round, "performance": performance, "score": score}
 
 
 def _recorded(record: RunRecord, evaluation: Evaluation) -> dict[str, Any]:
@@ -109,14 +111,14 @@ def _finite(value: float) -> float | None:
 
 
 def write_results(folder: Path, record: RunRecord) -> None:
-    """``best.cell.json``, ``front.json`` and ``report.html`` in the run's folder.
+    """``best.cell.json`` (of a network ``best.arch.json``), ``front.json`` and ``report.html`` in the run's folder.
 
     Raises:
         RunError: a file cannot be written; the log is not touched.
     """
     best = record.best()
     if best is not None:
-        write_text(folder / "best.cell.json", pretty(best.cell.to_json()), own=True)
+        write_text(folder / findings.best_file(best.design), pretty(best.design.to_json()), own=True)
     write_text(folder / "front.json", pretty(front(record)), own=True)
     write_text(folder / "report.html", report.render(record, name=str(folder)), own=True)
 

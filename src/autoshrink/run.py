@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from autoshrink import formatting
-from autoshrink.cell import Cell
+from autoshrink.design import Design, edges_of
 from autoshrink.errors import RunError, SearchError
 from autoshrink.evaluation import Evaluator, Job, Ranking
 from autoshrink.finals import measure_again, playoff
@@ -21,6 +22,7 @@ from autoshrink.record import Candidate, RunRecord, replay
 from autoshrink.registry import EVALUATORS, STRATEGIES
 from autoshrink.score import Evaluation, compare
 from autoshrink.seeding import derive_seed
+from autoshrink.spaces import Space, space_of
 from autoshrink.store import Store
 from autoshrink.strategies import Proposal, StrategyContext
 from autoshrink.watching import Progress, Watcher
@@ -44,6 +46,7 @@ class Loop:
         fresh: trains cells from scratch, those of a playoff and the finalists; None: `evaluator` does.
         ranking: chooses a step's candidates where the settings ask for a filter.
         watcher: told after every event.
+        space: what may be proposed; None: what the settings ask for.
         clock: monotonic seconds.
     """
 
@@ -55,6 +58,7 @@ class Loop:
         fresh: Evaluator | None = None,
         ranking: Ranking | None = None,
         watcher: Watcher | None = None,
+        space: Space[Any] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
@@ -71,25 +75,25 @@ class Loop:
         self._strategy = STRATEGIES[record.settings.strategy](
             StrategyContext(
                 record.settings,
-                record.start,
+                space or space_of(record.settings, record.start, record.data),
                 evaluator.resources,
-                allowed=lambda cell: record.settings.limits.broken_by(evaluator.resources(cell)) is None,
+                allowed=lambda design: record.settings.limits.broken_by(evaluator.resources(design)) is None,
                 stop=self._stop_at,
                 rank=self._rank if ranking else None,
                 grace=evaluator.grace,
             )
         )
         self._began = clock() - record.active_seconds
-        self._total_edges = len(record.start.edges)
+        self._total_edges = edges_of(record.start)
         self._recorded = {(one.step, one.index): one for one in record.candidates}
         self._decided = {decision.step: decision for decision in record.decisions}
         self._by_key: dict[str, Candidate] = {}
-        self._weights = {one.cell: one.evaluation.weights for one in record.candidates}
+        self._weights = {one.design: one.evaluation.weights for one in record.candidates}
         self._start = next((one.evaluation for one in record.candidates), None)
         self._best: Evaluation | None = None
         self._edges = self._total_edges
         for one in record.candidates:
-            self._by_key.setdefault(one.cell.key, one)
+            self._by_key.setdefault(one.design.key, one)
             self._keep_best(one.evaluation)
         for other in record.retrained:
             self._keep_best(other.evaluation)
@@ -118,11 +122,10 @@ class Loop:
             self._store.append("stopped", {"reason": reason})
         return self._finish()
 
-    def _stop_at(self, cell: Cell) -> str | None:
-        """Why the settings end the search at a cell, or None."""
-        stop, macs = self._settings.stop, self._evaluator.resources(cell).macs
-        if stop.edges and len(cell.edges) <= stop.edges:
-            edges = len(cell.edges)
+    def _stop_at(self, design: Design) -> str | None:
+        """Why the settings end the search at a design, or None."""
+        stop, macs, edges = self._settings.stop, self._evaluator.resources(design).macs, edges_of(design)
+        if stop.edges and edges is not None and edges <= stop.edges:
             return f"{formatting.count(edges, 'edge')} {'is' if edges == 1 else 'are'} left"
         return f"the cell is down to {macs:,} MACs" if stop.macs and macs <= stop.macs else None
 
@@ -147,15 +150,15 @@ class Loop:
         """What need not be measured again: everything so far, or, of a relative evaluator, the same step's only."""
         if not self._settings.relative:
             return self._by_key
-        return {one.cell.key: one for (at, _), one in self._recorded.items() if at == step and one.same_as is None}
+        return {one.design.key: one for (at, _), one in self._recorded.items() if at == step and one.same_as is None}
 
     def _new_keys(self, proposals: Sequence[Proposal]) -> dict[str, Proposal]:
-        """The proposals that need measuring: the first of each isomorphism class that has not been measured."""
+        """The proposals that need measuring: the first of each network that has not been measured."""
         known = self._known(proposals[0].step)
         new: dict[str, Proposal] = {}
         for proposal in proposals:
-            if proposal.cell.key not in known:
-                new.setdefault(proposal.cell.key, proposal)
+            if proposal.design.key not in known:
+                new.setdefault(proposal.design.key, proposal)
         return new
 
     def _all_of_step(self, proposals: Sequence[Proposal]) -> dict[str, Proposal]:
@@ -163,11 +166,11 @@ class Loop:
         step = proposals[0].step
         before = set()
         if not self._settings.relative:
-            before = {one.cell.key for (at, _), one in self._recorded.items() if at != step}
+            before = {one.design.key for (at, _), one in self._recorded.items() if at != step}
         needed: dict[str, Proposal] = {}
         for proposal in proposals:
-            if proposal.cell.key not in before:
-                needed.setdefault(proposal.cell.key, proposal)
+            if proposal.design.key not in before:
+                needed.setdefault(proposal.design.key, proposal)
         return needed
 
     def _measure_step(self, proposals: Sequence[Proposal]) -> list[Evaluation] | None:
@@ -187,10 +190,10 @@ class Loop:
                 self._tell_search(proposals, evaluation)
         known = self._known(step)
         for proposal in proposals:
-            if (step, proposal.index) not in self._recorded and proposal.cell.key in known:
-                same = known[proposal.cell.key]
+            if (step, proposal.index) not in self._recorded and proposal.design.key in known:
+                same = known[proposal.design.key]
                 # Its nodes may be numbered otherwise: the other's weights are none of its own.
-                shared = replace(same.evaluation, cell=proposal.cell, weights=None)
+                shared = replace(same.evaluation, design=proposal.design, weights=None)
                 self._record(Candidate(step, proposal.index, shared, proposal.change, (same.step, same.index)))
         found = [self._recorded.get((step, proposal.index)) for proposal in proposals]
         complete = [one.evaluation for one in found if one is not None]
@@ -198,21 +201,21 @@ class Loop:
 
     def _job(self, proposal: Proposal) -> Job:
         weights = None if proposal.parent is None else self._weights.get(proposal.parent)
-        return Job(proposal.cell, self._seed(proposal), proposal.parent, weights)
+        return Job(proposal.design, self._seed(proposal), proposal.parent, weights)
 
     # --- the filter --------------------------------------------------------------------------------------------------
 
-    def _rank(self, cell: Cell) -> float:
-        """The ranking's score of a cell, from the log where it is there; a cell without one comes last."""
+    def _rank(self, design: Design) -> float:
+        """The ranking's score of a design, from the log where it is there; one without a score comes last."""
         assert self._ranking is not None, "there is a filter"
-        if cell.key not in self._ranks:
+        if design.key not in self._ranks:
             try:
-                rank: float | None = self._ranking(cell)
+                rank: float | None = self._ranking(design)
             except ValueError:
                 rank = None
-            self._ranks[cell.key] = math.nan if rank is None else rank
-            self._ranked.append((cell.key, rank))
-        found = self._ranks[cell.key]
+            self._ranks[design.key] = math.nan if rank is None else rank
+            self._ranked.append((design.key, rank))
+        found = self._ranks[design.key]
         return -math.inf if math.isnan(found) else found
 
     def _record_ranks(self, proposals: Sequence[Proposal]) -> None:
@@ -231,8 +234,8 @@ class Loop:
     def _record(self, candidate: Candidate) -> None:
         self._store.append("evaluated", candidate.to_json())
         self._recorded[candidate.step, candidate.index] = candidate
-        self._by_key.setdefault(candidate.cell.key, candidate)
-        self._weights[candidate.cell] = candidate.evaluation.weights
+        self._by_key.setdefault(candidate.design.key, candidate)
+        self._weights[candidate.design] = candidate.evaluation.weights
         self._keep_best(candidate.evaluation)
         self._start = self._start or candidate.evaluation
         if candidate.same_as is None:
@@ -248,7 +251,7 @@ class Loop:
     def _decide(self, proposals: Sequence[Proposal], evaluations: Sequence[Evaluation]) -> None:
         step = proposals[0].step
         choice = self._strategy.tell(evaluations)
-        self._edges = len(proposals[choice.index].cell.edges)
+        self._edges = edges_of(proposals[choice.index].design)
         decided = self._decided.get(step)
         if decided is not None:
             if decided.index != choice.index:
@@ -291,7 +294,7 @@ class Loop:
         measure_again(self._store, self._fresh, deadline=lambda: self._limit(1.0), told=self._tell_final)
         record = replay(self._store.events())
         best = record.named()
-        self._store.append("finished", {"best": None if best is None else best.cell.key})
+        self._store.append("finished", {"best": None if best is None else best.design.key})
         return replay(self._store.events())
 
     # --- time ------------------------------------------------------------------------------------------------------
@@ -366,7 +369,7 @@ class Loop:
                 expected=counts[1],
                 latest=latest,
                 best_score=None if self._best is None else self._settings.score(self._best),
-                best_cell=None if self._best is None else self._best.cell,
+                best=None if self._best is None else self._best.design,
                 seconds_left=left,
             )
         )

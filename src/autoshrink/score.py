@@ -14,7 +14,8 @@ from typing import Any, Literal, Self, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from autoshrink.cell import Cell
+from autoshrink.cell import Cell, cell_of
+from autoshrink.design import Design, design_from_json, edges_of
 from autoshrink.errors import InputError
 from autoshrink.resources import RESOURCES, Resource, Resources
 from autoshrink.untrusted import brief
@@ -57,7 +58,7 @@ class Evaluation:
     """One candidate measured.
 
     Attributes:
-        cell: the candidate.
+        design: the candidate.
         resources: its costs.
         seed: the seed of its initial weights and batches.
         fidelity: how much training it was given, in words: ``20 epochs × 5,000 images``.
@@ -76,7 +77,7 @@ class Evaluation:
         weights: what its children may inherit, by the SHA-256 of the file; None where nothing was kept.
     """
 
-    cell: Cell
+    design: Design
     resources: Resources
     seed: int
     fidelity: str
@@ -95,6 +96,11 @@ class Evaluation:
             raise ValueError("an evaluation has either a performance or a reason why it failed")
         if self.performance is not None and not math.isfinite(self.performance):
             raise ValueError(f"performance {self.performance} is not a finite number: record the candidate as failed")
+
+    @property
+    def cell(self) -> Cell:
+        """The design, of a search for cells; raises `InputError` where it is none."""
+        return cell_of(self.design)
 
     @property
     def failed(self) -> bool:
@@ -117,8 +123,8 @@ class Evaluation:
 
         `weights` is not in it: the event says it beside, where earlier versions pass over it.
         """
-        value = asdict(self) | {"cell": self.cell.to_json(), "curve": list(self.curve)}
-        del value["weights"]
+        value = {"cell": self.design.to_json()} | asdict(self) | {"curve": list(self.curve)}
+        del value["design"], value["weights"]
         value["resources"] = self.resources.to_json()
         if self.correct is not None:
             value["correct"] = f"{len(self.correct)}:{np.packbits(np.array(self.correct, dtype=bool)).tobytes().hex()}"
@@ -130,12 +136,13 @@ class Evaluation:
     def from_json(cls, value: dict[str, Any]) -> Self:
         """The evaluation that `to_json` wrote."""
         correct, parts = value["correct"], value.get("parts")
+        rest = {name: field for name, field in value.items() if name != "cell"}
         correct = None if correct is None else _unpacked(correct)
         parts = None if parts is None else _numbers(parts)
         return cls(
-            **value
+            **rest
             | {
-                "cell": Cell.from_json(value["cell"]),
+                "design": design_from_json(value["cell"]),
                 "resources": Resources(**value["resources"]),
                 "curve": tuple(value["curve"]),
                 "correct": correct,
@@ -173,8 +180,8 @@ class Score:
         resource: which resource, by name; a latency in nanoseconds, so that Res / 10⁶ is milliseconds.
         formula: ``paper``: S = Perf − λ·log10(Res / 10⁶) (AutoShrink, Eq. 5; the released code's base and constant).
             ``released-text``: what the released search of recurrent cells computes,
-            S = ¼·(200 − perplexity) − λ·log10(|E|·n² / 10⁶) with |E| edges and width n; its λ is 1. A cell without
-            edges has no score there.
+            S = ¼·(200 − perplexity) − λ·log10(|E|·n² / 10⁶) with |E| edges and width n; its λ is 1. What has no edges
+            has no score there.
     """
 
     penalty: float = 0.1
@@ -185,15 +192,15 @@ class Score:
         """S, or −infinity for a failed evaluation."""
         if evaluation.performance is None:
             return -math.inf
-        return self.of(evaluation.performance, evaluation.cell, evaluation.resources)
+        return self.of(evaluation.performance, evaluation.design, evaluation.resources)
 
-    def of(self, performance: float, cell: Cell, resources: Resources) -> float:
-        """S of a cell's performance at its cost."""
+    def of(self, performance: float, design: Design, resources: Resources) -> float:
+        """S of a design's performance at its cost."""
         if self.formula == "paper":
             # A cell that is its shortcut alone may have no parameters of its own: it counts as if it had one.
             return performance - self.penalty * math.log10(max(1, self.cost(resources)) / 1e6)
-        edges = len(cell.edges)
-        if edges == 0 or -performance > OVERFLOW_NATS:
+        edges = edges_of(design)
+        if not edges or -performance > OVERFLOW_NATS:
             return -math.inf
         # A cell has 4n² + |E|·2n² parameters.
         products = resources["cell_params"] * edges / (4 + 2 * edges)
@@ -217,8 +224,9 @@ class Score:
         return f"{self.weighs.unit.short(self.cost(resources))} {self.weighs.title}"
 
     def preference(self, evaluation: Evaluation) -> tuple[float, int, int]:
-        """Sort key, larger is better: S, then the cheaper cell, then fewer branches."""
-        return self(evaluation), -self.cost(evaluation.resources), -evaluation.cell.branches
+        """Sort key, larger is better: S, then the cheaper design, then fewer branches of a cell."""
+        branches: int = getattr(evaluation.design, "branches", 0)
+        return self(evaluation), -self.cost(evaluation.resources), -branches
 
 
 def undominated(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from autoshrink.cell import Cell
+from autoshrink.design import Design
 from autoshrink.record import Candidate
 from autoshrink.score import Comparison, Evaluation
 
@@ -17,26 +17,26 @@ class Progress:
 
     Attributes:
         phase: ``search`` or ``fresh seeds``.
-        step: number of the step under way; 0 is the starting cell.
-        edges: edges of the cell that the step starts from.
-        total_edges: edges of the starting cell.
+        step: number of the step under way; 0 is the start.
+        edges: edges of the cell that the step starts from; None where it is no cell.
+        total_edges: edges of the starting cell; likewise.
         done: evaluations finished in this step (or repeat).
         expected: evaluations in this step (or repeat).
         latest: the candidate that was just finished, if any.
         best_score: highest S recorded so far within the limits; None before the first.
-        best_cell: the cell that has it.
+        best: the design that has it.
         seconds_left: estimate for the rest of the run; None before the first training.
     """
 
     phase: str
     step: int
-    edges: int
-    total_edges: int
+    edges: int | None
+    total_edges: int | None
     done: int
     expected: int
     latest: Evaluation | None
     best_score: float | None
-    best_cell: Cell | None
+    best: Design | None
     seconds_left: float | None
 
 
@@ -57,7 +57,7 @@ class Observer:
     Attributes:
         watcher: told the loop's progress.
         on_run: told the run folder, once it is there.
-        on_epoch: told cell, epoch from 1 and validation accuracy.
+        on_epoch: told design, epoch from 1 and validation accuracy.
         on_decoding: told how many images of how many are decoded.
         remark: told what a person should know.
         on_data: told, in a line, what was understood of the data.
@@ -65,7 +65,7 @@ class Observer:
 
     watcher: Watcher = field(default_factory=Watcher)
     on_run: Callable[[Path], None] = lambda _: None
-    on_epoch: Callable[[Cell, int, float], None] = lambda *_: None
+    on_epoch: Callable[[Design, int, float], None] = lambda *_: None
     on_decoding: Callable[[int, int], None] = lambda *_: None
     remark: Callable[[str], None] = lambda _: None
     on_data: Callable[[str], None] = lambda _: None

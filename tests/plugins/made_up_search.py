@@ -6,8 +6,9 @@ import random
 from collections.abc import Iterator, Sequence
 
 from autoshrink import ops
-from autoshrink.cell import Cell
+from autoshrink.cell import Cell, cell_of
 from autoshrink.change import ChangedOp
+from autoshrink.design import Design
 from autoshrink.evaluation import EvaluatorContext, EvaluatorKind, Job
 from autoshrink.registry import EVALUATORS, STRATEGIES
 from autoshrink.resources import Resources
@@ -21,7 +22,7 @@ class OneOperation(Strategy):
 
     def __init__(self, context: StrategyContext) -> None:
         self._context = context
-        self._cell = context.start
+        self._cell = cell_of(context.start)
         self._step = 0
 
     def ask(self) -> tuple[Proposal, ...]:
@@ -60,8 +61,8 @@ class MadeUp:
     def __init__(self, context: EvaluatorContext) -> None:
         self._resources = context.resources
 
-    def resources(self, cell: Cell) -> Resources:
-        return self._resources(cell)
+    def resources(self, design: Design) -> Resources:
+        return self._resources(design)
 
     def evaluate(self, jobs: Sequence[Job], *, deadline: float | None = None) -> Iterator[tuple[int, Evaluation]]:
         for position, job in enumerate(jobs):

@@ -1,6 +1,6 @@
 """The architecture: a cell plus everything around it, as a frozen value that can be written to a file."""
 
-from autoshrink.architecture.base import ARCHITECTURE_FORMAT, Architecture, checked, first_problem
+from autoshrink.architecture.base import ARCHITECTURE_FORMAT, Architecture, checked, first_problem, network_of
 from autoshrink.architecture.conv import (
     CellPlan,
     ConvArchitecture,
@@ -47,6 +47,7 @@ __all__ = [
     "first_problem",
     "image_architecture",
     "language_model",
+    "network_of",
     "proxy_architecture",
     "recurrent_proxy",
 ]

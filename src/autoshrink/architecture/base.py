@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar, get_args
@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from autoshrink.cell import CELL_FORMAT, Cell
+from autoshrink.design import Design
 from autoshrink.errors import InputError
 from autoshrink.escaping import shown
 from autoshrink.registry import BY_PLUGIN
@@ -156,6 +157,19 @@ class Architecture(Frozen, ABC):
         value = read_json(path)
         with inside(shown(path)):
             return cls.from_json(value)
+
+
+def network_of(design: Design, around: Callable[[Cell], Architecture]) -> Architecture:
+    """A design as a network: itself, or what stands around it where it is a cell.
+
+    Raises:
+        InputError: it is neither.
+    """
+    if isinstance(design, Cell):
+        return around(design)
+    if isinstance(design, Architecture):
+        return design
+    raise InputError(f"a {design.kind} design is no network that could be built")
 
 
 @lru_cache(maxsize=65536)

@@ -21,7 +21,10 @@ from autoshrink.drawing import cell_svg, cell_text
 from autoshrink.errors import InputError
 from autoshrink.escaping import shown
 from autoshrink.files import write_text
+from autoshrink.findings import noun
 from autoshrink.loading import load
+from autoshrink.record import RunRecord
+from autoshrink.registry import TASKS
 from autoshrink.results import summary
 from autoshrink.store import read_record
 from autoshrink.tasks import task_of
@@ -44,11 +47,8 @@ def show(
     _refuse_other_name(svg)
     if folder.is_dir():
         record = read_record(folder)
-        best = record.best()
         if svg is not None:
-            if best is None:
-                raise InputError(f"{target}: there is no best cell to draw yet; leave --svg out")
-            write_text(svg, cell_svg(best.cell))
+            _draw_best(record, target, svg)
         if as_json:
             print_json(summary(record, run=folder))
         else:
@@ -172,6 +172,16 @@ def _published(figures: published.Published) -> str:
     words = [f"{figures.error:.1f} %"] if figures.error else []
     words += [f"ppl {figures.perplexity:.1f}"] if figures.perplexity else []
     return ", ".join(words + [f"{number / 1e6:.3g}M" for number in (figures.params, figures.macs) if number])
+
+
+def _draw_best(record: RunRecord, target: str, svg: Path) -> None:
+    best = record.best()
+    if best is None:
+        raise InputError(f"{target}: there is no best {noun(record)} to draw yet; leave --svg out")
+    picture = TASKS[record.settings.task].picture(best.design)
+    if picture is None:
+        raise InputError(f"{target}: {_kind(best.design.kind)} has no cell to draw; leave --svg out")
+    write_text(svg, cell_svg(picture))
 
 
 def _refuse_other_name(svg: Path | None) -> None:

@@ -9,6 +9,7 @@ from rich.table import Table
 from autoshrink import findings, formatting
 from autoshrink.cli.command import plugins_again
 from autoshrink.cli.console import stdout
+from autoshrink.design import edges_of
 from autoshrink.drawing import cell_text
 from autoshrink.escaping import shown, word
 from autoshrink.metrics import metric_of, shown_resources
@@ -46,15 +47,15 @@ def print_result(record: RunRecord, folder: Path, *, front: bool = False) -> Non
 def _print_best(record: RunRecord, best: Figures) -> None:
     """The best cell beside the starting one, and how they compare."""
     start = record.complete()
-    name = "complete graph" if record.settings.start == "complete" else "starting cell"
+    name, picture = findings.start_word(record), TASKS[record.settings.task].picture(best.design)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("", *_head(record, findings.metric_for(record, best).name)):
         table.add_column(column, justify="left" if column == "" else "right")
-    same = best.cell.key == record.start.key
+    same = best.design.key == record.start.key
     if start is not None and not same:
         table.add_row(name, *_row(record, start))
-    table.add_row(name if same else "best cell", *_row(record, best), style="bold green")
-    stdout.print(cell_text(best.cell), markup=False)
+    table.add_row(name if same else f"best {findings.noun(record)}", *_row(record, best), style="bold green")
+    stdout.print(str(best.design) if picture is None else cell_text(picture), markup=False)
     stdout.print(table)
     stdout.print(_verdict(record, best, start), markup=False)
 
@@ -65,7 +66,8 @@ def _print_nothing(record: RunRecord) -> None:
         stdout.print("nothing usable was measured yet", markup=False)
     elif not record.at_chance:
         stdout.print(
-            f"no best cell yet: {findings.count_words(record)}, and estimates compare the candidates of one step only",
+            f"no best {findings.noun(record)} yet: {findings.count_words(record)}, "
+            "and estimates compare the candidates of one step only",
             markup=False,
         )
 
@@ -83,9 +85,7 @@ def _print_next(record: RunRecord, folder: Path) -> None:
         stdout.print(f"\nnext:\n  autoshrink resume {quoted}{plugins_again()}   goes on with it", markup=False)
         return
     task = TASKS[record.settings.task]
-    stdout.print(
-        f"\nreport:  {shown(folder / 'report.html')}\ncell:    {shown(folder / 'best.cell.json')}", markup=False
-    )
+    stdout.print(f"\nreport:  {shown(folder / 'report.html')}\n{_best_line(record, folder)}", markup=False)
     commands = [
         (f"autoshrink show {quoted}", "this again, with the Pareto front"),
         *task.next_commands(record, folder),
@@ -98,6 +98,12 @@ def _print_next(record: RunRecord, folder: Path) -> None:
     stdout.print("\nnext:", markup=False)
     for command, why in commands:
         stdout.print(f"  {command:<{width}}   {why}", markup=False)
+
+
+def _best_line(record: RunRecord, folder: Path) -> str:
+    best = record.best()
+    assert best is not None, "asked where there is one"
+    return f"{f'{findings.noun(record)}:':<8} {shown(folder / findings.best_file(best.design))}"
 
 
 def print_front(record: RunRecord) -> None:
@@ -114,9 +120,9 @@ def print_front(record: RunRecord) -> None:
     )
     for column in ("", *_head(record, metric_of(record.settings).name)):
         table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("cell", overflow="fold")
+    table.add_column(findings.noun(record), overflow="fold")
     for place, figures in enumerate(front, start=1):
-        table.add_row(str(place), *_row(record, figures), str(figures.cell))
+        table.add_row(str(place), *_row(record, figures), str(figures.design))
     stdout.print(table)
 
 
@@ -128,14 +134,16 @@ def _costs(record: RunRecord) -> tuple[Resource, ...]:
 
 
 def _head(record: RunRecord, metric: str) -> tuple[str, ...]:
-    return ("edges", metric, *(one.short or one.title for one in _costs(record)), "S")
+    size = () if edges_of(record.start) is None else ("edges",)
+    return (*size, metric, *(one.short or one.title for one in _costs(record)), "S")
 
 
 def _row(record: RunRecord, figures: Figures) -> tuple[str, ...]:
     metric = findings.metric_for(record, figures)
     measured = metric.measured(figures.performance, figures.performance_sd, fine=True)
+    edges = edges_of(figures.design)
     return (
-        str(len(figures.cell.edges)),
+        *(() if edges is None else (str(edges),)),
         formatting.plain(measured),
         *(one.unit.exact(figures.recorded.resources[one.name]) for one in _costs(record)),
         formatting.number(figures.score, 4),
@@ -144,8 +152,8 @@ def _row(record: RunRecord, figures: Figures) -> tuple[str, ...]:
 
 def _verdict(record: RunRecord, best: Figures, start: Figures | None) -> str:
     if not best.from_scratch:
-        return "Chosen by estimates alone: no cell was trained from scratch."
-    if best.cell.key == record.start.key:
+        return f"Chosen by estimates alone: no {findings.noun(record)} was trained from scratch."
+    if best.design.key == record.start.key:
         nothing = (
             "Nothing that costs less had a higher S" if findings.other_cells(record) else "Nothing else was trained"
         )
@@ -153,7 +161,8 @@ def _verdict(record: RunRecord, best: Figures, start: Figures | None) -> str:
     if start is None:
         found = record.starting()
         missing = "could not be trained" if found is None or found.failed else "was not measured alike"
-        return f"The starting cell {missing}, so there is nothing to compare with ({_seeds(record, best)})."
+        start_of = f"The starting {findings.noun(record)}"
+        return f"{start_of} {missing}, so there is nothing to compare with ({_seeds(record, best)})."
     settings, metric = record.settings, metric_of(record.settings)
     new, old = (settings.score.cost(one.recorded.resources) for one in (best, start))
     difference = findings.gain(best, start)

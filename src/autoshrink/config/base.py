@@ -247,8 +247,10 @@ class SearchSettings(Section):
     """How the nodes' operations are drawn: each equally often, or each node by itself."""
     ops: Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)] | None = None
     """The operations that the nodes draw from, by name, those of plug-ins included; None: those of AutoShrink."""
+    moves: Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)] = ("edges",)
+    """What a step may do. Of a cell: ``edges``, one goes (the paper's); ``ops``, a node has a cheaper operation."""
     candidates: PositiveInt | Literal["all"]
-    """K, drawn without replacement in each step, or the whole shrink space."""
+    """K, drawn without replacement in each step, or all moves."""
     penalty: NonNegativeFloat = 0.1
     """λ."""
     resource: ResourceName

@@ -12,8 +12,8 @@ from typing import Self
 
 from torch import nn
 
-from autoshrink.cell import Cell
 from autoshrink.config import InheritSettings
+from autoshrink.design import Design
 from autoshrink.errors import RunError
 from autoshrink.evaluation import EvaluatorContext, Job
 from autoshrink.evaluators.measuring import (
@@ -30,7 +30,7 @@ from autoshrink.networks import inherit, undo_normalisation
 from autoshrink.resources import Resources
 from autoshrink.score import Evaluation, Score, Spent, compare
 from autoshrink.training import checkpoint
-from autoshrink.training.costs import CellCosts
+from autoshrink.training.costs import DesignCosts
 from autoshrink.training.device import repeatable
 from autoshrink.training.loop import DeadlineError, History, TrainingError
 from autoshrink.training.problem import Problem, SearchLearner
@@ -71,7 +71,7 @@ class InheritedEvaluator:
         score: how children are compared.
         weights: folder for the weights.
         conditions: threads, batch, and the time for the training of the starting cell.
-        resources: what a cell costs; None: counted in the problem's networks.
+        resources: what a design costs; None: counted in the problem's networks.
         on_epoch: told of the starting cell's training.
     """
 
@@ -85,7 +85,7 @@ class InheritedEvaluator:
         *,
         weights: Path,
         conditions: Conditions | None = None,
-        resources: Callable[[Cell], Resources] | None = None,
+        resources: Callable[[Design], Resources] | None = None,
         on_epoch: OnEpoch = lambda *_: None,
     ) -> None:
         self._problem = problem
@@ -94,7 +94,7 @@ class InheritedEvaluator:
         self._score = score
         self._weights = WeightFiles(weights)
         self._conditions = conditions or Conditions()
-        self._costs = resources or CellCosts(problem.architecture)
+        self._costs = resources or DesignCosts(problem.architecture)
         self._on_epoch = on_epoch
 
     @classmethod
@@ -122,9 +122,9 @@ class InheritedEvaluator:
             on_epoch=context.on_epoch,
         )
 
-    def resources(self, cell: Cell) -> Resources:
-        """Counted from the architecture, once a cell."""
-        return self._costs(cell)
+    def resources(self, design: Design) -> Resources:
+        """Counted from the architecture, once a design."""
+        return self._costs(design)
 
     def evaluate(self, jobs: Sequence[Job], *, deadline: float | None = None) -> Iterator[tuple[int, Evaluation]]:
         """All of a step's jobs: cells without a parent, and children, which are compared; see `Evaluator`."""
@@ -140,7 +140,7 @@ class InheritedEvaluator:
         job = replace(job, epochs=self._settings.start * self._problem.stops.epochs)
         clock = limits(deadline, self._conditions.candidate_seconds)
         found, learner = trained(self._problem, job, self._conditions, clock=clock, on_epoch=self._on_epoch)
-        found = replace(found, resources=self._costs(job.cell))
+        found = replace(found, resources=self._costs(job.design))
         if found.failed or learner is None:
             return found
         return replace(found, weights=self._weights.keep(learner.network))
@@ -148,7 +148,7 @@ class InheritedEvaluator:
     # --- a step ------------------------------------------------------------------------------------------------------
 
     def _children(self, jobs: dict[int, Job], deadline: float | None) -> dict[int, Evaluation]:
-        parents: dict[tuple[Cell | None, str | None], nn.Module | None] = {}
+        parents: dict[tuple[Design | None, str | None], nn.Module | None] = {}
         tuning: dict[int, Spent] = {}
         found: dict[int, Evaluation] = {}
         live: list[_Child] = []
@@ -203,7 +203,7 @@ class InheritedEvaluator:
         if job.weights is None:
             return None, Spent()
         began = time.monotonic()
-        learner = self._learner(replace(job, cell=job.parent))
+        learner = self._learner(replace(job, design=job.parent))
         checkpoint.fill(learner.network, *self._weights.read(job.weights))
         learner.scale_learning_rate(self._settings.rate)
         sound = all(math.isfinite(batch.loss) for batch in islice(learner.epoch(0), self._settings.tune))
@@ -211,7 +211,7 @@ class InheritedEvaluator:
         return learner.network if sound else None, spent
 
     def _learner(self, job: Job) -> SearchLearner:
-        architecture = self._problem.architecture(job.cell)
+        architecture = self._problem.architecture(job.design)
         return self._problem.learner(architecture, job.seed, batch=self._conditions.short_batch)
 
     def _born(self, position: int, job: Job, parent: nn.Module | None) -> _Child | Evaluation:
@@ -237,7 +237,7 @@ class InheritedEvaluator:
         if failure is None:
             return child
         clear_memory(self._problem)
-        return evaluation(job, self._costs(job.cell), "inherited weights", failure, self._spent(child))
+        return evaluation(job, self._costs(job.design), "inherited weights", failure, self._spent(child))
 
     def _judge(self, child: _Child, share: float, rung: int) -> Evaluation:
         began = time.monotonic()
@@ -248,10 +248,10 @@ class InheritedEvaluator:
         if not math.isfinite(validation.loss):
             outcome = f"the validation loss became {validation.loss} with inherited weights"
         spent, rung = self._spent(child), 0 if isinstance(outcome, str) else rung
-        return evaluation(child.job, self._costs(child.job.cell), fidelity, outcome, spent, rung=rung)
+        return evaluation(child.job, self._costs(child.job.design), fidelity, outcome, spent, rung=rung)
 
     def _spent(self, child: _Child) -> Spent:
-        spent = spent_by(child.learner, self._costs(child.job.cell), child.forward)
+        spent = spent_by(child.learner, self._costs(child.job.design), child.forward)
         return spent + Spent(seconds=child.seconds)
 
     def _best_of(self, live: list[_Child], found: dict[int, Evaluation]) -> list[_Child]:
@@ -269,7 +269,9 @@ class InheritedEvaluator:
 
 
 def _has_new_leaf(job: Job) -> bool:
-    return job.parent is not None and not set(job.cell.leaves) <= set(job.parent.leaves)
+    """Whether a cell has one that its parent had not."""
+    ours, theirs = (set(getattr(design, "leaves", ())) for design in (job.design, job.parent))
+    return job.parent is not None and not ours <= theirs
 
 
 def _check(deadline: float | None) -> None:

@@ -12,15 +12,15 @@ from typing import Any, Self, TypeVar
 
 import torch
 
-from autoshrink.cell import Cell
 from autoshrink.config import SearchSettings, settings_from_json
+from autoshrink.design import Design
 from autoshrink.errors import DataError, InputError
 from autoshrink.evaluation import Job
 from autoshrink.record import RunRecord
 from autoshrink.registry import TASKS, load_plugin, loaded_plugins
 from autoshrink.resources import Resources
 from autoshrink.score import Evaluation, Spent
-from autoshrink.training.costs import CellCosts
+from autoshrink.training.costs import DesignCosts
 from autoshrink.training.device import choose_device, repeatable
 from autoshrink.training.loop import Clock, DeadlineError, History, Learner, TrainingError, fit
 from autoshrink.training.problem import Problem, SearchLearner
@@ -28,8 +28,8 @@ from autoshrink.training.sprint import judged, limits, sprint
 from autoshrink.watching import Observer
 
 Result = TypeVar("Result")
-OnEpoch = Callable[[Cell, int, float], None]
-"""Told cell, epoch from 1 and validation performance."""
+OnEpoch = Callable[[Design, int, float], None]
+"""Told design, epoch from 1 and validation performance."""
 
 
 @dataclass(frozen=True)
@@ -130,25 +130,25 @@ def trained(
 
     def work() -> History:
         nonlocal learner, forward
-        architecture = problem.architecture(job.cell)
+        architecture = problem.architecture(job.design)
         if job.epochs is None:
             learner = problem.learner(architecture, job.seed)
             return fit(
                 learner,
                 problem.stops,
                 clock=clock,
-                on_epoch=lambda history: on_epoch(job.cell, len(history.curve), history.curve[-1]),
+                on_epoch=lambda history: on_epoch(job.design, len(history.curve), history.curve[-1]),
             )
         learner = problem.learner(architecture, job.seed, batch=conditions.short_batch)
         forward = sprint(learner, job.epochs, clock)
         validation = judged(learner)
-        on_epoch(job.cell, 1, validation.performance)
+        on_epoch(job.design, 1, validation.performance)
         return History((validation.performance,), validation, "all of a short training")
 
     outcome = attempted(work)
     if isinstance(outcome, str):
         clear_memory(problem)
-    resources = CellCosts(problem.architecture)(job.cell)
+    resources = DesignCosts(problem.architecture)(job.design)
     spent = Spent() if learner is None else spent_by(learner, resources, forward)
     spent += Spent(seconds=time.monotonic() - began)
     return evaluation(job, resources, fidelity(problem, job), outcome, spent), learner
@@ -183,13 +183,13 @@ def evaluation(
     """Of a finished training, or of one that failed for a reason."""
     if isinstance(outcome, str):
         return Evaluation(
-            job.cell, resources, job.seed, training, None, reason=outcome, ended="failed", spent=spent, **more
+            job.design, resources, job.seed, training, None, reason=outcome, ended="failed", spent=spent, **more
         )
     best = outcome.best
     assert best is not None, "a finished history has a best epoch"
     assert outcome.ended is not None, "and says why it ended"
     return Evaluation(
-        job.cell,
+        job.design,
         resources,
         job.seed,
         training,

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Self
 
-from autoshrink.cell import Cell
+from autoshrink.design import Design
 from autoshrink.evaluation import EvaluatorContext, Executor, Job, Workplace
 from autoshrink.evaluators.measuring import (
     Conditions,
@@ -25,7 +25,7 @@ from autoshrink.executors import execute
 from autoshrink.executors.local import LocalExecutor
 from autoshrink.resources import Resources
 from autoshrink.score import Evaluation, Spent
-from autoshrink.training.costs import CellCosts
+from autoshrink.training.costs import DesignCosts
 from autoshrink.training.device import repeatable
 from autoshrink.training.loop import DeadlineError, History, TrainingError
 from autoshrink.training.population import Outcome, Populations, fit_population
@@ -40,7 +40,7 @@ class TrainedEvaluator:
     Args:
         problem: data and recipe.
         conditions: threads and limits.
-        resources: what a cell costs; None: counted in the problem's networks.
+        resources: what a design costs; None: counted in the problem's networks.
         executor: where jobs run; None: in this process.
         on_epoch: told of every epoch in this process.
         population: how many candidates are trained as one program at most, in this process, where the problem can do
@@ -54,14 +54,14 @@ class TrainedEvaluator:
         problem: Problem,
         conditions: Conditions | None = None,
         *,
-        resources: Callable[[Cell], Resources] | None = None,
+        resources: Callable[[Design], Resources] | None = None,
         executor: Executor | None = None,
         on_epoch: OnEpoch = lambda *_: None,
         population: int = 1,
     ) -> None:
         self._problem = problem
         self._conditions = conditions or Conditions()
-        self._costs = resources or CellCosts(problem.architecture)
+        self._costs = resources or DesignCosts(problem.architecture)
         here = partial(_train, problem, self._conditions, on_epoch)
         self._executor = executor or LocalExecutor(Workplace(here, here))
         self._on_epoch = on_epoch
@@ -85,9 +85,9 @@ class TrainedEvaluator:
             population=at_once if settings.population == "auto" else settings.population,
         )
 
-    def resources(self, cell: Cell) -> Resources:
-        """Counted from the architecture, once a cell."""
-        return self._costs(cell)
+    def resources(self, design: Design) -> Resources:
+        """Counted from the architecture, once a design."""
+        return self._costs(design)
 
     def evaluate(self, jobs: Sequence[Job], *, deadline: float | None = None) -> Iterator[tuple[int, Evaluation]]:
         """Train the jobs in order, as many together as may be; see `autoshrink.evaluation.Evaluator`."""
@@ -111,7 +111,7 @@ class TrainedEvaluator:
             alone, self._executor.run([jobs[position] for position in alone], deadline=deadline), strict=False
         ):
             job = jobs[position]
-            resources = self._costs(job.cell)
+            resources = self._costs(job.design)
             if isinstance(found, str):
                 yield position, evaluation(job, resources, fidelity(self._problem, job), found, Spent())
             else:
@@ -122,7 +122,7 @@ class TrainedEvaluator:
         problem, size = self._problem, self._population
         if size == 1 or not isinstance(problem, Populations) or any(job.epochs is not None for job in jobs):
             return [[position] for position in range(len(jobs))]
-        architectures = [problem.architecture(job.cell) for job in jobs]
+        architectures = [problem.architecture(job.design) for job in jobs]
         groups = problem.groups(architectures, [job.seed for job in jobs])
         return [group[start : start + size] for group in groups for start in range(0, len(group), size)]
 
@@ -146,7 +146,7 @@ class TrainedEvaluator:
                     share += (time.monotonic() - began) / len(running)
                 position = part[place]
                 running.remove(position)
-                resources = self._costs(jobs[position].cell)
+                resources = self._costs(jobs[position].design)
                 spent = Spent(seen, resources.macs * (3 * seen + validated), lost[position] + share)
                 yield position, evaluation(jobs[position], resources, self._problem.fidelity, outcome, spent)
         except TrainingError:
@@ -159,10 +159,10 @@ class TrainedEvaluator:
 
     def _courses(self, jobs: Sequence[Job], deadline: float | None) -> Iterator[tuple[int, Outcome, int, int]]:
         def on_epoch(place: int, history: History) -> None:
-            self._on_epoch(jobs[place].cell, len(history.curve), history.curve[-1])
+            self._on_epoch(jobs[place].design, len(history.curve), history.curve[-1])
 
         assert isinstance(self._problem, Populations), "asked in _parts"
-        architectures = [self._problem.architecture(job.cell) for job in jobs]
+        architectures = [self._problem.architecture(job.design) for job in jobs]
         population = self._problem.population(architectures, [job.seed for job in jobs])
         clock = limits(deadline, self._conditions.candidate_seconds)
         yield from fit_population(population, self._problem.stops, clock=clock, on_epoch=on_epoch)

@@ -75,7 +75,7 @@ def _trained(record: RunRecord) -> dict[str, Trained]:
     for group, evaluation in listed:
         if evaluation.performance is not None:
             value = (evaluation.performance, score(evaluation), evaluation)
-            groups.setdefault(group, {}).setdefault(evaluation.cell.key, value)
+            groups.setdefault(group, {}).setdefault(evaluation.design.key, value)
     for key, repeats in record.remeasured.items():
         usable = [one for one in repeats if not one.failed]
         if usable:
@@ -100,8 +100,8 @@ def _highest_estimates(record: RunRecord) -> dict[str, tuple[float | None, float
     for one in estimated(record):
         if not one.evaluation.failed:
             value = score(one.evaluation)
-            if one.cell.key not in found or value > found[one.cell.key][1]:
-                found[one.cell.key] = one.evaluation.performance, value
+            if one.design.key not in found or value > found[one.design.key][1]:
+                found[one.design.key] = one.evaluation.performance, value
     return found
 
 
@@ -113,7 +113,7 @@ def _ranks(record: RunRecord) -> dict[str, tuple[float | None, float]]:
     found: dict[str, tuple[float | None, float]] = {}
     evaluations = [one.evaluation for one in record.candidates] + [one.evaluation for one in record.retrained]
     for one in evaluations:
-        cell = one.cell
+        cell = one.design
         rank = record.ranks.get(cell.key, math.nan)
         if not math.isnan(rank) and cell.key not in found:
             scaled = rank - score.of(0.0, cell, one.resources) if score.formula == "paper" else None

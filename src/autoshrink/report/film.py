@@ -15,18 +15,24 @@ from autoshrink.cell import Cell
 from autoshrink.drawing import Layout, tag
 from autoshrink.formatting import count
 from autoshrink.record import RunRecord
+from autoshrink.registry import TASKS
 from autoshrink.report.steps import Step
 
 
 def film(record: RunRecord, steps: tuple[Step, ...]) -> tuple[Markup, list[Markup]]:
-    """The stage, and a small picture of every step's cell, for at least one step."""
-    edges = set(record.start.edges).union(*(step.chosen.cell.edges for step in steps))
-    whole = replace(record.start, edges=tuple(sorted(edges)))
+    """The stage, and a small picture of every step's cell; nothing where not every step has one of as many nodes."""
+    cells = [step.picture for step in steps if step.picture is not None]
+    if not steps or len(cells) < len(steps) or len({len(cell.ops) for cell in cells}) > 1:
+        return Markup(), []
+    start = TASKS[record.settings.task].picture(record.start)
+    first = start if start is not None and len(start.ops) == len(cells[0].ops) else cells[0]
+    whole = replace(first, edges=tuple(sorted(set(first.edges).union(*(cell.edges for cell in cells)))))
     layout = drawing.arrange(whole, outputs=whole.reachable)
-    return _stage(whole, layout, steps), [_frame(whole, layout, step) for step in steps]
+    shown = list(zip(steps, cells, strict=True))
+    return _stage(whole, layout, shown), [_frame(whole, layout, step, cell) for step, cell in shown]
 
 
-def _stage(whole: Cell, layout: Layout, steps: tuple[Step, ...]) -> Markup:
+def _stage(whole: Cell, layout: Layout, shown: list[tuple[Step, Cell]]) -> Markup:
     parts = [
         tag("path", id=f"w{node}", class_="as-wire as-leaf", d=path, data_part="")
         for node, path in layout.outputs.items()
@@ -35,7 +41,7 @@ def _stage(whole: Cell, layout: Layout, steps: tuple[Step, ...]) -> Markup:
         parts.append(tag("path", id="shortcut", class_="as-wire as-shortcut", d=layout.shortcut))
     parts += [drawing.edge_mark(layout, (i, j), id=f"e{i}-{j}", data_part="") for i, j in whole.edges]
     nodes = {(node, whole.ops[node]): whole for node in whole.reachable}
-    nodes |= {(node, step.chosen.cell.ops[node]): step.chosen.cell for step in steps for node in step.changed}
+    nodes |= {(node, cell.ops[node]): cell for step, cell in shown for node in step.changed}
     parts += [
         drawing.node_mark(cell, layout, node, id=_node_id(whole, cell, node), data_part="")
         for (node, _), cell in nodes.items()
@@ -45,8 +51,7 @@ def _stage(whole: Cell, layout: Layout, steps: tuple[Step, ...]) -> Markup:
     return tag("svg", title, *parts, class_="as-cell", viewBox=_view_box(layout), role="img")
 
 
-def _frame(whole: Cell, layout: Layout, step: Step) -> Markup:
-    cell = step.chosen.cell
+def _frame(whole: Cell, layout: Layout, step: Step, cell: Cell) -> Markup:
     names = [f"w{leaf}" for leaf in cell.leaves] + (["shortcut"] if layout.shortcut else [])
     names += [f"e{i}-{j}" for i, j in cell.edges] + [_node_id(whole, cell, node) for node in cell.reachable] + ["out"]
     return tag(

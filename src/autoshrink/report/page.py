@@ -9,16 +9,16 @@ from functools import partial
 from typing import Any
 
 from autoshrink import drawing, findings
-from autoshrink.cell import Cell
 from autoshrink.config import leaves, resolve
+from autoshrink.design import Design, edges_of, name_of
 from autoshrink.formatting import count, duration, number, percent, quantity, signed
 from autoshrink.metrics import Metric, metric_of, step_metric
 from autoshrink.ops.kinds import cell_kind
 from autoshrink.record import CLEAR, Figures, Retrained, RunRecord
-from autoshrink.registry import FILTERS
+from autoshrink.registry import FILTERS, TASKS
 from autoshrink.report.agreement import agreements
 from autoshrink.report.film import film
-from autoshrink.report.run_charts import front_svg, trajectory_svg
+from autoshrink.report.run_charts import front_svg, trajectory_svg, way
 from autoshrink.report.steps import Rival, change_words, evidence_sentence, step_rivals, steps
 from autoshrink.report.templates import Table, asset, filled
 from autoshrink.resources import RESOURCES
@@ -60,6 +60,8 @@ def render(record: RunRecord, *, name: str) -> str:
         film={"stage": stage, "frames": frames},
         evidence_sentence=evidence_sentence,
         change_words=change_words,
+        edges=_edges,
+        way=way(record),
         score=partial(_score, record),
         cost=partial(_cost, record),
         performance=_performance,
@@ -90,7 +92,7 @@ def _lede(record: RunRecord) -> str:
         return f"{tried}{lacking}: {spent}.{reason}"
     metric = findings.metric_for(record, best)
     of = f"{metric.name[0].upper()}{metric.name[1:]} on {metric.validation}: {findings.measured_words(record, best)}"
-    if complete and complete.cell.key != best.cell.key:
+    if complete and complete.design.key != best.design.key:
         of += f"; the {findings.start_word(record)}: {findings.measured_words(record, complete)}"
         of += f". Against it {findings.gain(best, complete).score_words()}"
     if not record.settings.reselect:
@@ -102,29 +104,45 @@ def _lede(record: RunRecord) -> str:
 def _cells(record: RunRecord) -> dict[str, object]:
     best, word = record.best(), findings.start_word(record)
     if best is None:
-        return {"title": "The starting cell", "shown": _cell_figure(record, record.start, word), "file": ""}
-    same = best.cell.key == record.start.key
-    title = "The starting cell, which nothing beat" if same else "The best cell"
+        return {
+            "title": f"The starting {findings.noun(record)}",
+            "flow": "",
+            "shown": _cell_figure(record, record.start, word),
+            "file": "",
+        }
+    same = best.design.key == record.start.key
+    title = f"The starting {findings.noun(record)}, which nothing beat" if same else f"The best {findings.noun(record)}"
     network = record.settings.to_json().get("network", {})
     joined = "add up" if network.get("aggregate") == "sum" else "average"
+    cell = TASKS[record.settings.task].picture(best.design)
+    flow = cell_kind(cell.kind).flow.format(joined=joined) if cell else ""
     return {
         "title": title if record.finished else f"{title} so far",
-        "flow": cell_kind(record.start.kind).flow.format(joined=joined),
-        "shown": _cell_figure(record, best.cell, word if same else "best cell", best),
+        "flow": flow,
+        "shown": _cell_figure(record, best.design, word if same else f"best {findings.noun(record)}", best),
         "start": None if same else _cell_figure(record, record.start, word, record.complete()),
-        "file": cell_file(best.cell),
+        "file": design_file(best.design),
+        "file_name": findings.best_file(best.design),
+        "file_title": f"{name_of(best.design).capitalize()} file",
     }
 
 
-def _cell_figure(record: RunRecord, cell: Cell, name: str, figures: Figures | None = None) -> dict[str, object]:
-    layout = drawing.arrange(cell)
+def _cell_figure(record: RunRecord, design: Design, name: str, figures: Figures | None = None) -> dict[str, object]:
+    cell = TASKS[record.settings.task].picture(design)
+    layout = None if cell is None else drawing.arrange(cell)
     return {
         "name": name,
-        "edges": count(len(cell.edges), "edge"),
-        "cost": cost_words(record, figures),
-        "width": f"{1.3 * layout.width:.0f}",
-        "picture": drawing.cell_svg(cell, layout=layout, standalone=False),
+        "size": size_words(design, figures, record),
+        "width": "0" if layout is None else f"{1.3 * layout.width:.0f}",
+        "picture": "" if cell is None else drawing.cell_svg(cell, layout=layout, standalone=False),
     }
+
+
+def size_words(design: Design, figures: Figures | None, record: RunRecord) -> str:
+    """``3 edges, 5.2M MACs``, or what a network costs; of one that failed the cost is left out."""
+    edges = edges_of(design)
+    words = "" if edges is None else count(edges, "edge")
+    return (words + cost_words(record, figures)).removeprefix(", ")
 
 
 def cost_words(record: RunRecord, figures: Figures | None) -> str:
@@ -132,9 +150,9 @@ def cost_words(record: RunRecord, figures: Figures | None) -> str:
     return f", {record.settings.score.weighed(figures.recorded.resources)}" if figures else ""
 
 
-def cell_file(cell: Cell) -> str:
-    """The cell file's text, one line a field."""
-    lines = ",\n".join(f" {json.dumps(key)}: {json.dumps(value)}" for key, value in cell.to_json().items())
+def design_file(design: Design) -> str:
+    """The text of a cell's or an architecture's file, one line a field."""
+    lines = ",\n".join(f" {json.dumps(key)}: {json.dumps(value)}" for key, value in design.to_json().items())
     return f"{{\n{lines}\n}}"
 
 
@@ -191,7 +209,7 @@ def _rival_table(record: RunRecord, rivals: tuple[Rival, ...]) -> Table:
     raced = any(one.rung for one in shown)
     columns = {
         "removed": [change_words(one.candidate) for one in rivals],
-        "edges": [str(len(one.cell.edges)) for one in shown],
+        "edges": [_edges(one.design) for one in shown],
         "survived": [str(one.rung) if raced else "" for one in shown],
         f"on {metric.piece.partition(' ')[0]}s": [f"{one.samples:,}" if one.samples else "" for one in rivals],
         metric.name: [_performance(one, metric) for one in shown],
@@ -202,6 +220,11 @@ def _rival_table(record: RunRecord, rivals: tuple[Rival, ...]) -> Table:
         findings.filter_name(record) or "rank": [_rank(one) for one in rivals],
     }
     return Table.of({head: texts for head, texts in columns.items() if any(texts)}, words=("removed", ""))
+
+
+def _edges(design: Design) -> str:
+    edges = edges_of(design)
+    return "" if edges is None else str(edges)
 
 
 def _lead(one: Rival) -> str:
@@ -228,15 +251,15 @@ def _playoff(record: RunRecord) -> dict[str, object]:
     """The cells trained from scratch to choose the best, by round, the better ones first."""
     preference = record.settings.score.preference
     ordered = sorted(record.retrained, key=lambda one: preference(one.evaluation), reverse=True)
-    cells = count(len({one.evaluation.cell.key for one in ordered}), "cell")
+    cells = count(len({one.evaluation.design.key for one in ordered}), "cell")
     return {"cells": cells, "ordered": sorted(ordered, key=lambda one: one.round)}
 
 
 def _then(record: RunRecord, one: Retrained) -> str:
-    key = one.evaluation.cell.key
+    key = one.evaluation.design.key
     if one.evaluation.failed:
         return "failed"
-    if any(other.round == one.round + 1 and other.evaluation.cell.key == key for other in record.retrained):
+    if any(other.round == one.round + 1 and other.evaluation.design.key == key for other in record.retrained):
         return "trained longer"
     return "fresh seeds" if key in record.remeasured else ""
 
@@ -246,7 +269,7 @@ def _failures(record: RunRecord) -> list[tuple[object, str, Evaluation]]:
     found = [(one.step, change_words(one) or "starting cell", one.evaluation) for one in record.candidates]
     later = [("playoff", one.evaluation) for one in record.retrained]
     later += [("fresh seed", one) for repeats in record.remeasured.values() for one in repeats]
-    listed = [*found, *((when, count(len(one.cell.edges), "edge"), one) for when, one in later)]
+    listed = [*found, *((when, findings.called(record, one.design), one) for when, one in later)]
     return [one for one in listed if one[2].failed]
 
 

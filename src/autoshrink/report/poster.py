@@ -7,8 +7,9 @@ from dataclasses import replace
 from autoshrink import drawing, findings
 from autoshrink.metrics import metric_of
 from autoshrink.record import RunRecord
+from autoshrink.registry import TASKS
 from autoshrink.report import run_charts
-from autoshrink.report.page import cost_words
+from autoshrink.report.page import cost_words, size_words
 from autoshrink.report.run_charts import Box
 from autoshrink.report.templates import asset, filled
 
@@ -30,10 +31,12 @@ def summary_svg(record: RunRecord, *, name: str) -> str:
         arrange=drawing.arrange,
         cell_marks=drawing.cell_marks,
         cost_words=cost_words,
-        track=replace(run_charts.tracks(record)[0], name="Score S against edges left →"),
+        track=replace(run_charts.tracks(record)[0], name=f"Score S against {run_charts.way(record).title} →"),
         score=Box(636.0, 232.0, 1164.0, 372.0),
         front=Box(636.0, 436.0, 1164.0, 564.0),
         track_marks=run_charts.track_marks,
-        edges_foot=run_charts.edges_foot,
+        way_foot=run_charts.way_foot,
+        picture=TASKS[record.settings.task].picture,
+        size=size_words,
         front_marks=run_charts.front_marks,
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from autoshrink.design import Design, edges_of
 from autoshrink.drawing import joined, tag
 from autoshrink.formatting import count, number, round_quantity
 from autoshrink.metrics import Metric, metric_of, step_metric
@@ -74,7 +75,7 @@ def points(record: RunRecord, quantity: str) -> tuple[Point, ...]:
         return _candidates(record, "")
     if quantity in ("cost", "untrained"):
         return _candidates(record, " estimate")
-    last = {one.evaluation.cell.key: one for one in record.retrained}
+    last = {one.evaluation.design.key: one for one in record.retrained}
     trained = tuple(_retrained(record, one) for one in last.values())
     return _candidates(record, " estimate") + trained if record.kind.trains else trained
 
@@ -113,7 +114,9 @@ def _figures(record: RunRecord, evaluation: Evaluation, metric: Metric) -> tuple
     shown = f"failed: {evaluation.reason}"
     if evaluation.performance is not None:
         shown = f"S {number(score(evaluation), 4)} · {metric.name} {metric.write(evaluation.performance, fine=True)}"
-    return shown, f"{score.weighed(evaluation.resources)} · {count(len(evaluation.cell.edges), 'edge')}"
+    edges = edges_of(evaluation.design)
+    size = "" if edges is None else f" · {count(edges, 'edge')}"
+    return shown, f"{score.weighed(evaluation.resources)}{size}"
 
 
 def _retrained(record: RunRecord, one: Retrained) -> Point:
@@ -130,7 +133,7 @@ def landmark(record: RunRecord, name: str) -> Evaluation | None:
         return None
     if record.from_scratch(found.recorded):
         return found.recorded
-    again = [one.evaluation for one in record.retrained if one.evaluation.cell.key == found.cell.key]
+    again = [one.evaluation for one in record.retrained if one.evaluation.design.key == found.design.key]
     return again[-1] if again and not again[-1].failed else None
 
 
@@ -211,56 +214,88 @@ def tracks(record: RunRecord) -> tuple[Track, ...]:
     )
 
 
-def _edges(record: RunRecord) -> tuple[int, int]:
-    counts = [len(record.start.edges), *(len(one.cell.edges) for one in record.candidates)]
-    return min(counts), max(counts)
+@dataclass(frozen=True)
+class Way:
+    """The shared x axis: how far the search has come.
+
+    Attributes:
+        title: ``edges left``, falling from left to right, or ``step``.
+        low: the least of its numbers.
+        high: the largest.
+        steps: by a design's key the step that first measured it; None where designs stand at their edges.
+    """
+
+    title: str
+    low: int
+    high: int
+    steps: dict[str, int] | None = None
+
+    def of(self, design: Design) -> int:
+        """A design's place."""
+        if self.steps is None:
+            return edges_of(design) or 0
+        return self.steps.get(design.key, self.low)
+
+    def scale(self, left: float, right: float) -> Scale:
+        """Between two sides of the picture."""
+        air = 0.03 * (self.high - self.low) + 0.4
+        ends = (self.high + air, self.low - air) if self.steps is None else (self.low - air, self.high + air)
+        return Scale(*ends, left, right)
 
 
-def edges_scale(record: RunRecord, left: float, right: float) -> Scale:
-    """The shared x axis: edges left, falling from left to right."""
-    low, high = _edges(record)
-    air = 0.03 * (high - low) + 0.4
-    return Scale(high + air, low - air, left, right)
+def way(record: RunRecord) -> Way:
+    """Edges left where edges are what goes, else steps."""
+    counts = [edges_of(design) for design in (record.start, *(one.design for one in record.candidates))]
+    known = [edges for edges in counts if edges is not None]
+    if len(known) == len(counts) and all(one.edge is not None or one.change is None for one in record.candidates):
+        return Way("edges left", min(known), max(known))
+    steps = {one.design.key: one.step for one in reversed(record.candidates)}
+    return Way("step", 0, max(steps.values(), default=0), steps)
 
 
-def edges_foot(record: RunRecord, box: Box, *, written: bool = True) -> Markup:
-    """That axis below a panel; whole numbers of edges, at most about ten."""
-    low, high = _edges(record)
+def way_foot(record: RunRecord, box: Box, *, written: bool = True) -> Markup:
+    """That axis below a panel; whole numbers, at most about ten."""
+    axis = way(record)
+    low, high = axis.low, axis.high
     step = next(step for step in (1, 2, 5, 10, 20, 50, 100, 200, 500) if (high - low) / step <= 11)
     ticks = tuple(map(float, range(low + -low % step, high + 1, step))) if written else ()
-    panel = Panel(edges_scale(record, box.left, box.right), Scale(0, 1, box.bottom, box.top))
+    panel = Panel(axis.scale(box.left, box.right), Scale(0, 1, box.bottom, box.top))
     return panel.foot(ticks, lambda value: f"{value:g}")
 
 
 def track_marks(record: RunRecord, track: Track, box: Box) -> Markup:
     """One panel of the trajectory."""
-    marks, again = points(record, track.quantity), record.measured_again()
+    marks, again, axis = points(record, track.quantity), record.measured_again(), way(record)
     placed = [(one, track.of(record, one.evaluation)) for one in marks]
     known = [value for _, value in placed if value is not None] + track.spans(again)
     y = Scale.around(charts.in_view(known, track.always(record)), box.bottom, box.top)
     # Room for the word above the best, and for failed candidates at the bottom.
     room = (y.high - y.low) * 0.12
     y = Scale(y.low - (room if track.quantity != "cost" else 0.0), y.high + room, box.bottom, box.top)
-    panel = Panel(edges_scale(record, box.left, box.right), y)
+    panel = Panel(axis.scale(box.left, box.right), y)
     trail = [(one, value) for one, value in placed if one.trail]
-    path = [(panel.x(len(one.evaluation.cell.edges)), panel.held(value)) for one, value in trail if value is not None]
+    path = [(panel.x(axis.of(one.evaluation.design)), panel.held(value)) for one, value in trail if value is not None]
     style = "trail estimate" if any("estimate" in one.classes for one in marks) else "trail"
     scratch = [(one, value) for one, value in placed if not one.trail and "scratch" in one.classes]
     return joined(
         (
             track.rules(panel),
             charts.label(box.left, box.top - 10, track.name, kind="panel-name"),
-            *(_mark(panel, one, value) for one, value in placed if not one.trail and "scratch" not in one.classes),
+            *(
+                _mark(panel, axis, one, value)
+                for one, value in placed
+                if not one.trail and "scratch" not in one.classes
+            ),
             charts.polyline(path, style),
-            *(_mark(panel, one, value) for one, value in trail + scratch),
-            *(_again_mark(panel, track, panel.x(len(one.cell.edges)), one) for one in again),
-            *_landmarks(record, track, panel),
+            *(_mark(panel, axis, one, value) for one, value in trail + scratch),
+            *(_again_mark(panel, track, panel.x(axis.of(one.design)), one) for one in again),
+            *_landmarks(record, track, panel, axis),
         )
     )
 
 
-def _mark(panel: Panel, one: Point, value: float | None) -> Markup:
-    x = panel.x(len(one.evaluation.cell.edges))
+def _mark(panel: Panel, axis: Way, one: Point, value: float | None) -> Markup:
+    x = panel.x(axis.of(one.evaluation.design))
     if value is None or one.evaluation.failed:
         y = max(panel.y.start, panel.y.end) - 5 if value is None else panel.y(value)
         return charts.mark(x, y, charts.CROSS, "failed", tip=one.tip, key=one.key)
@@ -282,8 +317,10 @@ def _again_mark(panel: Panel, track: Track, x: float, figures: Figures) -> Marku
     if pair is None:
         return Markup()
     mean, deviation = pair
+    edges = edges_of(figures.design)
+    size = "" if edges is None else f": {count(edges, 'edge')}"
     tip = (
-        f"measured again: {count(len(figures.cell.edges), 'edge')}\n"
+        f"measured again{size}\n"
         f"{track.metric.name} {track.metric.measured(figures.performance, figures.performance_sd)} "
         f"(mean of {count(len(figures.repeats), 'fresh seed')})\nS {number(figures.score, 4)}"
     )
@@ -291,17 +328,17 @@ def _again_mark(panel: Panel, track: Track, x: float, figures: Figures) -> Marku
     if deviation is not None and mean + deviation > panel.y.low:
         bar = charts.error_bar(x, panel.held(mean - deviation), panel.y(mean + deviation))
     if mean < panel.y.low:
-        return bar + charts.mark(x, panel.y.start, charts.WEDGE, "again", tip=tip, key=figures.cell.key)
+        return bar + charts.mark(x, panel.y.start, charts.WEDGE, "again", tip=tip, key=figures.design.key)
     return bar + charts.mark(x, panel.y(mean), charts.DIAMOND, "again", tip=tip)
 
 
-def _landmarks(record: RunRecord, track: Track, panel: Panel) -> Iterable[Markup]:
+def _landmarks(record: RunRecord, track: Track, panel: Panel, axis: Way) -> Iterable[Markup]:
     """Rings around the recorded values of the best and the starting cell."""
     for name in ("start", "best"):
         place = _ringed(record, track, name)
         if place is None:
             continue
-        x, y = panel.x(place[0]), panel.y(place[1])
+        x, y = panel.x(axis.of(place[0])), panel.y(place[1])
         yield charts.dot(x, y, f"ring {name}", radius=6.5)
         if track.quantity == "score":
             # The best is a summit and the start usually the foot of one: there the trail leaves room for a word.
@@ -309,17 +346,17 @@ def _landmarks(record: RunRecord, track: Track, panel: Panel) -> Iterable[Markup
             yield charts.label(x, y + 24 if below else y - 13, name, kind=f"name {name}", anchor="middle")
 
 
-def _ringed(record: RunRecord, track: Track, name: str) -> tuple[int, float] | None:
-    """Edges and value of the best or the starting cell: as recorded, or with fresh seeds where that was no training."""
+def _ringed(record: RunRecord, track: Track, name: str) -> tuple[Design, float] | None:
+    """The best or the start, and its value: as recorded, or with fresh seeds where that was no training."""
     if track.quantity == "untrained":
         return None
     evaluation = landmark(record, name)
     if evaluation is not None:
         value = track.of(record, evaluation)
-        return None if value is None else (len(evaluation.cell.edges), value)
+        return None if value is None else (evaluation.design, value)
     figures = record.best() if name == "best" else record.complete()
     pair = None if figures is None else track.again(figures)
-    return None if figures is None or pair is None else (len(figures.cell.edges), pair[0])
+    return None if figures is None or pair is None else (figures.design, pair[0])
 
 
 def trajectory_svg(record: RunRecord, *, width: float = 700.0, height: float = 158.0) -> Markup:
@@ -328,9 +365,9 @@ def trajectory_svg(record: RunRecord, *, width: float = 700.0, height: float = 1
     for position, track in enumerate(panels):
         top = 34.0 + position * (height + 40)
         box = Box(58.0, top, width - 12, top + height)
-        parts += [track_marks(record, track, box), edges_foot(record, box, written=track is panels[-1])]
+        parts += [track_marks(record, track, box), way_foot(record, box, written=track is panels[-1])]
     bottom = 34.0 + len(panels) * (height + 40) - 40
-    parts.append(charts.label(width - 12, bottom + 38, "edges left →", kind="axis-name", anchor="end"))
+    parts.append(charts.label(width - 12, bottom + 38, f"{way(record).title} →", kind="axis-name", anchor="end"))
     title = f"Trajectory of the search: S, {metric_of(record.settings).name} and cost"
     return _chart(record, parts, (width, bottom + 46), title)
 

@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from autoshrink.cell import Cell, Edge
+from autoshrink.design import Design
 from autoshrink.formatting import count, number
 from autoshrink.metrics import Metric, step_metric
 from autoshrink.record import CLEAR, Candidate, Decision, RunRecord
+from autoshrink.registry import TASKS
 from autoshrink.score import Comparison, Evaluation, Score, compare
 
 
@@ -21,6 +23,7 @@ class Step:
     Attributes:
         number: the step; 0 is the starting cell.
         chosen: what the search went on with.
+        picture: the cell that shows it; None where there is none.
         removed: the edges that the cell before had and this one lacks, those left unreachable among them.
         added: the edges that this cell has and the one before had not.
         changed: the nodes that have another operation than before.
@@ -34,6 +37,7 @@ class Step:
 
     number: int
     chosen: Candidate
+    picture: Cell | None
     removed: tuple[Edge, ...]
     added: tuple[Edge, ...]
     changed: tuple[int, ...]
@@ -65,9 +69,10 @@ class Step:
     @property
     def change(self) -> str:
         """What differs from the cell before: ``0→3, 1→3``, ``2: conv1x1``, ``+1→2``; or that nothing does."""
-        cell = self.chosen.cell
-        parts = [f"{i}→{j}" for i, j in self.removed] + [f"{node}: {cell.ops[node]}" for node in self.changed]
-        return ", ".join(parts + [f"+{i}→{j}" for i, j in self.added]) or "nothing removed"
+        parts = [f"{i}→{j}" for i, j in self.removed]
+        parts += [f"{node}: {self.picture.ops[node]}" for node in self.changed] if self.picture else []
+        parts += [f"+{i}→{j}" for i, j in self.added]
+        return ", ".join(parts) or (self.chosen.change.label if self.chosen.change else "nothing removed")
 
     def evidence(self) -> str:
         """The comparison with the runner-up in words."""
@@ -86,28 +91,35 @@ def _exceeds(value: float | None, error: float | None) -> bool | None:
 def steps(record: RunRecord) -> tuple[Step, ...]:
     """Every decision of a run, in order."""
     by_place = {(one.step, one.index): one for one in record.candidates}
-    before: Cell | None = None
+    before: Design | None = None
     found = []
     for decision in record.decisions:
         chosen = by_place[decision.step, decision.index]
         runner_up = None if decision.runner_up is None else by_place.get((decision.step, decision.runner_up))
-        found.append(_step(record, decision, chosen, runner_up, before or chosen.cell))
-        before = chosen.cell
+        found.append(_step(record, decision, chosen, runner_up, before or chosen.design))
+        before = chosen.design
     return tuple(found)
 
 
-def _step(record: RunRecord, decision: Decision, chosen: Candidate, runner_up: Candidate | None, before: Cell) -> Step:
+def _step(
+    record: RunRecord, decision: Decision, chosen: Candidate, runner_up: Candidate | None, before: Design
+) -> Step:
     score, comparison, performance = record.settings.score, decision.comparison, chosen.evaluation.performance
     lead = error = None
     if comparison is not None and runner_up is not None and performance is not None:
         lead, error = _ahead(score, chosen.evaluation, score(runner_up.evaluation), comparison)
-    cell = chosen.cell
+    task = TASKS[record.settings.task]
+    cell, parent = task.picture(chosen.design), task.picture(before)
+    if cell is None or parent is None or len(cell.ops) != len(parent.ops):
+        # Nothing of the one can be found again in the other.
+        parent = cell
     return Step(
         number=decision.step,
         chosen=chosen,
-        removed=tuple(edge for edge in before.edges if edge not in cell.edges),
-        added=tuple(edge for edge in cell.edges if edge not in before.edges),
-        changed=tuple(node for node in cell.reachable if cell.ops[node] != before.ops[node]),
+        picture=cell,
+        removed=tuple(edge for edge in parent.edges if edge not in cell.edges) if cell and parent else (),
+        added=tuple(edge for edge in cell.edges if edge not in parent.edges) if cell and parent else (),
+        changed=tuple(node for node in cell.reachable if cell.ops[node] != parent.ops[node]) if cell and parent else (),
         runner_up=runner_up,
         difference=comparison.difference if comparison else None,
         standard_error=comparison.standard_error if comparison else None,
@@ -215,9 +227,9 @@ def _rival(record: RunRecord, one: Candidate, chosen: Candidate) -> Rival:
     lead = error = None
     against = None if one is chosen else _compared(evaluation, chosen.evaluation)
     if against is not None and evaluation.performance is not None:
-        other = score.of(evaluation.performance - against.difference, chosen.cell, chosen.evaluation.resources)
+        other = score.of(evaluation.performance - against.difference, chosen.design, chosen.evaluation.resources)
         lead, error = _ahead(score, evaluation, other, against)
-    rank = record.ranks.get(one.cell.key) if record.ranks else None
+    rank = record.ranks.get(one.design.key) if record.ranks else None
     origin = chosen.same_as or (chosen.step, chosen.index)
     same = one is not chosen and origin in ((one.step, one.index), one.same_as)
     return Rival(one, one is chosen, same, None if outcomes is None else len(outcomes), lead, error, rank)

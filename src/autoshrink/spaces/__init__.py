@@ -2,6 +2,7 @@
 
 from autoshrink.spaces.base import Space
 from autoshrink.spaces.cells import CellSpace
+from autoshrink.spaces.choosing import space_of
 from autoshrink.spaces.networks import AtBudget, NetworkSpace
 
-__all__ = ["AtBudget", "CellSpace", "NetworkSpace", "Space"]
+__all__ = ["AtBudget", "CellSpace", "NetworkSpace", "Space", "space_of"]

@@ -24,6 +24,11 @@ class Space(ABC, Generic[DesignT]):
     start: DesignT
 
     @property
+    def used_up(self) -> str:
+        """Why a search ends whose design has no moves."""
+        return "no move is left"
+
+    @property
     def starts(self) -> tuple[DesignT, ...]:
         """What a search measures before its first move; `start` is the first of them."""
         return (self.start,)

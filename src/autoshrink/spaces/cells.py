@@ -10,7 +10,7 @@ from random import Random
 from autoshrink.cell import INPUT, Cell
 from autoshrink.change import Change, ChangedOp, RemovedEdge
 from autoshrink.errors import InputError
-from autoshrink.ops import operation
+from autoshrink.ops import names, operation
 from autoshrink.spaces.base import Space
 
 MOVES = ("edges", "ops")
@@ -24,17 +24,24 @@ class CellSpace(Space[Cell]):
     Attributes:
         start: the largest cell of the space.
         allowed: which moves there are, of `MOVES`.
+        ops: the operations that nodes may come to have; None: every cheaper one.
 
     Raises:
         InputError: there is no such move.
     """
 
     allowed: frozenset[str] = frozenset({"edges"})
+    ops: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         unknown = sorted(self.allowed - set(MOVES))
         if unknown or not self.allowed:
             raise InputError(f"moves of cells are {' and '.join(MOVES)}, not {', '.join(unknown) or 'none'}")
+
+    @property
+    def used_up(self) -> str:
+        """See `Space.used_up`."""
+        return "no edge is left" if self.allowed == {"edges"} else super().used_up
 
     def moves(self, design: Cell) -> tuple[tuple[Change, Cell], ...]:
         """Every edge with the cell that is left when it goes, then every reachable node with its cheaper operations."""
@@ -43,9 +50,7 @@ class CellSpace(Space[Cell]):
             found += [(RemovedEdge(edge), cell) for edge, cell in design.shrink_space()]
         if "ops" in self.allowed:
             for node in design.reachable[1:]:
-                found += [
-                    (ChangedOp(node, op), _with_op(design, node, op)) for op in cheaper(design.kind, design.ops[node])
-                ]
+                found += [(ChangedOp(node, op), _with_op(design, node, op)) for op in self._cheaper(design.ops[node])]
         return tuple(found)
 
     def random(self, rng: Random) -> Cell:
@@ -55,7 +60,7 @@ class CellSpace(Space[Cell]):
         if "edges" in self.allowed:
             edges = tuple(sorted(rng.sample(edges, rng.randrange(len(edges)))))
         if "ops" in self.allowed:
-            ops = (INPUT, *(rng.choice((op, *cheaper(self.start.kind, op))) for op in ops[1:]))
+            ops = (INPUT, *(rng.choice((op, *self._cheaper(op))) for op in ops[1:]))
         return Cell(self.start.kind, ops, edges)
 
     def mutated(self, design: Cell, rng: Random) -> Cell:
@@ -68,7 +73,7 @@ class CellSpace(Space[Cell]):
         if "ops" in self.allowed:
             for node in design.reachable[1:]:
                 first = self.start.ops[node]
-                others = (op for op in (first, *cheaper(design.kind, first)) if op != design.ops[node])
+                others = (op for op in (first, *self._cheaper(first)) if op != design.ops[node])
                 found += [_with_op(design, node, op) for op in others]
         return rng.choice(found) if found else design
 
@@ -76,9 +81,28 @@ class CellSpace(Space[Cell]):
         """Whether it has more leaves."""
         return len(child.leaves) > len(parent.leaves)
 
+    def _cheaper(self, op: str) -> tuple[str, ...]:
+        return tuple(one for one in cheaper(self.start.kind, op) if self.ops is None or one in self.ops)
+
 
 def _with_op(cell: Cell, node: int, op: str) -> Cell:
     return Cell(cell.kind, (*cell.ops[:node], op, *cell.ops[node + 1 :]), cell.edges)
+
+
+def dearest(kind: str, ops: tuple[str, ...] | None = None) -> tuple[str, ...] | None:
+    """The operation from which most others can be reached by cheaper ones: where a search begins that changes them.
+
+    Args:
+        kind: of the cells.
+        ops: the operations that there may be; None: all that are registered.
+
+    Returns:
+        It alone; `ops` where none of them names a cheaper one.
+    """
+    choices = ops or names(kind)
+    reached = {one: sum(other in choices for other in cheaper(kind, one)) for one in choices}
+    best = max(choices, key=lambda one: reached[one])
+    return (best,) if reached[best] else ops
 
 
 @lru_cache(maxsize=1024)

@@ -7,34 +7,41 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from autoshrink.cell import Cell
+from autoshrink.cell import Cell, cell_of
 from autoshrink.change import Change
 from autoshrink.config import SearchSettings
+from autoshrink.design import Design
 from autoshrink.errors import InputError
 from autoshrink.resources import Resources
 from autoshrink.score import Evaluation, Score
+from autoshrink.spaces import Space
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """A cell to measure: the `index`-th of `step`.
+    """A design to measure: the `index`-th of `step`.
 
-    `parent` is the cell that it was made of, from which weights may be inherited, and `change` what was done to that;
-    both are None for a starting cell, and `change` is None where it is not one move.
+    `parent` is the design that it was made of, from which weights may be inherited, and `change` what was done to that;
+    both are None where a search starts, and `change` is None where it is not one move.
     """
 
     step: int
     index: int
-    cell: Cell
-    parent: Cell | None = None
+    design: Design
+    parent: Design | None = None
     change: Change | None = None
+
+    @property
+    def cell(self) -> Cell:
+        """The design, of a search for cells; raises `InputError` where it is none."""
+        return cell_of(self.design)
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What a strategy made of a step: the index it went on with, and that of the best other cell, if there was one.
+    """What a strategy made of a step: the index it went on with, and that of the best other one, if there was one.
 
-    Cells isomorphic to the chosen one are no others.
+    What is one network with the chosen is no other.
     """
 
     index: int
@@ -47,22 +54,28 @@ class StrategyContext:
 
     Attributes:
         settings: all of the search's, its seed among them.
-        start: the cell to begin with.
-        resources: what a cell costs, without training it.
-        allowed: whether a cell keeps the search's limits.
-        stop: why the search ends at this cell, in words, or None.
+        space: what may be proposed, and where to begin.
+        resources: what a design costs, without training it.
+        allowed: whether a design keeps the search's limits.
+        stop: why the search ends at this design, in words, or None.
         rank: a score that needs no training, by which a step's candidates are chosen; None: they are drawn.
         grace: how many standard errors a child with a new leaf may be behind the best and still be gone on with, since
             the evaluator is unjust to it; 0 where it is not.
     """
 
     settings: SearchSettings
-    start: Cell
-    resources: Callable[[Cell], Resources]
-    allowed: Callable[[Cell], bool] = lambda _: True
-    stop: Callable[[Cell], str | None] = lambda _: None
-    rank: Callable[[Cell], float] | None = None
+    space: Space[Any]
+    resources: Callable[[Design], Resources]
+    allowed: Callable[[Design], bool] = lambda _: True
+    stop: Callable[[Design], str | None] = lambda _: None
+    rank: Callable[[Design], float] | None = None
     grace: float = 0.0
+
+    @property
+    def start(self) -> Design:
+        """What the space begins with."""
+        start: Design = self.space.start
+        return start
 
     @property
     def score(self) -> Score:
@@ -80,7 +93,7 @@ class Strategy(ABC):
 
     @abstractmethod
     def ask(self) -> tuple[Proposal, ...]:
-        """The cells of the next step, to be measured together; empty when the search is over."""
+        """The designs of the next step, to be measured together; empty when the search is over."""
 
     @abstractmethod
     def tell(self, evaluations: Sequence[Evaluation]) -> Choice:
@@ -96,7 +109,7 @@ class Strategy(ABC):
 
     @abstractmethod
     def outlook(self) -> tuple[int, ...]:
-        """At most how many cells each following step will propose, the asked one first: for estimates of time."""
+        """At most how many designs each following step will propose, the asked one first: for estimates of time."""
 
     def obey(self, command: str, arguments: Mapping[str, Any]) -> None:
         """Take a person's command into account from the next `ask` on; a strategy says here which it knows.
@@ -109,8 +122,8 @@ class Strategy(ABC):
 
 def refuse_others(asked: Sequence[Proposal], told: Sequence[Evaluation]) -> None:
     """Raise `ValueError` unless the evaluations are those of the asked proposals, in their order."""
-    if [one.cell for one in told] != [proposal.cell for proposal in asked]:
-        raise ValueError("told other cells than were asked for")
+    if [one.design for one in told] != [proposal.design for proposal in asked]:
+        raise ValueError("told other designs than were asked for")
 
 
 def best_first(evaluations: Sequence[Evaluation], score: Score) -> list[int]:
@@ -127,5 +140,5 @@ def best_first(evaluations: Sequence[Evaluation], score: Score) -> list[int]:
 
 def choice(index: int, ranked: Sequence[int], evaluations: Sequence[Evaluation]) -> Choice:
     """To go on with an index; the runner-up is the best of the others by rank."""
-    chosen = evaluations[index].cell.key
-    return Choice(index, next((other for other in ranked if evaluations[other].cell.key != chosen), None))
+    chosen = evaluations[index].design.key
+    return Choice(index, next((other for other in ranked if evaluations[other].design.key != chosen), None))

@@ -1,4 +1,4 @@
-"""Successive halving: train many cells a little, the better ones further (Jamieson & Talwalkar, AISTATS 2016)."""
+"""Successive halving: train many designs a little, the better ones further (Jamieson & Talwalkar, AISTATS 2016)."""
 
 from __future__ import annotations
 
@@ -6,52 +6,52 @@ import math
 from collections.abc import Sequence
 from itertools import zip_longest
 
-from autoshrink.cell import Cell
+from autoshrink.design import Design
 from autoshrink.score import Evaluation, Score
 
 
 class SuccessiveHalving:
-    """Names the best of some cells by training them from scratch, as ask and tell.
+    """Names the best of some designs by training them from scratch, as ask and tell.
 
-    In every round all cells that are left are trained for the same time; then the best share of them, by S, stays. It
-    is over after the last round, or as soon as one cell is left.
+    In every round all that are left are trained for the same time; then the best share of them, by S, stays. It
+    is over after the last round, or as soon as one is left.
 
     Args:
-        cells: no two isomorphic.
+        designs: no two of one network.
         score: Eq. 5.
         rounds: epochs of a training in each round, ascending.
-        reduction: one of so many cells stays after a round, and at least one.
+        reduction: one of so many stays after a round, and at least one.
     """
 
-    def __init__(self, cells: Sequence[Cell], *, score: Score, rounds: Sequence[float], reduction: int = 3) -> None:
-        self._cells = tuple(cells)
+    def __init__(self, designs: Sequence[Design], *, score: Score, rounds: Sequence[float], reduction: int = 3) -> None:
+        self._designs = tuple(designs)
         self._score = score
         self._rounds = tuple(rounds)
         self._reduction = reduction
         self._round = 0
 
-    def ask(self) -> tuple[int, float, tuple[Cell, ...]]:
-        """The round from 0, the epochs of its trainings, and the cells; no cells when it is over."""
-        if self._round == len(self._rounds) or (self._round > 0 and len(self._cells) < 2):
+    def ask(self) -> tuple[int, float, tuple[Design, ...]]:
+        """The round from 0, the epochs of its trainings, and the designs; none when it is over."""
+        if self._round == len(self._rounds) or (self._round > 0 and len(self._designs) < 2):
             return self._round, 0, ()
-        return self._round, self._rounds[self._round], self._cells
+        return self._round, self._rounds[self._round], self._designs
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
-        """Learn the round's evaluations, in the order of its cells; failed ones go first.
+        """Learn the round's evaluations, in the order of its designs; failed ones go first.
 
         Raises:
-            ValueError: the evaluations are not those of the asked cells.
+            ValueError: the evaluations are not those of the asked designs.
         """
-        if [one.cell for one in evaluations] != list(self._cells):
-            raise ValueError("told other cells than were asked for")
+        if [one.design for one in evaluations] != list(self._designs):
+            raise ValueError("told other designs than were asked for")
         ranked = sorted(evaluations, key=self._score.preference, reverse=True)
-        usable = [one.cell for one in ranked if not one.failed]
-        self._cells = tuple(usable[: math.ceil(len(ranked) / self._reduction)])
+        usable = [one.design for one in ranked if not one.failed]
+        self._designs = tuple(usable[: math.ceil(len(ranked) / self._reduction)])
         self._round += 1
 
 
-def entrants(evaluations: Sequence[Evaluation], *, score: Score, count: int) -> tuple[Cell, ...]:
-    """The cells that a search's estimates recommend for training from scratch: the best of every size, by turns.
+def entrants(evaluations: Sequence[Evaluation], *, score: Score, count: int) -> tuple[Design, ...]:
+    """The designs that a search's estimates recommend for training from scratch: the best of every size, by turns.
 
     Estimates made with inherited weights compare cells of one step. They say little of cells of different sizes, whose
     weights have been trained, and cut, for different times; and they favour cells with few leaves, since nobody has
@@ -62,27 +62,27 @@ def entrants(evaluations: Sequence[Evaluation], *, score: Score, count: int) -> 
     Args:
         evaluations: in any order; failed ones are no candidates.
         score: Eq. 5.
-        count: how many cells, at most.
+        count: how many, at most.
     """
     ranked = sorted((one for one in evaluations if not one.failed), key=score.preference, reverse=True)
     best: dict[str, Evaluation] = {}
     for one in ranked:
-        best.setdefault(one.cell.key, one)
+        best.setdefault(one.design.key, one)
     unique = list(best.values())
     if not unique:
         return ()
-    logs = {one.cell.key: math.log(max(1, score.cost(one.resources))) for one in unique}
+    logs = {one.design.key: math.log(max(1, score.cost(one.resources))) for one in unique}
     low, high = min(logs.values()), max(logs.values())
     parts: list[list[Evaluation]] = [[] for _ in range(count)]
     for one in unique:
-        place = (logs[one.cell.key] - low) / (high - low) if high > low else 0.0
+        place = (logs[one.design.key] - low) / (high - low) if high > low else 0.0
         parts[min(count - 1, int(place * count))].append(one)
     turns = zip_longest(*(_other_leaves_next(part) for part in parts))
-    return tuple(one.cell for one in [one for turn in turns for one in turn if one is not None][:count])
+    return tuple(one.design for one in [one for turn in turns for one in turn if one is not None][:count])
 
 
 def _other_leaves_next(part: list[Evaluation]) -> list[Evaluation]:
     """The best of every number of leaves first, then the others."""
-    best = list({len(one.cell.leaves): one for one in reversed(part)}.values())
+    best = list({len(getattr(one.design, "leaves", ())): one for one in reversed(part)}.values())
     first = [one for one in part if one in best]
     return first + [one for one in part if one not in best]

@@ -1,11 +1,11 @@
-"""Random search: cells drawn from the same space, as many as AutoShrink would measure. What a strategy has to beat."""
+"""Random search: designs drawn from the space, as many as AutoShrink would measure. What a strategy has to beat."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
 
-from autoshrink.cell import Cell
+from autoshrink.design import Design
 from autoshrink.score import Evaluation
 from autoshrink.seeding import derive_seed
 from autoshrink.strategies.base import (
@@ -19,25 +19,26 @@ from autoshrink.strategies.base import (
 )
 
 DRAWS = 100
-"""A cell that breaks a limit is drawn again, at most so often."""
+"""A design that breaks a limit is drawn again, at most so often."""
 
 
 class RandomSearch(Strategy):
-    """Step 0 is the starting cell. Each further step draws cells that lack some of its edges: how many go is drawn
-    first, each number as likely as another, and then which.
+    """Step 0 is the start. Each further step draws designs of its space; of cells, how many edges go is drawn first,
+    each number as likely as another, and then which.
 
-    There are as many steps, and as many cells in each, as AutoShrink has where every removal takes one edge only.
+    There are as many steps, and as many designs in each, as AutoShrink has where every move leaves one fewer.
     """
 
     def __init__(self, context: StrategyContext) -> None:
         self._context = context
-        edges = range(len(context.start.edges), context.settings.stop.edges, -1)
+        moves = context.space.outlook(context.start)
         most = context.settings.candidates
-        self._widths = (1, *(left if most == "all" else min(most, left) for left in edges))
+        moves = moves[: max(0, len(moves) - context.settings.stop.edges)]
+        self._widths = (1, *(left if most == "all" else min(most, left) for left in moves))
         self._step = 0
 
     def ask(self) -> tuple[Proposal, ...]:
-        """Cells drawn from the seed and the step's number alone; empty at the end."""
+        """Designs drawn from the seed and the step's number alone; empty at the end."""
         start = self._context.start
         if self._step == 0:
             return (Proposal(0, 0, start),)
@@ -46,15 +47,13 @@ class RandomSearch(Strategy):
         rng = random.Random(derive_seed(self._context.settings.seed, "random", self._step))
         return tuple(Proposal(self._step, index, self._drawn(rng), start) for index in range(self._widths[self._step]))
 
-    def _drawn(self, rng: random.Random) -> Cell:
-        start = self._context.start
-        cell = start
+    def _drawn(self, rng: random.Random) -> Design:
+        design = self._context.start
         for _ in range(DRAWS):
-            kept = rng.sample(start.edges, rng.randrange(len(start.edges)))
-            cell = Cell(start.kind, start.ops, tuple(sorted(kept)))
-            if self._context.allowed(cell):
+            design = self._context.space.random(rng)
+            if self._context.allowed(design):
                 break
-        return cell
+        return design
 
     def tell(self, evaluations: Sequence[Evaluation]) -> Choice:
         """Nothing is learned; the best of the step is named."""
@@ -64,7 +63,7 @@ class RandomSearch(Strategy):
         return choice(ranked[0], ranked, evaluations)
 
     def over(self) -> str:
-        """All cells are drawn."""
+        """All are drawn."""
         return "as many cells were drawn as AutoShrink would measure"
 
     def outlook(self) -> tuple[int, ...]:

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from autoshrink.bundle import TrainedModel
     from autoshrink.config import Overrides, SearchSettings
     from autoshrink.crafting import Measure, Scaling, Source
+    from autoshrink.design import Design
     from autoshrink.metrics import Metric
     from autoshrink.record import RunRecord
+    from autoshrink.spaces import Space
     from autoshrink.training.problem import Problem
     from autoshrink.watching import Observer
 
@@ -155,6 +157,20 @@ class Task(ABC):
             InputError: a size means nothing here.
         """
 
+    def space(self, settings: SearchSettings, start: Design | None, data: Mapping[str, Any]) -> Space[Any] | None:
+        """What a search may propose; None: the cells that moves make of a start.
+
+        Args:
+            settings: of the search.
+            start: where it begins: drawn or read, or what the log has; None where the space says it.
+            data: its `data` event.
+
+        Raises:
+            InputError: the space has not the moves that are asked for.
+        """
+        del settings, start, data
+        return None
+
     def next_commands(self, record: RunRecord, folder: Path) -> list[Command]:
         """What to do with the best cell of a finished search."""
         del record, folder
@@ -221,6 +237,10 @@ class Task(ABC):
         """What the cell's picture does not say, and perhaps a table, whose first row is its head."""
         del architecture
         return "", []
+
+    def picture(self, design: Design) -> Cell | None:
+        """The cell that a picture of a design shows: itself, or that of a network; None where there is none."""
+        return design if isinstance(design, Cell) else getattr(design, "cell", None)
 
     def output_nodes(self, architecture: Architecture) -> tuple[int, ...] | None:
         """The nodes that make the cell's output where that is not for the cell to say."""

@@ -24,8 +24,8 @@ def check_evaluator(make: Callable[[], Evaluator], jobs: Sequence[Job]) -> None:
     again = _measured(make(), jobs)
     for position, job in enumerate(jobs):
         one = found[position]
-        assert (one.cell, one.seed) == (job.cell, job.seed), f"job {position}: another cell or seed came back"
-        assert one.resources == make().resources(job.cell), f"job {position}: its costs are not those of the cell"
+        assert (one.design, one.seed) == (job.design, job.seed), f"job {position}: another cell or seed came back"
+        assert one.resources == make().resources(job.design), f"job {position}: its costs are not those of the cell"
         assert not one.failed or one.reason, f"job {position}: failed without a reason"
         assert one == again[position], f"job {position}: measured again, it is something else"
     evaluator = make()

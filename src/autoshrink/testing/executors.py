@@ -41,13 +41,13 @@ def check_executor(make: Callable[[Workplace], Executor]) -> None:
     assert list(executor.run(jobs, deadline=time.monotonic() + 60)) == wanted, (
         "with time enough it gives something else"
     )
-    overdue = [*jobs[:2], Job(jobs[2].cell, OVERDUE), *jobs[3:]]
+    overdue = [*jobs[:2], Job(jobs[2].design, OVERDUE), *jobs[3:]]
     found = list(executor.run(overdue))
     assert found == wanted[: len(found)], "what was done in time is not given in order"
     assert len(found) <= 2, "after a job that ran out of time others are given"
     said = ""
     try:
-        list(executor.run([Job(jobs[0].cell, REFUSED)]))
+        list(executor.run([Job(jobs[0].design, REFUSED)]))
     except InputError as error:
         said = str(error)
     assert said == "refused on purpose", f"a job's error has to be raised where it came from; it says {said!r}"
@@ -85,7 +85,7 @@ def _jobs(count: int) -> list[Job]:
 
 
 def _evaluation(job: Job) -> Evaluation:
-    return Evaluation(job.cell, Resources(macs=1, params=1, memory=1), job.seed, "made up", 1 / (1 + job.seed))
+    return Evaluation(job.design, Resources(macs=1, params=1, memory=1), job.seed, "made up", 1 / (1 + job.seed))
 
 
 def _measured(job: Job, seconds: float | None) -> Evaluation | None:

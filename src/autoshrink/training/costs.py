@@ -1,4 +1,4 @@
-"""What cells cost in a problem's proxy network, counted once each."""
+"""What designs cost as a problem's networks, counted once each."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from bisect import bisect_left
 from collections.abc import Callable
 
 from autoshrink.architecture import Architecture
-from autoshrink.cell import Cell
 from autoshrink.cost import count
+from autoshrink.design import Design
 from autoshrink.resources import Resources
 
 
@@ -16,25 +16,25 @@ def largest_below(size: int, fits: Callable[[int], bool]) -> int:
     return bisect_left(range(1, size), True, key=lambda number: not fits(number))
 
 
-class CellCosts:
-    """A cell's resources, without training it.
+class DesignCosts:
+    """A design's resources, without training it.
 
     Args:
-        architecture: the proxy network around a cell.
+        architecture: a design as a network.
         latency: what such a network takes, nanoseconds; None: nobody asks.
     """
 
     def __init__(
-        self, architecture: Callable[[Cell], Architecture], latency: Callable[[Architecture], int] | None = None
+        self, architecture: Callable[[Design], Architecture], latency: Callable[[Architecture], int] | None = None
     ) -> None:
         self._architecture = architecture
         self._latency = latency
-        self._known: dict[Cell, Resources] = {}
+        self._known: dict[Design, Resources] = {}
 
-    def __call__(self, cell: Cell) -> Resources:
-        """Counted from the architecture, once a cell."""
-        if cell not in self._known:
-            architecture = self._architecture(cell)
+    def __call__(self, design: Design) -> Resources:
+        """Counted from the architecture, once a design."""
+        if design not in self._known:
+            architecture = self._architecture(design)
             measured = {"latency": self._latency(architecture)} if self._latency else {}
-            self._known[cell] = Resources.of(architecture, count(architecture), **measured)
-        return self._known[cell]
+            self._known[design] = Resources.of(architecture, count(architecture), **measured)
+        return self._known[design]

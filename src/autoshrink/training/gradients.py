@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from autoshrink.architecture import Architecture
-from autoshrink.cell import Cell
+from autoshrink.design import Design
 from autoshrink.errors import InputError
 from autoshrink.networks import LanguageNetwork
 from autoshrink.networks.recurrent import RecurrentCell
@@ -25,7 +25,7 @@ from autoshrink.training.text import Streams
 class LayerGradients(Protocol):
     """A problem whose untrained networks can be differentiated, which is a thing that problems need not be able to."""
 
-    def architecture(self, cell: Cell) -> Architecture:
+    def architecture(self, design: Design) -> Architecture:
         """The proxy network around a cell."""
         ...
 

@@ -15,6 +15,7 @@ from torch import nn
 
 from autoshrink.architecture import Architecture
 from autoshrink.cell import Cell
+from autoshrink.design import Design
 from autoshrink.training.loop import Learner, Stops, Validation
 
 
@@ -54,8 +55,8 @@ class Problem(Protocol):
     stops: Stops
     fidelity: str
 
-    def architecture(self, cell: Cell) -> Architecture:
-        """The proxy network around a cell."""
+    def architecture(self, design: Design) -> Architecture:
+        """A design as a network: the proxy network around a cell, a network as it is (`network_of`)."""
         ...
 
     def learner(self, architecture: Architecture, seed: int, *, batch: int | None = None) -> SearchLearner:

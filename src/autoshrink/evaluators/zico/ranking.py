@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from autoshrink.cell import Cell
+from autoshrink.design import Design
 from autoshrink.evaluation import Job
 from autoshrink.evaluators.zico.score import ZicoScorer, fitted_penalty
 from autoshrink.resources import Resources
 from autoshrink.score import Evaluation, Score, Spent
-from autoshrink.training.costs import CellCosts
+from autoshrink.training.costs import DesignCosts
 from autoshrink.training.gradients import LayerGradients
 
 REFERENCE_CELLS = 30
@@ -51,7 +51,7 @@ class ZicoRanking:
         seed: decides initial weights and batches, the same for all cells.
         threads: CPU threads; None leaves them alone.
         counted: the scale's cost is on record already, by the process that was here before.
-        resources: what a cell costs; None: counted in the source's networks.
+        resources: what a design costs; None: counted in the source's networks.
     """
 
     def __init__(
@@ -59,11 +59,11 @@ class ZicoRanking:
         source: LayerGradients,
         score: Score,
         *,
-        reference: Callable[[int], Sequence[Cell]],
+        reference: Callable[[int], Sequence[Design]],
         seed: int,
         threads: int | None = None,
         counted: bool = False,
-        resources: Callable[[Cell], Resources] | None = None,
+        resources: Callable[[Design], Resources] | None = None,
     ) -> None:
         self._source = source
         self._score = score
@@ -71,25 +71,25 @@ class ZicoRanking:
         self._seed = seed
         self._scorer = ZicoScorer(source, draw=seed, threads=threads)
         self._scale: Scale | None = None
-        self._costs = resources or CellCosts(source.architecture)
+        self._costs = resources or DesignCosts(source.architecture)
         self._counted = counted
         self._spent = Spent()
 
-    def resources(self, cell: Cell) -> Resources:
-        """Counted from the architecture, once a cell."""
-        return self._costs(cell)
+    def resources(self, design: Design) -> Resources:
+        """Counted from the architecture, once a design."""
+        return self._costs(design)
 
-    def __call__(self, cell: Cell) -> float:
-        """S of the cell with its scaled ZiCo as the performance.
+    def __call__(self, design: Design) -> float:
+        """S of the design with its scaled ZiCo as the performance.
 
         Raises:
             ValueError: a gradient is not finite.
         """
-        return self._score.of(self.performance(cell), cell, self.resources(cell))
+        return self._score.of(self.performance(design), design, self.resources(design))
 
-    def performance(self, cell: Cell) -> float:
+    def performance(self, design: Design) -> float:
         """ZiCo times the scale's unit."""
-        return self._measured(cell) * self.scale.unit
+        return self._measured(design) * self.scale.unit
 
     @property
     def scale(self) -> Scale:
@@ -107,11 +107,11 @@ class ZicoRanking:
         spent, self._spent = self._spent, Spent()
         return spent
 
-    def _measured(self, cell: Cell) -> float:
+    def _measured(self, design: Design) -> float:
         # Nothing is remembered: what a cell costs does not depend on what this process has seen before.
         began = time.monotonic()
-        value = self._scorer(cell, self._seed)
-        self._spent += replace(self._scorer.spent(cell), seconds=time.monotonic() - began)
+        value = self._scorer(design, self._seed)
+        self._spent += replace(self._scorer.spent(design), seconds=time.monotonic() - began)
         return value
 
 
@@ -128,9 +128,9 @@ class ZicoEvaluator:
     def __init__(self, ranking: ZicoRanking) -> None:
         self._ranking = ranking
 
-    def resources(self, cell: Cell) -> Resources:
-        """Counted from the architecture, once a cell."""
-        return self._ranking.resources(cell)
+    def resources(self, design: Design) -> Resources:
+        """Counted from the architecture, once a design."""
+        return self._ranking.resources(design)
 
     def evaluate(self, jobs: Sequence[Job], *, deadline: float | None = None) -> Iterator[tuple[int, Evaluation]]:
         """Score the jobs in order; see `Evaluator`."""
@@ -139,12 +139,12 @@ class ZicoEvaluator:
                 return
             performance, reason = None, None
             try:
-                performance = self._ranking.performance(job.cell)
+                performance = self._ranking.performance(job.design)
             except ValueError as error:
                 reason = str(error)
             found = Evaluation(
-                job.cell,
-                self.resources(job.cell),
+                job.design,
+                self.resources(job.design),
                 job.seed,
                 "ZiCo, no training",
                 performance,

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autoshrink.cell import Cell
 from autoshrink.cost import count
+from autoshrink.design import Design
 from autoshrink.ranking import spearman
 from autoshrink.score import Spent
 from autoshrink.training.device import repeatable
@@ -58,21 +58,21 @@ class ZicoScorer:
         self._variance: Variance = variance
         self._threads = threads
 
-    def __call__(self, cell: Cell, seed: int) -> float:
+    def __call__(self, design: Design, seed: int) -> float:
         """The score, nats; the seed decides the initial weights.
 
         Raises:
             ValueError: a gradient is not finite.
         """
         with repeatable(self._threads):
-            architecture = self._source.architecture(cell)
+            architecture = self._source.architecture(design)
             gradients = self._source.layer_gradients(architecture, seed, batches=self._batches, draw=self._draw)
             return zico(gradients, variance=self._variance)
 
-    def spent(self, cell: Cell) -> Spent:
-        """What one score of the cell costs; a sample takes three forward passes' MACs. Seconds are left at 0."""
+    def spent(self, design: Design) -> Spent:
+        """What one score of the design costs; a sample takes three forward passes' MACs. Seconds are left at 0."""
         samples = self._source.gradient_samples(self._batches)
-        return Spent(samples, 3 * samples * count(self._source.architecture(cell)).macs)
+        return Spent(samples, 3 * samples * count(self._source.architecture(design)).macs)
 
 
 def zico(gradients: Sequence[Mapping[str, Tensor]], *, variance: Variance = "signed") -> float:

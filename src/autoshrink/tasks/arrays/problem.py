@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from autoshrink import formatting
-from autoshrink.architecture import Architecture
-from autoshrink.cell import Cell
+from autoshrink.architecture import Architecture, network_of
 from autoshrink.config import SearchSettings
+from autoshrink.design import Design
 from autoshrink.errors import DataError
 from autoshrink.networks import build
 from autoshrink.seeding import derive_seed
@@ -156,9 +156,9 @@ class ArrayProblem:
         self.fidelity = f"{epochs} × {formatting.count(len(data[0]), task.metric.sample)}"
         self._task, self._settings, self._data, self._event = task, settings, data, event
 
-    def architecture(self, cell: Cell) -> Architecture:
-        """The task's network around a cell."""
-        return self._task.proxy(cell, self._settings, self._event)
+    def architecture(self, design: Design) -> Architecture:
+        """The task's network around a cell, or the network that the design is."""
+        return network_of(design, lambda cell: self._task.proxy(cell, self._settings, self._event))
 
     def learner(self, architecture: Architecture, seed: int, *, batch: int | None = None) -> ArrayLearner:
         """A fresh network on the device."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,17 +13,18 @@ import torch
 from torch import Tensor, nn
 
 from autoshrink import formatting
-from autoshrink.architecture import Architecture, ConvArchitecture, proxy_architecture
+from autoshrink.architecture import Architecture, ConvArchitecture, network_of, proxy_architecture
 from autoshrink.cell import Cell
 from autoshrink.config import ImageNetwork, ImageSettings, SearchSettings
 from autoshrink.data import Proxy, load_proxy
 from autoshrink.data.carving import Keeping
 from autoshrink.data.understood import images_understood
+from autoshrink.design import Design
 from autoshrink.errors import DataError
 from autoshrink.networks import build
 from autoshrink.seeding import derive_seed
 from autoshrink.tasks.base import Prepared
-from autoshrink.training.costs import CellCosts, largest_below
+from autoshrink.training.costs import DesignCosts, largest_below
 from autoshrink.training.device import choose_precision
 from autoshrink.training.gradients import image_gradients, images_a_batch
 from autoshrink.training.image_learner import ImageLearner, image_stops, search_learner
@@ -72,9 +74,9 @@ class ImageProblem:
             f"{formatting.count(settings.recipe.epochs, 'epoch')} × {formatting.count(len(proxy.train), 'image')}"
         )
 
-    def architecture(self, cell: Cell) -> ConvArchitecture:
-        """The paper's proxy network (Table 1) for these images."""
-        return self._around(cell, self._shape[1], self._network)
+    def architecture(self, design: Design) -> Architecture:
+        """The paper's proxy network (Table 1) for these images, or the network that the design is."""
+        return network_of(design, lambda cell: self._around(cell, self._shape[1], self._network))
 
     def _around(self, cell: Cell, size: int, network: ImageNetwork) -> ConvArchitecture:
         return proxy_architecture(
@@ -91,7 +93,10 @@ class ImageProblem:
         network, found = self._network, []
 
         def fits(size: int, around: ImageNetwork) -> bool:
-            costs = (CellCosts(lambda cell: self._around(cell, size, around))(cell) for cell in cells)
+            costs = (
+                DesignCosts(partial(network_of, around=lambda one: self._around(one, size, around)))(cell)
+                for cell in cells
+            )
             return min(cost[name] for cost in costs) <= limit
 
         size = largest_below(self._shape[1], lambda size: fits(size, network))

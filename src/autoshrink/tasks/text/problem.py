@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from autoshrink import formatting
-from autoshrink.architecture import Architecture, LanguageModel, RecurrentArchitecture, recurrent_proxy
+from autoshrink.architecture import Architecture, LanguageModel, RecurrentArchitecture, network_of, recurrent_proxy
 from autoshrink.cell import Cell
 from autoshrink.config import SearchSettings, TextSettings
 from autoshrink.data import TextProxy, load_text_proxy
+from autoshrink.design import Design
 from autoshrink.networks import LanguageNetwork, build
 from autoshrink.seeding import derive_seed
 from autoshrink.tasks.base import Prepared
-from autoshrink.training.costs import CellCosts, largest_below
+from autoshrink.training.costs import DesignCosts, largest_below
 from autoshrink.training.gradients import steps_a_chunk, text_gradients
 from autoshrink.training.text import Streams
 from autoshrink.training.text_learner import TextLearner, text_stops
@@ -82,9 +84,9 @@ class TextProblem:
             f"{formatting.count(recipe.epochs, 'epoch')} × {formatting.count(self._data[0].tokens, 'token')}"
         )
 
-    def architecture(self, cell: Cell) -> RecurrentArchitecture:
-        """The language model around a cell for this vocabulary."""
-        return self._around(cell, self._network.width)
+    def architecture(self, design: Design) -> Architecture:
+        """The language model around a cell for this vocabulary, or the network that the design is."""
+        return network_of(design, lambda cell: self._around(cell, self._network.width))
 
     def _around(self, cell: Cell, width: int) -> RecurrentArchitecture:
         return recurrent_proxy(cell, vocabulary=self._vocabulary, width=width, aggregate=self._network.aggregate)
@@ -93,7 +95,9 @@ class TextProblem:
         """The widest narrower network."""
 
         def fits(width: int) -> bool:
-            costs = (CellCosts(lambda cell: self._around(cell, width))(cell) for cell in cells)
+            costs = (
+                DesignCosts(partial(network_of, around=lambda one: self._around(one, width)))(cell) for cell in cells
+            )
             return min(cost[name] for cost in costs) <= limit
 
         width = largest_below(self._network.width, fits)
