@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from autoshrink.errors import InputError
-from autoshrink.machine import refuse_too_many
+from autoshrink.machine import keep_freed_memory, refuse_too_many
 from autoshrink.untrusted import brief
 
 DEVICES = "auto, cpu, cuda, cuda:1 (the second GPU) and mps (Apple's)"
@@ -87,10 +87,13 @@ def describe(device: torch.device) -> dict[str, str | int | None]:
 def repeatable(threads: int | None) -> Iterator[None]:
     """Deterministic algorithms and a fixed number of CPU threads inside, what was set before afterwards.
 
+    Freed memory is kept from then on (`keep_freed_memory`).
+
     Raises:
         InputError: the threads are more than make sense.
     """
     refuse_too_many(threads or 1, "threads")
+    keep_freed_memory()
     # cuBLAS reads this when CUDA starts; without it its sums may differ from run to run.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     before = torch.get_num_threads()
