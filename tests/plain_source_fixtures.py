@@ -23,7 +23,7 @@ from autoshrink.data import Preprocessing, Vocabulary
 from autoshrink.data.tokenising import Level, Rule
 from autoshrink.deploy.plain_source import PlainSource
 from autoshrink.networks import build, set_normalisation
-from autoshrink.ops import DEFAULTS
+from autoshrink.ops import names
 from autoshrink.priors import complete_edges
 from deploy_fixtures import shaken
 from model_fixtures import trained_classifier, trained_language_model
@@ -33,7 +33,7 @@ WORDS = ["the", "cat", "dog", "sees", "likes", "milk", "bones", ".", ",", "don't
 
 def random_cell(rng: random.Random, kind: str, nodes: int) -> Cell:
     pairs = [(i, j) for j in range(1, nodes) for i in range(j)]
-    ops = ("input", *(rng.choice(DEFAULTS[kind]) for _ in range(nodes - 1)))
+    ops = ("input", *(rng.choice(names(kind)) for _ in range(nodes - 1)))
     return Cell(kind, ops, tuple(pair for pair in pairs if rng.random() < 0.6))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import random
 from collections import defaultdict
 from itertools import combinations
 
@@ -34,7 +35,7 @@ from autoshrink.cell import Cell, Edge
 from autoshrink.cost import Cost, Layer, count, widest
 from autoshrink.errors import InputError
 from autoshrink.networks import ImageNetwork, LanguageNetwork
-from autoshrink.ops import DEFAULTS
+from autoshrink.ops import DEFAULTS, conv, names
 
 # ShrinkCNN-A at 224×224 as a count of its released file gives it: stage.cells, layer, channels in and out, output size
 # in pixels, parameters and MACs of one such layer.
@@ -112,20 +113,32 @@ SHRINKCNN_A = """
 
 @st.composite
 def _architectures(draw: st.DrawFn, most_nodes: int = 7) -> ConvArchitecture:
-    nodes = draw(st.integers(1, most_nodes))
-    pairs = list(combinations(range(nodes), 2))
-    ops = draw(st.lists(st.sampled_from(DEFAULTS["conv"]), min_size=nodes - 1, max_size=nodes - 1))
-    edges: list[Edge] = draw(st.lists(st.sampled_from(pairs), unique=True)) if pairs else []
-    stage = st.builds(Stage, cells=st.integers(1, 2), width=st.integers(1, 12), pool=st.integers(1, 3))
+    cells = st.builds(_cell, st.integers(1, most_nodes), st.randoms(use_true_random=False))
+    stage = st.builds(
+        Stage,
+        cells=st.integers(1, 2),
+        width=st.integers(1, 12),
+        pool=st.integers(1, 3),
+        cell=st.none() | st.none() | cells,
+    )
     return ConvArchitecture(
-        cell=Cell("conv", ("input", *ops), tuple(edges)),
+        cell=draw(cells),
         input=(draw(st.sampled_from((1, 3, 5))), draw(st.integers(1, 40)), draw(st.integers(1, 40))),
         classes=draw(st.integers(2, 20)),
         stem=Stem(channels=draw(st.integers(1, 24)), stride=draw(st.integers(1, 2))),
         stages=tuple(draw(st.lists(stage, min_size=1, max_size=3))),
         head=draw(st.none() | st.builds(Head, channels=st.integers(1, 50))),
         activation=draw(st.sampled_from(("relu", "swish", "gelu"))),
+        aggregate=draw(st.sampled_from(("concat", "sum"))),
     )
+
+
+def _cell(nodes: int, rng: random.Random) -> Cell:
+    """Of the published operations half the time, else of all."""
+    ops = rng.choice((DEFAULTS["conv"], names("conv")))
+    pairs, kept = combinations(range(nodes), 2), rng.random()
+    edges = tuple(pair for pair in pairs if rng.random() < kept)
+    return Cell("conv", ("input", *rng.choices(ops, k=nodes - 1)), edges)
 
 
 def _module(architecture: ConvArchitecture) -> ImageNetwork:
@@ -250,8 +263,9 @@ def test_layers_add_up_and_are_named_once(architecture: ConvArchitecture) -> Non
 def _peak_bytes(architecture: ConvArchitecture) -> int:
     """The convention of `autoshrink.cost`, on the traced graph.
 
-    float32, batch 1; BN and activations write over their input, the shortcut's addition over the leaves' tensor; a
-    concatenation is a tensor of its own; a tensor is alive from the step that makes it through its last reader's.
+    float32, batch 1; BN, activations and gates write over their input, a shortcut's addition over the other tensor; a
+    concatenation and a sum of nodes are tensors of their own; a tensor is alive from the step that makes it through
+    its last reader's.
     """
     traced = fx.symbolic_trace(_module(architecture))
     ShapeProp(traced).propagate(_image(architecture))
@@ -279,7 +293,11 @@ def _overwritten(traced: fx.GraphModule, node: fx.Node) -> fx.Node | None:
         return inputs[0]  # every second pixel, as a view
     if node.op == "call_module":
         module = traced.get_submodule(str(node.target))
-        return None if isinstance(module, nn.Conv2d | nn.Linear | nn.MaxPool2d) else inputs[0]
+        return None if isinstance(module, nn.Conv2d | nn.Linear | nn.MaxPool2d | nn.AvgPool2d) else inputs[0]
+    if node.target == "sigmoid" or node.target is operator.mul:
+        return inputs[0]
+    if node.target is torch.add:
+        return inputs[0] if inputs[0].target is torch.add else None
     if node.op == "call_function" and len(node.args) == 2 and getattr(node.target, "__name__", "") == "add":
         shortcut = [one for one in node.args if ".shortcut." in str(getattr(one, "target", ""))]
         leaves = [one for one in node.args if isinstance(one, fx.Node) and one not in shortcut]
@@ -320,7 +338,7 @@ def _more(architecture: ConvArchitecture, **changes: object) -> Cost:
 
 def _outside_shortcuts(cost: Cost) -> tuple[int, int]:
     """Parameters and MACs without the shortcuts' projections, which come and go with the channels around them."""
-    layers = [layer for layer in cost.layers if not layer.name.endswith(".shortcut")]
+    layers = [layer for layer in cost.layers if not layer.name.endswith((".shortcut", ".entry"))]
     return sum(layer.params for layer in layers), sum(layer.macs for layer in layers)
 
 
@@ -343,8 +361,10 @@ def test_what_grows_with_channels_and_depth(architecture: ConvArchitecture) -> N
         around = stages[:index], stages[index + 1 :]
         deeper = _more(architecture, stages=[*around[0], stage | {"cells": stage["cells"] + 1}, *around[1]])
         wider = _more(architecture, stages=[*around[0], stage | {"width": stage["width"] + 1}, *around[1]])
-        if not architecture.cell.edges:
+        cell = architecture.cell_of(architecture.stages[index])
+        if not cell.edges and architecture.aggregate == "concat" and len(architecture.cells) == 1:
             assert _outside_shortcuts(deeper) == _outside_shortcuts(wider) == _outside_shortcuts(cost)
+        if not any(conv(cell.ops[node]).mixes for node in cell.reachable[1:]):
             continue
         for larger in (deeper, wider):
             pairs = zip(_outside_shortcuts(larger), _outside_shortcuts(cost), strict=True)
@@ -364,7 +384,9 @@ def test_twice_the_height_is_twice_the_macs_where_every_stride_fits(
     twice = _more(architecture, input=[channels, 2 * strides * height, strides * width])
     assert (once.params, once.params_with_bn) == (twice.params, twice.params_with_bn)
     for before, after in zip(once.layers[:-1], twice.layers[:-1], strict=True):
-        assert (after.name, after.macs) == (before.name, 2 * before.macs)
+        # Squeeze and excitation see the means alone.
+        times = 1 if before.op == "conv1x1, bias" else 2
+        assert (after.name, after.macs) == (before.name, times * before.macs)
     assert once.layers[-1] == twice.layers[-1]
     assert once.peak_activation_bytes <= twice.peak_activation_bytes <= 2 * once.peak_activation_bytes
 

@@ -1,7 +1,10 @@
 """Networks: shapes, the structure read off the module, a plain reference forward, and initial weights."""
 
+import random
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial, reduce
 from itertools import combinations
 from typing import Any, get_args
 
@@ -31,21 +34,32 @@ def _proxy(cell: Cell, size: int = 8, activation: ActivationName = "relu", stem:
 
 @st.composite
 def _architectures(draw: st.DrawFn) -> ConvArchitecture:
-    nodes = draw(st.integers(1, 7))
-    pairs = list(combinations(range(nodes), 2))
-    ops = draw(st.lists(st.sampled_from(DEFAULTS["conv"]), min_size=nodes - 1, max_size=nodes - 1))
-    edges: list[Edge] = draw(st.lists(st.sampled_from(pairs), unique=True)) if pairs else []
-    stage = st.builds(Stage, cells=st.integers(1, 2), width=st.integers(1, 6), pool=st.integers(1, 3))
+    cells = st.builds(_any_cell, st.integers(1, 7), st.randoms(use_true_random=False))
+    stage = st.builds(
+        Stage,
+        cells=st.integers(1, 2),
+        width=st.integers(1, 6),
+        pool=st.integers(1, 3),
+        cell=st.none() | st.none() | cells,
+    )
     size = st.sampled_from((1, 2, 3, 7, 8, 9, 16))
     return ConvArchitecture(
-        cell=Cell("conv", ("input", *ops), tuple(edges)),
+        cell=draw(cells),
         input=(draw(st.sampled_from((1, 3))), draw(size), draw(size)),
         classes=draw(st.integers(2, 5)),
         stem=Stem(channels=draw(st.integers(1, 8)), stride=draw(st.integers(1, 2))),
         stages=tuple(draw(st.lists(stage, min_size=1, max_size=3))),
         head=draw(st.none() | st.builds(Head, channels=st.integers(1, 9))),
         activation=draw(st.sampled_from(get_args(ActivationName))),
+        aggregate=draw(st.sampled_from(("concat", "sum"))),
     )
+
+
+def _any_cell(nodes: int, rng: random.Random) -> Cell:
+    """Of operations that `_Reference` knows."""
+    ops = rng.choices((*DEFAULTS["conv"], "sepconv5x5", "conv3x3", "identity"), k=nodes - 1)
+    pairs, kept = combinations(range(nodes), 2), rng.random()
+    return Cell("conv", ("input", *ops), tuple(pair for pair in pairs if rng.random() < kept))
 
 
 def _images(architecture: ConvArchitecture, count: int = 2) -> Tensor:
@@ -89,17 +103,26 @@ class _Reference:
 
     def _cell(self, x: Tensor, cell: CellPlan) -> Tensor:
         place = f"cells.{cell.name.replace('.', '_')}"
-        tensors = {0: _pooled(x, cell.pool)}
+        tensors, adds = {0: _pooled(x, cell.pool)}, cell.aggregate == "sum"
+        join: Callable[[list[Tensor]], Tensor] = partial(reduce, torch.add) if adds else partial(torch.cat, dim=1)
+        width = next((node.out_channels for node in cell.nodes), cell.out_channels)
+        if adds and x.shape[1] != width:
+            tensors[0] = self._conv_bn(tensors[0], f"{place}.entry")
         for node in cell.nodes:
             name = f"{place}.nodes.node{node.node}"
-            value = torch.cat([tensors[i] for i in node.inputs], dim=1)
+            value = join([tensors[i] for i in node.inputs])
             activation = self._plan.activation
-            if node.op == "sepconv3x3":
+            if node.op in ("sepconv3x3", "sepconv5x5"):
                 inner = "relu" if node.is_leaf else activation
                 value = self._conv_bn(value, f"{name}.depthwise", activation=inner)
             outer = None if node.is_leaf else activation
-            tensors[node.node] = self._conv_bn(value, f"{name}.pointwise", activation=outer)
-        output = torch.cat([tensors[leaf] for leaf in cell.leaves], dim=1)
+            if node.op != "identity":
+                part = "dense" if node.op == "conv3x3" else "pointwise"
+                value = self._conv_bn(value, f"{name}.{part}", activation=outer)
+            tensors[node.node] = value
+        output = join([tensors[leaf] for leaf in cell.leaves])
+        if adds:
+            return output + tensors[0]
         if x.shape != output.shape:
             x = self._conv_bn(x, f"{place}.shortcut", stride=cell.pool)
         return output + x

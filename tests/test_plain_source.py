@@ -49,7 +49,12 @@ def random_network(seed: int) -> ConvArchitecture:
     """Every seed another activation, odd sizes, pools up to 3, some with a head, some cells empty or with one node."""
     rng = random.Random(seed)
     stages = [
-        {"cells": rng.randint(1, 2), "width": rng.randint(2, 6), "pool": rng.randint(1, 3)}
+        {
+            "cells": rng.randint(1, 2),
+            "width": rng.randint(2, 6),
+            "pool": rng.randint(1, 3),
+            "cell": random_cell(rng, "conv", rng.randint(1, 5)) if seed % 4 == 3 else None,
+        }
         for _ in range(rng.randint(1, 3))
     ]
     size = rng.choice([1, 5, 7, 8, 13])
@@ -63,6 +68,7 @@ def random_network(seed: int) -> ConvArchitecture:
         "stages": stages,
         "head": {"channels": 7} if rng.random() < 0.5 else None,
         "activation": list(ACTIVATIONS)[seed % len(ACTIVATIONS)],
+        "aggregate": rng.choice(["concat", "sum"]),
     }
     return ConvArchitecture.from_json(value)
 

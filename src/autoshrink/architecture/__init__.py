@@ -4,6 +4,7 @@ from autoshrink.architecture.base import ARCHITECTURE_FORMAT, Architecture, chec
 from autoshrink.architecture.conv import (
     CellPlan,
     ConvArchitecture,
+    JoinName,
     Stage,
     proxy_architecture,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "ConvArchitecture",
     "Head",
     "ImageArchitecture",
+    "JoinName",
     "LanguageModel",
     "LayerPlan",
     "LibraryArchitecture",

@@ -94,6 +94,16 @@ class Architecture(Frozen, ABC):
         """What goes in, in words: ``3×224×224`` (channels, pixels) or ``10,000 words, width 745``."""
 
     @property
+    def cells(self) -> dict[str, Cell]:
+        """The different cells that it is made of, by where they stand; with no words where all are the same."""
+        return {} if self.cell is None else {"": self.cell}
+
+    @property
+    def joins(self) -> str | None:
+        """How a cell's picture says that nodes join what they read, where it is not the usual way of the kind."""
+        return None
+
+    @property
     def key(self) -> str:
         """The same string for exactly the architectures that are one network, up to the order of channels in a cell."""
         return _key(self)

@@ -4,28 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
+
+from pydantic import SerializerFunctionWrapHandler, field_validator, model_serializer
 
 from autoshrink.architecture.base import ARCHITECTURE_FORMAT, CellField, Depth, Frozen, Size
 from autoshrink.architecture.image import ImageArchitecture, NetworkPlan, Stages, reduced
 from autoshrink.cell import Cell
 from autoshrink.ops import ActivationName, NodePlan, conv
 
+JoinName = Literal["concat", "sum"]
+
 
 class Stage(Frozen):
-    """Equal cells in a row. Every node has `width` channels; the first cell's input is max-pooled by `pool`."""
+    """Equal cells in a row. Every node has `width` channels; the first cell's input is max-pooled by `pool`.
+
+    `cell` is the stage's own; None for the network's.
+    """
 
     cells: Depth = 1
     width: Size
     pool: Size = 1
+    cell: CellField | None = None
+
+    @field_validator("cell")
+    @classmethod
+    def _convolutional(cls, cell: Cell | None) -> Cell | None:
+        if cell is not None and cell.kind != "conv":
+            raise ValueError(f"a stage of a conv architecture needs a conv cell, not a {cell.kind} one")
+        return cell
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without a cell where a file that has none would mean the same."""
+        return {name: value for name, value in dump(self).items() if (name, value) != ("cell", None)}
 
 
 @dataclass(frozen=True)
 class CellPlan:
     """One cell of the network, with its shapes (AutoShrink, §"CNN": Table 1 and the released network builder).
 
-    The output is ``concat(leaves) + shortcut(input)``; the shortcut starts before the pooling and is the identity when
-    channels and size agree, else a 1×1 convolution with stride `pool` and BN.
+    Where tensors are concatenated the output is ``concat(leaves) + shortcut(input)``; the shortcut starts before the
+    pooling and is the identity when channels and size agree, else a 1×1 convolution with stride `pool` and BN. Where
+    they are added, node 0 is the pooled input, brought to the stage's width by a 1×1 convolution with BN if it has
+    other channels; every node has that width, and the output is ``sum(leaves) + node 0``.
 
     Attributes:
         name: ``stage1.cell1`` and so on.
@@ -34,8 +56,9 @@ class CellPlan:
         pool: max-pooling of node 0; 1 for none.
         size: height and width of every node, pixels: ceil(in_size / pool).
         nodes: the reachable nodes after node 0, ascending.
-        leaves: the nodes whose outputs are concatenated.
+        leaves: the nodes whose outputs are joined.
         out_channels: channels of the cell's output.
+        aggregate: how a node's inputs are joined, and the leaves.
     """
 
     name: str
@@ -46,6 +69,22 @@ class CellPlan:
     nodes: tuple[NodePlan, ...]
     leaves: tuple[int, ...]
     out_channels: int
+    aggregate: JoinName = "concat"
+
+    @property
+    def first_channels(self) -> int:
+        """Channels of node 0."""
+        return self.out_channels if self.adds else self.in_channels
+
+    @property
+    def adds(self) -> bool:
+        """Whether tensors are added, not concatenated."""
+        return self.aggregate == "sum"
+
+    @property
+    def enters(self) -> bool:
+        """Whether the pooled input needs a 1×1 convolution to become node 0."""
+        return self.adds and self.in_channels != self.out_channels
 
     @property
     def stride(self) -> int:
@@ -55,17 +94,53 @@ class CellPlan:
     @property
     def projects(self) -> bool:
         """Whether the shortcut needs its 1×1 convolution."""
-        return self.in_channels != self.out_channels or self.in_size != self.size
+        return not self.adds and (self.in_channels != self.out_channels or self.in_size != self.size)
 
 
 class ConvArchitecture(ImageArchitecture):
-    """A whole convolutional network as a value."""
+    """A whole convolutional network as a value.
+
+    Attributes:
+        cell: of the stages that have none of their own.
+        stages: cells in a row, of one width each.
+        aggregate: ``concat``, or ``sum``: nodes add what they read, and a cell its leaves (see `CellPlan`).
+    """
 
     part: ClassVar[str] = "cells"
 
     kind: Literal["conv"] = "conv"
     cell: CellField
     stages: Stages[Stage]
+    aggregate: JoinName = "concat"
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without `aggregate` where a file that has none would mean the same."""
+        return {name: value for name, value in dump(self).items() if (name, value) != ("aggregate", "concat")}
+
+    def cell_of(self, stage: Stage) -> Cell:
+        """The cell that a stage repeats."""
+        return stage.cell or self.cell
+
+    @property
+    def cells(self) -> dict[str, Cell]:
+        """See `Architecture.cells`."""
+        found: dict[Cell, list[str]] = {}
+        for number, stage in enumerate(self.stages, start=1):
+            found.setdefault(self.cell_of(stage), []).append(str(number))
+        if len(found) == 1:
+            return {"": next(iter(found))}
+        return {f"stage{'s' * (len(numbers) > 1)} {', '.join(numbers)}": cell for cell, numbers in found.items()}
+
+    @property
+    def joins(self) -> str:
+        """See `Architecture.joins`."""
+        return self.aggregate
+
+    def identity(self) -> dict[str, Any]:
+        """See `Architecture.identity`; a cell counts where it stands, and the network's alone where it is used."""
+        stages = [stage.model_dump() | {"cell": self.cell_of(stage).key} for stage in self.stages]
+        return self.to_json() | {"cell": None, "stages": stages}
 
     def plan(self) -> NetworkPlan[CellPlan]:
         """Every shape of the network, worked out once."""
@@ -76,7 +151,15 @@ class ConvArchitecture(ImageArchitecture):
             for position in range(stage.cells):
                 name = f"stage{number}.cell{position + 1}"
                 pool = stage.pool if position == 0 else 1
-                found = _plan_cell(self.cell, name, channels=channels, size=size, width=stage.width, pool=pool)
+                found = _plan_cell(
+                    self.cell_of(stage),
+                    name,
+                    channels=channels,
+                    size=size,
+                    width=stage.width,
+                    pool=pool,
+                    aggregate=self.aggregate,
+                )
                 yield found
                 channels, size = found.out_channels, found.size
 
@@ -89,6 +172,7 @@ def proxy_architecture(
     stem: int = 32,
     widths: tuple[int, ...] = (16, 32, 64),
     activation: ActivationName = "relu",
+    aggregate: JoinName = "concat",
 ) -> ConvArchitecture:
     """The paper's proxy network (Table 1, T = 1): one cell a stage, pooling by 2 before every stage but the first.
 
@@ -106,13 +190,17 @@ def proxy_architecture(
         "stages": stages,
         "activation": activation,
     }
-    return ConvArchitecture.from_json(value | {"stem": {"channels": stem, "stride": 1}})
+    value |= {"aggregate": aggregate, "stem": {"channels": stem, "stride": 1}}
+    return ConvArchitecture.from_json(value)
 
 
-def _plan_cell(cell: Cell, name: str, *, channels: int, size: tuple[int, int], width: int, pool: int) -> CellPlan:
-    widths, nodes = {0: channels}, []
+def _plan_cell(
+    cell: Cell, name: str, *, channels: int, size: tuple[int, int], width: int, pool: int, aggregate: JoinName
+) -> CellPlan:
+    adds = aggregate == "sum"
+    widths, nodes = {0: width if adds else channels}, []
     for node in cell.reachable[1:]:
-        reads = sum(widths[i] for i in cell.predecessors[node])
+        reads = width if adds else sum(widths[i] for i in cell.predecessors[node])
         widths[node] = conv(cell.ops[node]).out_channels(reads, width)
         leaf = node in cell.leaves
         nodes.append(NodePlan(node, cell.ops[node], cell.predecessors[node], reads, widths[node], is_leaf=leaf))
@@ -124,5 +212,6 @@ def _plan_cell(cell: Cell, name: str, *, channels: int, size: tuple[int, int], w
         size=reduced(size, pool),
         nodes=tuple(nodes),
         leaves=cell.leaves,
-        out_channels=sum(widths[leaf] for leaf in cell.leaves),
+        out_channels=width if adds else sum(widths[leaf] for leaf in cell.leaves),
+        aggregate=aggregate,
     )

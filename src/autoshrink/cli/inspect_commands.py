@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +18,7 @@ from autoshrink.cli.console import JsonOption, print_json, stdout
 from autoshrink.cli.options import flags, of_tasks, refuse_foreign, with_options
 from autoshrink.cli.result import print_result
 from autoshrink.cost import Cost, count
-from autoshrink.drawing import cell_svg, cell_text
+from autoshrink.drawing import cell_svg, cell_text, cells_svg
 from autoshrink.errors import InputError
 from autoshrink.escaping import shown
 from autoshrink.files import write_text
@@ -55,19 +56,27 @@ def show(
             print_result(record, folder, front=True)
         return
     found = load(target)
-    cell, outputs = (found, None) if isinstance(found, Cell) else (found.cell, task_of(found).output_nodes(found))
+    cells, drawn = _drawn(found)
     if svg is not None:
-        if cell is None:
+        if not cells:
             raise InputError(f"{target}: {_kind(found.kind)} has no cell to draw; leave --svg out")
-        write_text(svg, cell_svg(cell, outputs=outputs))
+        alone = cell_svg(next(iter(cells.values())), **drawn)
+        write_text(svg, alone if len(cells) == 1 else cells_svg(cells, aggregate=drawn["aggregate"]))
     if as_json:
         print_json(found.to_json())
         return
-    if cell is not None:
-        stdout.print(cell_text(cell, outputs=outputs), markup=False)
+    for words, cell in cells.items():
+        stdout.print(f"{words}:\n" if words else "", cell_text(cell, **drawn), sep="", markup=False)
     if isinstance(found, Architecture):
         _print_around(found)
         _print_cost(count(found), layers=False, of=found)
+
+
+def _drawn(found: Cell | Architecture) -> tuple[Mapping[str, Cell], dict[str, Any]]:
+    """The cells by where they stand, and how they are drawn."""
+    if isinstance(found, Cell):
+        return {"": found}, {"outputs": None, "aggregate": None}
+    return found.cells, {"outputs": task_of(found).output_nodes(found), "aggregate": found.joins}
 
 
 def cost(

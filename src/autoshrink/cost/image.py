@@ -2,8 +2,9 @@
 
 What is counted (the convention that gives ShrinkCNN-A 3,600,981 parameters and 383,677,672 MACs to the unit, as the
 released network's own counter does): convolutions, depthwise and shortcut projections included, and the classifier.
-BN, activations, gates and the additions of shortcuts work in place; a concatenation is a tensor of its own, and so is
-what squeeze and excitation pool. The two convolutions of squeeze and excitation have biases, which are no MACs.
+BN, activations, gates and the additions of shortcuts work in place; a concatenation is a tensor of its own, so is a sum
+of nodes, and so is what squeeze and excitation pool. The two convolutions of squeeze and excitation have biases, which
+are no MACs.
 """
 
 from __future__ import annotations
@@ -36,13 +37,17 @@ def _cell_steps(cell: CellPlan, source: str) -> Iterator[Step]:
     if cell.pool > 1:
         tensors[0] = f"{cell.name}.pool"
         yield Step((source,), tensors[0], cell.in_channels * area)
+    if cell.enters:
+        entry = f"{cell.name}.entry"
+        yield _convolved(tensors[0], entry, (cell.in_channels, cell.first_channels), cell.size)
+        tensors[0] = entry
     for node in cell.nodes:
         yield from _node_steps(node, cell, tensors)
     output = tensors[cell.leaves[0]]
     if len(cell.leaves) > 1:
         output = f"{cell.name}.leaves"
         yield Step(tuple(tensors[leaf] for leaf in cell.leaves), output, cell.out_channels * area)
-    shortcut = source
+    shortcut = tensors[0] if cell.adds else source
     if cell.projects:
         shortcut = f"{cell.name}.shortcut"
         yield _convolved(source, shortcut, (cell.in_channels, cell.out_channels), cell.size)
@@ -53,8 +58,8 @@ def _node_steps(node: NodePlan, cell: CellPlan, tensors: dict[int, str]) -> Iter
     name, area = f"{cell.name}.node{node.node}", cell.size[0] * cell.size[1]
     tensor = tensors[node.inputs[0]]
     if len(node.inputs) > 1:
-        yield Step(tuple(tensors[i] for i in node.inputs), f"{name}.concat", node.in_channels * area)
-        tensor = f"{name}.concat"
+        tensor = f"{name}.joined"
+        yield Step(tuple(tensors[i] for i in node.inputs), tensor, node.in_channels * area)
     for step in conv(node.op).steps(node, name, tensor, cell.size):
         yield step
         tensor = step.writes

@@ -48,6 +48,8 @@ def every_operation(
     Raises:
         InputError: an operation has no latency, or gives as many channels as it reads, whatever that is.
     """
+    if around.aggregate == "sum":
+        return tuple({one.key: one for one in _summed(around.plan(), ops)}.values())
     for name in ops:
         if not conv(name).mixes:
             raise InputError(
@@ -77,6 +79,15 @@ def every_operation(
         ):
             found[one.key] = one
     return tuple(found.values())
+
+
+def _summed(plan: NetworkPlan[CellPlan], ops: Sequence[str]) -> Iterator[RuntimeOperation]:
+    """What cells can need whose tensors are added: all have the stage's width."""
+    yield from _network(plan)
+    for cell in plan.parts:
+        for op, is_leaf in product(ops, (False, True)):
+            node = NodePlan(1, op, (0,), cell.out_channels, cell.out_channels, is_leaf)
+            yield from conv(op).latency(node, cell.size, plan.activation)
 
 
 def _stage(  # noqa: PLR0917 - all of one stage
@@ -117,11 +128,14 @@ def _network(plan: NetworkPlan[PartPlan]) -> Iterator[RuntimeOperation]:
 def _cell(cell: CellPlan, activation: str) -> Iterator[RuntimeOperation]:
     if cell.pool > 1:
         yield RuntimeOperation("maxpool", (cell.in_channels,), cell.in_channels, cell.size, cell.pool)
-    widths = {0: cell.in_channels} | {node.node: node.out_channels for node in cell.nodes}
+    if cell.enters:
+        yield RuntimeOperation("conv1x1", (cell.in_channels,), cell.first_channels, cell.size)
+    join = _addition if cell.adds else _concatenation
+    widths = {0: cell.first_channels} | {node.node: node.out_channels for node in cell.nodes}
     for node in cell.nodes:
-        yield from _concatenation(tuple(widths[i] for i in node.inputs), cell.size)
+        yield from join(tuple(widths[i] for i in node.inputs), cell.size)
         yield from conv(node.op).latency(node, cell.size, activation)
-    yield from _concatenation(tuple(widths[leaf] for leaf in cell.leaves), cell.size)
+    yield from join(tuple(widths[leaf] for leaf in cell.leaves), cell.size)
     if cell.projects:
         yield RuntimeOperation(
             "shortcut", (cell.in_channels, cell.out_channels), cell.out_channels, cell.size, cell.pool
@@ -145,6 +159,11 @@ def _block(block: BlockPlan) -> Iterator[RuntimeOperation]:
         yield RuntimeOperation("shortcut", (block.in_channels, out), out, block.size, block.stride, last)
     elif block.adds:
         yield RuntimeOperation("add", (out, out), out, block.size, activation=last)
+
+
+def _addition(parts: tuple[int, ...], size: tuple[int, int]) -> Iterator[RuntimeOperation]:
+    for width in parts[1:]:
+        yield RuntimeOperation("add", (width, width), width, size)
 
 
 def _concatenation(parts: tuple[int, ...], size: tuple[int, int]) -> Iterator[RuntimeOperation]:

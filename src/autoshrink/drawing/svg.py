@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from importlib import resources
 
 from markupsafe import Markup
@@ -19,6 +19,8 @@ CELL_STYLE = Markup(resources.files("autoshrink.drawing").joinpath("cell.css").r
 """The style of every cell's SVG, light and dark: a page that embeds cells with ``standalone=False`` needs it once."""
 
 _INPUT_COLOURS = ("#eceff1", "#2b3238")
+_HEADING = 28.0
+"""Height of the line above each of several cells."""
 
 
 def cell_svg(
@@ -28,6 +30,7 @@ def cell_svg(
     outputs: Collection[int] | None = None,
     standalone: bool = True,
     title: str | None = None,
+    aggregate: str | None = None,
 ) -> Markup:
     """The cell as one SVG element.
 
@@ -37,24 +40,57 @@ def cell_svg(
         outputs: the nodes that make the output, the leaves unless given; a given `layout` must have ways for them.
         standalone: a file of its own, with namespace and style; otherwise the page brings `CELL_STYLE`.
         title: what a screen reader says; without it the cell in words.
+        aggregate: how its network joins tensors (``sum``), where that is not the usual way.
     """
     layout = layout or arrange(cell, outputs=outputs)
-    words = title or f"Cell with {count(len(cell.edges), 'edge')}: {cell}"
+    size = layout.width, layout.height
+    return _picture(cell_marks(cell, layout, outputs, aggregate), size, title or _words(cell), standalone=standalone)
+
+
+def cells_svg(cells: Mapping[str, Cell], *, aggregate: str | None = None) -> Markup:
+    """The cells of a network as one SVG file, each below the words for where it stands.
+
+    Args:
+        cells: by these words.
+        aggregate: how their network joins tensors, see `cell_svg`.
+    """
+    layouts = {words: arrange(cell) for words, cell in cells.items()}
+    width, height, marks = max(layout.width for layout in layouts.values()), 0.0, []
+    for words, layout in layouts.items():
+        heading = tag("text", words, x=width / 2, y=_HEADING - 6, text_anchor="middle")
+        drawn = tag(
+            "g",
+            cell_marks(cells[words], layout, aggregate=aggregate),
+            transform=f"translate({plain((width - layout.width) / 2)} {plain(_HEADING)})",
+        )
+        marks.append(tag("g", heading, drawn, transform=f"translate(0 {plain(height)})"))
+        height += _HEADING + layout.height
+    said = "; ".join(f"{words}: {_words(cell)}" for words, cell in cells.items())
+    return _picture(joined(marks), (width, height), said, standalone=True)
+
+
+def _picture(marks: Markup, size: tuple[float, float], words: str, *, standalone: bool) -> Markup:
     return tag(
         "svg",
         tag("title", words),
         tag("style", CELL_STYLE) if standalone else "",
-        cell_marks(cell, layout, outputs),
+        marks,
         xmlns="http://www.w3.org/2000/svg" if standalone else None,
         class_="as-cell",
-        viewBox=f"0 0 {plain(layout.width)} {plain(layout.height)}",
-        width=layout.width,
-        height=layout.height,
+        viewBox=f"0 0 {plain(size[0])} {plain(size[1])}",
+        width=size[0],
+        height=size[1],
         role="img",
     )
 
 
-def cell_marks(cell: Cell, layout: Layout, outputs: Collection[int] | None = None) -> Markup:
+def _words(cell: Cell) -> str:
+    return f"Cell with {count(len(cell.edges), 'edge')}: {cell}"
+
+
+def cell_marks(
+    cell: Cell, layout: Layout, outputs: Collection[int] | None = None, aggregate: str | None = None
+) -> Markup:
     """The inside of the picture, for an SVG that draws more than the cell; an ancestor has the class ``as-cell``."""
     last = cell.leaves if outputs is None else outputs
     parts = [tag("path", class_="as-wire as-leaf", d=layout.outputs[node], data_leaf=node) for node in last]
@@ -62,7 +98,7 @@ def cell_marks(cell: Cell, layout: Layout, outputs: Collection[int] | None = Non
         parts.append(tag("path", class_="as-wire as-shortcut", d=layout.shortcut))
     parts += [edge_mark(layout, edge) for edge in cell.edges]
     parts += [node_mark(cell, layout, node) for node in cell.reachable]
-    return joined([*parts, output_mark(cell, layout)])
+    return joined([*parts, output_mark(cell, layout, aggregate)])
 
 
 def edge_mark(layout: Layout, edge: Edge, **attributes: object) -> Markup:
@@ -86,12 +122,12 @@ def node_mark(cell: Cell, layout: Layout, node: int, **attributes: object) -> Ma
     )  # fmt: skip
 
 
-def output_mark(cell: Cell, layout: Layout, **attributes: object) -> Markup:
+def output_mark(cell: Cell, layout: Layout, aggregate: str | None = None, **attributes: object) -> Markup:
     """Where the leaves meet, and the sum with the shortcut."""
     x, y = layout.output
     parts = [
         tag("rect", class_="as-out", x=x - 36, y=y - 13, width=72.0, height=26.0, rx=13.0),
-        tag("text", cell_kind(cell.kind).output, x=x, y=y + 4.5, text_anchor="middle"),
+        tag("text", cell_kind(cell.kind, aggregate).output, x=x, y=y + 4.5, text_anchor="middle"),
     ]
     if layout.plus:
         px, py = layout.plus

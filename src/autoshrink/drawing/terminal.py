@@ -10,10 +10,11 @@ from autoshrink.ops import operation
 from autoshrink.ops.kinds import cell_kind
 
 
-def cell_text(cell: Cell, *, outputs: Collection[int] | None = None) -> str:
+def cell_text(cell: Cell, *, outputs: Collection[int] | None = None, aggregate: str | None = None) -> str:
     """The cell for a terminal: a row for every reachable node, and a lane down from it to the nodes that read it.
 
-    `outputs` are the nodes that make the output, the leaves unless given. Every ● is an edge: the row's node reads the
+    `outputs` are the nodes that make the output, the leaves unless given; `aggregate` is how its network joins tensors
+    (``sum``), where that is not the usual way. Every ● is an edge: the row's node reads the
     node whose lane it stands on. About 16 + 2 columns a node wide.
     """
     lanes = {node: lane for lane, node in enumerate(cell.reachable)}
@@ -24,7 +25,7 @@ def cell_text(cell: Cell, *, outputs: Collection[int] | None = None) -> str:
     unused = len(cell.ops) - len(cell.reachable)
     lines.append("")
     nodes = ", ".join(map(str, cell.leaves if outputs is None else outputs))
-    lines.append(cell_kind(cell.kind).formula.format(nodes=nodes))
+    lines.append(cell_kind(cell.kind, aggregate).formula.format(nodes=nodes))
     lines.append(f"{count(len(cell.edges), 'edge')}: ● reads from this lane" if cell.edges else "no edges: empty cell")
     if unused:
         lines.append(f"{count(unused, 'node')} out of use, left out")

@@ -42,8 +42,8 @@ class NodePlan:
     Attributes:
         node: its number in the cell.
         op: the name of its operation.
-        inputs: the nodes it concatenates, ascending.
-        in_channels: their channels together.
+        inputs: the nodes it concatenates or adds, ascending.
+        in_channels: of what that gives.
         out_channels: what its operation makes of them.
         is_leaf: leaves end in BN without activation, since the shortcut is added to them.
     """

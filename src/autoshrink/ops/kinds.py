@@ -31,6 +31,12 @@ _KINDS = {
         shortcut=True,
         flow="Data flow downwards. Leaves are concatenated; the dashed line is the cell's shortcut.",
     ),
+    "conv sum": CellKind(
+        output="sum",
+        formula="output = sum({nodes}) + input",
+        shortcut=True,
+        flow="Data flow downwards. Nodes add what they read; leaves are added, and the input along the dashed line.",
+    ),
     "recurrent": CellKind(
         first="tanh(x, h)",
         output="mean → h",
@@ -41,6 +47,6 @@ _KINDS = {
 }
 
 
-def cell_kind(name: str) -> CellKind:
-    """The kind of cells of a name; of one that is not known here, a plain description."""
-    return _KINDS.get(name, CellKind())
+def cell_kind(name: str, aggregate: str | None = None) -> CellKind:
+    """The kind of cells of a name, in a network that joins tensors so; of one not known here, a plain description."""
+    return _KINDS.get(f"{name} {aggregate}") or _KINDS.get(name, CellKind())

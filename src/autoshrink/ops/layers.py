@@ -78,7 +78,7 @@ class Residual(nn.Sequential):
         x = input
         for module in self:
             x = module(x)
-        return x + input
+        return input + x
 
 
 class SqueezeExcite(nn.Module):

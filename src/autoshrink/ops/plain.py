@@ -42,10 +42,11 @@ def source_of(name: str, pieces: Sequence[tuple[str, Piece]], *, residual: bool 
         callee, options = piece.source(channels, made, after)
         lines += _call(f"self.{part} = {callee}", options)
         channels, applied = made, f"self.{part}({applied})"
-    words, inside = ", then ".join(piece.what for _, piece in pieces), " " * 8
+    *before, final = (piece.what for _, piece in pieces)
+    words, inside = f"{', '.join(before)}, then {final}" if before else final, " " * 8
     body = f"{inside}return {applied}"
     if residual:
-        words += "; plus the input where it fits"
+        words += "; plus the input if it fits"
         lines.append(f"{inside}self.adds = in_channels == out_channels")
         body = f"{inside}y = {applied}\n{inside}return x + y if self.adds else y"
     title = "".join(part.capitalize() for part in name.split("_")).replace("conv", "Conv")

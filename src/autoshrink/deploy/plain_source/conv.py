@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from autoshrink.architecture import CellPlan, ConvArchitecture, NetworkPlan
+from autoshrink.architecture import CellPlan, ConvArchitecture
 from autoshrink.deploy.plain_source.layout import INDENT, LINE, listing
 from autoshrink.ops import NodePlan, Source
 from autoshrink.ops import conv as operation
@@ -18,8 +18,14 @@ _Width = tuple[int, int]
 def network(architecture: ConvArchitecture) -> tuple[dict[str, Any], Callable[[str], str]]:
     """What the template needs, and what a tensor of the network is called in the generated file."""
     plan = architecture.plan()
-    sources = {name: operation(name).plain() for name in dict.fromkeys(node.op for node in plan.parts[0].nodes)}
+    ops = dict.fromkeys(node.op for part in plan.parts for node in part.nodes)
+    sources = {name: operation(name).plain() for name in ops}
     definitions = [source.definition for source in sources.values() if source.definition]
+    different = tuple(architecture.cells.values())
+    names = {cell: "Cell" if len(different) == 1 else f"Cell{place}" for place, cell in enumerate(different, start=1)}
+    firsts = [part for part in plan.parts if part.name.endswith(".cell1")]
+    stages = list(zip(architecture.stages, firsts, strict=True))
+    plans = {names[architecture.cell_of(stage)]: first for stage, first in stages}
     values = {
         "plan": plan,
         "trunk": "cells",
@@ -28,71 +34,85 @@ def network(architecture: ConvArchitecture) -> tuple[dict[str, Any], Callable[[s
         "several": True,
         "squeezes": any("SqueezeExcite(" in definition for definition in definitions),
         "definitions": definitions,
-        "stages": _stages(architecture, plan),
-        **_cell(plan.parts[0], sources),
+        "adds": architecture.aggregate == "sum",
+        "cells": {name: _cell(plans[name], sources) for name in names.values()},
+        # One pixel is not pooled any further, and its shortcut is that of a cell without pooling.
+        "stages": [
+            (names[architecture.cell_of(stage)], stage.cells, stage.width, 1 if one.in_size == one.size else stage.pool)
+            for stage, one in stages
+        ],
     }
-    places = {cell.name.replace(".", "_"): str(place) for place, cell in enumerate(plan.parts)}
-    dropped = {f"node{node.node}": sources[node.op].dropped for node in plan.parts[0].nodes}
+    places = {part.name.replace(".", "_"): str(place) for place, part in enumerate(plan.parts)}
+    dropped = {
+        (part.name.replace(".", "_"), f"node{node.node}"): sources[node.op].dropped
+        for part in plan.parts
+        for node in part.nodes
+    }
 
     def renamed(name: str) -> str:
         parts = name.split(".", 4)
         if parts[0] == "cells":
-            parts[1] = places[parts[1]]
+            cell, parts[1] = parts[1], places[parts[1]]
             if parts[2] == "nodes":
-                parts[2:] = [parts[3], parts[4].removeprefix(dropped[parts[3]])]
+                parts[2:] = [parts[3], parts[4].removeprefix(dropped[cell, parts[3]])]
         return ".".join(parts)
 
     return values, renamed
 
 
-def _stages(architecture: ConvArchitecture, plan: NetworkPlan[CellPlan]) -> list[tuple[int, int, int]]:
-    firsts = [cell for cell in plan.parts if cell.name.endswith(".cell1")]
-    # One pixel is not pooled any further, and its shortcut is that of a cell without pooling.
-    return [
-        (stage.cells, stage.width, 1 if first.in_size == first.size else stage.pool)
-        for stage, first in zip(architecture.stages, firsts, strict=True)
-    ]
-
-
 def _cell(plan: CellPlan, sources: Mapping[str, Source]) -> dict[str, Any]:
     widths = _widths(plan)
     leaves = [f"x{leaf}" for leaf in plan.leaves]
-    steps = [_step(f"x{node.node}", f"self.node{node.node}", [f"x{i}" for i in node.inputs]) for node in plan.nodes]
+    join = _sum if plan.adds else _concat
+    steps = [
+        _step(f"x{node.node}", f"self.node{node.node}", [f"x{i}" for i in node.inputs], join) for node in plan.nodes
+    ]
     if len(leaves) > 1:
-        steps.append(_step("output", "", leaves))
-    side_by_side = leaves[0] if len(leaves) == 1 else f"{', '.join(leaves[:-1])} and {leaves[-1]} side by side"
+        steps.append(_step("output", "", leaves, join))
+    listed = leaves[0] if len(leaves) == 1 else f"{', '.join(leaves[:-1])} and {leaves[-1]}"
+    beside = " side by side" if len(leaves) > 1 and not plan.adds else ""
+    added = "x0" if plan.adds else "the shortcut"
     words = (
-        f"Nodes are numbered as in the search; x0 is the cell's input. The output is {side_by_side}, plus the shortcut."
+        f"Nodes are numbered as in the search; x0 is the cell's input. The output is {listed}{beside}, plus {added}."
         if plan.nodes
-        else "It has no node: the output is the pooled input plus the shortcut."
+        else f"It has no node: the output is the pooled input plus {added}."
     )
     return {
         "words": textwrap.fill(words, LINE - len(INDENT)).replace("\n", f"\n{INDENT}"),
-        "out_channels": _channels([widths[leaf] for leaf in plan.leaves]),
-        "nodes": [(node.node, _module(node, widths, sources[node.op])) for node in plan.nodes],
+        "out_channels": _channels([widths[leaf] for leaf in plan.leaves[: 1 if plan.adds else None]]),
+        "nodes": [(node.node, _module(node, widths, sources[node.op], adds=plan.adds)) for node in plan.nodes],
         "steps": steps,
         "output": leaves[0] if len(leaves) == 1 else "output",
     }
 
 
-def _step(target: str, layer: str, names: list[str]) -> str:
-    """What one tensor is made from: a layer, or nothing, applied to others side by side."""
+def _concat(tensors: str) -> str:
+    return f"torch.cat({tensors}, dim=1)"
+
+
+def _sum(tensors: str) -> str:
+    return f"sum({tensors})"
+
+
+def _step(target: str, layer: str, names: list[str], join: Callable[[str], str]) -> str:
+    """What one tensor is made from: a layer, or nothing, applied to others joined."""
     if len(names) == 1:
         return f"{INDENT * 2}{target} = {layer}({names[0]})"
     listed = f"[{', '.join(names)}]"
-    line = f"{INDENT * 2}{target} = {_applied(layer, listed)}"
+    line = f"{INDENT * 2}{target} = {_applied(layer, join(listed))}"
     if len(line) <= LINE:
         return line
-    return f"{listing('parts = ', names, indent=2)}\n{INDENT * 2}{target} = {_applied(layer, 'parts')}"
+    return f"{listing('parts = ', names, indent=2)}\n{INDENT * 2}{target} = {_applied(layer, join('parts'))}"
 
 
-def _applied(layer: str, tensors: str) -> str:
-    joined = f"torch.cat({tensors}, dim=1)"
+def _applied(layer: str, joined: str) -> str:
     return f"{layer}({joined})" if layer else joined
 
 
 def _widths(plan: CellPlan) -> dict[int, _Width]:
     """Every node's channels, which are the same in every cell of the network, in terms of the cell's arguments."""
+    if plan.adds:
+        return dict.fromkeys([0, *(node.node for node in plan.nodes)], (0, 1))
     widths: dict[int, _Width] = {0: (1, 0)}
     for node in plan.nodes:
         reads = [widths[i] for i in node.inputs]
@@ -100,10 +120,10 @@ def _widths(plan: CellPlan) -> dict[int, _Width]:
     return widths
 
 
-def _module(node: NodePlan, widths: Mapping[int, _Width], source: Source) -> str:
+def _module(node: NodePlan, widths: Mapping[int, _Width], source: Source, *, adds: bool) -> str:
     # As in the released networks, what comes before a leaf's end is followed by ReLU whatever the activation is.
     return source.call.format(
-        reads=_channels([widths[i] for i in node.inputs]),
+        reads=_channels([widths[i] for i in (node.inputs[:1] if adds else node.inputs)]),
         writes=_channels([widths[node.node]]),
         inner="nn.ReLU" if node.is_leaf else "ACTIVATION",
         last="nn.Identity" if node.is_leaf else "ACTIVATION",

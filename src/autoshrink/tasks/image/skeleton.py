@@ -42,8 +42,9 @@ def image_skeleton(begin: Source, said: Mapping[str, Any]) -> Scalable:
     skeleton: Scalable
     if isinstance(found, Cell):
         skeleton = default_skeleton(found, shape or INPUT, said.get("classes") or CLASSES)
-    elif isinstance(found, ConvArchitecture) and begin.proxy and shape and shape[1:] != found.input[1:]:
-        skeleton = default_skeleton(found.cell, shape, said.get("classes") or found.classes)
+    elif isinstance(found, ConvArchitecture) and _another(begin, shape) and len(found.cells) == 1:
+        skeleton = default_skeleton(found.cells[""], shape or INPUT, said.get("classes") or found.classes)
+        skeleton = skeleton.model_copy(update={"aggregate": found.aggregate})
     else:
         assert isinstance(found, ConvArchitecture | MobileArchitecture), "the kinds of image networks"
         skeleton = found
@@ -55,7 +56,9 @@ def image_skeleton(begin: Source, said: Mapping[str, Any]) -> Scalable:
         )
     value = skeleton.to_json() | {name: said[name] for name in ("classes", "activation") if name in said}
     value |= {"input": list(shape)} if shape else {}
-    value |= {"stages": [stage.model_dump() for stage in stages]} if stages else {}
+    if stages:
+        assert isinstance(skeleton, ConvArchitecture), "a network of cells"
+        value["stages"] = [stage.model_dump() for stage in _with_cells(stages, skeleton)]
     value |= {"stem": said["stem"].model_dump()} if "stem" in said else {}
     if "head" in said:
         value["head"] = None if said["head"] == "none" else {"channels": said["head"]}
@@ -63,6 +66,25 @@ def image_skeleton(begin: Source, said: Mapping[str, Any]) -> Scalable:
     if isinstance(made, MobileArchitecture) and made.input[1:] != skeleton.input[1:]:
         return strided(made, stem="stem" in said)
     return made
+
+
+def _another(begin: Source, shape: tuple[int, int, int] | None) -> bool:
+    """Whether a network that a search made for the size of its images is wanted for another size."""
+    found = begin.found
+    return begin.proxy and shape is not None and isinstance(found, ConvArchitecture) and shape[1:] != found.input[1:]
+
+
+def _with_cells(stages: Sequence[Stage], skeleton: ConvArchitecture) -> tuple[Stage, ...]:
+    """Stages that a person gave, with the cells that the skeleton's have of their own."""
+    own = [stage.cell for stage in skeleton.stages]
+    if not any(own):
+        return tuple(stages)
+    if len(stages) != len(own):
+        raise InputError(
+            f"stages: {formatting.count(len(stages), 'stage')}, and the network has {len(own)}, some with a cell of "
+            "their own; give as many"
+        )
+    return tuple(stage.model_copy(update={"cell": cell}) for stage, cell in zip(stages, own, strict=True))
 
 
 def stem(text: str) -> Stem:
