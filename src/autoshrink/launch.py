@@ -203,7 +203,7 @@ def _start(settings: SearchSettings) -> Cell:
             raise InputError(f"{settings.start}: a {cell.kind} cell cannot start a search for {kind} cells")
         return cell
     rng = random.Random(derive_seed(settings.seed, "start"))
-    ops = dearest(kind, settings.ops) if "ops" in settings.moves else settings.ops
+    ops = dearest(kind, settings.ops) if "ops" in (settings.moves or ()) else settings.ops
     return start_cell(settings.start, kind=kind, nodes=settings.nodes, rng=rng, draw=settings.draw, ops=ops)
 
 

@@ -151,6 +151,8 @@ STRATEGIES: Registry[Callable[[StrategyContext], Strategy]] = Registry(
     {
         "autoshrink": "autoshrink.strategies.autoshrink:shrinking",
         "random": "autoshrink.strategies.random_search:RandomSearch",
+        "evolution": "autoshrink.strategies.evolution:Evolution",
+        "exchange": "autoshrink.strategies.exchange:Exchange",
     },
 )
 """What makes an `autoshrink.strategies.Strategy` of a `StrategyContext`."""

@@ -200,6 +200,28 @@ class PlayoffSettings(Section):
     rate falls to zero (benchmarks/sprint.py)."""
 
 
+class EvolutionSettings(Section):
+    """Regularised evolution (``--strategy evolution``)."""
+
+    population: Annotated[int, Field(ge=2)] = 10
+    """P: how many designs are alive."""
+    sample: PositiveInt = 5
+    """S: of how many drawn ones the best has a child."""
+
+
+class BudgetSettings(Section):
+    """What a whole network is to cost: a search at a budget compares networks of one cost. None: no such budget."""
+
+    macs: Limit | None = None
+    params: Limit | None = None
+    memory: Limit | None = None
+    """Peak activation memory in bytes (float32, batch 1)."""
+
+    def given(self) -> dict[str, int]:
+        """Those that were given, by the resource's name."""
+        return {name: limit for name, limit in self if limit is not None}
+
+
 def _listed(value: object) -> object:
     """``a,b`` or a list of JSON as a tuple."""
     if isinstance(value, str):
@@ -247,8 +269,14 @@ class SearchSettings(Section):
     """How the nodes' operations are drawn: each equally often, or each node by itself."""
     ops: Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)] | None = None
     """The operations that the nodes draw from, by name, those of plug-ins included; None: those of AutoShrink."""
-    moves: Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)] = ("edges",)
-    """What a step may do. Of a cell: ``edges``, one goes (the paper's); ``ops``, a node has a cheaper operation."""
+    moves: Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)] | None = None
+    """What a step may do. Of a cell: ``edges``, one goes (the paper's); ``ops``, a node has a cheaper operation. Of a
+    whole network: those of `autoshrink.spaces.networks`. None: edges of cells, and of networks everything."""
+    budget: BudgetSettings = BudgetSettings()
+    """Where one is given, whole networks of that cost are searched, and no cells."""
+    patience: PositiveInt = 3
+    """Steps without an improvement after which ``--strategy exchange`` is over."""
+    evolution: EvolutionSettings = EvolutionSettings()
     candidates: PositiveInt | Literal["all"]
     """K, drawn without replacement in each step, or all moves."""
     penalty: NonNegativeFloat = 0.1

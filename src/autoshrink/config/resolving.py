@@ -24,6 +24,11 @@ DEFAULT_TASK = "image"
 """Of settings that name none."""
 
 
+AT_BUDGET: Overrides = {"strategy": "exchange", "evaluator": "trained", "penalty": 0.0}
+"""What a search at a budget does otherwise: designs cost the same, so S is the performance; and widths change with
+every move, which leaves little to inherit."""
+
+
 def resolve(overrides: Overrides) -> SearchSettings:
     """Settings from what a person asked for, over the defaults of the task, the mode and the data.
 
@@ -39,6 +44,8 @@ def resolve(overrides: Overrides) -> SearchSettings:
         base = task.sound
     if overrides.get("mode") == "paper":
         base = merge(base, task.paper)
+    if any(one is not None for one in (overrides.get("budget") or {}).values()):
+        base = merge(base, AT_BUDGET)
     chosen = settings_from_json(merge(base, overrides))
     refuse_contradictions(overrides, chosen)
     return chosen

@@ -22,6 +22,14 @@ DRAWS = 100
 """A design that breaks a limit is drawn again, at most so often."""
 
 
+def widths(context: StrategyContext) -> tuple[int, ...]:
+    """How many designs AutoShrink measures in each step, the start's among them, where every move leaves one fewer."""
+    moves = context.space.outlook(context.start)
+    most = context.settings.candidates
+    moves = moves[: max(0, len(moves) - context.settings.stop.edges)]
+    return (1, *(left if most == "all" else min(most, left) for left in moves))
+
+
 class RandomSearch(Strategy):
     """Step 0 is the start. Each further step draws designs of its space; of cells, how many edges go is drawn first,
     each number as likely as another, and then which.
@@ -31,10 +39,7 @@ class RandomSearch(Strategy):
 
     def __init__(self, context: StrategyContext) -> None:
         self._context = context
-        moves = context.space.outlook(context.start)
-        most = context.settings.candidates
-        moves = moves[: max(0, len(moves) - context.settings.stop.edges)]
-        self._widths = (1, *(left if most == "all" else min(most, left) for left in moves))
+        self._widths = widths(context)
         self._step = 0
 
     def ask(self) -> tuple[Proposal, ...]:
