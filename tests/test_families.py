@@ -12,7 +12,8 @@ from autoshrink.architecture import Architecture
 from autoshrink.budget import NEAR, Budget
 from autoshrink.cost import count
 from autoshrink.networks import build
-from autoshrink.spaces.families import at_budget, families, share
+from autoshrink.spaces.families import at_budget, families
+from autoshrink.spaces.fitting import share
 from autoshrink.spaces.sizes import Scalable
 
 

@@ -11,9 +11,11 @@ from autoshrink.architecture import Architecture, MobileArchitecture, MobileStag
 from autoshrink.budget import NEAR, Budget
 from autoshrink.change import Changed
 from autoshrink.cost import count
+from autoshrink.cost.latency import operations
 from autoshrink.errors import InputError
 from autoshrink.spaces import AtBudget, NetworkSpace
-from autoshrink.spaces.families import at_budget, families, share
+from autoshrink.spaces.families import at_budget, families
+from autoshrink.spaces.fitting import share
 from autoshrink.spaces.networks import ALL, LEAST, MOVES, narrower, neighbours, wider
 from autoshrink.spaces.sizes import Scalable, Sizes
 from test_families import recounted
@@ -141,9 +143,28 @@ def test_other_budgets(budget: Budget) -> None:
         assert all(LEAST <= share(network, budget) <= 1 for _, network in found)
 
 
+def seconds(network: Scalable) -> float:
+    """Of a made-up device that computes 8 channels at once."""
+    ends = ((one.reads, one.writes, one.size[0] * one.size[1]) for one in operations(network))
+    return 1e-9 * sum(500 + area * (-(-sum(reads) // 8) + -(-writes // 8)) for reads, writes, area in ends)
+
+
+def test_a_predicted_latency_is_a_budget_too() -> None:
+    budget = Budget(latency=100e-6)
+    starts = at_budget(families((3, 32, 32), 10), budget, seconds=seconds)
+    assert len(starts) == 8
+    for name in ("MobileNetV2, stem of stride 2", "chain, stem of stride 1"):
+        whole = AtBudget(starts[name], budget, seconds)
+        found = whole.moves(starts[name])
+        assert len(found) > 20
+        for network in (*whole.starts, *(network for _, network in found)):
+            assert LEAST <= seconds(network) / 100e-6 <= 1
+            assert share(network, budget, seconds) == seconds(network) / 100e-6
+
+
 def test_random_networks_are_decided_by_the_generator() -> None:
     first, *others = STARTS.values()
-    whole = AtBudget(first, BUDGET, tuple(others))
+    whole = AtBudget(first, BUDGET, others=tuple(others))
     drawn = [whole.random(Random(seed)) for seed in range(8)]
     assert drawn == [whole.random(Random(seed)) for seed in range(8)]
     assert len({network.key for network in drawn}) == 8
@@ -163,5 +184,5 @@ def test_what_a_space_cannot_be() -> None:
         AtBudget(start, BUDGET, allowed=frozenset())
     with pytest.raises(InputError, match=r"a start uses 49\.\d% of the budget"):
         AtBudget(start, Budget(macs=2_000_000))
-    with pytest.raises(InputError, match="takes macs, params or memory"):
+    with pytest.raises(InputError, match="takes macs, params, memory, or latency and what predicts it"):
         AtBudget(start, Budget(latency=0.001))

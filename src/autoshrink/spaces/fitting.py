@@ -1,4 +1,4 @@
-"""A skeleton of an image network scaled to budgets that can be counted: MACs, parameters, peak memory.
+"""A skeleton of an image network scaled to budgets of MACs, parameters, peak memory, and of a latency that is predicted.
 
 A skeleton that uses 99 % of a budget already stays as it is. Else there are four passes, each under every budget:
 
@@ -17,7 +17,7 @@ from dataclasses import replace
 from math import inf
 
 from autoshrink.budget import NEAR, Budget, Larger, Use, binding, too_few
-from autoshrink.cost import Cost, count
+from autoshrink.cost import count
 from autoshrink.errors import InputError
 from autoshrink.spaces.sizes import Scalable, Sizes, deepened
 
@@ -29,14 +29,34 @@ SMALLEST = 2.0**-20
 """Multiplier below which every width is one divisor."""
 
 
+Seconds = Callable[[Scalable], float]
+"""What a network takes, as predicted (`autoshrink.latency.predicting`): the more, the wider it is."""
+
+
+def used(network: Scalable, budget: Budget, seconds: Seconds | None = None) -> tuple[Use, ...]:
+    """What a network uses of each budget."""
+    found = budget.uses(count(network))
+    if seconds is None or budget.latency is None:
+        return found
+    return (*found, Use("latency", budget.latency, seconds(network)))
+
+
+def share(network: Scalable, budget: Budget, seconds: Seconds | None = None) -> float:
+    """How much a network uses of the budget that it uses most; above 1 where it breaks one."""
+    use = binding(used(network, budget, seconds))
+    assert use is not None, "there is a budget"
+    return use.share
+
+
 class Fitting:
-    """A skeleton, what may be scaled in it, and the budgets that can be counted, one at least.
+    """A skeleton, what may be scaled in it, and the budgets, one at least.
 
     Args:
         skeleton: to be scaled.
         budget: what it may cost.
         deepens: whether the number of cells may be scaled too.
         divisor: widths are multiples of it.
+        seconds: what a network takes, as predicted; needed with a budget of latency.
         kept: a place whose width stays (`Sizes.places`); None for none.
         close: share of the budget from which on a skeleton, and single widths, stay as they are.
     """
@@ -48,6 +68,7 @@ class Fitting:
         *,
         deepens: bool,
         divisor: int,
+        seconds: Seconds | None = None,
         kept: str | None = None,
         close: float = CLOSE,
     ) -> None:
@@ -55,11 +76,11 @@ class Fitting:
             raise InputError(f"divisor: widths are multiples of 1 or more, not of {divisor}")
         self._skeleton, self._budget, self._divisor = skeleton, budget, divisor
         self._start = Sizes.of(skeleton)
-        self._kept, self._close = kept, close
+        self._seconds, self._kept, self._close = seconds, kept, close
         # Every width one divisor, and one cell a stage where depth may be scaled.
         self._smallest = self._widened(0, (self._start.deeper(0) if deepens else self._start).cells)
-        self._deepens = deepens and (budget.macs is not None or budget.params is not None)
-        self._counted: dict[Sizes, Cost] = {}
+        self._deepens = deepens and any(limit is not None for limit in (budget.macs, budget.params, budget.latency))
+        self._counted: dict[Sizes, tuple[Use, ...]] = {}
 
     def fit(self) -> Scalable:
         """The largest network found that keeps all budgets; the module says how.
@@ -91,7 +112,7 @@ class Fitting:
         """Pass 1: the cells of every stage."""
         cells = self._start.cells
         if self._deepens:
-            costly, memory = replace(self._budget, memory=None), replace(self._budget, macs=None, params=None)
+            costly, memory = replace(self._budget, memory=None), Budget(memory=self._budget.memory)
             widest = largest(lambda t: self._fits(self._widened(t, cells), memory)) if self._budget.memory else inf
 
             def together(t: float) -> Sizes:
@@ -138,8 +159,9 @@ class Fitting:
     def _use(self, sizes: Sizes, budget: Budget | None = None) -> Use:
         """Of the budget that binds."""
         if sizes not in self._counted:
-            self._counted[sizes] = count(self._put(sizes))
-        found = binding((budget or self._budget).uses(self._counted[sizes]))
+            self._counted[sizes] = used(self._put(sizes), self._budget, self._seconds)
+        limits = budget or self._budget
+        found = binding(tuple(use for use in self._counted[sizes] if getattr(limits, use.name) is not None))
         assert found is not None, "there is a budget to fit into"
         return found
 

@@ -32,8 +32,8 @@ from autoshrink.errors import InputError
 from autoshrink.ops import names
 from autoshrink.spaces.base import Space
 from autoshrink.spaces.cells import CellSpace, cheaper
-from autoshrink.spaces.families import DIVISORS, share
-from autoshrink.spaces.fitting import Fitting
+from autoshrink.spaces.families import divisors_for
+from autoshrink.spaces.fitting import Fitting, Seconds, share
 from autoshrink.spaces.sizes import Scalable, Sizes, parts_of
 
 Found = Iterator[tuple[Change, Scalable]]
@@ -341,12 +341,13 @@ class AtBudget(Space[Scalable]):
     """The networks that cost a budget: 90 to 100 % of it, nearly all at least 97 %.
 
     A move changes one thing, and all widths but the changed one are then scaled until the network costs the budget
-    again, in multiples of 4 where these come near enough to it, else of 2 or 1. A change after which that cannot be
-    done is no move.
+    again, in multiples of 4 where these come near enough to it, else of 2 or 1; at a latency of 8 or 4. A change after
+    which that cannot be done is no move.
 
     Attributes:
         start: one network of the budget, by which a search begins.
-        budget: what can be counted of it: MACs, parameters, memory.
+        budget: what they cost.
+        seconds: what a network takes, as predicted; needed with a budget of latency.
         others: further networks of the budget that a search measures before its first move.
         allowed: which moves there are, of `MOVES`.
         ops: the operations that nodes may come to have; None: every cheaper or dearer one.
@@ -356,16 +357,17 @@ class AtBudget(Space[Scalable]):
     """
 
     budget: Budget
+    seconds: Seconds | None = None
     others: tuple[Scalable, ...] = ()
     allowed: frozenset[str] = ALL
     ops: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         _refuse_unknown(self.allowed)
-        if not self.budget.counted:
-            raise InputError("a space at a budget takes macs, params or memory")
+        if self.budget == Budget() or (self.seconds is None) != (self.budget.latency is None):
+            raise InputError("a space at a budget takes macs, params, memory, or latency and what predicts it")
         for network in self.starts:
-            used = share(network, self.budget)
+            used = share(network, self.budget, self.seconds)
             if not LEAST <= used <= 1:
                 raise InputError(f"a start uses {used:.1%} of the budget; between {LEAST:.0%} and 100 % is needed")
 
@@ -378,7 +380,7 @@ class AtBudget(Space[Scalable]):
         """Every exchange: what one change makes of a network, scaled to the budget again."""
         found: dict[str, tuple[Change, Scalable]] = {}
         for change, changed in neighbours(design, self.allowed, self.ops):
-            network = exchanged(changed, change, self.budget)
+            network = exchanged(changed, change, self.budget, self.seconds)
             if network is not None and network.key != design.key:
                 found.setdefault(network.key, (change, network))
         return tuple(found.values())
@@ -394,25 +396,26 @@ class AtBudget(Space[Scalable]):
         """A random exchange."""
         found = neighbours(design, self.allowed, self.ops)
         for change, changed in rng.sample(found, len(found)):
-            network = exchanged(changed, change, self.budget)
+            network = exchanged(changed, change, self.budget, self.seconds)
             if network is not None and network.key != design.key:
                 return network
         return design
 
 
 @lru_cache(maxsize=65536)
-def exchanged(network: Scalable, change: Change, budget: Budget) -> Scalable | None:
+def exchanged(network: Scalable, change: Change, budget: Budget, seconds: Seconds | None = None) -> Scalable | None:
     """A changed network scaled to the budget again, the changed width as it is; None where that cannot be done."""
     kept = None
     if isinstance(change, Changed) and change.what == "width":
         kept = change.where.replace("stage", "stage ")
     best: tuple[float, Scalable] | None = None
-    for divisor in DIVISORS:
+    for divisor in divisors_for(budget):
         try:
-            fitted = Fitting(network, budget, deepens=False, divisor=divisor, kept=kept, close=NEAR).fit()
+            fitting = Fitting(network, budget, deepens=False, divisor=divisor, seconds=seconds, kept=kept, close=NEAR)
+            fitted = fitting.fit()
         except InputError:  # too large even with the fewest channels
             continue
-        used = share(fitted, budget)
+        used = share(fitted, budget, seconds)
         if best is None or used > best[0]:
             best = used, fitted
         if used >= NEAR:
