@@ -1,4 +1,4 @@
-"""A skeleton of an image network scaled to budgets of MACs, parameters, peak memory, and of a latency that is predicted.
+"""A skeleton of an image network scaled to budgets: MACs, parameters, peak memory, a latency that is predicted.
 
 A skeleton that uses 99 % of a budget already stays as it is. Else there are four passes, each under every budget:
 
