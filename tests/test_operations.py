@@ -6,16 +6,24 @@ import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from torch import Tensor, nn
 
 from autoshrink import ops
-from autoshrink.architecture import proxy_architecture
+from autoshrink.architecture import Architecture, proxy_architecture
 from autoshrink.cell import Cell
 from autoshrink.cost import count
 from autoshrink.cost.latency import every_operation, operations
 from autoshrink.errors import InputError
-from autoshrink.ops import Convolution, ConvOperation, Pooling, RecurrentOperation
-from autoshrink.priors import start_cell
+from autoshrink.networks import build
+from autoshrink.onnx.export import to_onnx
+from autoshrink.onnx.session import open_session
+from autoshrink.onnx.untrained import form_of
+from autoshrink.ops import Convolution, ConvOperation, NodePlan, Pooling, RecurrentOperation
+from autoshrink.ops.inheriting import Slot
+from autoshrink.priors import complete_edges, start_cell
 from autoshrink.registry import load_plugin
 from autoshrink.testing.operations import check_operation
 
@@ -79,6 +87,96 @@ def test_an_unknown_operation_is_named_wherever_it_is_asked_for() -> None:
             ask()
     with pytest.raises(InputError, match="operation 'conv1x1' is unknown in a recurrent cell"):
         ops.recurrent("conv1x1")
+
+
+READS, KNOWN = (Slot(("b",), 3), Slot(("a",), 2)), (Slot(("a",), 2), Slot(("c",), 1), Slot(("b",), 3))
+CHANNELS = [3, 4, 5, 0, 1]
+"""Of a parent's six channels those that a child reads, in its order."""
+
+
+def _pair(parent: str, child: str) -> tuple[nn.Module, nn.Module]:
+    """A parent's module and a child's, of 4 channels out, the child's with what it inherits."""
+    modules = []
+    for name, reads in ((parent, 6), (child, 5)):
+        module = ops.conv(name).module(NodePlan(1, name, (0,), reads, 4, is_leaf=False), "relu")
+        for layer in module.modules():
+            if isinstance(layer, nn.BatchNorm2d):
+                for tensor in layer.state_dict().values():
+                    if tensor.dim():
+                        nn.init.uniform_(tensor, 0.5, 1.5)
+        modules.append(module)
+    with torch.no_grad():
+        ops.conv(child).inherit_from(ops.conv(parent), modules[1], modules[0], READS, KNOWN)
+    return modules[0], modules[1]
+
+
+def _weights(module: nn.Module) -> dict[str, Tensor]:
+    return {name.removesuffix(".conv.weight"): value for name, value in module.state_dict().items() if "conv" in name}
+
+
+def test_all_operations_added_in_several_cells_leave_pytorch_and_are_timed(tmp_path: Path) -> None:
+    """ONNX gives what PyTorch gives; a latency table made beforehand has what the network needs."""
+    own = ops.names("conv")[:9]
+    first, second = (Cell("conv", ("input", *part), complete_edges(len(part) + 1)) for part in (own[:5], own[5:]))
+    network = proxy_architecture(first, shape=(1, 9, 9), stem=3, widths=(4, 6), classes=3, aggregate="sum")
+    stages = (network.stages[0], network.stages[1].model_copy(update={"cell": second, "cells": 2}))
+    architecture = network.model_copy(update={"stages": stages})
+    assert list(architecture.cells) == ["stage 1", "stage 2"]
+    assert Architecture.from_json(architecture.to_json()) == architecture
+    form = form_of(architecture, build(architecture, seed=0))
+    images = torch.randn(2, 1, 9, 9, generator=torch.Generator().manual_seed(1))
+    path = tmp_path / "model.onnx"
+    path.write_bytes(to_onnx(form).SerializeToString())
+    with torch.no_grad():
+        expected = form.module.eval()(images).numpy()
+    (found,) = open_session(path).run(None, {"images": images.numpy()})
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    table = {one.key for one in every_operation(architecture, 6, own)}
+    assert {one.key for one in operations(architecture)} <= table
+
+
+def test_a_smaller_kernel_keeps_the_middle_of_a_larger_one() -> None:
+    parent, child = map(_weights, _pair("sepconv5x5", "sepconv3x3"))
+    torch.testing.assert_close(child["depthwise"], parent["depthwise"][CHANNELS, :, 1:4, 1:4])
+    torch.testing.assert_close(child["pointwise"], parent["pointwise"][:, CHANNELS])
+
+
+def test_a_single_tap_does_what_a_dense_convolution_does_to_a_flat_picture() -> None:
+    parent, child = map(_weights, _pair("conv3x3", "conv1x1"))
+    torch.testing.assert_close(child["pointwise"][:, :, 0, 0], parent["dense"][:, CHANNELS].sum(dim=(2, 3)))
+
+
+def test_a_separable_convolution_is_the_nearest_product_to_a_dense_one() -> None:
+    """Of all rank-1 matrices the first singular vectors' is nearest: what is left has the other singular values."""
+    parent, child = map(_weights, _pair("conv3x3", "sepconv5x5"))
+    kernels = child["depthwise"][:, 0, 1:4, 1:4]
+    assert torch.count_nonzero(child["depthwise"]) == kernels.numel()
+    product = child["pointwise"] * kernels
+    for place, channel in enumerate(CHANNELS):
+        dense = parent["dense"][:, channel].flatten(1)
+        left = torch.linalg.matrix_norm(dense - product[:, place].flatten(1)) ** 2
+        torch.testing.assert_close(left, torch.linalg.svdvals(dense)[1:].square().sum())
+        assert kernels[place].sum() >= 0
+
+
+def test_a_bottleneck_leaves_the_product_of_its_convolutions() -> None:
+    parent, child = _pair("mbconv3x3_se", "sepconv3x3")
+    one, dw, two = (_weights(parent)[part] for part in ("pointwise", "depthwise", "pointwise2"))
+    state = parent.state_dict()
+    gains = [
+        state[f"{part}.bn.weight"] / (state[f"{part}.bn.running_var"] + 1e-5).sqrt()
+        for part in ("pointwise", "depthwise")
+    ]
+    middle = gains[0] * dw.sum(dim=(1, 2, 3)) * gains[1]
+    expected = two[:, :, 0, 0] @ torch.diag(middle) @ one[:, :, 0, 0]
+    torch.testing.assert_close(_weights(child)["pointwise"][:, :, 0, 0], expected[:, CHANNELS])
+
+
+def test_a_bottleneck_without_excitation_keeps_all_else() -> None:
+    parent, child = map(_weights, _pair("mbconv3x3_se", "mbconv3x3"))
+    torch.testing.assert_close(child["pointwise"], parent["pointwise"][:, CHANNELS])
+    for part in ("depthwise", "pointwise2"):
+        torch.testing.assert_close(child[part], parent[part])
 
 
 def test_a_name_is_taken_once() -> None:

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from autoshrink.errors import InputError
 from autoshrink.ops.pieces import Convolution, Piece, Pooling
@@ -225,6 +225,50 @@ class ConvOperation(Operation):
             else:
                 piece.inherit(ours, theirs, reads, known)
             mixed |= piece.dense
+
+    def inherit_from(
+        self, other: Self, child: nn.Module, parent: nn.Module, reads: Sequence[Slot], known: Sequence[Slot]
+    ) -> None:
+        """Likewise where the parent's node had perhaps another operation; what it has no equal of stays as it is.
+
+        Convolutions of two operations that have them in one order are each other's, kernels cut to size. Else one 1×1
+        convolution takes over what all of the parent's together did to a flat picture; and in place of a dense
+        convolution a separable one takes over its nearest product.
+
+        Args:
+            other: the parent's operation.
+            child: to be changed, in place.
+            parent: as trained.
+            reads: whose channels the child's input has, in order.
+            known: likewise the parent's.
+
+        Raises:
+            InputError: they are one operation, and nobody has said how.
+        """
+        from autoshrink.ops import inheriting  # noqa: PLC0415 - torch
+
+        if other.name == self.name:
+            self.inherit(child, parent, reads, known)
+            return
+        ours, theirs = self._convolutions(), other._convolutions()
+        if not ours or not theirs:
+            return
+        layers = [child.get_submodule(part) for part in ours]
+        parents = [parent.get_submodule(part) for part in theirs]
+        forms, others = ([(piece.depthwise, piece.widens) for piece in each.values()] for each in (ours, theirs))
+        if forms == others:
+            slots, known_slots = reads, known
+            for (piece, layer), its in zip(zip(ours.values(), layers, strict=True), parents, strict=True):
+                piece.inherit(layer, its, slots, known_slots)
+                if piece.dense:
+                    slots = known_slots = inheriting.whole(layer)
+        elif forms == [(True, 1), (False, 1)] and others == [(False, 1)]:
+            inheriting.copy_factors((layers[0], layers[1]), parents[0], reads, known)
+        elif forms[-1] == (False, 1) and all(depthwise for depthwise, _ in forms[:-1]):
+            inheriting.copy_composed(layers[-1], parents, reads, known)
+
+    def _convolutions(self) -> dict[str, Convolution]:
+        return {part: piece for part, piece in self._named() if isinstance(piece, Convolution)}
 
     def plain(self) -> Source:
         """Itself in plain PyTorch.

@@ -64,6 +64,8 @@ def check_operation(kind: str, name: str) -> tuple[str, ...]:
             _check_trains(architecture)
         _check_onnx(_network(name, "conv1x1"))
         _check_cheaper(operation)
+        _check_successors(operation)
+        _check_added(name)
     else:
         assert isinstance(operation, RecurrentOperation), f"{name}: neither a conv nor a recurrent operation"
         checks = {"source": _check_recurrent_source}
@@ -130,6 +132,18 @@ def _check_counted(architecture: ConvArchitecture) -> None:
     assert said == found, f"{architecture.cell}: {said} parameters and MACs are counted, torch has {found}"
 
 
+def _check_added(name: str) -> None:
+    """In a network that adds what nodes read, and in one of two cells."""
+    added = proxy_architecture(
+        _cell("conv", name, "conv1x1"), shape=(1, 8, 8), classes=3, stem=4, widths=(4, 6), aggregate="sum"
+    )
+    stages = [stage.model_dump() for stage in added.stages]
+    stages[1]["cell"] = _cell("conv", name, "identity").to_json()
+    for architecture in (added, ConvArchitecture.from_json(added.to_json() | {"stages": stages})):
+        _check_counted(architecture)
+        _check_trains(architecture)
+
+
 def _check_cheaper(operation: ConvOperation) -> None:
     """Where both read and write the same channels."""
     for width, reads in product(CHEAPER_FROM, (1, 2, 4)):
@@ -184,6 +198,24 @@ def _check_inherited(name: str) -> None:
         for tensor, value in child.state_dict().items():
             if ".node1." in tensor:
                 assert torch.equal(value, known[tensor]), f"{name}: {tensor} is not the parent's"
+
+
+def _check_successors(operation: ConvOperation) -> None:
+    """A cheaper operation in its place takes over what it can, and gives numbers."""
+    import torch  # noqa: PLC0415 - torch
+
+    from autoshrink.ops.inheriting import Slot  # noqa: PLC0415 - torch
+
+    known, reads = (Slot(("a",), 4), Slot(("b",), 4)), (Slot(("b",), 4),)
+    parent = operation.module(NodePlan(1, operation.name, (0,), 8, operation.out_channels(8, 4), is_leaf=False), "relu")
+    for name in operation.cheaper:
+        successor = ops.conv(name)
+        node = NodePlan(1, name, (0,), 4, successor.out_channels(4, 4), is_leaf=False)
+        child = successor.module(node, "relu")
+        with torch.no_grad():
+            successor.inherit_from(operation, child, parent, reads, known)
+            found = child(torch.randn(2, 4, 5, 5))
+        assert bool(found.isfinite().all()), f"{operation.name}: {name} in its place gives no numbers"
 
 
 def _check_onnx(architecture: Architecture) -> None:
