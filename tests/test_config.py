@@ -101,7 +101,7 @@ def test_paper_mode_does_what_the_released_search_does() -> None:
     assert (chosen.data.validation_per_class, chosen.data.replacement) == (100, True)
     assert (chosen.recipe.stop_accuracy, chosen.recipe.overfit_ratio) == (0.98, 3.0)
     assert (chosen.recipe.patience, chosen.recipe.floor_epoch, chosen.recipe.epochs) == (5, 3, 20)
-    assert (chosen.paired, chosen.reselect, chosen.candidates) == (False, False, 10)
+    assert (chosen.paired, chosen.reselect, chosen.candidates, chosen.judge) == (False, False, 10, "performance")
 
 
 def test_paper_mode_on_digits_keeps_the_small_network() -> None:

@@ -18,6 +18,7 @@ from autoshrink.cost import count
 from autoshrink.errors import InputError
 from autoshrink.resources import Resources
 from autoshrink.score import (
+    LEVELS,
     Comparison,
     Evaluation,
     FormulaName,
@@ -70,6 +71,10 @@ def test_an_evaluation_has_either_a_performance_or_a_reason(performance: float |
 def _evaluations(draw: st.DrawFn) -> Evaluation:
     count = st.integers(0, 10**15)
     performance = draw(st.none() | FINITE)
+    correct = draw(st.none() | st.lists(st.booleans(), max_size=70).map(tuple))
+    part = st.floats(allow_nan=False, allow_infinity=False)
+    if correct is not None:
+        part = st.integers(0, LEVELS).map(lambda level: level / LEVELS)
     return Evaluation(
         design=Cell(
             "conv", ("input", "conv1x1", "sepconv3x3"), draw(st.sampled_from([(), ((0, 1), (1, 2)), ((0, 2),)]))
@@ -81,8 +86,8 @@ def _evaluations(draw: st.DrawFn) -> Evaluation:
         reason=draw(st.text(max_size=20)) if performance is None else None,
         ended=draw(st.text(max_size=20)),
         curve=tuple(draw(st.lists(FINITE, max_size=5))),
-        correct=draw(st.none() | st.lists(st.booleans(), max_size=70).map(tuple)),
-        parts=draw(st.none() | st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=20).map(tuple)),
+        correct=correct,
+        parts=draw(st.none() | st.lists(part, max_size=20).map(tuple)),
         spent=Spent(draw(count), draw(count), draw(st.floats(0, 1e9))),
     )
 
@@ -369,6 +374,24 @@ def test_parts_of_a_text_are_compared_as_a_textbook_pairs_them(pairs: list[tuple
     assert result.difference == pytest.approx(float((one - other).mean()), abs=1e-9)
     assert result.standard_error == pytest.approx(float(np.std(one - other)) / math.sqrt(len(pairs)), abs=1e-6)
     assert compare(first, first) == Comparison(0.0, 0.0)
+
+
+@given(st.lists(st.tuples(st.integers(0, LEVELS), st.integers(0, LEVELS)), min_size=1, max_size=40), st.floats(0, 1))
+@settings(deadline=None)
+def test_images_are_judged_by_probability_where_it_is_known(levels: list[tuple[int, int]], accuracy: float) -> None:
+    """S, preference and comparison are of the mean probability; the performance stays what was reported."""
+    one, other = np.array(levels).T / LEVELS
+    right = (True,) * len(levels)
+    first, second = (_evaluation(accuracy, correct=right, parts=tuple(side.tolist())) for side in (one, other))
+    assert first.performance == accuracy
+    assert first.judged == pytest.approx(float(one.mean()), abs=1e-12)
+    assert Score(0.0)(first) == first.judged
+    assert Evaluation.from_json(first.to_json()).judged == first.judged
+    result = compare(first, second)
+    assert result.difference == pytest.approx(float((one - other).mean()), abs=1e-12)
+    assert result.standard_error == pytest.approx(float(np.std(one - other)) / math.sqrt(len(levels)), abs=1e-6)
+    assert _evaluation(accuracy, correct=right).judged == accuracy
+    assert _evaluation(-4.0, parts=(-3.0, -5.0)).judged == -4.0
 
 
 def test_pairing_parts_is_worth_it() -> None:

@@ -24,7 +24,7 @@ from autoshrink.evaluation import Job
 from autoshrink.evaluators.measuring import Conditions, out_of_memory
 from autoshrink.evaluators.trained import TrainedEvaluator
 from autoshrink.networks import build
-from autoshrink.score import Evaluation
+from autoshrink.score import LEVELS, Evaluation
 from autoshrink.tasks.image.problem import ImageProblem
 from autoshrink.training.device import repeatable
 from autoshrink.training.image_learner import ImageLearner, image_stops, search_learner
@@ -140,6 +140,24 @@ def test_digits_are_learnt_in_a_few_epochs(digits: tuple[DeviceImages, DeviceIma
     assert [history.curve for history in told] == [curve[:epoch] for epoch in range(1, 7)]
     assert (ended, len(curve)) == ("all epochs", 6)
     assert (training.learner.seen, training.learner.validated) == (6 * 500, 6 * 200)
+
+
+def test_a_validation_says_what_each_image_s_class_was_given(digits: tuple[DeviceImages, DeviceImages]) -> None:
+    train, validation = digits
+    network, recipe = build(_digits_network(SMALL), seed=1), ImageRecipe(epochs=1, batch=50, **PLAIN)
+    for probabilities in (True, False):
+        learner = search_learner(network, recipe, (train, validation), classes=10, seed=1, probabilities=probabilities)
+        for share in (1.0, 0.3):
+            found = learner.validate_share(share)
+            assert (found.parts is not None) == probabilities
+            if found.parts is None or found.correct is None:
+                continue
+            given = np.array(found.parts)
+            assert len(given) == len(found.correct) == 200 * share
+            np.testing.assert_array_equal(given, np.rint(given * LEVELS) / LEVELS)
+            # What got more than half is right; minus the mean logarithm is the loss.
+            assert all(np.array(found.correct)[given > 0.5 + 1 / LEVELS])
+            assert found.loss == pytest.approx(-float(np.log(given).mean()), rel=1e-3)
 
 
 def test_the_seed_decides_the_curve(proxy: Proxy) -> None:
@@ -337,7 +355,8 @@ def test_an_evaluation_by_hand(proxy: Proxy) -> None:
         assert evaluation.fidelity == "3 epochs × 500 images"
         assert evaluation.performance == max(evaluation.curve)
         assert evaluation.correct is not None
-        assert evaluation.parts is None
+        assert evaluation.parts is not None, "of the probabilities, by which a sound search judges"
+        assert len(evaluation.parts) == 200
         assert sum(evaluation.correct) == round(max(evaluation.curve) * 200)
         assert evaluation.spent.samples == 3 * 500
         assert evaluation.spent.training_macs == cost.macs * (3 * 1_500 + 600)

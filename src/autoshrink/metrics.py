@@ -236,6 +236,14 @@ ACCURACY = Metric(
 )
 """Share of validation images classified correctly."""
 
+PROBABILITY = replace(
+    ACCURACY,
+    name="probability",
+    symbol="probability of the right class",
+    axis="Validation probability of the right class",
+)
+"""Mean probability of the validation images' own classes: the accuracy of a guess drawn by them, with less noise."""
+
 PERPLEXITY = Perplexity(
     name="perplexity",
     sample="token",
@@ -250,6 +258,16 @@ PERPLEXITY = Perplexity(
 def step_metric(settings: SearchSettings) -> Metric:
     """What the figures of a step's candidates are: the task's metric, an estimate of it, or no performance at all."""
     return EVALUATORS[settings.evaluator].metric(metric_of(settings))
+
+
+def judged_metric(settings: SearchSettings) -> Metric:
+    """What S of a search is made of, and what the difference between two candidates is of."""
+    return PROBABILITY if settings.judge == "probability" else metric_of(settings)
+
+
+def judged_in_steps(settings: SearchSettings) -> Metric:
+    """The same of a step's candidates: perhaps an estimate of it, or no performance at all."""
+    return EVALUATORS[settings.evaluator].metric(judged_metric(settings))
 
 
 def metric_of(thing: SearchSettings | Design) -> Metric:

@@ -123,7 +123,8 @@ class Figures:
         repeats: its evaluations with fresh seeds, failed ones left out.
         performance: mean over `repeats`, or the recorded one when there are none.
         performance_sd: sample standard deviation over `repeats`; None below two.
-        score: S of `performance`.
+        judged: mean over `repeats`, or the recorded one, of what candidates are compared by (`Evaluation.judged`).
+        score: S of `judged`.
         score_sd: sample standard deviation of S over `repeats`; None below two.
         from_scratch: whether they are those of networks trained from scratch, and not an estimate.
     """
@@ -133,6 +134,7 @@ class Figures:
     repeats: tuple[Evaluation, ...]
     performance: float
     performance_sd: float | None
+    judged: float
     score: float
     score_sd: float | None = None
     from_scratch: bool = True
@@ -270,7 +272,7 @@ class RunRecord:
         return min(logs, default=0.0)
 
     def _promising(self) -> tuple[Evaluation, ...]:
-        """Pareto front, by recorded performance, of the cells that may be named."""
+        """Pareto front, by what was judged, of the cells that may be named."""
         return pareto_front(self._nameable(self._recorded()), self.settings.score.cost)
 
     def _recorded(self) -> tuple[Evaluation, ...]:
@@ -322,10 +324,10 @@ class RunRecord:
             common = min(map(len, self.remeasured.values()))
             again = self.remeasured.get(evaluation.design.key, ())[:common]
             repeats = tuple(one for one in again if not one.failed)
-        values = [one.performance for one in repeats if one.performance is not None]
-        if not values and evaluation.performance is not None:
-            values = [evaluation.performance]
-        performance, deviation = mean_and_deviation(values)
+        trainings = repeats or (evaluation,)
+        performance, deviation = mean_and_deviation([one.performance or 0.0 for one in trainings])
+        values = [one.judged or 0.0 for one in trainings]
+        judged, _ = mean_and_deviation(values)
         scores = [self.settings.score.of(value, evaluation.design, evaluation.resources) for value in values]
         return Figures(
             design=evaluation.design,
@@ -333,7 +335,8 @@ class RunRecord:
             repeats=repeats,
             performance=performance,
             performance_sd=deviation if repeats else None,
-            score=self.settings.score.of(performance, evaluation.design, evaluation.resources),
+            judged=judged,
+            score=self.settings.score.of(judged, evaluation.design, evaluation.resources),
             score_sd=mean_and_deviation(scores)[1] if repeats and all(map(math.isfinite, scores)) else None,
             from_scratch=bool(repeats) or self.from_scratch(evaluation),
         )
@@ -477,7 +480,7 @@ class RunRecord:
         if len(known) < 2:
             trained = () if self.settings.relative and not self.retrained else self._recorded()
             known = [self.figures(one, fresh=False) for one in trained]
-        return undominated(known, lambda one: cost(one.recorded.resources), lambda one: one.performance)
+        return undominated(known, lambda one: cost(one.recorded.resources), lambda one: one.judged)
 
     def spent(self) -> Spent:
         """What all trainings cost together; a shared training counts once."""

@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
@@ -26,7 +27,11 @@ OVERFLOW_NATS = 700.0
 TIME_LIMIT = "time limit"
 """What ended a training whose time was up: it had fewer epochs than the others."""
 
+LEVELS = 65535
+"""Probabilities of images are multiples of one over this: two bytes each in a log."""
+
 FormulaName = Literal["paper", "released-text"]
+JudgeName = Literal["performance", "probability"]
 Item = TypeVar("Item")
 
 
@@ -70,7 +75,9 @@ class Evaluation:
         correct: for every validation image, in a fixed order, whether the best epoch classified it correctly; None
             where unknown. This, or `parts`, is what makes comparisons of candidates paired.
         parts: for every part of the validation text, in a fixed order, what it adds to the performance, scaled so that
-            the mean of all parts is the performance; None for images.
+            the mean of all parts is the performance. For every validation image, in the order of `correct`, the
+            probability that the best epoch gave its class, a multiple of 1/`LEVELS`, where candidates are judged by
+            that; None where they are judged by accuracy.
         spent: what measuring it cost.
         rung: how many comparisons it survived in which others were left behind; 0 where all are measured alike. The
             choice is among those of the highest rung, since others were measured more coarsely.
@@ -112,14 +119,23 @@ class Evaluation:
         """How far its training came: ∞ where no clock cut it short, else the epochs that it had by then."""
         return float(len(self.curve)) if self.ended == TIME_LIMIT else math.inf
 
+    @cached_property
+    def judged(self) -> float | None:
+        """What S is made of and candidates are compared by, in [0, 1] for images: the mean probability of the right
+        class where that is known, else the performance; None when it failed."""
+        if self.performance is None or self.correct is None or self.parts is None:
+            return self.performance
+        return float(np.mean(self.parts))
+
     @property
     def outcomes(self) -> npt.NDArray[np.float64] | None:
-        """(n,) what each validation sample contributed: `correct` as 0 and 1, or `parts`."""
-        found = self.correct if self.correct is not None else self.parts
+        """(n,) what each validation sample contributed to `judged`: `parts`, or `correct` as 0 and 1."""
+        found = self.parts if self.parts is not None else self.correct
         return None if found is None else np.array(found, dtype=np.float64)
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON object; `correct` is packed, eight images a byte, and `parts` as float64, both in hexadecimal.
+        """A JSON object; `correct` is packed, eight images a byte, and `parts` as float64, both in hexadecimal; those
+        of images as 16-bit multiples of 1/`LEVELS`, after their number and a colon.
 
         `weights` is not in it: the event says it beside, where earlier versions pass over it.
         """
@@ -129,7 +145,7 @@ class Evaluation:
         if self.correct is not None:
             value["correct"] = f"{len(self.correct)}:{np.packbits(np.array(self.correct, dtype=bool)).tobytes().hex()}"
         if self.parts is not None:
-            value["parts"] = np.array(self.parts, dtype="<f8").tobytes().hex()
+            value["parts"] = _packed(self.parts, levels=self.correct is not None)
         return value
 
     @classmethod
@@ -161,10 +177,21 @@ def _unpacked(text: str) -> tuple[bool, ...]:
     return tuple(map(bool, bits))
 
 
+def _packed(parts: tuple[float, ...], *, levels: bool) -> str:
+    if not levels:
+        return np.array(parts, dtype="<f8").tobytes().hex()
+    return f"{len(parts)}:{np.rint(np.array(parts) * LEVELS).astype('<u2').tobytes().hex()}"
+
+
 def _numbers(text: str) -> tuple[float, ...]:
     """What `to_json` packed of `parts`."""
+    match = re.fullmatch(r"(\d{1,9}):((?:[0-9a-f]{4})*)", text, re.ASCII)
+    if match is not None and 4 * int(match[1]) == len(match[2]):
+        return tuple((np.frombuffer(bytes.fromhex(match[2]), dtype="<u2") / LEVELS).tolist())
     if re.fullmatch(r"(?:[0-9a-f]{16})*", text, re.ASCII) is None:
-        raise InputError(f"parts: {brief(text)} are not float64 in hexadecimal")
+        raise InputError(
+            f"parts: {brief(text)} are neither float64 in hexadecimal nor 16-bit levels after their number"
+        )
     found = np.frombuffer(bytes.fromhex(text), dtype="<f8")
     if not np.isfinite(found).all():
         raise InputError("parts: one of them is not a finite number")
@@ -190,9 +217,9 @@ class Score:
 
     def __call__(self, evaluation: Evaluation) -> float:
         """S, or −infinity for a failed evaluation."""
-        if evaluation.performance is None:
+        if evaluation.judged is None:
             return -math.inf
-        return self.of(evaluation.performance, evaluation.design, evaluation.resources)
+        return self.of(evaluation.judged, evaluation.design, evaluation.resources)
 
     def of(self, performance: float, design: Design, resources: Resources) -> float:
         """S of a design's performance at its cost."""
@@ -241,20 +268,20 @@ def undominated(
 
 
 def pareto_front(evaluations: Iterable[Evaluation], resource: Callable[[Resources], int]) -> tuple[Evaluation, ...]:
-    """The evaluations that no other beats in performance without costing more, cheapest first.
+    """The evaluations that no other beats in what is judged without costing more, cheapest first.
 
     Of equal ones the first is kept; failed ones never enter.
     """
-    usable = (one for one in evaluations if one.performance is not None)
-    return undominated(usable, lambda one: resource(one.resources), lambda one: one.performance or 0.0)
+    usable = (one for one in evaluations if not one.failed)
+    return undominated(usable, lambda one: resource(one.resources), lambda one: one.judged or 0.0)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """How much better one candidate's performance was than another's on the same validation samples.
+    """How much better one candidate was than another, by what is judged, on the same validation samples.
 
     Attributes:
-        difference: first minus second, in units of performance.
+        difference: first minus second, in units of what is judged (`Evaluation.judged`).
         standard_error: of that difference, from the samples on which the two differ; None when unknown.
     """
 
@@ -268,14 +295,15 @@ def compare(first: Evaluation, second: Evaluation) -> Comparison:
     With dᵢ what sample i, of n, gives to the first more than to the second, the standard error of the mean of d is
     √(Σd² − (Σd)²/n)/n: samples on which both agree carry no noise. For images, where b are right only in `first` and c
     only in `second`, that is √(b + c − (b − c)²/n)/n, the variance of a paired difference of proportions, as in
-    McNemar's test. It does not contain the noise of training itself.
+    McNemar's test. Probabilities of the right class say more than whether it was the largest, and their paired
+    difference has less noise (benchmarks/belief.py). It does not contain the noise of training itself.
 
     Raises:
         InputError: one of the two failed.
     """
-    if first.performance is None or second.performance is None:
+    if first.judged is None or second.judged is None:
         raise InputError("a failed candidate has no performance to compare")
-    difference = first.performance - second.performance
+    difference = first.judged - second.judged
     one, other = first.outcomes, second.outcomes
     if one is None or other is None or len(one) != len(other):
         return Comparison(difference, None)

@@ -30,7 +30,7 @@ from autoshrink import ops as operations
 from autoshrink.quantity import Quantity
 from autoshrink.registry import BY_PLUGIN, EVALUATORS, FILTERS, STRATEGIES, TASKS
 from autoshrink.resources import RESOURCES, Resources, every_resource
-from autoshrink.score import FormulaName, Score
+from autoshrink.score import FormulaName, JudgeName, Score
 
 Share = Annotated[float, Field(ge=0, le=1)]
 TaskName = str
@@ -283,6 +283,9 @@ class SearchSettings(Section):
     """λ."""
     resource: ResourceName
     """What λ weighs."""
+    judge: JudgeName = "performance"
+    """What S is made of and candidates are compared by: the performance itself, or, for images, the mean probability of
+    the right class, whose paired differences have less noise (benchmarks/belief.py)."""
     formula: FormulaName = "paper"
     """How S is made of performance and resource: Eq. 5, or what the released search of recurrent cells computes."""
     limits: Limits = Limits()

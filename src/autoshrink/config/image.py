@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, NonNegativeFloat, NonNegativeInt, P
 
 from autoshrink.architecture import ActivationName
 from autoshrink.config.base import ImageDataSettings, Overrides, Recipe, ResourceName, SearchSettings, Section, Share
+from autoshrink.score import JudgeName
 
 
 class ImageData(ImageDataSettings):
@@ -80,6 +81,7 @@ class ImageSettings(SearchSettings):
     nodes: Annotated[int, Field(ge=2, le=64)] = 8
     candidates: PositiveInt | Literal["all"] = 10
     resource: ResourceName = "macs"
+    judge: JudgeName = "probability"
     formula: Literal["paper"] = "paper"
 
 
@@ -87,6 +89,7 @@ PAPER: Overrides = {
     "paired": False,
     "reselect": False,
     "choice": "finalists",
+    "judge": "performance",
     "data": {"validation_per_class": 100, "replacement": True},
     "recipe": {"stop_accuracy": 0.98, "overfit_ratio": 3.0},
 }

@@ -70,7 +70,7 @@ def settings_from_json(value: Mapping[str, Any]) -> SearchSettings:
         raise InputError(_explained(error, value)) from error
 
 
-_BEFORE: Overrides = {"choice": "finalists", "short_steps": 0}
+_BEFORE: Overrides = {"choice": "finalists", "short_steps": 0, "judge": "performance"}
 """What settings did before there was a setting for it: logs that lack one were written then."""
 _RENAMED: Mapping[str, Mapping[str, str]] = {
     "inherit": {"settle": "statistics_batches", "glance": "validation_share", "most": "largest_share"}

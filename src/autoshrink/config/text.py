@@ -111,6 +111,7 @@ class TextSettings(SearchSettings):
     recipe: TextRecipe = TextRecipe()
     nodes: Annotated[int, Field(ge=2, le=64)] = 6
     candidates: PositiveInt | Literal["all"] = 5
+    judge: Literal["performance"] = "performance"
     resource: ResourceName = "cell_params"
     """The released search weighs the cell too, and not the embedding, which no edge can shrink."""
 

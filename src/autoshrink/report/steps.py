@@ -10,7 +10,7 @@ import numpy as np
 from autoshrink.cell import Cell, Edge
 from autoshrink.design import Design
 from autoshrink.formatting import count, number
-from autoshrink.metrics import Metric, step_metric
+from autoshrink.metrics import Metric, judged_in_steps, step_metric
 from autoshrink.record import CLEAR, Candidate, Decision, RunRecord
 from autoshrink.registry import TASKS
 from autoshrink.score import Comparison, Evaluation, Score, compare
@@ -28,11 +28,12 @@ class Step:
         added: the edges that this cell has and the one before had not.
         changed: the nodes that have another operation than before.
         runner_up: the second best candidate, if there was one.
-        difference: performance of the chosen minus the runner-up's; None without a runner-up.
+        difference: what was judged of the chosen minus the runner-up's; None without a runner-up.
         standard_error: of `difference`, paired on the validation samples; None when unknown.
         lead: S of the chosen minus S of the runner-up; None where one of them has none.
         lead_error: standard error of `lead`. Costs are exact, so it is that of `difference` times dS/dPerf.
         metric: how performance is shown.
+        judge: how what was judged, and a difference in it, is shown.
     """
 
     number: int
@@ -47,6 +48,7 @@ class Step:
     lead: float | None
     lead_error: float | None
     metric: Metric
+    judge: Metric
 
     @property
     def clear_lead(self) -> bool | None:
@@ -55,16 +57,16 @@ class Step:
 
     @property
     def clear_difference(self) -> bool | None:
-        """Whether the difference in performance is larger than two standard errors; None when there is no saying."""
+        """Whether the difference of what was judged exceeds two standard errors; None when there is no saying."""
         return _exceeds(self.difference, self.standard_error)
 
     @property
     def pair(self) -> tuple[float, float] | None:
-        """Performances of the chosen and the runner-up; None without a runner-up."""
-        performance = self.chosen.evaluation.performance
-        if performance is None or self.difference is None:
+        """What was judged of the chosen and the runner-up; None without a runner-up."""
+        judged = self.chosen.evaluation.judged
+        if judged is None or self.difference is None:
             return None
-        return performance, performance - self.difference
+        return judged, judged - self.difference
 
     @property
     def change(self) -> str:
@@ -79,9 +81,9 @@ class Step:
         if self.lead is None or self.pair is None:
             return "no runner-up" if self.number else "the starting cell"
         lead = f"S ahead of the runner-up by {number(self.lead, 4)}"
-        found = self.metric.difference(*self.pair, self.standard_error, fine=True)
+        found = self.judge.difference(*self.pair, self.standard_error, fine=True)
         verdict = {True: ": beyond noise", False: ": within noise", None: ", standard error unknown"}[self.clear_lead]
-        return f"{lead}; {self.metric.name} {found}{verdict}"
+        return f"{lead}; {self.judge.name} {found}{verdict}"
 
 
 def _exceeds(value: float | None, error: float | None) -> bool | None:
@@ -104,9 +106,9 @@ def steps(record: RunRecord) -> tuple[Step, ...]:
 def _step(
     record: RunRecord, decision: Decision, chosen: Candidate, runner_up: Candidate | None, before: Design
 ) -> Step:
-    score, comparison, performance = record.settings.score, decision.comparison, chosen.evaluation.performance
+    score, comparison = record.settings.score, decision.comparison
     lead = error = None
-    if comparison is not None and runner_up is not None and performance is not None:
+    if comparison is not None and runner_up is not None and not chosen.evaluation.failed:
         lead, error = _ahead(score, chosen.evaluation, score(runner_up.evaluation), comparison)
     task = TASKS[record.settings.task]
     cell, parent = task.picture(chosen.design), task.picture(before)
@@ -126,13 +128,14 @@ def _step(
         lead=lead,
         lead_error=error,
         metric=step_metric(record.settings),
+        judge=judged_in_steps(record.settings),
     )
 
 
 def _ahead(score: Score, one: Evaluation, other: float, found: Comparison) -> tuple[float | None, float | None]:
-    """S of an evaluation minus another, and the standard error of that, from a comparison of performances."""
-    gap, performance = score(one) - other, one.performance or 0.0
-    error = None if found.standard_error is None else found.standard_error * score.slope(performance)
+    """S of an evaluation minus another, and the standard error of that, from a comparison of what was judged."""
+    gap = score(one) - other
+    error = None if found.standard_error is None else found.standard_error * score.slope(one.judged or 0.0)
     return gap if math.isfinite(gap) else None, error
 
 
@@ -154,7 +157,7 @@ def evidence_sentence(all_steps: tuple[Step, ...]) -> str:
         return f"{counted} had a runner-up; their standard errors are unknown, and so is how many are more than noise."
     clear = sum(bool(step.clear_lead) for step in known)
     alone = sum(bool(step.clear_difference) for step in known)
-    metric = known[0].metric
+    metric = known[0].judge
     caution = (
         "" if metric.trained else ", nor how far an estimate with inherited weights is from a training from scratch"
     )
@@ -223,11 +226,11 @@ def step_rivals(record: RunRecord) -> dict[int, tuple[Rival, ...]]:
 
 def _rival(record: RunRecord, one: Candidate, chosen: Candidate) -> Rival:
     evaluation, score = one.evaluation, record.settings.score
-    outcomes = evaluation.correct if evaluation.correct is not None else evaluation.parts
+    outcomes = evaluation.outcomes
     lead = error = None
     against = None if one is chosen else _compared(evaluation, chosen.evaluation)
-    if against is not None and evaluation.performance is not None:
-        other = score.of(evaluation.performance - against.difference, chosen.design, chosen.evaluation.resources)
+    if against is not None and evaluation.judged is not None:
+        other = score.of(evaluation.judged - against.difference, chosen.design, chosen.evaluation.resources)
         lead, error = _ahead(score, evaluation, other, against)
     rank = record.ranks.get(one.design.key) if record.ranks else None
     origin = chosen.same_as or (chosen.step, chosen.index)
@@ -243,7 +246,7 @@ def _compared(one: Evaluation, chosen: Evaluation) -> Comparison | None:
     if one.performance is None or chosen.performance is None:
         return None
     if one.rung < chosen.rung and one.correct is not None and chosen.correct is not None:
-        seen = chosen.correct[: len(one.correct)]
-        return compare(one, replace(chosen, correct=seen, performance=float(np.mean(seen))))
+        seen, parts = chosen.correct[: len(one.correct)], chosen.parts and chosen.parts[: len(one.correct)]
+        return compare(one, replace(chosen, correct=seen, parts=parts, performance=float(np.mean(seen))))
     found = compare(one, chosen)
     return None if one.rung != chosen.rung and found.standard_error is None else found

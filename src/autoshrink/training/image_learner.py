@@ -19,6 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from autoshrink.config import ClassifierRecipe, ImageRecipe
 from autoshrink.errors import InputError
+from autoshrink.score import LEVELS
 from autoshrink.training.averaging import AveragedWeights
 from autoshrink.training.device import choose_precision
 from autoshrink.training.distributed import Processes
@@ -47,6 +48,7 @@ class ImageLearner:
         precision: autocast type; float32 for none.
         processes: who trains along.
         refreshes: whether BN's statistics are taken anew where they cannot have settled yet.
+        probabilities: whether validations say the probability of each image's class.
 
     Attributes:
         network: what is trained.
@@ -64,7 +66,9 @@ class ImageLearner:
         precision: torch.dtype = torch.float32,
         processes: Processes | None = None,
         refreshes: bool = True,
+        probabilities: bool = False,
     ) -> None:
+        self._probabilities = probabilities
         self._factor = 1.0
         self._processes = processes or Processes()
         self.device = next(network.parameters()).device
@@ -173,17 +177,21 @@ class ImageLearner:
     @torch.no_grad()
     def _measured(self, network: nn.Module, batches: Batches) -> Validation:
         network.eval()
-        losses, right = [], []
+        losses, right, given = [], [], []
         for images, labels in batches:
             with self._autocast():
                 logits = network(images)
             losses.append(_losses(logits, labels))
             right.append(logits.argmax(dim=1) == labels)
+            given.append(logits.float().softmax(dim=1).gather(1, labels.view(-1, 1)).flatten())
         correct = tuple(torch.cat(right).tolist()) if right else ()
         mine = float(torch.stack(losses).cpu().double().sum()) if losses else 0.0
         loss, hits, count = self._processes.total([mine, float(sum(correct)), float(len(correct))], self.device)
         self.validated += round(count)
-        return Validation(hits / count, loss / count, correct=correct if self._processes.count == 1 else None)
+        if self._processes.count > 1:
+            return Validation(hits / count, loss / count)
+        parts = _levels(torch.cat(given)) if given and self._probabilities else None
+        return Validation(hits / count, loss / count, correct=correct, parts=parts)
 
     def recalibrate_statistics(self, batches: int) -> int:
         """Take BN's running statistics anew on some training batches; how many images were passed forward."""
@@ -268,6 +276,7 @@ def search_learner(
     classes: int,
     seed: int,
     precision: torch.dtype = torch.float32,
+    probabilities: bool = False,
 ) -> ImageLearner:
     """A search's learner: Adam at a constant rate, L2 by role, on training and validation images on the device.
 
@@ -287,7 +296,9 @@ def search_learner(
     )
     train, validation = data
     feeds = (ProxyTraining(train, recipe.batch, seed, augmented=recipe.augment), ProxyMeasuring(validation))
-    return ImageLearner(network, full, feeds, classes=classes, precision=precision, refreshes=False)
+    return ImageLearner(
+        network, full, feeds, classes=classes, precision=precision, refreshes=False, probabilities=probabilities
+    )
 
 
 def image_stops(recipe: ImageRecipe, classes: int) -> Stops:
@@ -321,6 +332,11 @@ def _losses(logits: Tensor, labels: Tensor, *, smoothing: float = 0.0) -> Tensor
     """The sum of the cross-entropies, in float32 at least."""
     precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
     return functional.cross_entropy(precise, labels, reduction="sum", label_smoothing=smoothing)
+
+
+def _levels(probabilities: Tensor) -> tuple[float, ...]:
+    """As multiples of 1/`LEVELS`, which a log keeps exactly."""
+    return tuple((probabilities.cpu().double().mul(LEVELS).round() / LEVELS).tolist())
 
 
 def _rates(recipe: ClassifierRecipe, batches: int) -> Rates:

@@ -37,7 +37,8 @@ class Validation:
         performance: higher is better: accuracy, or minus the mean loss of a token.
         loss: mean over samples, nats.
         correct: for images, which were classified correctly.
-        parts: for text, what each part adds to the performance; their mean is the performance.
+        parts: for text, what each part adds to the performance; their mean is the performance. For images that are
+            judged by it, the probability of the right class of each.
     """
 
     performance: float

@@ -60,6 +60,7 @@ class ImageProblem:
         norm = Normalisation.of(proxy.train.images)
         self._network = settings.network
         self._recipe = settings.recipe
+        self._probabilities = settings.judge == "probability"
         self._gradient_batch = max(GRADIENT_BATCH, settings.recipe.batch)
         self._shape = proxy.train.images.shape[1:]
         self._classes = len(proxy.classes)
@@ -121,6 +122,7 @@ class ImageProblem:
             classes=self._classes,
             seed=seed,
             precision=self._precision,
+            probabilities=self._probabilities,
         )
 
     def layer_gradients(
