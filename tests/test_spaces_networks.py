@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from autoshrink.architecture import Architecture, MobileArchitecture, MobileStage, Stem
+from autoshrink.architecture import Architecture, ConvArchitecture, MobileArchitecture, MobileStage, Stem
 from autoshrink.budget import NEAR, Budget
 from autoshrink.change import Changed
 from autoshrink.cost import count
@@ -42,9 +42,9 @@ def test_the_moves_of_a_small_network_by_hand() -> None:
         *("stem width 8 → 6", "stem width 8 → 12"),
         *("stage1 width 8 → 6", "stage1 width 8 → 12", "stage2 width 12 → 8", "stage2 width 12 → 16"),
         *("stage1 depth 1 → 0", "stage1 depth 1 → 2", "stage2 depth 2 → 1", "stage2 depth 2 → 3"),
-        "stem stem 1 → 2",
+        "stem stride 1 → 2",
         *("stage1 pool 1 → 2", "pool stage2 → stage1", "stage2 pool 2 → 1"),
-        "head head none → 48",
+        "head none → 48",
         *("stage1 expansion 1 → 2", "stage2 expansion 3 → 2", "stage2 expansion 3 → 4"),
         *("stage1 kernel 3 → 5", "stage2 kernel 3 → 5"),
         *("stage1 squeeze none → 0.25", "stage2 squeeze 0.25 → none"),
@@ -56,7 +56,7 @@ def test_the_moves_of_a_small_network_by_hand() -> None:
     assert cheaper == [
         *("stem width 8 → 6", "stage1 width 8 → 6", "stage2 width 12 → 8"),
         *("stage1 depth 1 → 0", "stage2 depth 2 → 1"),
-        *("stem stem 1 → 2", "stage1 pool 1 → 2", "pool stage2 → stage1"),
+        *("stem stride 1 → 2", "stage1 pool 1 → 2", "pool stage2 → stage1"),
         *("stage2 expansion 3 → 2", "stage2 squeeze 0.25 → none", "stage2 block inverted → separable"),
     ]
 
@@ -162,6 +162,23 @@ def test_a_predicted_latency_is_a_budget_too() -> None:
             assert share(network, budget, seconds) == seconds(network) / 100e-6
 
 
+def test_a_stage_gets_a_cell_of_its_own() -> None:
+    start = STARTS["complete graph, stem of stride 1"]
+    found = AtBudget(start, BUDGET, allowed=frozenset({"own"})).moves(start)
+    assert len(found) > 60
+    assert {change.label.partition("→")[0] for change, _ in found} == {f"stage{n} cell shared " for n in (1, 2, 3)}
+    for change, network in found:
+        assert isinstance(network, ConvArchitecture)
+        own = [stage.cell is not None for stage in network.stages]
+        assert own == [change.label.startswith(f"stage{n}") for n in (1, 2, 3)]
+    changed = found[0][1]
+    ways_back = [other for _, other in neighbours(changed, frozenset({"own"}))]
+    assert any(len(other.cells) == 1 for other in ways_back if isinstance(other, ConvArchitecture))
+    for _, other in neighbours(changed, frozenset({"edges"})):
+        assert isinstance(other, ConvArchitecture)
+        assert other.cell_of(other.stages[0]) == changed.cells["stage 1"]
+
+
 def test_random_networks_are_decided_by_the_generator() -> None:
     first, *others = STARTS.values()
     whole = AtBudget(first, BUDGET, others=tuple(others))
@@ -178,7 +195,7 @@ def test_random_networks_are_decided_by_the_generator() -> None:
 
 def test_what_a_space_cannot_be() -> None:
     start = STARTS["chain, stem of stride 1"]
-    with pytest.raises(InputError, match=r"moves of networks are edges, ops, width, .*, not luck"):
+    with pytest.raises(InputError, match=r"moves of networks are edges, ops, own, .*, not luck"):
         NetworkSpace(start, frozenset({"luck"}))
     with pytest.raises(InputError, match="not none"):
         AtBudget(start, BUDGET, allowed=frozenset())

@@ -63,7 +63,7 @@ def neighbours(network: Scalable, allowed: frozenset[str], ops: Sequence[str] | 
     found: list[tuple[Change, Scalable]] = []
     for move, ways in MOVES.items():
         if move in allowed:
-            found += _of_cell(network, move, ops) if move in CELL_MOVES else ways(network)
+            found += ways(network, ops)
     return found
 
 
@@ -121,7 +121,7 @@ def _stems(network: Scalable) -> Found:
     """A stem of stride 2, or 1."""
     stride = network.stem.stride
     other = 1 if stride > 1 else 2
-    yield from _large_enough(Changed("stem", "stem", stride, other), _stemmed(network, other))
+    yield from _large_enough(Changed("stride", "stem", stride, other), _stemmed(network, other))
 
 
 def _pools(network: Scalable) -> Found:
@@ -149,7 +149,7 @@ def _heads(network: Scalable) -> Found:
     before = network.head.channels if network.head else None
     after = None if before else 4 * network.plan().parts[-1].out_channels
     head = Head(channels=after) if after else None
-    yield Changed("head", "head", before, after), network.model_copy(update={"head": head})
+    yield Changed("head", "", before, after), network.model_copy(update={"head": head})
 
 
 def _activations(network: Scalable) -> Found:
@@ -201,49 +201,91 @@ FRESH: dict[BlockName, int] = {"inverted": 4}
 """Expansions of blocks that come in place of such as have none; 1 of all others."""
 
 
-def _of_cell(network: Scalable, move: str, ops: Sequence[str] | None) -> Found:
-    """An edge or an operation of the cell."""
-    if not isinstance(network, ConvArchitecture):
-        return
-    cell = network.cell
-    found: list[tuple[Change, Cell]] = []
+def _cells(cell: Cell, move: str, ops: Sequence[str] | None) -> Iterator[tuple[Change, Cell]]:
+    """An edge less, or more; an operation that is cheaper than a node's, or dearer."""
     if move == "edges":
-        found += CellSpace(cell).moves(cell)
-        absent = ((i, j) for j in range(len(cell.ops)) for i in range(j) if (i, j) not in cell.edges)
-        for i, j in absent:
-            more = Cell(cell.kind, cell.ops, (*cell.edges, (i, j)))
-            if len(more.edges) > len(cell.edges):
-                found.append((Changed("edge", "cell", None, f"{i}-{j}"), more))
-    else:
-        known = names(cell.kind) if ops is None else ops
-        for node in cell.reachable[1:]:
-            op = cell.ops[node]
-            for other in known:
-                if other in cheaper(cell.kind, op) or op in cheaper(cell.kind, other):
-                    changed = Cell(cell.kind, (*cell.ops[:node], other, *cell.ops[node + 1 :]), cell.edges)
-                    found.append((ChangedOp(node, other), changed))
-    for change, made in found:
-        if made.edges:
-            yield change, network.model_copy(update={"cell": made})
+        yield from CellSpace(cell).moves(cell)
+        for j in range(len(cell.ops)):
+            for i in range(j):
+                more = cell if (i, j) in cell.edges else Cell(cell.kind, cell.ops, (*cell.edges, (i, j)))
+                if more != cell:
+                    yield Changed("edge", "", "none", f"({i},{j})"), more
+        return
+    for node in cell.reachable[1:]:
+        op = cell.ops[node]
+        for other in names(cell.kind) if ops is None else ops:
+            if other in cheaper(cell.kind, op) or op in cheaper(cell.kind, other):
+                yield (
+                    ChangedOp(node, other),
+                    Cell(cell.kind, (*cell.ops[:node], other, *cell.ops[node + 1 :]), cell.edges),
+                )
 
 
-CELL_MOVES = ("edges", "ops")
-MOVES: dict[str, Callable[[Scalable], Found]] = {
-    "edges": lambda _: iter(()),
-    "ops": lambda _: iter(()),
-    "width": _widths,
-    "depth": _depths,
-    "stem": _stems,
-    "pool": _pools,
-    "head": _heads,
-    "expansion": _ladder("expansion", EXPANSIONS),
-    "kernel": _ladder("kernel", KERNELS),
-    "squeeze": _squeezes,
-    "block": _blocks,
-    "activation": _activations,
+def _shared(network: Scalable, move: str, ops: Sequence[str] | None) -> Found:
+    """In the cell of all stages that have none of their own."""
+    if isinstance(network, ConvArchitecture) and any(stage.cell is None for stage in network.stages):
+        for change, cell in _cells(network.cell, move, ops):
+            if cell.edges:
+                yield change, _celled(network, cell, [stage.cell for stage in network.stages])
+
+
+def _own(network: Scalable, move: str, ops: Sequence[str] | None) -> Found:
+    """In one stage alone, whose cell is then its own."""
+    if not isinstance(network, ConvArchitecture) or len(network.stages) == 1:
+        return
+    for number, stage in enumerate(network.stages):
+        own = stage.cell or network.cell
+        for change, cell in _cells(own, move, ops):
+            if cell.edges:
+                cells = [other.cell for other in network.stages]
+                cells[number] = cell
+                before = "shared" if stage.cell is None else "own"
+                yield Changed("cell", _place(number), before, change.label), _celled(network, network.cell, cells)
+
+
+def _celled(network: ConvArchitecture, cell: Cell, own: Sequence[Cell | None]) -> ConvArchitecture:
+    """With a cell, and the stages' own where they are others."""
+    pairs = zip(network.stages, own, strict=True)
+    stages = tuple(stage.model_copy(update={"cell": None if its == cell else its}) for stage, its in pairs)
+    return network.model_copy(update={"cell": cell, "stages": stages})
+
+
+def _aggregates(network: Scalable) -> Found:
+    """Nodes that add what they read, or concatenate it."""
+    if isinstance(network, ConvArchitecture):
+        other = "sum" if network.aggregate == "concat" else "concat"
+        change = Changed("aggregate", "", network.aggregate, other)
+        yield change, network.model_copy(update={"aggregate": other})
+
+
+Way = Callable[[Scalable, Sequence[str] | None], Found]
+
+
+def _of(ways: Callable[[Scalable], Found]) -> Way:
+    """Changes that know of no operations."""
+    return lambda network, _: ways(network)
+
+
+MOVES: dict[str, Way] = {
+    "edges": lambda network, ops: _shared(network, "edges", ops),
+    "ops": lambda network, ops: _shared(network, "ops", ops),
+    "own": lambda network, ops: (found for move in ("edges", "ops") for found in _own(network, move, ops)),
+    "aggregate": _of(_aggregates),
+    "width": _of(_widths),
+    "depth": _of(_depths),
+    "stem": _of(_stems),
+    "pool": _of(_pools),
+    "head": _of(_heads),
+    "expansion": _of(_ladder("expansion", EXPANSIONS)),
+    "kernel": _of(_ladder("kernel", KERNELS)),
+    "squeeze": _of(_squeezes),
+    "block": _of(_blocks),
+    "activation": _of(_activations),
 }
-"""By name, from a network to its changes; those of cells need to know which operations there are."""
+"""By name, from a network and the operations that nodes may come to have to its changes."""
 ALL = frozenset(MOVES)
+USUAL = ALL - {"own"}
+"""What is done where nothing is said: a cell of its own in each stage makes as many moves again for every stage."""
 
 
 def _place(number: int) -> str:
@@ -308,7 +350,7 @@ class NetworkSpace(Space[Scalable]):
         InputError: there is no such move.
     """
 
-    allowed: frozenset[str] = ALL
+    allowed: frozenset[str] = USUAL
     ops: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
@@ -359,7 +401,7 @@ class AtBudget(Space[Scalable]):
     budget: Budget
     seconds: Seconds | None = None
     others: tuple[Scalable, ...] = ()
-    allowed: frozenset[str] = ALL
+    allowed: frozenset[str] = USUAL
     ops: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
