@@ -171,7 +171,7 @@ def test_a_stage_gets_a_cell_of_its_own() -> None:
         assert isinstance(network, ConvArchitecture)
         own = [stage.cell is not None for stage in network.stages]
         assert own == [change.label.startswith(f"stage{n}") for n in (1, 2, 3)]
-    changed = found[0][1]
+    changed = next(network for change, network in found if change.label.endswith("stage1 cell shared → −(2,3)"))
     ways_back = [other for _, other in neighbours(changed, frozenset({"own"}))]
     assert any(len(other.cells) == 1 for other in ways_back if isinstance(other, ConvArchitecture))
     for _, other in neighbours(changed, frozenset({"edges"})):
