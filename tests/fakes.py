@@ -9,12 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from autoshrink.architecture import proxy_architecture, recurrent_proxy
+from autoshrink.architecture import Architecture, network_of, proxy_architecture, recurrent_proxy
 from autoshrink.cell import Cell, Edge, cell_of
 from autoshrink.change import RemovedEdge
 from autoshrink.config import SearchSettings, resolve
 from autoshrink.cost import count
-from autoshrink.design import Design
+from autoshrink.design import Design, edges_of
 from autoshrink.evaluation import Job
 from autoshrink.priors import start_cell
 from autoshrink.record import replay
@@ -43,11 +43,7 @@ class FakeEvaluator:
         self._failing = failing
 
     def resources(self, design: Design) -> Resources:
-        cell = cell_of(design)
-        if cell.kind == "conv":
-            cost = count(proxy_architecture(cell, shape=SHAPE, stem=8, widths=(8, 8)))
-        else:
-            cost = count(recurrent_proxy(cell, vocabulary=50, width=8))
+        cost = count(network_of(design, _around))
         return Resources(cost.macs, cost.params, cost.peak_activation_bytes, cost.cell_params)
 
     def evaluate(self, jobs: Sequence[Job], *, deadline: float | None = None) -> Iterator[tuple[int, Evaluation]]:
@@ -57,16 +53,25 @@ class FakeEvaluator:
 
     def _measure(self, job: Job) -> Evaluation:
         fidelity = "fake" if job.epochs is None else f"fake, {job.epochs:g} epochs"
-        value = Evaluation(job.cell, self.resources(job.design), job.seed, fidelity, 0.0, spent=Spent(10, 1000, 0.01))
-        if job.cell.key in self._failing:
+        value = Evaluation(job.design, self.resources(job.design), job.seed, fidelity, 0.0, spent=Spent(10, 1000, 0.01))
+        if job.design.key in self._failing:
             return replace(value, performance=None, reason="made to fail")
-        rng = random.Random(derive_seed(job.seed, job.cell.key))
-        truth = 0.5 + 0.4 * (1 - 0.8 ** len(job.cell.edges))
+        rng = random.Random(derive_seed(job.seed, job.design.key))
+        edges = edges_of(job.design)
+        # What a network is worth lies in its key.
+        share = random.Random(job.design.key).random() if edges is None else 1 - 0.8**edges
+        truth = 0.5 + 0.4 * share
         correct = tuple(rng.random() < truth for _ in range(200))
-        if job.cell.kind == "conv":
-            return replace(value, performance=sum(correct) / 200, correct=correct)
-        parts = tuple(truth - 5.0 + rng.uniform(-0.5, 0.5) for _ in range(20))
-        return replace(value, performance=math.fsum(parts) / 20, parts=parts)
+        if job.design.kind == "recurrent":
+            parts = tuple(truth - 5.0 + rng.uniform(-0.5, 0.5) for _ in range(20))
+            return replace(value, performance=math.fsum(parts) / 20, parts=parts)
+        return replace(value, performance=sum(correct) / 200, correct=correct)
+
+
+def _around(cell: Cell) -> Architecture:
+    if cell.kind == "conv":
+        return proxy_architecture(cell, shape=SHAPE, stem=8, widths=(8, 8))
+    return recurrent_proxy(cell, vocabulary=50, width=8)
 
 
 class FakeRanking:

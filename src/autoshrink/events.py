@@ -70,6 +70,7 @@ class _Created(_Body):
     settings: dict[str, Any]
     environment: dict[str, Any]
     start: dict[str, Any]
+    names: dict[str, str] = Field(default_factory=dict)
 
 
 class _Opened(_Body):

@@ -86,8 +86,5 @@ def measure_again(store: Store, evaluator: Evaluator, *, deadline: Callable[[], 
 
 
 def _to_measure(record: RunRecord) -> dict[str, Design]:
-    """The starting cell first, so that where time runs out something was measured as it was."""
-    start, finalists = record.starting(), {one.design.key: one.design for one in record.finalists()}
-    if start is None or start.failed:
-        return finalists
-    return {start.design.key: start.design} | finalists
+    """What the search started from first, so that where time runs out something was measured as it was."""
+    return {one.design.key: one.design for one in (*record.starts(), *record.finalists())}

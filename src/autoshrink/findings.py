@@ -155,7 +155,10 @@ def cost_headline(name: str, best: Figures, other: Figures | None) -> Headline |
 
 
 def start_word(record: RunRecord) -> str:
-    """What to call the start: the complete graph if it is."""
+    """What to call the start: the complete graph if it is, or what the best of several is called."""
+    best = record.complete() or record.starting()
+    if record.names:
+        return f"hand-made {record.names.get((best.design if best else record.start).key, 'network')}"
     nodes = len(getattr(record.start, "ops", ()))
     complete = edges_of(record.start) == nodes * (nodes - 1) // 2
     return "complete graph" if complete else f"starting {noun(record)}"
@@ -183,7 +186,7 @@ def headline(record: RunRecord) -> str:
     if best is None:
         return _nothing_yet(record)
     start, metric = start_word(record), metric_for(record, best)
-    if best.design.key == record.start.key:
+    if record.is_start(best.design):
         return _nothing_better(record, best, start)
     found = called(record, best.design)
     if not best.from_scratch:
@@ -226,7 +229,7 @@ def other_cells(record: RunRecord) -> int:
     found += [one for repeats in record.remeasured.values() for one in repeats]
     if not record.settings.relative:
         found += [one.evaluation for one in record.candidates]
-    return len({one.design.key for one in found if not one.failed} - {record.start.key})
+    return len({one.design.key for one in found if not one.failed and not record.is_start(one.design)})
 
 
 def _cheaper(record: RunRecord, best: Figures, start: Figures) -> str:

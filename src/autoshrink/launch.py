@@ -35,6 +35,7 @@ from autoshrink.resources import RESOURCES, Resources
 from autoshrink.results import write_results
 from autoshrink.run import Loop
 from autoshrink.seeding import derive_seed
+from autoshrink.spaces import space_of
 from autoshrink.spaces.cells import dearest
 from autoshrink.store import Store, opening, read_record
 from autoshrink.training.costs import DesignCosts
@@ -76,19 +77,24 @@ def search(
     settings = settings if isinstance(settings, SearchSettings) else resolve(settings or {})
     settings = _anchored(settings)
     device = choose_device(settings.device)
-    start = _start(settings)
-    settings = _sized(settings, start)
-    needed = EVALUATORS[settings.evaluator].needs
-    if needed is not None:
-        require(start.kind, start.ops[1:], needed)
+    start = None if settings.budget.given() else _start(settings)
+    if start is not None:
+        settings = _sized(settings, start)
+        needed = EVALUATORS[settings.evaluator].needs
+        if needed is not None:
+            require(start.kind, start.ops[1:], needed)
     prepared = TASKS[settings.task].prepare(settings, observer)
     folder = _default_folder(prepared.name) if place is None else place
     problem = prepared.problem(device)
+    space = space_of(settings, start, prepared.event)
     latencies = begin_latencies(settings.latency_table) if settings.times else None
     resources = DesignCosts(problem.architecture, latencies)
-    _check_limits(settings, start, problem, resources)
+    if start is not None:
+        _check_limits(settings, start, problem, resources)
     environment = describe(device) | {"threads": settings.threads} | _environment()
-    created = {"settings": settings.to_json(), "environment": environment, "start": start.to_json()}
+    created = {"settings": settings.to_json(), "environment": environment, "start": space.start.to_json()}
+    if space.names:
+        created["names"] = space.names
     with Store.create(folder, created) as store:
         observer.on_run(folder)
         store.append("opened", opening())

@@ -16,13 +16,19 @@ _NETWORKS = (".onnx", ".safetensors", ".pte", ".tflite", ".pt", ".pth")
 """Endings of what a person may take for an architecture."""
 
 
+NETWORK_FILE = "best.arch.json"
+"""The network in a run's folder: what a search at a budget found, or what was crafted there."""
+
+
 def load(target: str | os.PathLike[str]) -> Cell | Architecture:
-    """The cell or architecture in a file, or the zoo's architecture of that name.
+    """The cell or architecture in a file, the network in a run's folder, or the zoo's architecture of that name.
 
     Raises:
         InputError: it is none of these, or cannot be read; the message names it.
     """
     path = named(target)
+    if (path / NETWORK_FILE).is_file():
+        path = path / NETWORK_FILE
     if not path.exists() and path.suffix != ".json":
         return zoo.get(str(target))
     if path.suffix.lower() in _NETWORKS and path.is_file():

@@ -38,11 +38,10 @@ def step_line(
     candidate: Candidate, score: float, comparison: Comparison | None, settings: SearchSettings | None = None
 ) -> str:
     """One line about a finished step; the settings say what its figures are, accuracy or perplexity without them."""
-    evaluation, metric = (
-        candidate.evaluation,
-        metric_of(candidate.design) if settings is None else step_metric(settings),
-    )
-    what = candidate.change.label if candidate.change else "start" if candidate.step == 0 else "new"
+    evaluation = candidate.evaluation
+    metric = metric_of(candidate.design) if settings is None else step_metric(settings)
+    unchanged = "start" if candidate.step == 0 else "again" if candidate.same_as else "new"
+    what = candidate.change.label if candidate.change else unchanged
     if evaluation.performance is None:
         figures = f"failed: {evaluation.reason}"
     else:

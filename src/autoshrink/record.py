@@ -3,7 +3,8 @@
 Events are written by `run.py` and `finals.py` alone. Their bodies are JSON:
 
 =============  =====================================================================================================
-created        settings, environment, start (a design): the first event of every run
+created        settings, environment, start (a design), names (of the designs that the first step measures, by key,
+               where they have some): the first event of every run
 opened         pid, host: a process began or went on with the run
 data           name, train, validation (samples: images or tokens), chance (performance, error; not in older logs),
                fingerprint, notes; for images classes, input, mean, std, skipped; for text level, vocabulary (how
@@ -191,7 +192,8 @@ class RunRecord:
     Attributes:
         settings: what was asked for.
         environment: versions, device, host.
-        start: what the search started from.
+        start: what the search started from; of several, the first.
+        names: what those are called, by key; of one alone nothing.
         data: the `data` event's body, or empty before the data were read.
         candidates: everything evaluated, in order of events.
         decisions: one for every finished step, in step order.
@@ -214,6 +216,7 @@ class RunRecord:
     created_at: float
     updated_at: float
     data: dict[str, Any] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
     candidates: tuple[Candidate, ...] = ()
     decisions: tuple[Decision, ...] = ()
     remeasured: dict[str, tuple[Evaluation, ...]] = field(default_factory=dict)
@@ -272,7 +275,10 @@ class RunRecord:
         return min(logs, default=0.0)
 
     def _promising(self) -> tuple[Evaluation, ...]:
-        """Pareto front, by what was judged, of the cells that may be named."""
+        """Pareto front, by what was judged, of the cells that may be named; at a budget, all that the search found."""
+        if self.settings.budget.given():
+            found = (one for one in self._recorded() if not self.is_start(one.design))
+            return tuple({one.design.key: one for one in found}.values())
         return pareto_front(self._nameable(self._recorded()), self.settings.score.cost)
 
     def _recorded(self) -> tuple[Evaluation, ...]:
@@ -291,13 +297,13 @@ class RunRecord:
     def _nameable(self, evaluations: Iterable[Evaluation]) -> tuple[Evaluation, ...]:
         """Those that may be named: the starting cell, and what costs less; in old runs and paper mode, all of them."""
         settings, start = self.settings, self.starting()
-        if settings.choice == "finalists" or start is None:
+        if settings.choice == "finalists" or settings.budget.given() or start is None:
             return tuple(evaluations)
         cost = settings.score.cost
         return tuple(
             one
             for one in evaluations
-            if cost(one.resources) < cost(start.resources) or (not settings.relative and self._is_start(one))
+            if cost(one.resources) < cost(start.resources) or (not settings.relative and self.is_start(one.design))
         )
 
     def estimates(self) -> tuple[Evaluation, ...]:
@@ -309,8 +315,17 @@ class RunRecord:
         return self._nameable(found)
 
     def starting(self) -> Evaluation | None:
-        """The starting cell's evaluation in the search; None before there is one."""
-        return next((one.evaluation for one in self.candidates if one.step == 0), None)
+        """The evaluation in the search of what it started from, of several the one gone on with; None before it."""
+        index = self.decisions[0].index if self.decisions else 0
+        return next((one.evaluation for one in self.candidates if (one.step, one.index) == (0, index)), None)
+
+    def starts(self) -> tuple[Evaluation, ...]:
+        """The evaluations in the search of everything that it could start from, without those that failed."""
+        return tuple(one.evaluation for one in self.candidates if one.step == 0 and not one.evaluation.failed)
+
+    def is_start(self, design: Design) -> bool:
+        """Whether a search could start from it."""
+        return design.key in {self.start.key, *(one.design.key for one in self.candidates if one.step == 0)}
 
     # --- figures -----------------------------------------------------------------------------------------------------
 
@@ -359,11 +374,10 @@ class RunRecord:
             return ()
         known = {one.design.key: one.evaluation for one in reversed(self.candidates) if not one.evaluation.failed}
         known |= {one.evaluation.design.key: one.evaluation for one in self.retrained if not one.evaluation.failed}
-        start = self.starting()
-        if start is not None and start.design.key in self.remeasured:
-            # The starting cell comes last, so that of equals the cheaper is named.
-            known[start.design.key] = start
-        keys = sorted(self.remeasured, key=lambda key: start is not None and key == start.design.key)
+        # The starting cell comes last, so that of equals the cheaper is named.
+        starts = {one.design.key: one for one in self.starts()}
+        known |= {key: one for key, one in starts.items() if key in self.remeasured}
+        keys = sorted(self.remeasured, key=lambda key: key in starts)
         found = [self.figures(known[key]) for key in keys if key in known]
         return tuple(one for one in found if one.repeats)
 
@@ -414,21 +428,14 @@ class RunRecord:
             furthest = max((one.rung for one in self.usable()), default=0)
             pool = tuple(one for one in self.usable() if one.rung == furthest)
         allowed = set(map(id, self._nameable(pool)))
-        taking_part = [one for one in pool if id(one) in allowed or self._is_start(one)]
+        taking_part = [one for one in pool if id(one) in allowed or self.is_start(one.design)]
         ranked = sorted(taking_part, key=settings.score.preference, reverse=True)
         return [self.figures(one, fresh=False) for one in ranked]
 
     def _enough_again(self, finalists: Sequence[Evaluation]) -> bool:
         """Whether the fresh seeds compare anything: two cells have some, or there was no second one to be measured."""
-        start = self.starting()
-        wanted = {one.design.key for one in finalists}
-        if start is not None and not start.failed:
-            wanted.add(start.design.key)
+        wanted = {one.design.key for one in (*finalists, *self.starts())}
         return len(self.remeasured) > 1 or wanted <= set(self.remeasured)
-
-    def _is_start(self, evaluation: Evaluation) -> bool:
-        start = self.starting()
-        return start is not None and evaluation.design.key == start.design.key
 
     def above_chance(self, figures: Figures) -> bool:
         """Whether its performance is more than two standard errors above that of guessing; true where that is unknown.
@@ -455,11 +462,14 @@ class RunRecord:
     def complete(self) -> Figures | None:
         """The starting cell's figures (the complete graph, unless `start` said otherwise), measured as the best's were.
 
-        None where it failed, or was not measured alike.
+        Of several starts it is the best. None where it failed, or was not measured alike.
         """
-        start, best = self.starting(), self.best()
-        if start is None or start.failed:
-            return None
+        best = self.best()
+        found = [one for start in self.starts() if (one := self._as_measured(start, best)) is not None]
+        return max(found, key=lambda one: one.score, default=None)
+
+    def _as_measured(self, start: Evaluation, best: Figures | None) -> Figures | None:
+        """A start's figures that were measured as the best's were; None where there are none."""
         again = [one.evaluation for one in reversed(self.retrained) if one.evaluation.design.key == start.design.key]
         known = [self.figures(start)]
         known += [self.figures(one, fresh=False) for one in (*again, start) if not one.failed]
@@ -514,6 +524,7 @@ def replay(events: Iterable[Event]) -> RunRecord:
             settings=stored_settings(first.body["settings"]),
             environment=first.body["environment"],
             start=design_from_json(first.body["start"]),
+            names=first.body.get("names", {}),
             created_at=first.at,
             updated_at=first.at,
         )

@@ -129,6 +129,10 @@ class Architecture(Frozen, ABC):
         """
         raise InputError(f"an architecture of kind {self.kind!r} cannot be built: it has no `network`")
 
+    def __str__(self) -> str:
+        """In a few words."""
+        return f"{self.kind} network, {self.sizes}"
+
     def to_json(self) -> dict[str, Any]:
         """The architecture file's object."""
         return self.model_dump(mode="json")

@@ -51,7 +51,7 @@ def _print_best(record: RunRecord, best: Figures) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("", *_head(record, findings.metric_for(record, best).name)):
         table.add_column(column, justify="left" if column == "" else "right")
-    same = best.design.key == record.start.key
+    same = record.is_start(best.design)
     if start is not None and not same:
         table.add_row(name, *_row(record, start))
     table.add_row(name if same else f"best {findings.noun(record)}", *_row(record, best), style="bold green")
@@ -153,7 +153,7 @@ def _row(record: RunRecord, figures: Figures) -> tuple[str, ...]:
 def _verdict(record: RunRecord, best: Figures, start: Figures | None) -> str:
     if not best.from_scratch:
         return f"Chosen by estimates alone: no {findings.noun(record)} was trained from scratch."
-    if best.design.key == record.start.key:
+    if record.is_start(best.design):
         nothing = (
             "Nothing that costs less had a higher S" if findings.other_cells(record) else "Nothing else was trained"
         )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from autoshrink.budget import COUNTED
 from autoshrink.cli.console import JsonOption, asked, note, print_json, resumable, stderr
 from autoshrink.cli.options import (
     ImageColumnOption,
@@ -73,10 +75,11 @@ def _options() -> tuple[Option, ...]:
         Option("--nodes", "nodes", int, "Nodes of the cell, the input included."),
         Option("--start", "start", str, "complete, er:P, ba:M, ws:K,P, or a cell file."),
         Option("--ops", "ops", str, "What the nodes draw from, e.g. conv1x1,sepconv3x3; --plugin adds to it."),
-        Option("--moves", "moves", str, "What a step may do: edges, or edges,ops (a node has a cheaper operation)."),
+        Option("--moves", "moves", str, "What a step may do: edges; edges,ops; of networks width,depth,… too."),
         Option("--candidates", "candidates", "candidates", "K moves tried in each step, or all."),
         Option("--penalty", "penalty", float, "λ in S = performance − λ·log10(resource / 10⁶)."),
         Option("--resource", "resource", str, resource_choice()),
+        *(replace(row, setting=f"budget.{row.setting}") for row in resource_rows("budget") if row.setting in COUNTED),
         *resource_rows("limit"),
         Option(
             "--latency-table",

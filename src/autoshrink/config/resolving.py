@@ -142,6 +142,12 @@ _IDLE: tuple[_Idle, ...] = (
     ("draw", lambda chosen: is_file(chosen.start), "a start that is drawn, and no cell file"),
     ("ops", lambda chosen: is_file(chosen.start), "a start that is drawn, and no cell file"),
     ("filter", lambda chosen: chosen.candidates == "all", "--candidates K"),
+    *(
+        (name, lambda chosen: bool(chosen.budget.given()), "a search for cells, without a budget,")
+        for name in ("nodes", "start", "draw", "network.")
+    ),
+    ("patience", lambda chosen: chosen.strategy != "exchange", "--strategy exchange"),
+    ("evolution.", lambda chosen: chosen.strategy != "evolution", "--strategy evolution"),
 )
 """Settings, or sections, that others leave unread: when, and what reads them. To give them is in vain."""
 

@@ -111,7 +111,8 @@ def _cells(record: RunRecord) -> dict[str, object]:
             "shown": _cell_figure(record, record.start, word),
             "file": "",
         }
-    same = best.design.key == record.start.key
+    same, complete = record.is_start(best.design), record.complete()
+    reference = record.start if complete is None else complete.design
     title = f"The starting {findings.noun(record)}, which nothing beat" if same else f"The best {findings.noun(record)}"
     network = record.settings.to_json().get("network", {})
     joined = "add up" if network.get("aggregate") == "sum" else "average"
@@ -121,7 +122,7 @@ def _cells(record: RunRecord) -> dict[str, object]:
         "title": title if record.finished else f"{title} so far",
         "flow": flow,
         "shown": _cell_figure(record, best.design, word if same else f"best {findings.noun(record)}", best),
-        "start": None if same else _cell_figure(record, record.start, word, record.complete()),
+        "start": None if same else _cell_figure(record, reference, word, complete),
         "file": design_file(best.design),
         "file_name": findings.best_file(best.design),
         "file_title": f"{name_of(best.design).capitalize()} file",

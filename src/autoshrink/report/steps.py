@@ -74,12 +74,18 @@ class Step:
         parts = [f"{i}→{j}" for i, j in self.removed]
         parts += [f"{node}: {self.picture.ops[node]}" for node in self.changed] if self.picture else []
         parts += [f"+{i}→{j}" for i, j in self.added]
-        return ", ".join(parts) or (self.chosen.change.label if self.chosen.change else "nothing removed")
+        return ", ".join(parts) or self._otherwise
+
+    @property
+    def _otherwise(self) -> str:
+        if self.chosen.change is not None:
+            return self.chosen.change.label
+        return "nothing removed" if self.picture else "kept"
 
     def evidence(self) -> str:
         """The comparison with the runner-up in words."""
         if self.lead is None or self.pair is None:
-            return "no runner-up" if self.number else "the starting cell"
+            return "no runner-up" if self.number else "the start"
         lead = f"S ahead of the runner-up by {number(self.lead, 4)}"
         found = self.judge.difference(*self.pair, self.standard_error, fine=True)
         verdict = {True: ": beyond noise", False: ": within noise", None: ", standard error unknown"}[self.clear_lead]

@@ -29,6 +29,11 @@ class Space(ABC, Generic[DesignT]):
         return "no move is left"
 
     @property
+    def names(self) -> dict[str, str]:
+        """What starts are called, by key, where there are several."""
+        return {}
+
+    @property
     def starts(self) -> tuple[DesignT, ...]:
         """What a search measures before its first move; `start` is the first of them."""
         return (self.start,)

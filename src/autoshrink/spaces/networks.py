@@ -393,6 +393,7 @@ class AtBudget(Space[Scalable]):
         others: further networks of the budget that a search measures before its first move.
         allowed: which moves there are, of `MOVES`.
         ops: the operations that nodes may come to have; None: every cheaper or dearer one.
+        called: what the starts are called, the first one's name first; empty for no names.
 
     Raises:
         InputError: there is no such move, or a start breaks the budget or does not use it.
@@ -403,6 +404,7 @@ class AtBudget(Space[Scalable]):
     others: tuple[Scalable, ...] = ()
     allowed: frozenset[str] = USUAL
     ops: tuple[str, ...] | None = None
+    called: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _refuse_unknown(self.allowed)
@@ -417,6 +419,11 @@ class AtBudget(Space[Scalable]):
     def starts(self) -> tuple[Scalable, ...]:
         """See `Space.starts`."""
         return (self.start, *self.others)
+
+    @property
+    def names(self) -> dict[str, str]:
+        """See `Space.names`."""
+        return {one.key: name for one, name in zip(self.starts, self.called, strict=False)}
 
     def moves(self, design: Scalable) -> tuple[tuple[Change, Scalable], ...]:
         """Every exchange: what one change makes of a network, scaled to the budget again."""

@@ -19,10 +19,14 @@ from autoshrink.cell import Cell
 from autoshrink.classification import ClassifierEvaluation
 from autoshrink.config import ImageSettings, SearchSettings, image
 from autoshrink.crafting import Measure, Source
+from autoshrink.design import Design, name_of
 from autoshrink.errors import InputError
 from autoshrink.escaping import word
 from autoshrink.metrics import ACCURACY
 from autoshrink.record import RunRecord
+from autoshrink.spaces.families import at_budget, families
+from autoshrink.spaces.fitting import share
+from autoshrink.spaces.networks import LEAST, USUAL, AtBudget
 from autoshrink.spaces.sizes import Scalable, Sizes
 from autoshrink.tasks.base import Command, Option, Prepared, Shape, Task
 from autoshrink.tasks.image.fitting import ImageScaling
@@ -137,6 +141,26 @@ class ImageTask(Task):
             activation=settings.network.activation,
         )
 
+    def space(self, settings: SearchSettings, start: Design | None, data: Mapping[str, Any]) -> AtBudget | None:
+        """At a budget: hand-made networks, and what exchanges make of them."""
+        del start
+        limits = settings.budget.given()
+        if not limits:
+            return None
+        channels, height, width = data["input"]
+        budget = Budget(**limits)
+        found = at_budget(families((channels, height, width), len(data["classes"])), budget)
+        found = {name: network for name, network in found.items() if share(network, budget) >= LEAST}
+        if not found:
+            asked = " ".join(f"--{name} {limit}" for name, limit in limits.items())
+            raise InputError(
+                f"{asked}: no hand-made network for {channels}×{height}×{width} uses {LEAST:.0%} to 100 % of it; allow "
+                f"more or less, or lower {self.sizes}"
+            )
+        first, *others = found.values()
+        allowed = USUAL if settings.moves is None else frozenset(settings.moves)
+        return AtBudget(first, budget, others=tuple(others), allowed=allowed, ops=settings.ops, called=tuple(found))
+
     def default_network(self, cell: Cell, **sizes: int) -> Architecture:
         return self.sized(proxy_architecture(cell), **sizes)
 
@@ -147,6 +171,8 @@ class ImageTask(Task):
             f" {option} {word(value)}" for option, value in self.reading_options(record.settings, record.data)
         )
         best = record.best()
+        if best is not None and name_of(best.design) == "architecture":
+            return [(f"autoshrink train {architecture} --data {spec}{reading} -o {trained}", "train it in full")]
         # Its own size in the search: at the complete graph's, what was saved would be spent again.
         size = "1M" if best is None else formatting.quantity(best.recorded.resources.macs)
         return [

@@ -1,0 +1,162 @@
+"""Searches for whole networks at a budget, with made-up trainings: the loop, what is named, and what is left behind."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autoshrink import findings
+from autoshrink.architecture import Architecture
+from autoshrink.cli.result import print_result
+from autoshrink.config import resolve
+from autoshrink.errors import InputError
+from autoshrink.loading import load
+from autoshrink.record import RunRecord, replay
+from autoshrink.report import render, summary_svg
+from autoshrink.results import summary, write_results
+from autoshrink.run import Loop
+from autoshrink.spaces import space_of
+from autoshrink.store import Store, opening, read_record
+from fakes import FakeEvaluator, story
+
+DATA = {
+    "name": "made up",
+    "train": 100,
+    "validation": 200,
+    "input": [1, 8, 8],
+    "classes": list("0123456789"),
+    "fingerprint": "",
+    "notes": [],
+    "chance": {"performance": 0.1, "error": 0.01},
+}
+BUDGET = 60_000
+
+
+def new_store(folder: Path, **overrides: Any) -> Store:
+    asked = {"budget": {"macs": BUDGET}, "candidates": 3, "finalists": 2, "repeats": 2, "patience": 2, "epochs": 1}
+    asked = {"recipe": {"epochs": asked.pop("epochs")}} | asked | overrides
+    settings = resolve(asked)
+    space = space_of(settings, None, DATA)
+    created = {"settings": settings.to_json(), "environment": {}, "start": space.start.to_json(), "names": space.names}
+    store = Store.create(folder, created)
+    store.append("opened", opening())
+    store.append("data", DATA)
+    return store
+
+
+def searched(folder: Path, **overrides: Any) -> RunRecord:
+    with new_store(folder, **overrides) as store:
+        return Loop(store, FakeEvaluator()).run()
+
+
+def test_a_search_at_a_budget_goes_uphill_from_the_best_start(tmp_path: Path) -> None:
+    record = searched(tmp_path / "r", seed=3)
+    assert record.finished
+    assert record.settings.strategy == "exchange"
+    first = record.of_step(0)
+    assert len(first) == len(record.names) > 3
+    scores = [record.settings.score(one.evaluation) for one in record.chosen()]
+    assert scores == sorted(scores), "a step never goes on with something worse"
+    for one in record.candidates:
+        assert 0.9 * BUDGET <= one.evaluation.resources.macs <= BUDGET
+    for decision in record.decisions[1:]:
+        group = record.of_step(decision.step)
+        before = record.chosen()[decision.step - 1]
+        assert group[0].design == before.design, "the parent is compared with its children"
+        assert len(group) <= 4
+    assert record.stopped == "2 steps without an improvement"
+
+
+def test_every_start_and_finalist_has_fresh_seeds_and_the_best_of_them_is_named(tmp_path: Path) -> None:
+    found = []
+    for seed in range(6):
+        record = searched(tmp_path / str(seed), seed=seed)
+        best, reference = record.best(), record.complete()
+        assert best is not None
+        assert reference is not None
+        starts = {one.design.key for one in record.starts()}
+        assert starts < set(record.remeasured)
+        assert best.score == max(one.score for one in record.measured_again())
+        assert reference.score == max(one.score for one in record.measured_again() if one.design.key in starts)
+        assert best.score >= reference.score
+        headline = findings.headline(record)
+        if record.is_start(best.design):
+            assert headline == f"The search found nothing better than the hand-made {record.names[best.design.key]}"
+        else:
+            assert headline.startswith(str(best.design))
+        found.append(record.is_start(best.design))
+    assert True in found
+
+
+def test_a_network_is_left_as_an_architecture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "r"
+    record = searched(folder, seed=3)
+    write_results(folder, record)
+    best = record.best()
+    assert best is not None
+    said = json.loads(json.dumps(summary(record, run=folder)))
+    assert said["best"]["architecture"] == best.design.to_json()
+    assert "cell" not in said["best"]
+    assert load(folder) == load(folder / "best.arch.json") == best.design
+    assert isinstance(load(folder), Architecture)
+    assert not (folder / "best.cell.json").exists()
+    print_result(record, folder, front=True)
+    shown = capsys.readouterr().out
+    assert "autoshrink train" in shown
+    assert "best.arch.json" in shown
+    assert "edges" not in shown
+    for page in (render(record, name="r"), summary_svg(record, name="r")):
+        assert "None" not in page.split("<h2>Behind the figures")[0]
+    assert "step →" in render(record, name="r")
+
+
+@pytest.mark.parametrize("strategy", ["exchange", "evolution"])
+def test_killed_at_any_event_it_ends_as_if_undisturbed(tmp_path: Path, strategy: str) -> None:
+    more: dict[str, Any] = {"strategy": strategy, "stop": {"evaluations": 20}}
+    searched(tmp_path / "whole", **more)
+    whole = story(tmp_path / "whole")
+    for stop in range(4, len(whole), 7):
+        folder = tmp_path / str(stop)
+        with new_store(folder, **more) as store:
+            _stopping(store, stop)
+            loop = Loop(store, FakeEvaluator())
+            with pytest.raises(KeyboardInterrupt):
+                loop.run()
+        with Store.open(folder) as store:
+            Loop(store, FakeEvaluator()).run()
+        assert story(folder) == whole
+
+
+def _stopping(store: Store, after: int) -> None:
+    """Let a store be interrupted before it has more events than so many."""
+    append, left = store.append, [after]
+
+    def limited(kind: str, body: dict[str, Any]) -> Any:
+        left[0] -= 1
+        if not left[0]:
+            raise KeyboardInterrupt
+        return append(kind, body)
+
+    store.append = limited  # type: ignore[method-assign]
+
+
+def test_a_budget_that_no_network_can_use_is_refused() -> None:
+    with pytest.raises(InputError, match=r"--macs 10: no hand-made network for 1×8×8 uses 90"):
+        space_of(resolve({"budget": {"macs": 10}}), None, DATA)
+    with pytest.raises(InputError, match="--macs: task text has no space of networks at a budget"):
+        space_of(resolve({"task": "text", "budget": {"macs": 10_000}}), None, {})
+
+
+def test_what_goes_down_is_refused_at_a_budget(tmp_path: Path) -> None:
+    with new_store(tmp_path / "r", strategy="autoshrink") as store, pytest.raises(InputError, match="goes down"):
+        Loop(store, FakeEvaluator())
+
+
+def test_a_log_says_what_its_starts_are_called(tmp_path: Path) -> None:
+    with new_store(tmp_path / "r") as store:
+        record = replay(store.events())
+    assert record.names == space_of(record.settings, None, DATA).names
+    assert read_record(tmp_path / "r").names == record.names
