@@ -244,6 +244,20 @@ def test_numbers_that_are_not_finite_are_refused(place: str, number: str) -> Non
         resolve({section: value} if section else value)
 
 
+def test_the_nearest_setting_or_choice_is_offered() -> None:
+    for overrides, way in (
+        ({"recipe": {"epoch": 3}}, "did you mean recipe.epochs?"),
+        ({"epochs": 3}, "did you mean recipe.epochs?"),
+        ({"evaluator": "inherit"}, "did you mean inherited?"),
+        ({"mode": "papre"}, "did you mean paper?"),
+    ):
+        with pytest.raises(InputError) as caught:
+            resolve(overrides)
+        assert str(caught.value).endswith(way)
+    with pytest.raises(InputError, match=r"setting patiens: there is no such setting; did you mean recipe.patience\?"):
+        training_settings({"patiens": 3}, width=9, params=9)
+
+
 @pytest.mark.parametrize(
     ("task", "overrides", "place"),
     [

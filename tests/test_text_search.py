@@ -230,7 +230,7 @@ def test_paper_mode_follows_the_released_search(text: Path, tmp_path: Path) -> N
     [
         ({"data": {"size": 32}}, "setting data.size: there is no such setting for the task 'text'; it belongs to --t"),
         ({"network": {"stem": 4}}, "setting network.stem: .* it belongs to --task image"),
-        ({"network": {"wydth": 4}}, "setting network.wydth: there is no such setting for the task 'text'$"),
+        ({"network": {"wydth": 4}}, "setting network.wydth: there is no such setting for the task 'text'; did you"),
         ({"start": "conv.cell.json", "nodes": 2}, "conv.cell.json: a conv cell cannot start a search for recurr"),
         ({"start": "gone.cell.json"}, "gone.cell.json: no such file"),
         ({"limits": {"max_params": 9}}, r"--max-params 9: even the smallest cell costs [\d,]+ here; raise it, or"),

@@ -17,9 +17,9 @@ from pydantic import (
     field_validator,
 )
 
-from autoshrink.architecture import first_problem
 from autoshrink.config.augmentation import AugmentSettings
 from autoshrink.config.base import ImageDataSettings, Overrides, Section, Share, merge
+from autoshrink.config.explaining import explained
 from autoshrink.config.training import FinalSettings
 from autoshrink.errors import InputError
 
@@ -235,4 +235,4 @@ def _validated(value: Mapping[str, Any]) -> ClassifierSettings:
     try:
         return ClassifierSettings.model_validate(value)
     except ValidationError as error:
-        raise InputError(f"setting {first_problem(error)}") from error
+        raise InputError(explained(error, ClassifierSettings)) from error

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from autoshrink.architecture import first_problem
 from autoshrink.cell import Cell
 from autoshrink.config.base import Overrides, SearchSettings, leaves, merge
+from autoshrink.config.explaining import explained
 from autoshrink.errors import InputError
 from autoshrink.registry import BY_PLUGIN, TASKS
 from autoshrink.resources import RESOURCES
@@ -67,7 +67,7 @@ def settings_from_json(value: Mapping[str, Any]) -> SearchSettings:
     try:
         return task.settings.model_validate(value)
     except ValidationError as error:
-        raise InputError(_explained(error, value)) from error
+        raise InputError(_explained(error, task)) from error
 
 
 _BEFORE: Overrides = {"choice": "finalists", "short_steps": 0, "judge": "performance"}
@@ -99,17 +99,14 @@ def _task(value: Mapping[str, Any]) -> Task:
     return TASKS[name]
 
 
-def _explained(error: ValidationError, value: Mapping[str, Any]) -> str:
-    problem = error.errors()[0]
-    if problem["type"] != "extra_forbidden":
-        return f"setting {first_problem(error)}"
-    place = ".".join(str(part) for part in problem["loc"])
-    task = _task(value).name
-    others = [name for name in TASKS if name != task and _knows(TASKS[name].settings, problem["loc"])]
-    hint = f"; it belongs to --task {others[0]}" if others else ""
-    if place.startswith("limits.max_") and not hint:
+def _explained(error: ValidationError, task: Task) -> str:
+    place, hint = error.errors()[0]["loc"], ""
+    others = [name for name in TASKS if name != task.name and _knows(TASKS[name].settings, place)]
+    if others:
+        hint = f"; it belongs to --task {others[0]}"
+    elif place[0] == "limits":
         hint = f"; choose a resource from {', '.join(RESOURCES)}, {BY_PLUGIN}"
-    return f"setting {place}: there is no such setting for the task {task!r}{hint}"
+    return explained(error, task.settings, where=f" for the task {task.name!r}", hint=hint)
 
 
 def _knows(settings: type[SearchSettings], place: tuple[int | str, ...]) -> bool:

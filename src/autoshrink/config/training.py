@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
 
-from autoshrink.architecture import first_problem
 from autoshrink.config.base import DataSettings, Overrides, Section, merge
+from autoshrink.config.explaining import explained
 from autoshrink.config.text import Level, TextRecipe
 from autoshrink.errors import InputError
 
@@ -97,4 +97,4 @@ def training_settings(overrides: Overrides, *, width: int, params: int) -> Train
     try:
         return TrainingSettings.model_validate(merge({"recipe": recipe}, overrides))
     except ValidationError as error:
-        raise InputError(f"setting {first_problem(error)}") from error
+        raise InputError(explained(error, TrainingSettings)) from error

@@ -1,9 +1,7 @@
 """The data sets that are known by name: what they are, where they stand on this machine, where they come from."""
 
-import difflib
 import os
 import tomllib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -15,6 +13,7 @@ from autoshrink.data.sources import SOURCES, Reader, accepted
 from autoshrink.data.spec import parted, with_columns
 from autoshrink.errors import DataError
 from autoshrink.escaping import printable
+from autoshrink.registry import near
 
 
 @dataclass(frozen=True)
@@ -149,9 +148,3 @@ def nothing_there(spec: str, path: Path, task: str) -> str:
 
 def _all(words: list[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if words[1:] else words)
-
-
-def near(word: str, names: Iterable[str]) -> str:
-    """Return "; did you mean X?" for the name most like `word`, or nothing when none is."""
-    close = difflib.get_close_matches(word, list(names), n=1)
-    return f"; did you mean {close[0]}?" if close else ""

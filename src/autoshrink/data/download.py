@@ -13,9 +13,10 @@ from urllib.parse import urljoin, urlsplit
 
 from filelock import FileLock, Timeout
 
-from autoshrink.data.catalogue import KnownData, KnownFile, known_data, near, own_folder
+from autoshrink.data.catalogue import KnownData, KnownFile, known_data, own_folder
 from autoshrink.data.images import one_line
 from autoshrink.errors import DataError
+from autoshrink.registry import near
 
 Progress = Callable[[int, int | None], None]
 """Called with (bytes on disk, bytes in all or None if the server does not say) after each block."""

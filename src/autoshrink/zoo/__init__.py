@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from dataclasses import dataclass
 from importlib.resources import files
@@ -10,6 +9,7 @@ from typing import Any
 
 from autoshrink.architecture import Architecture
 from autoshrink.errors import InputError
+from autoshrink.registry import near
 
 SUFFIX = ".arch.json"
 
@@ -74,8 +74,7 @@ def _entry(name: str) -> dict[str, Any]:
 def _known(name: str) -> str:
     plain = name.lower().replace("_", "-")
     if plain not in names():
-        near = difflib.get_close_matches(plain, names(), n=1)
-        hint = f"; did you mean {near[0]}?" if near else f"; it has {', '.join(names())}"
+        hint = near(plain, names()) or f"; it has {', '.join(names())}"
         raise InputError(f"{name}: neither a file nor a name in the zoo{hint}")
     return plain
 
