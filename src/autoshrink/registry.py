@@ -6,14 +6,17 @@ of parts costs nothing, and lower layers may look up what stands above them.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
+import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from autoshrink.errors import InputError
 from autoshrink.escaping import shown
@@ -34,6 +37,12 @@ def lacks_plugin(error: Exception) -> bool:
     return BY_PLUGIN in str(error)
 
 
+def near(word: str, names: Iterable[str]) -> str:
+    """``; did you mean X?`` for the name most like a word, or nothing where none is."""
+    close = difflib.get_close_matches(word, list(names), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
 class Registry(Generic[Part]):
     """The parts of one kind.
 
@@ -50,6 +59,8 @@ class Registry(Generic[Part]):
         self._has = has
         self._own = dict(own)
         self._parts: dict[str, Part] = {}
+        self._files: dict[str, Path] = {}
+        _REGISTRIES.append(self)
         self._installed: dict[str, str] | None = None
 
     def register(self, name: str, part: Part) -> None:
@@ -65,6 +76,15 @@ class Registry(Generic[Part]):
         if taken or (name in self._parts and type(self._parts[name]) is not type(part)):
             raise InputError(f"{self._what} {name!r}: the name is taken; choose another")
         self._parts[name] = part
+        if _RUNNING:
+            self._files[name] = _RUNNING[-1]
+
+    def of_file(self, file: Path) -> Iterator[tuple[str, Part]]:
+        """What a plug-in's file registered, or what an installed package has in it: a part's name in words, and it."""
+        for name, part in self._parts.items():
+            place = self._files.get(name) or (None if name in self._own else _file_of(self._found().get(name)))
+            if place == file:
+                yield f"{self._what} {name!r}", part
 
     @property
     def own(self) -> tuple[str, ...]:
@@ -87,9 +107,8 @@ class Registry(Generic[Part]):
         if name not in self._parts:
             place = self._own.get(name) or self._found().get(name)
             if place is None:
-                raise InputError(
-                    f"{self._what} {shown(repr(name))} is unknown; choose from {', '.join(self)}, {BY_PLUGIN}"
-                )
+                choices = f"choose from {', '.join(self)}, {BY_PLUGIN}"
+                raise InputError(f"{self._what} {shown(repr(name))} is unknown{near(name, self)}; {choices}")
             module, _, attribute = place.partition(":")
             try:
                 self._parts[name] = getattr(import_module(module), attribute)
@@ -106,6 +125,51 @@ class Registry(Generic[Part]):
 
 
 _LOADED: dict[Path, str] = {}
+_RUNNING: list[Path] = []
+"""Plug-in files that are being run."""
+_REGISTRIES: list[Registry[Any]] = []
+_FRAME = re.compile(r'File "(.+?)", line (\d+), in (\S+)')
+"""A line of a traceback as Python prints it: file, line, function."""
+
+
+def _file_of(place: str | None) -> Path | None:
+    """Of ``module:attribute``, the module's file, if it was imported."""
+    module = sys.modules.get((place or "").partition(":")[0])
+    return Path(module.__file__).resolve() if module is not None and module.__file__ else None
+
+
+def _frames(error: BaseException) -> list[tuple[Path, str, str]]:
+    """File, line and function of every call, the innermost last; those of another process are in the error's notes."""
+    here = traceback.extract_tb(error.__traceback__)
+    found = [(one.filename, str(one.lineno), one.name) for one in here]
+    for note in getattr(error, "__notes__", ()):
+        found += _FRAME.findall(note)
+    return [(Path(file).resolve(), line, function) for file, line, function in found]
+
+
+def blamed(error: BaseException) -> str | None:
+    """The plug-in in whose code an error arose, or passed through last: ``plug-in strategy 'x' (my.py:12)``.
+
+    None where no plug-in is in it.
+    """
+    for path, line, function in reversed(_frames(error)):
+        parts = [found for registry in _REGISTRIES for found in registry.of_file(path)]
+        if parts or path in _LOADED:
+            # Of several parts in one file, those that have the function.
+            mine = [said for said, part in parts if function in dir(part)] if len(parts) > 1 else []
+            what = " or ".join(mine or [said for said, _ in parts])
+            return f"plug-in {f'{what} ' if what else ''}({path.name}:{line})"
+    return None
+
+
+def suspected(error: BaseException) -> str | None:
+    """Operations of plug-ins, where torch refused what a network computes and no frame tells which module it was."""
+    frames = _frames(error)
+    if not frames or "/torch/" not in frames[-1][0].as_posix():
+        return None
+    operations = [registry for registry in _REGISTRIES if registry.group == "autoshrink.ops"]
+    named = [f"{said} ({path.name})" for path in _LOADED for one in operations for said, _ in one.of_file(path)]
+    return f"a network with a module of plug-in {' or '.join(named)}, perhaps," if named else None
 
 
 def load_plugin(file: str | Path, said: str = "--plugin") -> None:
@@ -128,11 +192,14 @@ def load_plugin(file: str | Path, said: str = "--plugin") -> None:
     if spec is None or spec.loader is None:
         raise InputError(f"{said} {shown(file)}: the name of a file of Python ends with .py")
     module = sys.modules[name] = module_from_spec(spec)
+    _RUNNING.append(path)
     try:
         spec.loader.exec_module(module)
     except Exception as error:
         what = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
         raise InputError(f"{said} {shown(file)}: {what}") from error
+    finally:
+        _RUNNING.pop()
     _LOADED[path] = hashlib.sha256(path.read_bytes()).hexdigest()
 
 

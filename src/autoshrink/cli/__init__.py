@@ -26,6 +26,8 @@ _SYSTEM = (
     *(errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.EPERM),
 )
 """What the system refuses without anybody having written a wrong line."""
+TRACEBACK = "AUTOSHRINK_TRACEBACK"
+"""The environment's variable with which errors of plug-ins keep their tracebacks."""
 MOST_INTERRUPTS = 50
 TORCH_BYTES = 1 << 30
 """Address space without which torch is not loaded: with torch 2.13 on a CPU, loading it alone takes .65 GB."""
@@ -61,7 +63,10 @@ def _guarded(arguments: list[str], stopped: list[int]) -> int:
 
 
 def run(arguments: list[str]) -> int:
-    """Run a command; the exit status. Anything but an `AutoshrinkError` is a bug and keeps its traceback."""
+    """Run a command; the exit status.
+
+    What is no `AutoshrinkError` and comes of no plug-in is a bug, and keeps its traceback.
+    """
     try:
         return _run(arguments)
     except KeyboardInterrupt:
@@ -71,17 +76,29 @@ def run(arguments: list[str]) -> int:
         # The reader (head, say) went away. Python would complain once more when it flushes standard output at exit.
         _to_nowhere("stdout")
         return DONE
-    except MemoryError as error:
-        return _no_memory(str(error))
-    except (RuntimeError, ImportError, OSError, SystemError) as error:
-        text = " ".join(str(error).split())
-        if any(words in text.lower() for words in _NO_MEMORY) or getattr(error, "errno", None) == errno.ENOMEM:
-            return _no_memory(text)
-        if isinstance(error, OSError) and error.errno in _SYSTEM:
-            place = "the output cannot be written" if error.filename is None else error.filename
-            _complain(f"{place}: {error.strerror}")
+    except Exception as error:
+        if _explained(error, " ".join(str(error).split())):
             return WRONG_INPUT
         raise
+
+
+def _explained(error: Exception, text: str) -> bool:
+    """Say in a line or two what memory, the system or a plug-in refused; false where it was none of these."""
+    from autoshrink.registry import blamed, suspected  # noqa: PLC0415 - under the eyes of `main`
+
+    system = isinstance(error, RuntimeError | ImportError | OSError | SystemError)
+    no_memory = any(words in text.lower() for words in _NO_MEMORY) or getattr(error, "errno", None) == errno.ENOMEM
+    if isinstance(error, MemoryError) or (system and no_memory):
+        _no_memory(text)
+    elif isinstance(error, OSError) and error.errno in _SYSTEM:
+        place = "the output cannot be written" if error.filename is None else error.filename
+        _complain(f"{place}: {error.strerror}")
+    elif not os.environ.get(TRACEBACK) and (plugin := blamed(error) or suspected(error)) is not None:
+        said = f"{plugin} failed: {type(error).__name__}: {text[:300]}"
+        _complain(f"{said}\n{TRACEBACK}=1 in the environment shows the traceback")
+    else:
+        return False
+    return True
 
 
 def _run(arguments: list[str]) -> int:
@@ -151,12 +168,11 @@ def _refuse_torch_without_memory() -> None:
         sys.meta_path.insert(0, _NoTorch)
 
 
-def _no_memory(text: str) -> int:
+def _no_memory(text: str) -> None:
     limit = _address_space()
     allowed = f" (this process may use {limit >> 20:,} MiB of address space: `ulimit -v`)" if limit else ""
     reason = f": {text[:200]}" if text else ""
     _say(f"autoshrink: not enough memory{allowed}{reason}")
-    return WRONG_INPUT
 
 
 def _address_space() -> int | None:

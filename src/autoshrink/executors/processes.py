@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import time
+import traceback
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection, wait
@@ -131,4 +132,5 @@ def _serve(connection: Connection, measure: Measure) -> None:
             except BrokenPipeError:
                 return
             except Exception as error:  # noqa: BLE001 - raised again where the job came from
+                error.add_note(traceback.format_exc())
                 connection.send(error)
