@@ -147,7 +147,8 @@ class EvaluatorKind:
         relative: its figures compare the candidates of one step with each other and nothing else. They are then never
             shared between steps, and the best cell is chosen among cells trained from scratch.
         trains: its figures are performances of networks, and the starting cell's is of one trained from scratch.
-        metric: how its figures are shown, from the task's metric.
+        metric: how its figures are shown, from the task's metric; None: as that, as estimates of it where they are
+            relative, and as plain scores where nothing was trained.
         words: how that is said.
         needs: the part that every operation of a cell has to provide for it (`autoshrink.ops.require`); None for none.
     """
@@ -155,7 +156,7 @@ class EvaluatorKind:
     make: Callable[[EvaluatorContext], Evaluator]
     relative: bool = False
     trains: bool = True
-    metric: Callable[[Metric], Metric] = lambda usual: usual
+    metric: Callable[[Metric], Metric] | None = None
     words: EvaluatorWords = EvaluatorWords()
     needs: str | None = None
 

@@ -77,6 +77,11 @@ class Metric:
         symbol = self.symbol.replace(self.name, f"estimated {self.name}")
         return replace(self, name=f"estimated {self.name}", symbol=symbol, axis=axis, trained=False)
 
+    def untrained(self, name: str) -> Metric:
+        """Of a score that takes the performance's place and is none, since nothing was trained."""
+        axis = f"{name[0].upper()}{name[1:]}, nothing trained"
+        return Metric(name, self.sample, self.validation, self.piece, self.resources, axis=axis, trained=False)
+
     def value(self, performance: float) -> float:
         """The figure itself: a share, or a perplexity."""
         return performance
@@ -257,7 +262,12 @@ PERPLEXITY = Perplexity(
 
 def step_metric(settings: SearchSettings) -> Metric:
     """What the figures of a step's candidates are: the task's metric, an estimate of it, or no performance at all."""
-    return EVALUATORS[settings.evaluator].metric(metric_of(settings))
+    kind, usual = EVALUATORS[settings.evaluator], metric_of(settings)
+    if kind.metric is not None:
+        return kind.metric(usual)
+    if not kind.trains:
+        return usual.untrained("score")
+    return usual.estimated() if kind.relative else usual
 
 
 def judged_metric(settings: SearchSettings) -> Metric:
