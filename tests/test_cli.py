@@ -129,6 +129,7 @@ def test_a_search_ends_with_what_a_person_wants_to_know(tmp_path: Path, capsys: 
         ("show gone", "gone: neither a file nor a name in the zoo; it has complete-rnn, .*shrinkcnn-a, shrinkcnn-b"),
         ("cost shrinkcnn-c", "shrinkcnn-c: neither a file nor a name in the zoo; did you mean shrinkcnn-"),
         ("cost gone.json", "gone.json: no such file"),
+        ("cost .", "a folder, not the file of a cell or architecture"),
         ("cost shrinkcnn-a --width 9", "--width: it goes with language models, and shrinkcnn-a is an image classifier"),
         ("cost lstm --width 0", r"width: Input should be greater than 0 \(got 0\)"),
         ("show lstm --svg cell.svg", "lstm: an lstm architecture has no cell to draw; leave --svg out"),

@@ -84,6 +84,17 @@ def test_every_resource_is_counted_or_measured(resource: Resource) -> None:
         assert limits.broken_by(more) == resource.name
 
 
+def test_what_is_counted_alone_has_them_too() -> None:
+    said, value = (
+        autoshrink("cost", "shrinkcnn-a").stdout,
+        json.loads(autoshrink("cost", "shrinkcnn-a", "--json").stdout),
+    )
+    assert "\nflash 3,600,981 bytes\n" in said
+    assert value["flash_bytes"] == value["params"] == 3_600_981
+    crafted = json.loads(autoshrink("craft", "shrinkcnn-a", "--macs", "100M", "--json").stdout)
+    assert crafted["flash_bytes"] == crafted["params"]
+
+
 def test_what_is_no_resource_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match=r"setting limits\.max_luck: there is no such setting"):
         resolve({"limits": {"max_luck": 3}})

@@ -98,6 +98,8 @@ def test_a_split_that_is_not_there_is_named(model: Path, tmp_path: Path) -> None
         evaluate(model, split="exam")
     with pytest.raises(DataError, match="no data set and no path is called nowhere"):
         evaluate(model, data="nowhere")
+    for command in (["show", str(model)], ["cost", str(model)], ["train", str(model), "-o", str(model / "again")]):
+        assert run(command) == 2
 
 
 def test_a_model_of_characters_is_measured_and_writes(text: Path, tmp_path: Path) -> None:

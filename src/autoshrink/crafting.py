@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 
 from autoshrink.architecture import Architecture, Stage, Stem, network_of
 from autoshrink.budget import NEAR, Budget, Larger, Use, binding, shown
+from autoshrink.bundle import MODEL_FILE
 from autoshrink.cell import Cell
 from autoshrink.cost import Cost, count
 from autoshrink.design import Design
@@ -21,6 +22,7 @@ from autoshrink.loading import load
 from autoshrink.ops import ActivationName
 from autoshrink.record import RunRecord
 from autoshrink.registry import TASKS
+from autoshrink.resources import registered_amounts
 from autoshrink.store import read_record
 from autoshrink.tasks import task_of
 
@@ -77,11 +79,15 @@ def source_of(target: Target, *, pick: int | None = None) -> Source:
         InputError: it cannot be read, is none of these, or has no such place; the message names it.
         RunError: the folder holds no run that can be read.
     """
-    if not isinstance(target, Cell | Architecture) and named(target).is_dir():
+    if not isinstance(target, Cell | Architecture) and _may_be_run(named(target)):
         return _of_run(Path(target), pick)
     if pick is not None:
         raise InputError(f"pick {pick}: only a run's folder has a Pareto front to pick from")
     return Source(target if isinstance(target, Cell | Architecture) else load(target))
+
+
+def _may_be_run(path: Path) -> bool:
+    return path.is_dir() and not (path / MODEL_FILE).exists()
 
 
 def _of_run(folder: Path, pick: int | None) -> Source:
@@ -204,6 +210,7 @@ class Crafted:
             "params_with_bn": self.cost.params_with_bn,
             "macs": self.cost.macs,
             "peak_activation_bytes": self.cost.peak_activation_bytes,
+            **{one.key: one.json(amount) for one, amount in registered_amounts(self.architecture, self.cost)},
             "budgets": {use.name: {"limit": use.limit, "used": use.used, "share": use.share} for use in self.uses},
             "stages": [asdict(part) for part in self.parts],
             "remark": self.remark,

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from autoshrink import zoo
 from autoshrink.architecture import Architecture
 from autoshrink.cell import CELL_FORMAT, Cell
 from autoshrink.errors import InputError
-from autoshrink.escaping import shown
+from autoshrink.escaping import shown, word
 from autoshrink.files import named
 from autoshrink.untrusted import inside, read_json
 
+_FOLDERS = {
+    "run.sqlite": "the folder of a search; give its best cell, {0}/best.cell.json, or make a network of that with "
+    "`autoshrink craft {0} -o FILE.arch.json`",
+    "model.safetensors": "the folder of a trained model; `autoshrink evaluate {0}` says what it is worth, and "
+    "`autoshrink train --from {0}` goes on with an image classifier's weights",
+}
+"""By a file that is in it, what a folder is and what to do with it."""
 _NETWORKS = (".onnx", ".safetensors", ".pte", ".tflite", ".pt", ".pth")
 """Endings of what a person may take for an architecture."""
 
@@ -36,7 +44,14 @@ def load(target: str | os.PathLike[str]) -> Cell | Architecture:
             f"{shown(path)}: a network, and this reads the file of a cell or architecture (.json); `autoshrink "
             "latency` measures .onnx files, `autoshrink evaluate` says what a trained network is worth"
         )
+    if path.is_dir():
+        raise InputError(f"{shown(path)}: {_of_folder(path)}")
     value = read_json(path)
     form = value.get("format") if isinstance(value, dict) else None
     with inside(shown(path)):
         return Cell.from_json(value) if form == CELL_FORMAT else Architecture.from_json(value)
+
+
+def _of_folder(path: Path) -> str:
+    known = next((said for file, said in _FOLDERS.items() if (path / file).exists()), None)
+    return "a folder, not the file of a cell or architecture (.json)" if known is None else known.format(word(path))

@@ -199,6 +199,16 @@ def every_resource() -> Iterator[Resource]:
     return (RESOURCES[name] for name in RESOURCES)
 
 
+def registered_amounts(architecture: Architecture, cost: Cost) -> list[tuple[Resource, int]]:
+    """What an architecture costs in the resources that others registered, as far as that can be counted.
+
+    Raises:
+        InputError: a count gave no whole number from zero on.
+    """
+    others = (one for one in every_resource() if one.name not in RESOURCES.own and one.count is not None)
+    return [(one, _counted(one, architecture, cost)) for one in others]
+
+
 @dataclass(frozen=True)
 class Resources:
     """What one image, or one token of text, costs, and how large the network is: amounts by the resource's name.
@@ -224,9 +234,7 @@ class Resources:
         Raises:
             InputError: a count gave no whole number from zero on.
         """
-        counted = {
-            one.name: _counted(one, one.count(architecture, cost)) for one in every_resource() if one.count is not None
-        }
+        counted = {one.name: _counted(one, architecture, cost) for one in every_resource() if one.count is not None}
         return cls(**counted, **measured)
 
     @property
@@ -249,7 +257,9 @@ class Resources:
         return dict(self.amounts)
 
 
-def _counted(resource: Resource, value: object) -> int:
+def _counted(resource: Resource, architecture: Architecture, cost: Cost) -> int:
+    assert resource.count is not None, "it can be counted"
+    value: object = resource.count(architecture, cost)
     if not isinstance(value, int) or value < 0:
         raise InputError(f"resource {resource.name!r}: its count gave {value!r}, which is no whole number from zero on")
     return value

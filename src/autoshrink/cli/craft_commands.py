@@ -20,6 +20,7 @@ from autoshrink.crafting import Crafted, crafted
 from autoshrink.errors import InputError
 from autoshrink.escaping import shown, word
 from autoshrink.files import check_output, write_text
+from autoshrink.resources import registered_amounts
 from autoshrink.results import pretty
 from autoshrink.tasks import task_of
 
@@ -133,6 +134,8 @@ def _print_totals(found: Crafted) -> None:
         f"peak activations {cost.peak_activation_bytes:,} bytes",
         markup=False,
     )
+    for one, amount in registered_amounts(found.architecture, cost):
+        stdout.print(f"{one.title} {one.unit.whole(amount)}", markup=False)
     before, after = _sizes(found.skeleton), _sizes(found.architecture)
     if before != after:
         stdout.print(f"scaled from {before}\n       to   {after}", markup=False)

@@ -13,6 +13,7 @@ from rich.table import Table
 from autoshrink import report as reports
 from autoshrink import zoo as published
 from autoshrink.architecture import Architecture
+from autoshrink.bundle import MODEL_FILE
 from autoshrink.cell import Cell
 from autoshrink.cli.console import JsonOption, print_json, stdout
 from autoshrink.cli.options import flags, of_tasks, refuse_foreign, with_options
@@ -26,6 +27,7 @@ from autoshrink.findings import noun
 from autoshrink.loading import load
 from autoshrink.record import RunRecord
 from autoshrink.registry import TASKS
+from autoshrink.resources import registered_amounts
 from autoshrink.results import summary
 from autoshrink.store import read_record
 from autoshrink.tasks import task_of
@@ -46,7 +48,7 @@ def show(
     """A run's result, or a cell, as a table and a text picture."""
     folder = Path(target)
     _refuse_other_name(svg)
-    if folder.is_dir():
+    if folder.is_dir() and not (folder / MODEL_FILE).exists():
         record = read_record(folder)
         if svg is not None:
             _draw_best(record, target, svg)
@@ -99,7 +101,8 @@ def cost(
         value: dict[str, Any] = asdict(counted)
         if not layers:
             del value["layers"]
-        print_json(value | task_of(architecture).sizes_of(architecture))
+        others = {one.key: one.json(amount) for one, amount in registered_amounts(architecture, counted)}
+        print_json(value | others | task_of(architecture).sizes_of(architecture))
         return
     _print_cost(counted, layers=layers, of=architecture)
     defaults = task_of(architecture).sizes_of(architecture)
@@ -128,21 +131,17 @@ def zoo(*, as_json: JsonOption = False) -> None:
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("name", "params", "MACs", "input", "published"):
-        table.add_column(
-            column, justify="right" if column in ("params", "MACs") else "left", no_wrap=column != "published"
-        )
+        table.add_column(column, justify="right" if column in ("params", "MACs") else "left", no_wrap=True)
     for name, row in costs.items():
-        figures = _published(published.published(name))
-        table.add_row(name, f"{row.params:,}", f"{row.macs:,}", found[name].sizes, figures)
+        worth = _worth(published.published(name))
+        table.add_row(name, f"{row.params:,}", f"{row.macs:,}", found[name].sizes, worth)
     stdout.print(table)
-    stdout.print()
     stdout.print(
-        "Counted: parameters without BN, MACs of an image or a token. Published: top-1 error on ImageNet or\n"
-        "test perplexity on the Penn Treebank, parameters, MACs."
+        "\nCounted: parameters without BN, MACs of an image or a token.\nPublished: top-1 error on ImageNet, or test "
+        "perplexity on the Penn Treebank.\n"
     )
-    stdout.print()
     for name in found:
-        stdout.print(f"{name}: {published.source(name)}", markup=False)
+        stdout.print(f"{name}: {published.source(name)}{_size_published(published.published(name))}", markup=False)
 
 
 def report(
@@ -176,11 +175,16 @@ def _sized(found: Cell | Architecture, target: str, sizes: dict[str, int]) -> Ar
     return task.default_network(found, **sizes) if isinstance(found, Cell) else task.sized(found, **sizes)
 
 
-def _published(figures: published.Published) -> str:
-    """What authors say, in a few words: ``26.1 %, 3.6M, 384M``."""
-    words = [f"{figures.error:.1f} %"] if figures.error else []
-    words += [f"ppl {figures.perplexity:.1f}"] if figures.perplexity else []
-    return ", ".join(words + [f"{number / 1e6:.3g}M" for number in (figures.params, figures.macs) if number])
+def _worth(figures: published.Published) -> str:
+    """What authors say a network is worth: ``26.1 %``, ``ppl 56.5``."""
+    return f"{figures.error:.1f} %" if figures.error else f"ppl {figures.perplexity:.1f}" if figures.perplexity else ""
+
+
+def _size_published(figures: published.Published) -> str:
+    """And how large: `` Published: 3.6M parameters, 384M MACs.``"""
+    sizes = ((figures.params, "parameters"), (figures.macs, "MACs"))
+    said = [f"{number / 1e6:.3g}M {what}" for number, what in sizes if number]
+    return f" Published: {', '.join(said)}." if said else ""
 
 
 def _draw_best(record: RunRecord, target: str, svg: Path) -> None:
@@ -240,3 +244,5 @@ def _print_cost(counted: Cost, *, layers: bool, of: Architecture) -> None:
         f"peak activations {counted.peak_activation_bytes:,} bytes (float32, batch 1)",
         markup=False,
     )
+    for one, amount in registered_amounts(of, counted):
+        stdout.print(f"{one.title} {one.unit.whole(amount)}", markup=False)
