@@ -235,6 +235,9 @@ def test_its_network_is_exported_and_predicts_what_pytorch_does(
         expected = model.network(torch.from_numpy(rows)).numpy()
     np.testing.assert_allclose(outputs["outputs"], expected, atol=1e-5)
     found = open_exported(exported)
+    # One sample without the axis of samples, and numbers of twice the precision, are what they are meant to be.
+    alone = found.run(rows[0].astype(np.float64))["outputs"]
+    np.testing.assert_allclose(alone, expected[:1], atol=1e-5)
     assert (found.card.task, found.card.interface, found.facts["data"]) == (
         "toy",
         ArrayInterface((5,)),
@@ -247,11 +250,21 @@ def test_exported_files_of_it_are_refused_by_name_where_there_is_no_more(
     exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, file = str(exported.with_name("trained")), str(exported)
+
+    def wrong(name: str, array: np.ndarray) -> str:
+        np.save(tmp_path / f"{name}.npy", array)
+        return str(tmp_path / f"{name}.npy")
+
     for arguments, message in (
         (["export", folder, "-o", str(tmp_path / "a.onnx"), "--int8"], "task toy has no int8"),
         (["export", folder, "--source", str(tmp_path / "source")], "task toy has no plain source; export it as ONNX"),
         (["predict", file], "give it samples, one .npy file for each of its inputs"),
         (["predict", file, str(exported)], "no array in a .npy file"),
+        (
+            ["predict", file, wrong("a", np.zeros((2, 4)))],
+            "inputs: takes an array of shape (n, 5), and this has (2, 4)",
+        ),
+        (["predict", file, wrong("b", np.zeros(5, dtype=complex))], "of kind float32, and this array holds complex128"),
         (["predict", file, "--prompt", "a"], "--prompt: it goes with language models, and"),
     ):
         assert message in refused(arguments, capsys).replace("\n", " ")

@@ -28,6 +28,7 @@ from autoshrink.errors import DataError, InputError
 from autoshrink.escaping import printable, shown
 from autoshrink.files import irregular, named
 from autoshrink.generation import Draws, Generated, continued, softmax
+from autoshrink.onnx.session import KINDS
 from autoshrink.quantity import counted
 from autoshrink.registry import TASKS
 from autoshrink.tasks import Task, task_of
@@ -105,15 +106,20 @@ class OnnxModel:
     def run(self, *inputs: npt.ArrayLike) -> dict[str, npt.NDArray[Any]]:
         """Arrays in the order of the network's inputs to arrays by the names of its outputs.
 
+        An array may be a single sample, without the axis of samples, and hold numbers of another kind that can be cast
+        without loss of more than precision.
+
         Raises:
-            InputError: they are not as many as the inputs, or the runtime refuses them; the message has its words.
+            InputError: they are not as many as the inputs, have other shapes or kinds, or the runtime refuses them.
         """
-        names = [one.name for one in self._session.get_inputs()]
+        wanted = self._session.get_inputs()
+        names = [one.name for one in wanted]
         if len(inputs) != len(names):
             raise InputError(f"{counted(len(inputs), 'array')} for the inputs {', '.join(names)}")
+        given = dict(zip(names, map(_fitted, inputs, wanted), strict=True))
         outputs = [one.name for one in self._session.get_outputs()]
         try:
-            found = self._session.run(outputs, dict(zip(names, map(np.asarray, inputs), strict=True)))
+            found = self._session.run(outputs, given)
         except Exception as error:  # onnxruntime's errors have no other class in common
             raise InputError(f"{', '.join(names)}: {' '.join(str(error).split())}") from error
         return dict(zip(outputs, found, strict=True))
@@ -296,6 +302,24 @@ def read_array(path: Path) -> npt.NDArray[Any]:
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{path}: no array in a .npy file ({error})") from error
     return found
+
+
+def _fitted(array: npt.ArrayLike, wanted: Any) -> npt.NDArray[Any]:
+    """An array as an input takes it: a sample alone gets its axis, numbers get the input's kind.
+
+    Raises:
+        InputError: it cannot be that; the message has both shapes, or both kinds.
+    """
+    found, shape, kind = np.asarray(array), wanted.shape, KINDS.get(wanted.type, "")
+    if found.ndim == len(shape) - 1:
+        found = found[np.newaxis]
+    known = [size if isinstance(size, int) else None for size in shape]
+    if found.ndim != len(shape) or any(size not in (None, own) for size, own in zip(known, found.shape, strict=True)):
+        takes = ", ".join("n" if size is None else str(size) for size in known)
+        raise InputError(f"{wanted.name}: takes an array of shape ({takes}), and this has {np.shape(array)}")
+    if kind and not np.can_cast(found.dtype, kind, casting="same_kind"):
+        raise InputError(f"{wanted.name}: takes numbers of kind {kind}, and this array holds {found.dtype}")
+    return found.astype(kind) if kind else found
 
 
 def _line(prediction: Prediction) -> str:

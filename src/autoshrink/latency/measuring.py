@@ -26,7 +26,7 @@ from autoshrink.architecture import Architecture
 from autoshrink.errors import InputError
 from autoshrink.files import scratch
 from autoshrink.machine import refuse_beyond_memory
-from autoshrink.onnx.session import PROVIDER, onnxruntime, open_session, session_options
+from autoshrink.onnx.session import KINDS, PROVIDER, onnxruntime, open_session, session_options
 
 WARM_SECONDS, WARM_LIMIT = 0.1, 3.0
 """A file is run at least so long, and at most, before it is timed."""
@@ -35,14 +35,6 @@ SETTLED = 1.05
 WINDOW = 8
 LEAST_RUNS = 10
 """Of a round, however long they take."""
-
-_KINDS: dict[str, str] = {
-    "tensor(float)": "float32",
-    "tensor(float16)": "float16",
-    "tensor(double)": "float64",
-    **{f"tensor({kind})": kind for kind in ("int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8")},
-    "tensor(bool)": "bool",
-}
 
 
 @dataclass(frozen=True)
@@ -232,9 +224,9 @@ class Session:
         }
 
     def _kind(self, given: Any) -> str:
-        if given.type not in _KINDS:
+        if given.type not in KINDS:
             raise InputError(f"{self._name}: input {given.name!r} is a {given.type}, which cannot be made at random")
-        return _KINDS[given.type]
+        return KINDS[given.type]
 
     def _shape(self, given: Any, batch: int, batch_axes: set[Any]) -> list[int]:
         shape = [batch if not _known(size) and size in batch_axes else size for size in given.shape]

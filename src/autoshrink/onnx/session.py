@@ -20,6 +20,15 @@ TELEMETRY = "ORT_DISABLE_TELEMETRY"
 """Without it, onnxruntime keeps an identifier of the machine and a database of what it is going to report in the user's
 cache folder (1.31 on Linux). Whoever sets it decides."""
 
+KINDS: Mapping[str, str] = {
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(double)": "float64",
+    **{f"tensor({kind})": kind for kind in ("int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8")},
+    "tensor(bool)": "bool",
+}
+"""What an input holds as ONNX Runtime says it, and as numpy does."""
+
 _PLACES = re.compile(
     r"\[ONNXRuntimeError\]|: \d+ : [A-Z_]+ :|Load model from .*? failed:?"
     r"|\S+\.(?:cc|h):\d+ (?:[^()]* )?[\w:~]+(?:\([^()]*\)(?: const)?)?(?: \[[^]]*\])?(?:.* was false\.)?"
