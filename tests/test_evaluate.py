@@ -199,6 +199,13 @@ def test_a_missing_split_names_those_there_are(model: Path, trained: TrainedClas
         evaluate(model, split="testing")
 
 
+def test_images_that_moved_are_asked_for(trained: TrainedClassifier, tmp_path: Path) -> None:
+    facts = trained.facts.to_json() | {"data": {"spec": str(tmp_path / "gone")}}
+    moved = saved(tmp_path / "model", trained, facts=facts)
+    with pytest.raises(DataError, match=r"gone.*\n.*model was trained on that; say with --data where the data are now"):
+        evaluate(moved)
+
+
 def test_trained_on_images_are_said_to_be(model: Path, tmp_path: Path) -> None:
     assert any("trained on these" in note for note in evaluate(model, split="train")["notes"])
     other = evaluate(model, data=str(splits(tmp_path, {0: 3, 1: 3})), split="train")

@@ -18,6 +18,10 @@ class DataError(InputError):
     """A data set cannot be used: missing, empty, corrupt beyond the stated share, or changed since the run began."""
 
 
+class MissingDataError(DataError):
+    """Nothing is where the data were said to be."""
+
+
 class RunError(AutoshrinkError):
     """A run folder cannot be used: missing, locked by another process, full, read-only, or from another version."""
 

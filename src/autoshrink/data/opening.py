@@ -8,7 +8,7 @@ from autoshrink.data import catalogue
 from autoshrink.data.images import SPLITS, TRAIN, ImageSource
 from autoshrink.data.sources import ImageReader, Place, Reader, accepted, opening, readers
 from autoshrink.data.spec import parted
-from autoshrink.errors import DataError
+from autoshrink.errors import DataError, MissingDataError
 from autoshrink.escaping import printable
 from autoshrink.files import named
 
@@ -30,7 +30,7 @@ def find(spec: str, task: str, *, alone: bool = False) -> tuple[Reader, Place]:
         folder = catalogue.located(name, task)
         path = folder or named(name).expanduser()
         if not path.exists():
-            raise DataError(catalogue.nothing_there(name, path, task))
+            raise MissingDataError(catalogue.nothing_there(name, path, task))
         if not (path.is_dir() or path.is_file()):
             where = printable(str(path))
             raise DataError(f"{where} is a pipe, a socket or a device and no file; give {accepted(task)}")

@@ -195,9 +195,11 @@ def tested_part(spec: str, keeping: Keeping) -> Part:
         InputError: that cannot be found again.
         DataError: the data cannot be used, or have no test split.
     """
-    if keeping.share is not None and TEST not in splits_of(spec):
-        return held_part(spec, keeping)
-    return Part.all_of(open_images(spec, split=TEST))
+    if TEST in splits_of(spec):
+        return Part.all_of(open_images(spec, split=TEST))
+    if keeping.share is None:
+        raise DataError(f"{spec}: no test split; a training with --test-share .2 keeps some images back as one")
+    return held_part(spec, keeping)
 
 
 def _kept_for_test(source: ImageSource, keeping: Keeping, digests: Digests) -> tuple[Digests, Marks]:

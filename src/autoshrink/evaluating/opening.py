@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from autoshrink.bundle import load
-from autoshrink.errors import InputError
+from autoshrink.errors import DataError, InputError, MissingDataError
 from autoshrink.files import named
 from autoshrink.registry import TASKS
 from autoshrink.tasks import Task, task_of
@@ -84,9 +84,14 @@ def measured(
             kind = f"{article} {task.model}"
             raise InputError(f"{target}: holds {kind}, which has no use for {_flag(name)}; leave it out")
     given = {name: value for name, value in said.items() if value is not None}
-    return task, task.evaluate(
-        model, name=str(target), data=data, split=split, said=given, progress=progress, understood=understood
-    )
+    try:
+        return task, task.evaluate(
+            model, name=str(target), data=data, split=split, said=given, progress=progress, understood=understood
+        )
+    except MissingDataError as error:
+        if data is not None:
+            raise
+        raise DataError(f"{error}\n{target} was trained on that; say with --data where the data are now") from error
 
 
 def open_model(target: Path, *, device: str = "auto", unchecked: bool = False) -> tuple[Task, Any]:
