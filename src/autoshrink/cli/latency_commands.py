@@ -200,7 +200,12 @@ def _print_raced(names: Sequence[str], raced: Sequence[Latency]) -> None:
         ratio = ("1", "") if one is raced[0] else (f"{middle:.3f}", f"{least:.3f} to {most:.3f}")
         on_core = (_time(one.core),) if one.core is not None else ()
         rows.append((shown(name), _time(one.median), _span(one.low, one.high), *on_core, *ratio))
-    _print_table(("", "median", "quartiles", *core, "ratio", "of rounds"), rows)
+    heads = ("", "median", "quartiles", *core, "ratio", "of rounds")
+    if stdout.measure(_table(heads, rows)).maximum > stdout.width:
+        # Names that leave no room for the figures stand above them, by number.
+        stdout.print("\n".join(f"{number}: {row[0]}" for number, row in enumerate(rows, start=1)), markup=False)
+        rows = [(str(number), *row[1:]) for number, row in enumerate(rows, start=1)]
+    stdout.print(_table(heads, rows))
     if any(one.waited for one in raced):
         note("others use this machine too: runs waited for a core. Ratios go by the time on the core.")
 
@@ -208,12 +213,12 @@ def _print_raced(names: Sequence[str], raced: Sequence[Latency]) -> None:
 def _print_profile(name: str, nodes: Sequence[NodeTime]) -> None:
     stdout.print(f"\n{shown(name)}, by type (the profiler adds a µs or two to each node)", markup=False)
     rows = [(one.op, str(one.count), *_figures(one), _EXPLAINED.get(one.op, "")) for one in by_type(nodes)]
-    _print_table(("type", "nodes", "time", "share", ""), rows)
+    stdout.print(_table(("type", "nodes", "time", "share", ""), rows))
     stdout.print()
-    _print_table(("node", "type", "time", "share"), [(one.name, one.op, *_figures(one)) for one in nodes])
+    stdout.print(_table(("node", "type", "time", "share"), [(one.name, one.op, *_figures(one)) for one in nodes]))
 
 
-def _print_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     """Names and explanations give way where the terminal is narrow; figures stay whole."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for place, head in enumerate(heads):
@@ -221,7 +226,7 @@ def _print_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         table.add_column(head, no_wrap=not words_only, overflow="fold")
     for row in rows:
         table.add_row(*row)
-    stdout.print(table)
+    return table
 
 
 def _time(seconds: float) -> str:
