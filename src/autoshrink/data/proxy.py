@@ -275,13 +275,12 @@ def _class_notes(part: Part, request: _Request, trained: Indices, validated: Ind
         (train == 0, "no usable image, so never learnt"),
         (unchecked, "only one usable image, so none for validation"),
     )
-    asked = f"{request.train} + {request.validation} per class"
     sentences = [f"{why}: {_named(source, np.flatnonzero(marks))}" for marks, why in lacking if marks.any()]
     sentences += uneven_classes(source.classes, part.labels, "image")
     if short:
         sentences.append(
-            f"{short} of {count} classes have fewer images than asked for ({asked}); the smallest gives "
-            f"{train[least]} + {validation[least]}"
+            f"{short} of {count} classes have fewer images than {request.train} + {request.validation}, and all of "
+            f"them are used; the smallest gives {train[least]} + {validation[least]}"
         )
     return tuple(sentences)
 
