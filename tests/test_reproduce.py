@@ -200,6 +200,8 @@ def test_draws_repeat_and_random_graphs_differ(tiny: Path) -> None:
 def test_language_tables_end_to_end(tiny: Path, name: str) -> None:
     found = rebuild(Asked(name, data="pydocs", budget=0.001), tiny / name)
     assert len(found.outcomes) == 2 * len(found.rows)
+    assert "on pydocs" in found.title
+    assert "on Penn Treebank" in found.study.heading(type(found.study).data)
     assert all(one.paper is not None and one.mean is not None and one.mean > 1 for one in found.rows.values())
     params = {one.row: one.params for one in found.rows.values()}
     if name == "table3":

@@ -69,7 +69,7 @@ def rebuild(
     with opened(place) as journal:
         study = _study(asked, journal)
         on_begin(study)
-        return Reproduction(study, run_study(study, journal, on_progress=on_progress), folder=str(place))
+        return Reproduction(study, run_study(study, journal, on_progress=on_progress), str(place), asked.data)
 
 
 def run_study(study: Study, journal: Journal, *, on_progress: Callable[[Progress], None]) -> tuple[Outcome, ...]:

@@ -22,11 +22,18 @@ class Reproduction:
         study: the table.
         outcomes: what was measured.
         folder: where the outcomes lie; None where nothing was trained.
+        data: what was trained on.
     """
 
     study: Study
     outcomes: tuple[Outcome, ...]
     folder: str | None
+    data: str = ""
+
+    @property
+    def title(self) -> str:
+        """The table's, with the data."""
+        return self.study.heading(self.data)
 
     @property
     def rows(self) -> dict[str, Row]:
@@ -47,7 +54,7 @@ class Reproduction:
         """The result object of ``autoshrink reproduce --json``."""
         return {
             "name": self.study.name,
-            "title": self.study.title,
+            "title": self.title,
             "unit": self.study.unit,
             "rows": [_row_json(one) for one in self.rows.values()],
             "differences": list(self.study.differences),
@@ -63,7 +70,7 @@ class Reproduction:
         """Title, table, conditions and verdict; columns that nobody has anything in are left out."""
         cells = [_cells(one) for one in self.rows.values()]
         kept = [number for number in range(len(HEADS)) if number == 0 or any(row[number] for row in cells)]
-        lines = [f"**{self.study.title}** ({self.study.unit})", ""]
+        lines = [f"**{self.title}** ({self.study.unit})", ""]
         lines += [_line(tuple(HEADS[number] for number in kept)), "| --- |" + " ---: |" * (len(kept) - 1)]
         lines += [_line(tuple(row[number] for number in kept)) for row in cells]
         lines += ["", "Where conditions differ:", "", *(f"- {text}" for text in self.study.differences)]
@@ -84,7 +91,7 @@ class Reproduction:
             from matplotlib import rc_context  # noqa: PLC0415 - an optional package
             from matplotlib.figure import Figure  # noqa: PLC0415
         figure = Figure(figsize=(7.6, 4.2), layout="constrained")
-        axes = figure.add_subplot(xscale="log", xlabel="MACs", ylabel=self.study.unit, title=self.study.title)
+        axes = figure.add_subplot(xscale="log", xlabel="MACs", ylabel=self.study.unit, title=self.title)
         axes.grid(color="#e3e6ea")
         means = [one.mean or 0.0 for one in shown]
         axes.errorbar(

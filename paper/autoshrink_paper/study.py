@@ -13,6 +13,9 @@ from autoshrink.cell import Cell
 from autoshrink.score import mean_and_deviation
 from autoshrink_paper.published import Published
 
+DATA = {"cifar10": "CIFAR-10", "ptb": "Penn Treebank"}
+"""What the paper calls its data sets."""
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -91,7 +94,7 @@ class Study(ABC):
 
     Attributes:
         name: ``table4`` and so on.
-        title: a line about it.
+        title: a line about it; ``{data}`` stands for the data set.
         unit: of the values: ``test accuracy, %``.
         published: what the paper has, by row.
         data: the published data set; empty where nothing is trained.
@@ -110,6 +113,10 @@ class Study(ABC):
     sizes: ClassVar[Sequence[Any]] = ()
     rows: Mapping[str, str]
     differences: Sequence[str]
+
+    def heading(self, data: str) -> str:
+        """The title, with the data set that was taken."""
+        return self.title.format(data=DATA.get(data, data))
 
     @abstractmethod
     def __init__(self, asked: Asked, size: Any, folder: Path) -> None:

@@ -62,7 +62,7 @@ class Table4(TrainedStudy[ConvArchitecture]):
     """One wiring against another: complete graph, random graphs, the searched cell, the paper's."""
 
     name = "table4"
-    title = "Table 4: wirings compared on CIFAR-10"
+    title = "Table 4: wirings compared on {data}"
     unit = "test accuracy, %"
     published = TABLE_4
     data = "cifar10"
@@ -191,7 +191,7 @@ class Table3(LanguageTable):
     behind ENAS and DARTS."""
 
     name = "table3"
-    title = "Table 3: language models on Penn Treebank at equal size"
+    title = "Table 3: language models on {data} at equal size"
     published = TABLE_3
 
     def __init__(self, asked: Asked, size: TextSize, folder: Path) -> None:
@@ -212,7 +212,7 @@ class Table5(LanguageTable):
     """The complete graph against the shrunk one at one width; the paper has ShrinkRNN better, with fewer parameters."""
 
     name = "table5"
-    title = "Table 5: complete graph against ShrinkRNN on Penn Treebank, N = 6"
+    title = "Table 5: complete graph against ShrinkRNN on {data}, N = 6"
     published = TABLE_5
 
     def __init__(self, asked: Asked, size: TextSize, folder: Path) -> None:
