@@ -1,35 +1,33 @@
-"""Does a written folder compute what our network does? Asked in a process where autoshrink cannot be imported."""
+"""Does a written folder compute what our network does? It is loaded and run where autoshrink cannot be imported."""
 
 from __future__ import annotations
 
-import copy
-import json
-import subprocess
+import math
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import load, save
-from torch import Tensor
 
 from autoshrink.bundle import TrainedModel
 from autoshrink.cost import count
-from autoshrink.deploy.exporter import refuse_none
-from autoshrink.deploy.parity import Parity, compare
-from autoshrink.deploy.plain_source import isolated
+from autoshrink.deploy.exporter import Array, Call, exporter_of
+from autoshrink.deploy.parity import Parity
 from autoshrink.errors import RunError
 
-STREAMS = 4
-"""A text is read as a whole, and once more cut into so many pieces side by side."""
+FORBIDDEN = ("autoshrink", "PIL")
+"""A network is loaded and computed without them; reading images may take Pillow."""
 
 Samples = npt.NDArray[np.float32] | npt.NDArray[np.int64]
 
 
 def check(model: TrainedModel, folder: Path, samples: Samples) -> Parity:
-    """Compare what the files in `folder` say of real samples with what the network says.
+    """Compare what the files in `folder` say of real samples with what the network says; of a text, also step by step.
 
     Args:
         model: what was written there.
@@ -38,50 +36,57 @@ def check(model: TrainedModel, folder: Path, samples: Samples) -> Parity:
 
     Raises:
         InputError: there is no sample.
+        DataError: there are too few tokens.
         RunError: the file cannot be loaded, or has other parameters than the architecture counts.
     """
-    inputs = _inputs(samples)
-    outputs = _outputs(folder, inputs)
-    found, expected = int(outputs.pop(isolated.PARAMETERS)), count(model.architecture).params_with_bn
-    if found != expected:
+    exporter = exporter_of(model.architecture)
+    with _by_itself(folder):
+        network = _loaded(folder / "model.py")
+    found = sum(one.numel() for one in network.parameters() if one.requires_grad)
+    if found != (expected := count(model.architecture).params_with_bn):
         raise RunError(f"{folder}: model.py has {found:,} parameters, and its architecture {expected:,}")
-    return compare(_pairs(model, inputs, outputs))
+    parities = [exporter.parity(model, part, _program(network, part, folder), samples) for part in exporter.parts]
+    return max(parities, key=lambda one: (math.isnan(one.max_difference), one.max_difference))
 
 
-def _inputs(samples: Samples) -> dict[str, Tensor]:
-    refuse_none(samples)
-    tensor = torch.from_numpy(np.ascontiguousarray(samples))
-    if tensor.dtype != torch.int64:
-        return {"one image": tensor[:1]} | ({"images": tensor[1:]} if len(tensor) > 1 else {})
-    steps = len(tensor) // STREAMS
-    pieces = tensor[: steps * STREAMS].view(STREAMS, steps).t().contiguous()
-    return {"text": tensor.unsqueeze(1)} | ({"pieces": pieces} if steps else {})
+def _program(network: Any, part: str, folder: Path) -> Call:
+    """The network, or one step of it, with a text's state as ours has it: (k, B, n)."""
+
+    def call(inputs: Array, *states: Array) -> tuple[Array, ...]:
+        given = torch.from_numpy(np.ascontiguousarray(inputs))
+        with _by_itself(folder), torch.inference_mode():
+            if not states:
+                return (network(given).numpy(),)
+            state = torch.from_numpy(states[0])
+            own = network.initial_state(batch=state.shape[1])
+            before = state.chunk(len(own)) if isinstance(own, tuple) else state.view(own.shape)
+            logits, after = (network.step if part == "step" else network)(given, before)
+            joined = torch.cat(after) if isinstance(after, tuple) else after
+            return logits.numpy(), joined.reshape(state.shape).numpy()
+
+    return call
 
 
-def _outputs(folder: Path, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-    # Training images are among the inputs: they go through a pipe, and never lie on a disk where a kill leaves them.
-    job = {"path": sys.path, "threads": torch.get_num_threads(), "folder": str(folder)}
-    command = [sys.executable, "-I", "-B", isolated.__file__, json.dumps(job)]
-    answer = subprocess.run(command, input=save(inputs), capture_output=True, check=False)  # noqa: S603 - our own file
-    if answer.returncode:
-        said = answer.stderr.decode("utf-8", "replace").strip().splitlines()
-        reason = (said or [f"exit status {answer.returncode}"])[-1]
-        raise RunError(f"{folder}: model.py does not run by itself ({reason}); this is a bug of autoshrink")
-    return load(answer.stdout)
+def _loaded(path: Path) -> Any:
+    # Compiled here, so that nothing but what was written lies in the folder.
+    module = sys.modules["model"] = ModuleType("model")
+    module.__file__ = str(path)
+    exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), module.__dict__)  # noqa: S102 - our own file
+    return module.load()
 
 
-def _pairs(
-    model: TrainedModel, inputs: dict[str, Tensor], outputs: dict[str, Tensor]
-) -> Iterator[tuple[tuple[int, ...], npt.ArrayLike, npt.ArrayLike]]:
-    network = copy.deepcopy(model.network).cpu().eval()
-    for name, tensor in inputs.items():
-        tokens = tensor.dtype == torch.int64
-        with torch.inference_mode():
-            if tokens:
-                expected, _ = network(tensor, network.initial_state(tensor.shape[1]))
-            else:
-                expected = torch.cat([network(images) for images in torch.split(tensor, isolated.BATCH)])
-        yield tuple(tensor.shape), expected.numpy(), outputs[name].numpy()
-        if tokens:
-            # Each token by itself, with the state handed from one to the next.
-            yield (1, *tensor.shape[1:]), expected.numpy(), outputs[name + isolated.STEPWISE].numpy()
+@contextmanager
+def _by_itself(folder: Path) -> Iterator[None]:
+    """Inside, nothing of what is forbidden can be imported; what fails there is a `RunError`."""
+    names = [name for name in (*sys.modules, *FORBIDDEN) if name.partition(".")[0] in FORBIDDEN]
+    before = {name: sys.modules[name] for name in (*names, "model") if name in sys.modules}
+    sys.modules.update(dict.fromkeys(names))  # type: ignore[arg-type] # None: not to be imported
+    try:
+        yield
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise RunError(f"{folder}: model.py does not run by itself ({reason}); this is a bug of autoshrink") from error
+    finally:
+        for name in (*names, "model"):
+            sys.modules.pop(name, None)
+        sys.modules.update(before)
