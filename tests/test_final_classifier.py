@@ -187,10 +187,10 @@ def test_a_damaged_state_is_refused_by_name(damage: str, begun: Path, tmp_path: 
         ("train -o out --data digits", "nothing to train: give an architecture or a cell"),
         (
             "train shrinkcnn-a -o out --data digits --width 9",
-            "--width is for language models, and shrinkcnn-a is an im",
+            "--width: it goes with language models, and shrinkcnn-a is an im",
         ),
         ("train shrinkcnn-a -o out --data digits --level char", "--level is for language models"),
-        ("train lstm -o out --ema .9", "--ema is for image classifiers, and lstm is a language model"),
+        ("train lstm -o out --ema .9", "--ema: it goes with image classifiers, and lstm is a language model"),
         ("train lstm -o out --recipe large", "--recipe is for image classifiers"),
         ("train shrinkcnn-a -o out --data digits --recipe best", "setting preset: no recipe is called 'best'"),
         ("train shrinkcnn-a -o out --data digits --optimiser lion", "setting recipe.optimiser: "),

@@ -236,9 +236,8 @@ def load_as(kind: type[Model], folder: Path, *, device: torch.device | None = No
     """
     model = load(folder, device=device)
     if not isinstance(model, kind):
-        wanted = next(TASKS[name].model for name in TASKS if TASKS[name].trained is kind)
-        article = "an" if wanted[0] in "aeiou" else "a"
-        raise InputError(f"{folder}: holds a {model.architecture.kind} network, and this needs {article} {wanted}")
+        wanted = next(TASKS[name].a_model for name in TASKS if TASKS[name].trained is kind)
+        raise InputError(f"{folder}: holds a {model.architecture.kind} network, and this needs {wanted}")
     return model
 
 

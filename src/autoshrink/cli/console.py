@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console, ConsoleOptions, RenderableType
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.segment import Segment
+from rich.table import Table
 
 from autoshrink.cli import INTERRUPTED
 from autoshrink.cli.command import plugins_again
@@ -45,6 +47,30 @@ class Terminal(Console):
 
 stdout = Terminal(highlight=False, soft_wrap=True, markup=False, emoji=False)
 stderr = Terminal(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
+
+
+def table(heads: Iterable[str], *, words: Container[str] = ("",)) -> Table:
+    """A plain table for the terminal: columns of `words` are aligned to the left, those of figures to the right."""
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for head in heads:
+        made.add_column(head, justify="left" if head in words else "right")
+    return made
+
+
+@contextmanager
+def bar(*, shows: bool = True) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar where standard error is a terminal; it is told what is done, how much of it, and how much there is."""
+    columns = (
+        *(TextColumn("{task.description}"), BarColumn()),
+        *(TextColumn("{task.completed:,} of {task.total:,}"), TimeRemainingColumn()),
+    )
+    with Progress(*columns, console=stderr, disable=not (shows and stderr.is_terminal), transient=True) as made:
+        task = made.add_task("", total=1, visible=False)
+
+        def told(what: str, done: int, total: int) -> None:
+            made.update(task, description=what, completed=done, total=total, visible=True)
+
+        yield told
 
 
 def note(text: object) -> None:

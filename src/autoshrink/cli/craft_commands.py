@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from autoshrink import formatting
 from autoshrink.architecture import Architecture
 from autoshrink.budget import Budget
 from autoshrink.cli import quantities
 from autoshrink.cli.command import plugins_again, refuse_unread
-from autoshrink.cli.console import JsonOption, given, print_json, stderr, stdout
+from autoshrink.cli.console import JsonOption, given, print_json, stderr, stdout, table
 from autoshrink.cli.options import of_tasks, refuse_foreign, resource_rows, with_options
 from autoshrink.crafting import Crafted, crafted
 from autoshrink.errors import InputError
@@ -103,13 +102,11 @@ def _measure(threads: int) -> Callable[[Architecture], float]:
 
 
 def _print_parts(found: Crafted) -> None:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    task = task_of(found.architecture)
-    for column in ("", task.parts_word(found.architecture), "width", "size", "out", "params", "MACs", "share", ""):
-        table.add_column(column, justify="right" if column else "left")
+    word = task_of(found.architecture).parts_word(found.architecture)
+    shown = table(("", word, "width", "size", "out", "params", "MACs", "share", ""))
     for part in found.parts:
         numbers = (part.cells, part.width, part.size and "×".join(map(str, part.size)), part.channels)
-        table.add_row(
+        shown.add_row(
             part.name,
             *("" if number is None else str(number) for number in numbers),
             f"{part.params:,}",
@@ -118,7 +115,7 @@ def _print_parts(found: Crafted) -> None:
             bar(part.share),
         )
     stdout.print(found.architecture.sizes, markup=False)
-    stdout.print(table)
+    stdout.print(shown)
 
 
 def bar(share: float, length: int = BAR) -> str:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import BarColumn, Progress, TextColumn
-from rich.table import Table
 
 from autoshrink import formatting
 from autoshrink.cli import quantities
 from autoshrink.cli.command import plugins_again, refuse_unread
-from autoshrink.cli.console import JsonOption, UncheckedOption, given, note, note_unchecked, print_json, stderr, stdout
+from autoshrink.cli.console import (
+    JsonOption,
+    UncheckedOption,
+    bar,
+    given,
+    note,
+    note_unchecked,
+    print_json,
+    stdout,
+    table,
+)
 from autoshrink.cli.options import (
     ImageColumnOption,
     LabelColumnOption,
@@ -91,7 +98,7 @@ def export(  # noqa: PLR0913 - one parameter an option
         done = exporting.export_source(folder, place, check=check)
     else:
         wanted = exporting.Int8(images=calibration, method=chosen, evaluate=evaluate) if int8 else None
-        with _bar() as progress:
+        with bar() as progress:
             done = exporting.export(folder, place, check=check, int8=wanted, opset=opset, progress=progress)
     for text in done.notes:
         note(text)
@@ -154,14 +161,12 @@ def _print_exported(done: Exported) -> None:
 
 def _print_measured(measured: Measured, files: dict[str, Path], size: Callable[[Path], int]) -> None:
     agreed = bool(measured.agreement)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("", measured.metric, *(("as PyTorch",) if agreed else ()), "size"):
-        table.add_column(column, justify="right" if column else "left")
+    shown = table(("", measured.metric, *(("as PyTorch",) if agreed else ()), "size"))
     for name, value in measured.values.items():
         figure = formatting.percent(value, 2) if agreed else f"{value:,.2f}"
         same = (formatting.percent(measured.agreement[name], 2),) if agreed else ()
-        table.add_row(name, figure, *same, formatting.memory(size(files[name])) if name in files else "")
-    stdout.print(table)
+        shown.add_row(name, figure, *same, formatting.memory(size(files[name])) if name in files else "")
+    stdout.print(shown)
     samples = formatting.count(measured.samples, "image" if agreed else "token")
     stdout.print(f"on {samples} of {measured.data}", markup=False)
 
@@ -170,16 +175,3 @@ def _print_next(done: Exported) -> None:
     if done.example:
         path = done.files.get("int8", done.files["model"])
         stdout.print(f"\nnext:\n  autoshrink predict {word(path)} {done.example}{plugins_again()}", markup=False)
-
-
-@contextmanager
-def _bar() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar where standard error is a terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,} of {task.total:,}"))
-    with Progress(*columns, console=stderr, disable=not stderr.is_terminal, transient=True) as bar:
-        task = bar.add_task("exporting", total=1, visible=False)
-
-        def progress(what: str, done: int, total: int) -> None:
-            bar.update(task, description=what, completed=done, total=total, visible=True)
-
-        yield progress

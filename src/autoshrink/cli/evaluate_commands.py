@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from autoshrink.cli.command import refuse_unread
-from autoshrink.cli.console import JsonOption, UncheckedOption, note, note_unchecked, print_json, stderr, stdout
+from autoshrink.cli.console import JsonOption, UncheckedOption, bar, note, note_unchecked, print_json, stderr, stdout
 from autoshrink.cli.options import ImageColumnOption, LabelColumnOption, named_data, of_tasks, with_options
 from autoshrink.deploy.card import checksum_of
 from autoshrink.errors import InputError
@@ -88,17 +87,14 @@ def _refuse_report(report: Path) -> None:
 @contextmanager
 def _progress() -> Iterator[Callable[[int, int], None]]:
     """A bar where standard error is a terminal, else a line now and then."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[what]}"), TimeRemainingColumn())
-    with Progress(*columns, console=stderr, disable=not stderr.is_terminal, transient=True) as bar:
-        task = bar.add_task("images", total=None, what="")
-        last = time.monotonic()
+    last = time.monotonic()
+    with bar() as progress:
 
         def told(done: int, total: int) -> None:
             nonlocal last
-            what = f"{done:,} of {total:,}"
-            bar.update(task, completed=done, total=total, what=what)
+            progress("images", done, total)
             if not stderr.is_terminal and time.monotonic() - last >= PLAIN_SECONDS:
                 last = time.monotonic()
-                stderr.print(f"{what} images", markup=False)
+                stderr.print(f"{done:,} of {total:,} images", markup=False)
 
         yield told

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from autoshrink import report as reports
 from autoshrink import zoo as published
 from autoshrink.architecture import Architecture
 from autoshrink.bundle import MODEL_FILE
 from autoshrink.cell import Cell
-from autoshrink.cli.console import JsonOption, print_json, stdout
+from autoshrink.cli.console import JsonOption, print_json, stdout, table
 from autoshrink.cli.options import flags, of_tasks, refuse_foreign, with_options
 from autoshrink.cli.result import print_result
 from autoshrink.cost import Cost, count
@@ -129,13 +128,11 @@ def zoo(*, as_json: JsonOption = False) -> None:
             }
         )
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("name", "params", "MACs", "input", "published"):
-        table.add_column(column, justify="right" if column in ("params", "MACs") else "left", no_wrap=True)
+    listed = table(("name", "params", "MACs", "input", "published"), words=("name", "input", "published"))
     for name, row in costs.items():
         worth = _worth(published.published(name))
-        table.add_row(name, f"{row.params:,}", f"{row.macs:,}", found[name].sizes, worth)
-    stdout.print(table)
+        listed.add_row(name, f"{row.params:,}", f"{row.macs:,}", found[name].sizes, worth)
+    stdout.print(listed)
     stdout.print(
         "\nCounted: parameters without BN, MACs of an image or a token.\nPublished: top-1 error on ImageNet, or test "
         "perplexity on the Penn Treebank.\n"
@@ -213,12 +210,10 @@ def _print_around(architecture: Architecture) -> None:
     if heading:
         stdout.print(heading, markup=False)
     if rows:
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for column in rows[0]:
-            table.add_column(column, justify="right" if table.columns else "left")
+        listed = table(rows[0], words=rows[0][:1])
         for row in rows[1:]:
-            table.add_row(*row)
-        stdout.print(table)
+            listed.add_row(*row)
+        stdout.print(listed)
 
 
 def _size(size: tuple[int, int]) -> str:
@@ -227,13 +222,11 @@ def _size(size: tuple[int, int]) -> str:
 
 def _print_cost(counted: Cost, *, layers: bool, of: Architecture) -> None:
     if layers:
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for column in ("layer", "op", "in", "out", "size", "params", "MACs"):
-            table.add_column(column, justify="left" if column in ("layer", "op") else "right")
+        listed = table(("layer", "op", "in", "out", "size", "params", "MACs"), words=("layer", "op"))
         for layer in counted.layers:
             channels = (str(layer.in_channels), str(layer.out_channels))
-            table.add_row(layer.name, layer.op, *channels, _size(layer.size), f"{layer.params:,}", f"{layer.macs:,}")
-        stdout.print(table)
+            listed.add_row(layer.name, layer.op, *channels, _size(layer.size), f"{layer.params:,}", f"{layer.macs:,}")
+        stdout.print(listed)
     task = task_of(of)
     beside, unit = f"{counted.params_with_bn:,} with BN", ""
     if task.sizes_of(of):

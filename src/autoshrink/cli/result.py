@@ -8,7 +8,7 @@ from rich.table import Table
 
 from autoshrink import findings, formatting
 from autoshrink.cli.command import plugins_again
-from autoshrink.cli.console import stdout
+from autoshrink.cli.console import stdout, table
 from autoshrink.design import edges_of
 from autoshrink.drawing import cell_text
 from autoshrink.escaping import shown, word
@@ -48,15 +48,13 @@ def _print_best(record: RunRecord, best: Figures) -> None:
     """The best cell beside the starting one, and how they compare."""
     start = record.complete()
     name, picture = findings.start_word(record), TASKS[record.settings.task].picture(best.design)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("", *_head(record, findings.metric_for(record, best).name)):
-        table.add_column(column, justify="left" if column == "" else "right")
+    shown = table(("", *_head(record, findings.metric_for(record, best).name)))
     same = record.is_start(best.design)
     if start is not None and not same:
-        table.add_row(name, *_row(record, start))
-    table.add_row(name if same else f"best {findings.noun(record)}", *_row(record, best), style="bold green")
+        shown.add_row(name, *_row(record, start))
+    shown.add_row(name if same else f"best {findings.noun(record)}", *_row(record, best), style="bold green")
     stdout.print(str(best.design) if picture is None else cell_text(picture), markup=False)
-    stdout.print(table)
+    stdout.print(shown)
     stdout.print(_verdict(record, best, start), markup=False)
 
 

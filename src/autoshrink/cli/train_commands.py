@@ -8,20 +8,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from autoshrink import formatting
 from autoshrink.architecture import Architecture
 from autoshrink.cell import Cell
 from autoshrink.cli.command import plugins_again
-from autoshrink.cli.console import JsonOption, asked, given, note, print_json, resumable, stderr, stdout
-from autoshrink.cli.options import ImageColumnOption, LabelColumnOption, flags, named_data, of_tasks, with_options
+from autoshrink.cli.console import JsonOption, asked, bar, given, note, print_json, resumable, stderr, stdout
+from autoshrink.cli.options import (
+    ImageColumnOption,
+    LabelColumnOption,
+    flags,
+    named_data,
+    of_tasks,
+    refuse_foreign,
+    with_options,
+)
 from autoshrink.config import Overrides, leaves
 from autoshrink.cost import count
 from autoshrink.errors import DataError, InputError
 from autoshrink.escaping import shown
 from autoshrink.loading import load
-from autoshrink.registry import TASKS
 from autoshrink.tasks import Option, Task, task_of
 
 if TYPE_CHECKING:
@@ -68,7 +74,7 @@ def train(
     options["data"]["spec"] = named_data(options["data"]["spec"], image_column, label_column)
     found, task = _target(target, options)
     names = flags((*OPTIONS, *of_tasks("train_options")))
-    _refuse_foreign(given(options), task, target, names)
+    refuse_foreign(dict(leaves(given(options))), task, "train_options", target or "this")
     sizes = {name: options.pop(name) for name in ("width", "params")}
     overrides = asked(options, settings or [], names)
     if task.unnamed is not None and "data.spec" not in dict(leaves(overrides)):
@@ -92,18 +98,6 @@ def _target(target: str | None, options: Overrides) -> tuple[Architecture | Cell
     from autoshrink.bundle import load as load_model  # noqa: PLC0415 - torch takes seconds to import
 
     return None, task_of(load_model(Path(start)).architecture)
-
-
-def _refuse_foreign(options: Overrides, task: Task, target: str | None, names: dict[str, str]) -> None:
-    """Refuse the first option of another task, if there is one."""
-    own = {row.setting for row in (*OPTIONS, *task.train_options)}
-    for place, _ in leaves(options):
-        if place not in own:
-            others = [TASKS[name].model for name in TASKS if place in flags(TASKS[name].train_options)]
-            article = "an" if task.model[0] in "aeiou" else "a"
-            raise InputError(
-                f"{names[place]} is for {' and '.join(others)}s, and {target or 'this'} is {article} {task.model}"
-            )
 
 
 def generate(
@@ -165,13 +159,7 @@ def training_watched(on_begun: Callable[[], None] = lambda: None) -> Iterator[Tr
     from autoshrink.final import TrainingWatcher  # noqa: PLC0415 - torch takes seconds to import
     from autoshrink.training.distributed import announced  # noqa: PLC0415
 
-    shows = stderr.is_terminal and announced().first
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[what]}"), TimeRemainingColumn())
-    with Progress(*columns, console=stderr, disable=not shows, transient=True) as bar:
-        task = bar.add_task("reading", total=None, what="")
-
-        def shown(description: str, done: int, total: int) -> None:
-            bar.update(task, description=description, completed=done, total=total, what=f"{done:,} of {total:,}")
+    with bar(shows=announced().first) as shown:
 
         def on_start(architecture: Architecture, samples: int, done: int) -> None:
             on_begun()

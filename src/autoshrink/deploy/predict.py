@@ -94,7 +94,7 @@ class OnnxModel:
         """
         found = open_exported(path, threads=threads, unchecked=unchecked)
         if not isinstance(found, cls):
-            holds, wanted = (f"{_article(task.model)} {task.model}" for task in (found.task_itself, TASKS[cls.task]))
+            holds, wanted = (task.a_model for task in (found.task_itself, TASKS[cls.task]))
             raise InputError(f"{path}: holds {holds}, not {wanted}{found.wants}")
         return found
 
@@ -327,10 +327,6 @@ def _line(prediction: Prediction) -> str:
     behind = ", ".join(f"{shown(other)} {formatting.plain(formatting.percent(share))}" for other, share in others)
     said = f"{shown(prediction.source)}: {shown(name)} {formatting.plain(formatting.percent(chance))}"
     return f"{said}   ({behind})" if behind else said
-
-
-def _article(noun: str) -> str:
-    return "an" if noun[0] in "aeiou" else "a"
 
 
 def images_in(folder: Path, ignored: Ignored | None = None) -> list[Path]:

@@ -80,9 +80,7 @@ def measured(
     options = {row.setting: row.flag for row in task.evaluate_options}
     for name, value in said.items():
         if value is not None and name not in options:
-            article = "an" if task.model[0] in "aeiou" else "a"
-            kind = f"{article} {task.model}"
-            raise InputError(f"{target}: holds {kind}, which has no use for {_flag(name)}; leave it out")
+            raise InputError(f"{target}: holds {task.a_model}, which has no use for {_flag(name)}; leave it out")
     given = {name: value for name, value in said.items() if value is not None}
     try:
         return task, task.evaluate(
