@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from autoshrink import formatting
 from autoshrink.cell import Cell
 from autoshrink.config import resolve
+from autoshrink.evaluation import EvaluatorKind
 from autoshrink.evaluators.zico import scaled
 from autoshrink.metrics import ACCURACY, PERPLEXITY, log_values, metric_of, round_values, shown_resources
 from autoshrink.ops import DEFAULTS
@@ -152,3 +153,13 @@ def test_tables_show_the_costs_of_the_task_and_the_one_that_is_weighed() -> None
     assert shown_resources(resolve({})) == ("macs", "params", "memory")
     assert shown_resources(resolve({"resource": "cell_params"})) == ("cell_params", "macs", "params", "memory")
     assert shown_resources(resolve({"task": "text"})) == ("cell_params", "params", "macs", "memory")
+
+
+def test_an_evaluator_that_says_no_metric_has_what_its_figures_are() -> None:
+    def kind(*, relative: bool = False, trains: bool = True) -> EvaluatorKind:
+        return EvaluatorKind(lambda _: pytest.fail("none is made"), relative=relative, trains=trains)
+
+    assert kind().shown(ACCURACY) is ACCURACY
+    assert kind(relative=True).shown(PERPLEXITY).name == "estimated perplexity"
+    untrained = kind(relative=True, trains=False).shown(ACCURACY)
+    assert (untrained.name, untrained.write(0.5), untrained.trained) == ("score", "0.5000", False)

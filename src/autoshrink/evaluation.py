@@ -160,6 +160,14 @@ class EvaluatorKind:
     words: EvaluatorWords = EvaluatorWords()
     needs: str | None = None
 
+    def shown(self, usual: Metric) -> Metric:
+        """How its figures are shown, from the task's metric."""
+        if self.metric is not None:
+            return self.metric(usual)
+        if not self.trains:
+            return usual.untrained("score")
+        return usual.estimated() if self.relative else usual
+
 
 @dataclass(frozen=True)
 class Filter:

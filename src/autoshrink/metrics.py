@@ -262,12 +262,7 @@ PERPLEXITY = Perplexity(
 
 def step_metric(settings: SearchSettings) -> Metric:
     """What the figures of a step's candidates are: the task's metric, an estimate of it, or no performance at all."""
-    kind, usual = EVALUATORS[settings.evaluator], metric_of(settings)
-    if kind.metric is not None:
-        return kind.metric(usual)
-    if not kind.trains:
-        return usual.untrained("score")
-    return usual.estimated() if kind.relative else usual
+    return EVALUATORS[settings.evaluator].shown(metric_of(settings))
 
 
 def judged_metric(settings: SearchSettings) -> Metric:
@@ -277,7 +272,7 @@ def judged_metric(settings: SearchSettings) -> Metric:
 
 def judged_in_steps(settings: SearchSettings) -> Metric:
     """The same of a step's candidates: perhaps an estimate of it, or no performance at all."""
-    return EVALUATORS[settings.evaluator].metric(judged_metric(settings))
+    return EVALUATORS[settings.evaluator].shown(judged_metric(settings))
 
 
 def metric_of(thing: SearchSettings | Design) -> Metric:

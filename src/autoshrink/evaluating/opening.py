@@ -89,8 +89,8 @@ def measured(
     except MissingDataError as error:
         if data is not None:
             raise
-        said = str(error).partition("\n")[0]
-        raise DataError(f"{said}\n{target} was trained on that; say with --data where the data are now") from error
+        missing = str(error).partition("\n")[0]
+        raise DataError(f"{missing}\n{target} was trained on that; say with --data where the data are now") from error
 
 
 def open_model(target: Path, *, device: str = "auto", unchecked: bool = False) -> tuple[Task, Any]:
