@@ -26,6 +26,7 @@ from autoshrink.architecture import (
     recurrent_proxy,
 )
 from autoshrink.cell import Cell
+from autoshrink.cost import count
 from autoshrink.errors import InputError
 
 CELL: dict[str, Any] = {
@@ -418,3 +419,52 @@ def test_a_language_model_of_another_size() -> None:
         language_model(proxy_architecture(Cell.from_json(CELL)), width=9)
     with pytest.raises(InputError, match="a recurrent architecture needs a recurrent cell"):
         recurrent_proxy(Cell.from_json(CELL), vocabulary=50, width=8)
+
+
+OTHER: dict[str, Any] = {**CELL, "ops": ["input", "conv3x3", "identity"], "edges": [[0, 1], [1, 2]]}
+
+
+def test_a_stage_may_have_a_cell_of_its_own_and_a_file_without_one_means_what_it_meant() -> None:
+    plain, own = ConvArchitecture.from_json(CONTRACT), ConvArchitecture.from_json(_changed("stages.1.cell", OTHER))
+    assert plain.to_json() == CONTRACT
+    assert own.to_json()["stages"][1]["cell"] == OTHER
+    assert "cell" not in own.to_json()["stages"][0]
+    first, second, third = (tuple(node.op for node in part.nodes) for part in own.plan().parts)
+    assert second == ("conv3x3", "identity")
+    assert first == third == tuple(node.op for node in plain.plan().parts[0].nodes)
+    assert plain.cells == {"": Cell.from_json(CELL)}
+    assert own.cells == {"stages 1, 3": Cell.from_json(CELL), "stage 2": Cell.from_json(OTHER)}
+    with pytest.raises(InputError, match=r"stages.0.cell: a stage of a conv architecture needs a conv cell, not a rec"):
+        ConvArchitecture.from_json(
+            _changed("stages.0.cell", {**CELL, "kind": "recurrent", "ops": ["input"] + ["tanh"] * 4})
+        )
+
+
+def test_a_key_asks_which_cell_stands_where_and_not_how_that_is_said() -> None:
+    own = _changed("stages.1.cell", CELL)
+    assert ConvArchitecture.from_json(own).key == ConvArchitecture.from_json(CONTRACT).key
+    everywhere = json.loads(json.dumps(CONTRACT))
+    for stage in everywhere["stages"]:
+        stage["cell"] = OTHER
+    assert ConvArchitecture.from_json(everywhere).key == ConvArchitecture.from_json(_changed("cell", OTHER)).key
+    keys = {ConvArchitecture.from_json(_changed(f"stages.{place}.cell", OTHER)).key for place in range(3)}
+    assert len(keys | {ConvArchitecture.from_json(_changed("aggregate", "sum")).key}) == 4
+
+
+def test_nodes_that_are_added_have_the_width_and_the_input_is_brought_to_it_once() -> None:
+    value = _changed("aggregate", "sum")
+    architecture = ConvArchitecture.from_json(value)
+    assert architecture.to_json() == value
+    for part, channels, width in zip(architecture.plan().parts, (32, 16, 32), (16, 32, 64), strict=True):
+        assert (part.in_channels, part.first_channels, part.out_channels) == (channels, width, width)
+        assert {(node.in_channels, node.out_channels) for node in part.nodes} == {(width, width)}
+        assert part.enters
+        assert not part.projects
+    first = architecture.plan().parts[0]
+    layers = {layer.name: layer.params for layer in count(architecture).layers}
+    assert layers["stage1.cell1.entry"] == 32 * 16
+    assert not any("shortcut" in name for name in layers)
+    # 32 channels into a width of 32 need nothing.
+    wide = ConvArchitecture.from_json(_changed("stages.0.width", 32) | {"aggregate": "sum"})
+    assert not wide.plan().parts[0].enters
+    assert first.size == (32, 32)

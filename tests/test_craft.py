@@ -183,6 +183,18 @@ def test_given_stages_keep_their_cells_unless_told() -> None:
     assert sum(stage.cells for stage in free.stages) > 4
 
 
+def test_stages_keep_their_own_cells_and_nodes_what_they_do_with_what_they_read() -> None:
+    value = default_skeleton(SMALL, (3, 16, 16)).to_json() | {"aggregate": "sum"}
+    value["stages"][1]["cell"] = CELLS[3].to_json()
+    network = ConvArchitecture.from_json(value)
+    given = tuple(Stage(cells=2, width=width) for width in (8, 12))
+    for found in (conv(craft(network, macs=3_000_000)), conv(craft(network, stages=given))):
+        assert [stage.cell for stage in found.stages] == [None, CELLS[3]]
+        assert (found.cell, found.aggregate) == (SMALL, "sum")
+    with pytest.raises(InputError, match="stages: 1 stage, and the network has 2, some with a cell of their own"):
+        craft(network, stages=given[:1])
+
+
 def test_parts_add_up_to_the_network() -> None:
     for found in (craft("shrinkcnn-a"), craft("shrinkrnn"), craft("lstm")):
         if not found.parts[0].name.startswith("embedding"):

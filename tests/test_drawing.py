@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoshrink.cell import Cell, Edge
-from autoshrink.drawing import BOX_HEIGHT, BOX_WIDTH, CELL_STYLE, Layout, arrange, cell_svg, cell_text, tag
+from autoshrink.drawing import BOX_HEIGHT, BOX_WIDTH, CELL_STYLE, Layout, arrange, cell_svg, cell_text, cells_svg, tag
 from autoshrink.ops import DEFAULTS
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -226,3 +226,26 @@ def test_a_recurrent_cell_shows_what_node_0_does_and_what_the_output_is() -> Non
     assert [row.split()[1] for row in rows[1:4]] == ["relu", "sigmoid", "identity"]
     assert "new hidden state h = mean(2, 3)" in rows
     assert cell_text(SHRINK_CNN).startswith("0 input ")
+
+
+def test_cells_that_add_say_so() -> None:
+    assert "output = concat(3, 4) + shortcut(0)" in cell_text(SHRINK_CNN)
+    assert "output = sum(3, 4) + input" in cell_text(SHRINK_CNN, aggregate="sum")
+    assert ">concat<" in cell_svg(SHRINK_CNN)
+    assert ">sum<" in cell_svg(SHRINK_CNN, aggregate="sum")
+
+
+def test_the_cells_of_a_network_stand_below_one_another() -> None:
+    cells = {"stages 1, 3": SHRINK_CNN, "stage 2": complete(3)}
+    picture = ET.fromstring(cells_svg(cells, aggregate="sum"))
+    assert len(picture.findall(f".//{SVG}style")) == 1
+    drawn = [one for one in picture if one.tag == f"{SVG}g"]
+    headings = [one.find(f"{SVG}text") for one in drawn]
+    assert [heading.text for heading in headings if heading is not None] == list(cells)
+    for one, cell in zip(drawn, cells.values(), strict=True):
+        assert len([path for path in one.iter(f"{SVG}path") if "data-edge" in path.attrib]) == len(cell.edges)
+    layouts = [arrange(cell) for cell in cells.values()]
+    assert float(picture.attrib["height"]) > sum(layout.height for layout in layouts)
+    assert float(picture.attrib["width"]) == pytest.approx(max(layout.width for layout in layouts), abs=0.01)
+    tops = [float(one.attrib["transform"].rpartition(" ")[2].rstrip(")")) for one in drawn]
+    assert tops[1] - tops[0] > layouts[0].height

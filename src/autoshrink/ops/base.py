@@ -83,7 +83,8 @@ class Operation(ABC):
         colours: of its box in drawings on light and on dark paper, as in CSS.
         cheaper: every operation of the same kind, by name, that costs less than it wherever both read and write so
             many channels, 32 or more: no more parameters and MACs, and less of one of them or of what is written. What
-            a change saves in a network, where other channels may follow from it, is counted there.
+            a change saves in a network, where other channels may follow from it, is counted there. A function of a
+            recurrent cell has no MACs: those that it names are quicker to compute.
     """
 
     kind: ClassVar[str]

@@ -2,4 +2,10 @@
 
 from autoshrink.ops.base import RecurrentOperation
 
-RELU = RecurrentOperation("relu", colours=("#dbe8f6", "#22405f"), call="torch.relu", backward=("threshold_backward", 0))
+RELU = RecurrentOperation(
+    "relu",
+    colours=("#dbe8f6", "#22405f"),
+    cheaper=("identity",),
+    call="torch.relu",
+    backward=("threshold_backward", 0),
+)

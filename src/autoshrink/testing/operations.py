@@ -53,6 +53,9 @@ def check_operation(kind: str, name: str) -> tuple[str, ...]:
     """
     operation = ops.operation(kind, name)
     _check_drawn(operation)
+    for other in operation.cheaper:
+        assert ops.known(kind, other), f"{name}: {other} is called cheaper, and is unknown"
+        assert name not in ops.operation(kind, other).cheaper, f"{name} and {other}: each is called cheaper"
     if isinstance(operation, ConvOperation):
         checks: dict[str, Callable[[Any], None]] = {
             "inherit": _check_inherited,
