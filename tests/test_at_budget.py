@@ -12,13 +12,17 @@ from autoshrink import findings
 from autoshrink.architecture import Architecture
 from autoshrink.cli.result import print_result
 from autoshrink.config import resolve
+from autoshrink.cost.latency import operations
 from autoshrink.errors import InputError
+from autoshrink.latency.predicting import LatencyModel
+from autoshrink.latency.table import LatencyTable
 from autoshrink.loading import load
 from autoshrink.record import RunRecord, replay
 from autoshrink.report import render, summary_svg
 from autoshrink.results import summary, write_results
 from autoshrink.run import Loop
 from autoshrink.spaces import space_of
+from autoshrink.spaces.families import families
 from autoshrink.store import Store, opening, read_record
 from fakes import FakeEvaluator, story
 
@@ -148,6 +152,25 @@ def test_a_budget_that_no_network_can_use_is_refused() -> None:
         space_of(resolve({"budget": {"macs": 10}}), None, DATA)
     with pytest.raises(InputError, match="--macs: task text has no space of networks at a budget"):
         space_of(resolve({"task": "text", "budget": {"macs": 10_000}}), None, {})
+
+
+def test_a_predicted_latency_is_a_budget(tmp_path: Path) -> None:
+    """By a table in which an operation takes 200 ns, and 2 ns for each channel that it reads or writes."""
+    with pytest.raises(InputError, match=r"--latency: a search predicts it.*give it --latency-table FILE"):
+        space_of(resolve({"budget": {"latency": 50_000}}), None, DATA)
+    known = {
+        one.key: 200 + 2 * (sum(one.reads) + one.writes)
+        for network in families((1, 8, 8), 10).values()
+        for one in operations(network)
+    }
+    file = tmp_path / "table.json"
+    file.write_text(json.dumps(LatencyTable({"name": "made up"}, known).to_json()))
+    limit = 6_000
+    space = space_of(resolve({"budget": {"latency": limit}, "latency_table": str(file)}), None, DATA)
+    predicted = LatencyModel.fitted(LatencyTable.read(file))
+    assert len(space.names) > 2
+    for network in (*space.starts, *(made for _, made in space.moves(space.start)[:4])):
+        assert 0.9 * limit <= 1e9 * predicted(network) <= limit
 
 
 def test_what_goes_down_is_refused_at_a_budget(tmp_path: Path) -> None:

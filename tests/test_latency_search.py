@@ -452,6 +452,8 @@ def test_a_table_for_other_sizes_is_refused_before_a_run_is_made(tmp_path: Path)
 
 def test_a_table_that_nothing_would_read_is_refused(tmp_path: Path) -> None:
     settings = {**TINY, "resource": "macs", "latency_table": "board.json"}
-    with pytest.raises(InputError, match=r"--latency-table board\.json: add --resource latency or --max-latency"):
+    with pytest.raises(
+        InputError, match=r"--latency-table board\.json: add --resource latency or --max-latency, or --latency"
+    ):
         autoshrink.search(settings, run=tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -190,8 +190,9 @@ def _anchored(settings: SearchSettings) -> SearchSettings:
         InputError: a latency table is given and nothing reads it, or there are too many threads.
     """
     refuse_too_many(settings.threads or 1, "threads")
-    if settings.latency_table is not None and not settings.times:
-        raise InputError(f"--latency-table {settings.latency_table}: add --resource latency or --max-latency")
+    if settings.latency_table is not None and not settings.times and settings.budget.latency is None:
+        readers = "--resource latency or --max-latency, or --latency"
+        raise InputError(f"--latency-table {settings.latency_table}: add {readers}")
     changes: dict[str, Any] = {
         "threads": settings.threads or torch.get_num_threads(),
         "data": {"spec": anchored(settings.data.spec)},

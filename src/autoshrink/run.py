@@ -84,6 +84,7 @@ class Loop:
             )
         )
         self._began = clock() - record.active_seconds
+        self._starts = max(1, len(record.names))
         self._total_edges = edges_of(record.start)
         self._recorded = {(one.step, one.index): one for one in record.candidates}
         self._decided = {decision.step: decision for decision in record.decisions}
@@ -310,7 +311,7 @@ class Loop:
             return None
         if self._settings.relative:
             return self._limit(ESTIMATING_SHARE)
-        again = (self._settings.finalists + 1) * self._settings.repeats
+        again = (self._settings.finalists + self._starts) * self._settings.repeats
         reserve = min((self._mean_seconds() or 0.0) * again, RESERVE_SHARE * limit)
         return self._began + limit - reserve
 
@@ -321,7 +322,7 @@ class Loop:
     def _finals_seconds(self) -> float:
         """A guess of the time after the last step: halved trainings, since finalists are smaller and stop early."""
         settings = self._settings
-        again = (settings.finalists + 1) * settings.repeats * 0.5
+        again = (settings.finalists + self._starts) * settings.repeats * 0.5
         if not settings.relative:
             return again * (self._mean_seconds() or 0.0)
         if self._start is None or not EVALUATORS[settings.evaluator].trains:

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from autoshrink.budget import COUNTED
 from autoshrink.cli.console import JsonOption, asked, note, print_json, resumable, stderr
 from autoshrink.cli.options import (
     ImageColumnOption,
@@ -79,7 +78,7 @@ def _options() -> tuple[Option, ...]:
         Option("--candidates", "candidates", "candidates", "K moves tried in each step, or all."),
         Option("--penalty", "penalty", float, "λ in S = performance − λ·log10(resource / 10⁶)."),
         Option("--resource", "resource", str, resource_choice()),
-        *(replace(row, setting=f"budget.{row.setting}") for row in resource_rows("budget") if row.setting in COUNTED),
+        *(replace(row, setting=f"budget.{row.setting}") for row in resource_rows("budget")),
         *resource_rows("limit"),
         Option(
             "--latency-table",

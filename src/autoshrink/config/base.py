@@ -216,6 +216,8 @@ class BudgetSettings(Section):
     params: Limit | None = None
     memory: Limit | None = None
     """Peak activation memory in bytes (float32, batch 1)."""
+    latency: Limit | None = None
+    """Nanoseconds of one image, as `latency_table` predicts them."""
 
     def given(self) -> dict[str, int]:
         """Those that were given, by the resource's name."""

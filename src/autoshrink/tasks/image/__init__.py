@@ -22,8 +22,11 @@ from autoshrink.crafting import Measure, Source
 from autoshrink.design import Design, name_of
 from autoshrink.errors import InputError
 from autoshrink.escaping import word
+from autoshrink.latency.predicting import LatencyModel
+from autoshrink.latency.table import LatencyTable
 from autoshrink.metrics import ACCURACY
 from autoshrink.record import RunRecord
+from autoshrink.resources import RESOURCES
 from autoshrink.spaces.families import at_budget, families
 from autoshrink.spaces.fitting import share
 from autoshrink.spaces.networks import LEAST, USUAL, AtBudget
@@ -53,6 +56,20 @@ _KEPT_BACK = (
     ),
 )
 """What a search keeps back, a training keeps back too."""
+
+
+def _predicted(settings: SearchSettings) -> LatencyModel:
+    """What networks take, by the settings' table.
+
+    Raises:
+        InputError: there is none, or it cannot be read.
+    """
+    if settings.latency_table is None:
+        raise InputError(
+            "--latency: a search predicts it, from what operations take on the device; give it --latency-table FILE "
+            "(`autoshrink latency --make-table`)"
+        )
+    return LatencyModel.fitted(LatencyTable.read(Path(settings.latency_table)))
 
 
 class ImageTask(Task):
@@ -144,22 +161,25 @@ class ImageTask(Task):
     def space(self, settings: SearchSettings, start: Design | None, data: Mapping[str, Any]) -> AtBudget | None:
         """At a budget: hand-made networks, and what exchanges make of them."""
         del start
-        limits = settings.budget.given()
+        limits: dict[str, Any] = settings.budget.given()
         if not limits:
             return None
+        asked = " ".join(f"--{name} {formatting.plain(RESOURCES[name].unit.limit(limits[name]))}" for name in limits)
+        seconds = _predicted(settings) if "latency" in limits else None
+        if seconds is not None:
+            limits["latency"] /= 1e9
         channels, height, width = data["input"]
-        budget = Budget(**limits)
-        found = at_budget(families((channels, height, width), len(data["classes"])), budget)
-        found = {name: network for name, network in found.items() if share(network, budget) >= LEAST}
+        budget, classes = Budget(**limits), len(data["classes"])
+        found = at_budget(families((channels, height, width), classes), budget, seconds=seconds)
+        found = {name: network for name, network in found.items() if share(network, budget, seconds) >= LEAST}
         if not found:
-            asked = " ".join(f"--{name} {limit}" for name, limit in limits.items())
             raise InputError(
-                f"{asked}: no hand-made network for {channels}×{height}×{width} uses {LEAST:.0%} to 100 % of it; allow "
-                f"more or less, or lower {self.sizes}"
+                f"{asked}: no hand-made network for {channels}×{height}×{width} uses {100 * LEAST:.0f} to 100 % of it; "
+                "allow more or less"
             )
         first, *others = found.values()
         allowed = USUAL if settings.moves is None else frozenset(settings.moves)
-        return AtBudget(first, budget, others=tuple(others), allowed=allowed, ops=settings.ops, called=tuple(found))
+        return AtBudget(first, budget, seconds, tuple(others), allowed, settings.ops, tuple(found))
 
     def default_network(self, cell: Cell, **sizes: int) -> Architecture:
         return self.sized(proxy_architecture(cell), **sizes)
