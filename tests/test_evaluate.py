@@ -22,12 +22,13 @@ from autoshrink.bundle import TrainedClassifier, TrainedLanguageModel, load_as, 
 from autoshrink.cell import Cell
 from autoshrink.cli import run
 from autoshrink.data import Preprocessing, load_split
+from autoshrink.data.batches import Batches
 from autoshrink.data.split_choice import Part, training_splits
 from autoshrink.errors import DataError, InputError
 from autoshrink.evaluating import evaluate, open_model
 from autoshrink.evaluating.images import evaluate_images
 from autoshrink.evaluating.models import image_model
-from autoshrink.evaluating.reading import Batches, labels_for, open_split
+from autoshrink.evaluating.reading import labels_for, open_split
 from autoshrink.evaluating.text import evaluate_text
 from autoshrink.networks import build
 from autoshrink.report.evaluation_page import evaluation_page

@@ -29,7 +29,7 @@ from autoshrink.data import open_images
 from autoshrink.data.carving import Ledger, content_digests
 from autoshrink.deploy import exporter
 from autoshrink.deploy.card import Card, read_card, write_model
-from autoshrink.deploy.image import decoded, real_samples
+from autoshrink.deploy.image import real_samples
 from autoshrink.deploy.parity import Parity, compare
 from autoshrink.errors import DataError, InputError, RunError
 from autoshrink.networks import build
@@ -234,7 +234,7 @@ def test_what_a_training_kept_back_is_no_sample() -> None:
     found = real_samples(held, count=10_000)
     learned = everything[~np.isin(digests, kept)]
     assert len(found) == len(learned) < len(real_samples(model, count=10_000)) == len(everything)
-    images, _ = decoded(model.preprocessing, source, learned)
+    images = np.stack([model.preprocessing.pixels(payload) for _, payload in source.payloads(learned)])
     np.testing.assert_array_equal(found, model.preprocessing.normalised(images))
 
 

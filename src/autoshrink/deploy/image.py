@@ -6,18 +6,16 @@ Shape letters: n images, C channels, s pixels. Nothing here imports torch before
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 from autoshrink.bundle import ImageInterface, TrainedClassifier, TrainedModel
-from autoshrink.data import ImageSource, Preprocessing, open_images
+from autoshrink.data import Preprocessing, open_images
+from autoshrink.data.batches import Batches
 from autoshrink.data.carving import NOTHING_KEPT, Keeping, content_digests, keeping_of
-from autoshrink.data.decoding import CORRUPT, reading_images
 from autoshrink.data.images import TEST, TRAIN
 from autoshrink.data.opening import splits_of
 from autoshrink.data.split_choice import Part, tested_part, train_part
@@ -134,10 +132,10 @@ def real_samples(model: TrainedClassifier, *, data: str | None = None, count: in
     if model.ledger is not None:
         order = np.sort(order[: 2 * some])
         order = generator.permutation(order[~model.ledger.kept_back(content_digests(part.source, order))])
-    images, _ = decoded(model.preprocessing, part.source, order[:some], enough=count)
-    if not len(images):
+    found = [pixels for _, pixels in Batches(Part(part.source, np.sort(order[:some])), model.preprocessing, BATCH)]
+    if not found:
         raise DataError(f"{part.source.location}: not one training image can be decoded; give others with --data")
-    return model.preprocessing.normalised(images)
+    return model.preprocessing.normalised(np.concatenate(found)[:count])
 
 
 def _learnable(spec: str, keeping: Keeping) -> Part:
@@ -145,21 +143,6 @@ def _learnable(spec: str, keeping: Keeping) -> Part:
     if keeping.share is not None and TEST not in splits_of(spec):
         return train_part(spec, keeping).part
     return Part.all_of(open_images(spec, split=TRAIN))
-
-
-def decoded(
-    preprocessing: Preprocessing, source: ImageSource, indices: npt.NDArray[np.int64], *, enough: int | None = None
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """Those of the images that can be decoded, uint8 (n, C, s, s), ascending by index, and their labels (n,)."""
-    found: dict[int, npt.NDArray[np.uint8]] = {}
-    with reading_images():
-        for index, payload in source.payloads(indices):
-            with suppress(*CORRUPT):
-                found[index] = preprocessing.pixels(payload)
-    kept = sorted(found)[:enough]
-    shape = (0, preprocessing.channels, preprocessing.size, preprocessing.size)
-    images = np.stack([found[index] for index in kept]) if kept else np.empty(shape, dtype=np.uint8)
-    return images, source.labels[kept]
 
 
 def accuracies(
@@ -185,21 +168,18 @@ def accuracies(
         DataError: there is no test split, it has other classes, or not one of its images can be decoded.
     """
     part = tested_part(data, keeping)
-    source, total = part.source, len(part)
+    source = part.source
     if source.classes != tuple(classes):
         raise DataError(f"{source.location}: its classes are not those that the model tells apart")
     right, same, seen = dict.fromkeys(versions, 0), dict.fromkeys(versions, 0), 0
-    for start in range(0, total, BATCH):
-        images, labels = decoded(preprocessing, source, part.indices[start : start + BATCH])
-        if len(images):
-            normalised = preprocessing.normalised(images)
-            found = {name: run(normalised).argmax(axis=1) for name, run in versions.items()}
-            first = next(iter(found.values()))
-            for name, guesses in found.items():
-                right[name] += int((guesses == labels).sum())
-                same[name] += int((guesses == first).sum())
-        seen += len(images)
-        progress(min(start + BATCH, total), total)
+    for indices, pixels in Batches(part, preprocessing, BATCH, progress):
+        normalised = preprocessing.normalised(pixels)
+        found = {name: run(normalised).argmax(axis=1) for name, run in versions.items()}
+        first = next(iter(found.values()))
+        for name, guesses in found.items():
+            right[name] += int((guesses == source.labels[indices]).sum())
+            same[name] += int((guesses == first).sum())
+        seen += len(indices)
     if not seen:
         raise DataError(f"{source.location}: not one test image can be decoded")
     shares = ({name: count / seen for name, count in counts.items()} for counts in (right, same))

@@ -8,6 +8,7 @@ import numpy as np
 
 from autoshrink.classification import ClassifierEvaluation, ClassifierFigures, Mistake, Outcomes
 from autoshrink.data import ImageSource, SkippedFile
+from autoshrink.data.batches import Batches
 from autoshrink.data.carving import Digests, Ledger
 from autoshrink.data.decoding import Progress
 from autoshrink.data.images import TRAIN, VALIDATION, Indices, Pixels
@@ -15,7 +16,7 @@ from autoshrink.data.opening import same_data
 from autoshrink.data.understood import classes_understood
 from autoshrink.errors import InputError
 from autoshrink.evaluating.models import ImageModel
-from autoshrink.evaluating.reading import Batches, labels_for, lacking, open_split
+from autoshrink.evaluating.reading import labels_for, lacking, open_split
 from autoshrink.machine import refuse_beyond_memory
 from autoshrink.quantity import counted
 

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import islice
-
 import numpy as np
 
-from autoshrink.data import Preprocessing, SkippedFile, open_images
-from autoshrink.data.carving import NOTHING_KEPT, Digests, Marks, content_digest, content_digests
-from autoshrink.data.decoding import CORRUPT, CorruptImages, Progress, reading_images
-from autoshrink.data.images import SPLITS, TEST, TRAIN, VALIDATION, Indices, Payload, Pixels, reason
+from autoshrink.data import open_images
+from autoshrink.data.carving import NOTHING_KEPT, Marks, content_digests
+from autoshrink.data.images import SPLITS, TEST, TRAIN, VALIDATION, Indices
 from autoshrink.data.names import few
 from autoshrink.data.opening import splits_of
 from autoshrink.data.split_choice import Part, Past, held_part, train_part, training_splits
 from autoshrink.errors import DataError, InputError
 from autoshrink.evaluating.models import Carving
 
-MAX_CORRUPT = 0.05
-"""Share of images that may be undecodable, and one always may. More are no accident, and the figures would be those of
-another set."""
 RECOGNISED = 0.5
 """Share of images in a training's list above which a data set is the one that it was trained on, wherever it lies."""
 
@@ -42,11 +35,11 @@ def open_split(
     there = splits_of(spec)
     if split in there or split not in SPLITS:
         source = open_images(spec, split=split, alone=True)
-        return Part(source, np.arange(len(source.labels), dtype=np.int64)), source.notes
+        return Part.all_of(source), source.notes
     keeping = NOTHING_KEPT if carving is None else carving.keeping
     if there == (TRAIN,):
         source = open_images(spec, alone=True)
-        everything = Part(source, np.arange(len(source.labels), dtype=np.int64))
+        everything = Part.all_of(source)
         known = _known(everything, carving)
         own = own or known.mean() >= RECOGNISED
         if split == VALIDATION and carving is not None and own:
@@ -158,59 +151,3 @@ def lacking(labels: Indices, classes: tuple[str, ...]) -> tuple[str, ...]:
     if not missing:
         return ()
     return (f"no image of {len(missing)} of the model's {len(classes)} classes: {few(missing)}",)
-
-
-class Batches:
-    """The decoded images of a split, a batch at a time; only one batch is in memory.
-
-    Args:
-        part: what is read, in the order that is cheapest for its source.
-        preprocessing: applied to every image, normalisation left out.
-        size: images a batch.
-        progress: told (images tried, images to try) after each batch.
-    """
-
-    def __init__(self, part: Part, preprocessing: Preprocessing, size: int, progress: Progress | None = None) -> None:
-        self._part, self._preprocessing, self._size, self._progress = part, preprocessing, size, progress
-        self._corrupt = CorruptImages(part.source, len(part), max(MAX_CORRUPT, 1 / max(1, len(part))), "")
-        self._digests: list[int] = []
-
-    @property
-    def digests(self) -> Digests:
-        """Of the images that could be decoded so far, uint64 (n,)."""
-        return np.array(self._digests, dtype=np.uint64)
-
-    @property
-    def skipped(self) -> tuple[SkippedFile, ...]:
-        """What could not be decoded so far."""
-        return self._corrupt.skipped
-
-    def __iter__(self) -> Iterator[tuple[Indices, Pixels]]:
-        """Yield indices int64 (n,) and pixels uint8 (n, channels, size, size); n is never 0.
-
-        Raises:
-            DataError: more than 5 % of the images, and more than one, cannot be decoded, or what they are in cannot be
-                read.
-        """
-        payloads = self._part.source.payloads(self._part.indices)
-        done = 0
-        while group := list(islice(payloads, self._size)):
-            pictures = self._decoded(group)
-            done += len(group)
-            if self._progress is not None:
-                self._progress(done, len(self._part))
-            if pictures:
-                yield np.array(list(pictures), dtype=np.int64), np.stack(list(pictures.values()))
-
-    def _decoded(self, group: list[tuple[int, Payload]]) -> dict[int, Pixels]:
-        pictures, failures = {}, {}
-        with reading_images():
-            for index, payload in group:
-                try:
-                    pictures[index] = self._preprocessing.pixels(payload)
-                except CORRUPT as error:
-                    failures[index] = reason(error)
-                else:
-                    self._digests.append(content_digest(payload, ""))
-        self._corrupt.add(failures)  # as soon as it is certain that they are too many
-        return pictures
