@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, Self, TypeVar
 
@@ -132,6 +132,10 @@ class Evaluation:
         """(n,) what each validation sample contributed to `judged`: `parts`, or `correct` as 0 and 1."""
         found = self.parts if self.parts is not None else self.correct
         return None if found is None else np.array(found, dtype=np.float64)
+
+    def by_performance(self) -> Self:
+        """The same, judged by the performance that is reported."""
+        return self if self.correct is None else replace(self, parts=None)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object; `correct` is packed, eight images a byte, and `parts` as float64, both in hexadecimal; those

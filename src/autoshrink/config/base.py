@@ -169,7 +169,8 @@ class InheritSettings(Section):
     rate: PositiveFloat = 1.0
     """Learning rate of both, as a share of the recipe's."""
     grace: NonNegativeFloat = 1.0
-    """A child with a new leaf is taken before the best when it is behind by less than so many standard errors."""
+    """A child with a new leaf is taken before the best when it is behind by less than so many standard errors of their
+    difference in performance (accuracy, where probabilities judge)."""
     statistics_batches: PositiveInt = 4
     """Batches on which a child's BN statistics are taken anew."""
     validation_share: Annotated[float, Field(gt=0, le=1)] = 0.1

@@ -101,7 +101,8 @@ class AutoShrink(Strategy):
             one = evaluations[index]
             if one.rung < best.rung or one.failed:
                 break
-            error = compare(best, one).standard_error or 0.0
+            # The allowance is one of performances, whose noise is several times that of probabilities.
+            error = compare(best.by_performance(), one.by_performance()).standard_error or 0.0
             behind = self._score(best) - self._score(one)
             new = self._space.widened(self._design, one.design)
             if new and behind <= self._grace * self._score.slope(best.performance) * error:
