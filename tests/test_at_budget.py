@@ -173,6 +173,11 @@ def test_a_predicted_latency_is_a_budget(tmp_path: Path) -> None:
         assert 0.9 * limit <= 1e9 * predicted(network) <= limit
 
 
+def test_the_paper_searches_cells() -> None:
+    with pytest.raises(InputError, match="--macs and --mode paper, which searches cells, contradict each other"):
+        resolve({"mode": "paper", "budget": {"macs": BUDGET}})
+
+
 def test_what_goes_down_is_refused_at_a_budget(tmp_path: Path) -> None:
     with new_store(tmp_path / "r", strategy="autoshrink") as store, pytest.raises(InputError, match="goes down"):
         Loop(store, FakeEvaluator())

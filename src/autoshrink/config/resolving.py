@@ -168,6 +168,8 @@ def refuse_contradictions(asked: Overrides, chosen: SearchSettings) -> None:
                 raise InputError(
                     f"--{place} {said[place]} and --mode paper, which {meaning}, contradict each other; leave one out"
                 )
+        for name in chosen.budget.given():
+            raise InputError(f"--{name} and --mode paper, which searches cells, contradict each other; leave one out")
     if chosen.formula != "paper" and said.get("resource", "cell_params") != "cell_params":
         raise InputError(
             f"--resource {said['resource']} and formula={chosen.formula}, which weighs the cell's parameters, "
