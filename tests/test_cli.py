@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from autoshrink import zoo
+from autoshrink.architecture import proxy_architecture
 from autoshrink.cell import Cell
 from autoshrink.cli import quantities, run
 from autoshrink.run import Loop
@@ -276,6 +277,15 @@ def test_show_draws_and_writes_pictures(
     assert run(["show", str(cell_file), "--svg", str(tmp_path / "cell.svg")]) == 0
     assert "sepconv3x3" in capsys.readouterr().out
     assert "<svg" in (tmp_path / "cell.svg").read_text()
+    several = proxy_architecture(Cell.read(cell_file), aggregate="sum").to_json()
+    several["stages"][1]["cell"] = Cell("conv", ("input", "mbconv3x3", "identity"), ((0, 1), (1, 2))).to_json()
+    (tmp_path / "several.arch.json").write_text(json.dumps(several))
+    assert run(["show", str(tmp_path / "several.arch.json"), "--svg", str(tmp_path / "several.svg")]) == 0
+    shown, drawn = capsys.readouterr().out, (tmp_path / "several.svg").read_text()
+    assert shown.startswith("stages 1, 3:\n0 input")
+    for words in ("stages 1, 3", "stage 2", "identity", "mbconv3x3", "sum"):
+        assert words in shown
+        assert words in drawn
     for name in ("page.html", "poster.svg"):
         assert run(["report", str(found), "-o", str(tmp_path / name)]) == 0
         assert capsys.readouterr().out.strip() == str(tmp_path / name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,7 +17,7 @@ from autoshrink.cli.console import JsonOption, print_json, stdout, table
 from autoshrink.cli.options import flags, of_tasks, refuse_foreign, with_options
 from autoshrink.cli.result import print_result
 from autoshrink.cost import Cost, count
-from autoshrink.drawing import cell_svg, cell_text, cells_svg
+from autoshrink.drawing import cells_svg, cells_text
 from autoshrink.errors import InputError
 from autoshrink.escaping import shown
 from autoshrink.files import write_text
@@ -29,7 +28,7 @@ from autoshrink.registry import TASKS
 from autoshrink.resources import registered_amounts
 from autoshrink.results import summary
 from autoshrink.store import read_record
-from autoshrink.tasks import task_of
+from autoshrink.tasks import Drawn, task_of
 
 
 def register(app: typer.Typer) -> None:
@@ -57,27 +56,17 @@ def show(
             print_result(record, folder, front=True)
         return
     found = load(target)
-    cells, drawn = _drawn(found)
+    drawn = task_of(found).drawn(found)
     if svg is not None:
-        if not cells:
-            raise InputError(f"{target}: {_kind(found.kind)} has no cell to draw; leave --svg out")
-        alone = cell_svg(next(iter(cells.values())), **drawn)
-        write_text(svg, alone if len(cells) == 1 else cells_svg(cells, aggregate=drawn["aggregate"]))
+        _draw(drawn, found.kind, target, svg)
     if as_json:
         print_json(found.to_json())
         return
-    for words, cell in cells.items():
-        stdout.print(f"{words}:\n" if words else "", cell_text(cell, **drawn), sep="", markup=False)
+    if drawn.cells:
+        stdout.print(cells_text(*drawn), markup=False)
     if isinstance(found, Architecture):
         _print_around(found)
         _print_cost(count(found), layers=False, of=found)
-
-
-def _drawn(found: Cell | Architecture) -> tuple[Mapping[str, Cell], dict[str, Any]]:
-    """The cells by where they stand, and how they are drawn."""
-    if isinstance(found, Cell):
-        return {"": found}, {"outputs": None, "aggregate": None}
-    return found.cells, {"outputs": task_of(found).output_nodes(found), "aggregate": found.joins}
 
 
 def cost(
@@ -188,10 +177,13 @@ def _draw_best(record: RunRecord, target: str, svg: Path) -> None:
     best = record.best()
     if best is None:
         raise InputError(f"{target}: there is no best {noun(record)} to draw yet; leave --svg out")
-    picture = TASKS[record.settings.task].picture(best.design)
-    if picture is None:
-        raise InputError(f"{target}: {_kind(best.design.kind)} has no cell to draw; leave --svg out")
-    write_text(svg, cell_svg(picture))
+    _draw(TASKS[record.settings.task].drawn(best.design), best.design.kind, target, svg)
+
+
+def _draw(drawn: Drawn, kind: str, target: str, svg: Path) -> None:
+    if not drawn.cells:
+        raise InputError(f"{target}: {_kind(kind)} has no cell to draw; leave --svg out")
+    write_text(svg, cells_svg(*drawn))
 
 
 def _refuse_other_name(svg: Path | None) -> None:

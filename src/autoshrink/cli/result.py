@@ -10,7 +10,7 @@ from autoshrink import findings, formatting
 from autoshrink.cli.command import plugins_again
 from autoshrink.cli.console import stdout, table
 from autoshrink.design import edges_of
-from autoshrink.drawing import cell_text
+from autoshrink.drawing import cells_text
 from autoshrink.escaping import shown, word
 from autoshrink.metrics import metric_of, shown_resources
 from autoshrink.record import Figures, RunRecord
@@ -47,13 +47,13 @@ def print_result(record: RunRecord, folder: Path, *, front: bool = False) -> Non
 def _print_best(record: RunRecord, best: Figures) -> None:
     """The best cell beside the starting one, and how they compare."""
     start = record.complete()
-    name, picture = findings.start_word(record), TASKS[record.settings.task].picture(best.design)
+    name, drawn = findings.start_word(record), TASKS[record.settings.task].drawn(best.design)
     shown = table(("", *_head(record, findings.metric_for(record, best).name)))
     same = record.is_start(best.design)
     if start is not None and not same:
         shown.add_row(name, *_row(record, start))
     shown.add_row(name if same else f"best {findings.noun(record)}", *_row(record, best), style="bold green")
-    stdout.print(str(best.design) if picture is None else cell_text(picture), markup=False)
+    stdout.print(cells_text(*drawn) if drawn.cells else str(best.design), markup=False)
     stdout.print(shown)
     stdout.print(_verdict(record, best, start), markup=False)
 

@@ -3,7 +3,7 @@
 from autoshrink.drawing.layout import BOX_HEIGHT, BOX_WIDTH, Layout, arrange
 from autoshrink.drawing.markup import joined, tag
 from autoshrink.drawing.svg import CELL_STYLE, cell_marks, cell_svg, cells_svg, edge_mark, node_mark, output_mark
-from autoshrink.drawing.terminal import cell_text
+from autoshrink.drawing.terminal import cell_text, cells_text
 
 __all__ = [
     "BOX_HEIGHT",
@@ -15,6 +15,7 @@ __all__ = [
     "cell_svg",
     "cell_text",
     "cells_svg",
+    "cells_text",
     "edge_mark",
     "joined",
     "node_mark",

@@ -47,26 +47,39 @@ def cell_svg(
     return _picture(cell_marks(cell, layout, outputs, aggregate), size, title or _words(cell), standalone=standalone)
 
 
-def cells_svg(cells: Mapping[str, Cell], *, aggregate: str | None = None) -> Markup:
-    """The cells of a network as one SVG file, each below the words for where it stands.
+def cells_svg(
+    cells: Mapping[str, Cell],
+    outputs: Collection[int] | None = None,
+    aggregate: str | None = None,
+    *,
+    layouts: Mapping[str, Layout] | None = None,
+    standalone: bool = True,
+) -> Markup:
+    """The cells of a network as one SVG element: several stand below one another, under the words for where each is.
 
     Args:
         cells: by these words.
+        outputs: as of `cell_svg`, of each.
         aggregate: how their network joins tensors, see `cell_svg`.
+        layouts: where things stand in each; without them each is arranged on its own.
+        standalone: as of `cell_svg`.
     """
-    layouts = {words: arrange(cell) for words, cell in cells.items()}
+    layouts = layouts or {words: arrange(cell, outputs=outputs) for words, cell in cells.items()}
+    if len(cells) == 1:
+        ((words, cell),) = cells.items()
+        return cell_svg(cell, layout=layouts[words], outputs=outputs, aggregate=aggregate, standalone=standalone)
     width, height, marks = max(layout.width for layout in layouts.values()), 0.0, []
     for words, layout in layouts.items():
         heading = tag("text", words, x=width / 2, y=_HEADING - 6, text_anchor="middle")
         drawn = tag(
             "g",
-            cell_marks(cells[words], layout, aggregate=aggregate),
+            cell_marks(cells[words], layout, outputs, aggregate),
             transform=f"translate({plain((width - layout.width) / 2)} {plain(_HEADING)})",
         )
         marks.append(tag("g", heading, drawn, transform=f"translate(0 {plain(height)})"))
         height += _HEADING + layout.height
     said = "; ".join(f"{words}: {_words(cell)}" for words, cell in cells.items())
-    return _picture(joined(marks), (width, height), said, standalone=True)
+    return _picture(joined(marks), (width, height), said, standalone=standalone)
 
 
 def _picture(marks: Markup, size: tuple[float, float], words: str, *, standalone: bool) -> Markup:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from autoshrink.cell import Cell
 from autoshrink.formatting import count
@@ -30,6 +30,12 @@ def cell_text(cell: Cell, *, outputs: Collection[int] | None = None, aggregate: 
     if unused:
         lines.append(f"{count(unused, 'node')} out of use, left out")
     return "\n".join(line.rstrip() for line in lines)
+
+
+def cells_text(cells: Mapping[str, Cell], outputs: Collection[int] | None = None, aggregate: str | None = None) -> str:
+    """The cells of a network as `cell_text` has each, under the words for where it is."""
+    drawn = ((words, cell_text(cell, outputs=outputs, aggregate=aggregate)) for words, cell in cells.items())
+    return "\n".join(f"{words}:\n{text}" if words else text for words, text in drawn)
 
 
 def _text_row(cell: Cell, node: int, lanes: dict[int, int]) -> str:

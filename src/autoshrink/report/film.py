@@ -24,15 +24,16 @@ def film(record: RunRecord, steps: tuple[Step, ...]) -> tuple[Markup, list[Marku
     cells = [step.picture for step in steps if step.picture is not None]
     if not steps or len(cells) < len(steps) or len({len(cell.ops) for cell in cells}) > 1:
         return Markup(), []
-    start = TASKS[record.settings.task].picture(record.start)
+    task = TASKS[record.settings.task]
+    start, aggregate = task.picture(record.start), task.drawn(record.start).aggregate
     first = start if start is not None and len(start.ops) == len(cells[0].ops) else cells[0]
     whole = replace(first, edges=tuple(sorted(set(first.edges).union(*(cell.edges for cell in cells)))))
     layout = drawing.arrange(whole, outputs=whole.reachable)
     shown = list(zip(steps, cells, strict=True))
-    return _stage(whole, layout, shown), [_frame(whole, layout, step, cell) for step, cell in shown]
+    return _stage(whole, layout, shown, aggregate), [_frame(whole, layout, step, cell) for step, cell in shown]
 
 
-def _stage(whole: Cell, layout: Layout, shown: list[tuple[Step, Cell]]) -> Markup:
+def _stage(whole: Cell, layout: Layout, shown: list[tuple[Step, Cell]], aggregate: str | None) -> Markup:
     parts = [
         tag("path", id=f"w{node}", class_="as-wire as-leaf", d=path, data_part="")
         for node, path in layout.outputs.items()
@@ -46,7 +47,7 @@ def _stage(whole: Cell, layout: Layout, shown: list[tuple[Step, Cell]]) -> Marku
         drawing.node_mark(cell, layout, node, id=_node_id(whole, cell, node), data_part="")
         for (node, _), cell in nodes.items()
     ]
-    parts.append(drawing.output_mark(whole, layout, id="out"))
+    parts.append(drawing.output_mark(whole, layout, aggregate, id="out"))
     title = tag("title", "The cell at one step of the search")
     return tag("svg", title, *parts, class_="as-cell", viewBox=_view_box(layout), role="img")
 

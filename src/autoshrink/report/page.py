@@ -116,8 +116,8 @@ def _cells(record: RunRecord) -> dict[str, object]:
     title = f"The starting {findings.noun(record)}, which nothing beat" if same else f"The best {findings.noun(record)}"
     network = record.settings.to_json().get("network", {})
     joined = "add up" if network.get("aggregate") == "sum" else "average"
-    cell = TASKS[record.settings.task].picture(best.design)
-    flow = cell_kind(cell.kind).flow.format(joined=joined) if cell else ""
+    cells, _, aggregate = TASKS[record.settings.task].drawn(best.design)
+    flow = cell_kind(next(iter(cells.values())).kind, aggregate).flow.format(joined=joined) if cells else ""
     return {
         "title": title if record.finished else f"{title} so far",
         "flow": flow,
@@ -130,13 +130,13 @@ def _cells(record: RunRecord) -> dict[str, object]:
 
 
 def _cell_figure(record: RunRecord, design: Design, name: str, figures: Figures | None = None) -> dict[str, object]:
-    cell = TASKS[record.settings.task].picture(design)
-    layout = None if cell is None else drawing.arrange(cell)
+    drawn = TASKS[record.settings.task].drawn(design)
+    layouts = {words: drawing.arrange(cell, outputs=drawn.outputs) for words, cell in drawn.cells.items()}
     return {
         "name": name,
         "size": size_words(design, figures, record),
-        "width": "0" if layout is None else f"{1.3 * layout.width:.0f}",
-        "picture": "" if cell is None else drawing.cell_svg(cell, layout=layout, standalone=False),
+        "width": f"{1.3 * max((layout.width for layout in layouts.values()), default=0):.0f}",
+        "picture": drawing.cells_svg(*drawn, layouts=layouts, standalone=False) if layouts else "",
     }
 
 

@@ -4,6 +4,6 @@
 """
 
 from autoshrink.registry import TASKS
-from autoshrink.tasks.base import Option, Prepared, Task, task_of
+from autoshrink.tasks.base import Drawn, Option, Prepared, Task, task_of
 
-__all__ = ["TASKS", "Option", "Prepared", "Task", "task_of"]
+__all__ = ["TASKS", "Drawn", "Option", "Prepared", "Task", "task_of"]

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn
 
 from autoshrink.cell import Cell
 from autoshrink.errors import DataError, InputError
@@ -72,6 +72,20 @@ class Prepared:
     name: str
     event: dict[str, Any]
     problem: Callable[[torch.device], Problem]
+
+
+class Drawn(NamedTuple):
+    """What pictures show of a design: the arguments of `autoshrink.drawing.cells_svg` and `cells_text`.
+
+    Attributes:
+        cells: by where they stand; with no words where there is one for all; none at all where a design has none.
+        outputs: the nodes that make the output, where that is not for the cell to say.
+        aggregate: how nodes join what they read, where a network says it.
+    """
+
+    cells: Mapping[str, Cell]
+    outputs: tuple[int, ...] | None = None
+    aggregate: str | None = None
 
 
 class Task(ABC):
@@ -238,9 +252,19 @@ class Task(ABC):
         del architecture
         return "", []
 
+    def drawn(self, design: Design) -> Drawn:
+        """The cells that a picture of a design shows: itself, or those of a network."""
+        if isinstance(design, Cell):
+            return Drawn({"": design})
+        # Who imports architectures stands further up.
+        network: Any = design
+        cells = getattr(network, "cells", {})
+        return Drawn(cells, self.output_nodes(network), network.joins) if cells else Drawn({})
+
     def picture(self, design: Design) -> Cell | None:
-        """The cell that a picture of a design shows: itself, or that of a network; None where there is none."""
-        return design if isinstance(design, Cell) else getattr(design, "cell", None)
+        """The one cell that shows a design; None where there is none, or where a network has several."""
+        cells = self.drawn(design).cells
+        return next(iter(cells.values())) if len(cells) == 1 else None
 
     def output_nodes(self, architecture: Architecture) -> tuple[int, ...] | None:
         """The nodes that make the cell's output where that is not for the cell to say."""
