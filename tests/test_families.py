@@ -43,7 +43,7 @@ def test_they_use_the_budget_and_keep_it(side: int, macs: int, least: int) -> No
 @pytest.mark.parametrize("budget", [Budget(params=20_000), Budget(memory=2**16), Budget(macs=10**6, params=10_000)])
 def test_other_budgets_are_kept_too(budget: Budget) -> None:
     found = at_budget(families((1, 28, 28), 10), budget)
-    assert len(found) == 8
+    assert len(found) == len(families((1, 28, 28), 10))
     assert all(0.9 < share(network, budget) <= 1 for network in found.values())
 
 

@@ -88,7 +88,7 @@ def families(
 
     Those of blocks are like MobileNetV2 (Sandler et al. 2018), MobileNetV3 (Howard et al. 2019: squeeze and excitation,
     5×5, hard swish), EfficientNetV2 (Tan and Le 2021: fused blocks first) and ResNet-8 (He et al. 2016, in the size of
-    MLPerf Tiny); those of cells a chain of separable convolutions, and `complete`. A stem of stride 2 leaves more to be
+    MLPerf Tiny), or do not widen and are all the wider themselves; those of cells a chain of separable convolutions, and `complete`. A stem of stride 2 leaves more to be
     spent on channels, so some are there with both; from 64 pixels on every stem is strided.
     """
     side = min(shape[1:])
@@ -99,6 +99,7 @@ def families(
         small = stride == 1 and side >= SMALL_STEM
         stem = f"stem of stride {stride}"
         found[f"MobileNetV2, {stem}"] = _mobile(shape, classes, stride)
+        found[f"separable residual, {stem}"] = _separable(shape, classes, stride)
         found[f"chain, {stem}"] = _pooled(default_skeleton(CHAIN, shape, classes), stride)
         if not small:
             found[f"MobileNetV3, {stem}"] = _mobile(
@@ -185,6 +186,20 @@ def _mobile(
         stages=tuple(stages),
         head=Head(channels=4 * stages[-1].width),
         activation=activation,
+    )
+
+
+def _separable(shape: tuple[int, int, int], classes: int, stride: int) -> MobileArchitecture:
+    """Two blocks that do not widen at every size of the picture until it has fewer than 8 pixels, without a head.
+
+    Residual blocks of a depthwise and a linear 1×1 convolution leave most of a small budget to be spent on channels.
+    """
+    size, stages = -(-min(shape[1:]) // stride), [MobileStage(blocks=2, width=32, expansion=1)]
+    while size >= 2 * SMALLEST_MAP:
+        size = -(-size // 2)
+        stages.append(MobileStage(blocks=2, width=2 * stages[-1].width, expansion=1, stride=2))
+    return MobileArchitecture(
+        input=shape, classes=classes, stem=Stem(channels=32, stride=stride), stages=tuple(stages), activation="relu"
     )
 
 
