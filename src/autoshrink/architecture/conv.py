@@ -151,7 +151,7 @@ class ConvArchitecture(ImageArchitecture):
             for position in range(stage.cells):
                 name = f"stage{number}.cell{position + 1}"
                 pool = stage.pool if position == 0 else 1
-                found = _plan_cell(
+                found = plan_cell(
                     self.cell_of(stage),
                     name,
                     channels=channels,
@@ -194,9 +194,10 @@ def proxy_architecture(
     return ConvArchitecture.from_json(value)
 
 
-def _plan_cell(
+def plan_cell(
     cell: Cell, name: str, *, channels: int, size: tuple[int, int], width: int, pool: int, aggregate: JoinName
 ) -> CellPlan:
+    """A cell in its place: (height, width) of its input, channels of that, of every node, and the pooling before."""
     adds = aggregate == "sum"
     widths, nodes = {0: width if adds else channels}, []
     for node in cell.reachable[1:]:

@@ -1,4 +1,7 @@
-"""A cell's network started from the trained network of the cell that it was cut from.
+"""A network started from the trained network of the design that it was made of.
+
+Widths, depths and what blocks have are the business of `resizing`. Where a cell changed too, there is a network between
+the two: the parent's cells in the child's sizes.
 
 A convolution of a concatenation is a sum of blocks, one for every tensor that is concatenated: a child that lacks an
 edge lacks its block, and every other block is inherited as it stands. What a child has that its parent had not:
@@ -14,21 +17,25 @@ For recurrent cells every parameter belongs to one edge, or to all cells alike: 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TypeGuard
+from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import nn
 
 from autoshrink.architecture import CellPlan, NetworkPlan
+from autoshrink.architecture.conv import plan_cell
+from autoshrink.cell import INPUT, Cell
 from autoshrink.networks.conv import ConvCell
-from autoshrink.networks.image import ImageNetwork
+from autoshrink.networks.image import ImageNetwork, initialise
 from autoshrink.networks.recurrent import LanguageNetwork
+from autoshrink.networks.resizing import matched, resize
 from autoshrink.ops import conv, inheriting
 from autoshrink.ops.inheriting import Slot
 
 
 def inherit(child: nn.Module, parent: nn.Module) -> tuple[nn.BatchNorm2d, ...]:
-    """Copy into `child` what it shares with `parent`, whose cell has all of the child's edges; in place.
+    """Copy into `child` what it shares with `parent`, which one move or several lead from to it; in place.
 
     Returns:
         The BN layers that have to be turned into identities once their statistics are taken, see `undo_normalisation`.
@@ -36,9 +43,9 @@ def inherit(child: nn.Module, parent: nn.Module) -> tuple[nn.BatchNorm2d, ...]:
     Raises:
         TypeError: the two are not networks of one kind.
     """
-    if _has_cells(child) and _has_cells(parent):
+    if isinstance(child, ImageNetwork) and isinstance(parent, ImageNetwork) and child.trunk_name == parent.trunk_name:
         with torch.no_grad():
-            return tuple(_inherit_conv(child, parent))
+            return resize(child, parent) if child.trunk_name == "blocks" else _inherit_cells(child, parent)
     if isinstance(child, LanguageNetwork) and isinstance(parent, LanguageNetwork):
         known = dict(parent.named_parameters())
         with torch.no_grad():
@@ -48,8 +55,62 @@ def inherit(child: nn.Module, parent: nn.Module) -> tuple[nn.BatchNorm2d, ...]:
     raise TypeError(f"a {type(child).__name__} cannot inherit from a {type(parent).__name__}")
 
 
-def _has_cells(network: nn.Module) -> TypeGuard[ImageNetwork]:
-    return isinstance(network, ImageNetwork) and isinstance(network.plan.parts[0], CellPlan)
+def _inherit_cells(child: ImageNetwork, parent: ImageNetwork) -> tuple[nn.BatchNorm2d, ...]:
+    """At once where the sizes are the same, or the cells are; else by a network between the two."""
+    if {plan.aggregate for plan in child.plan.parts} != {plan.aggregate for plan in parent.plan.parts}:
+        _copy_equals(child, parent)
+        return ()
+    pairs = matched(child.plan.parts, parent.plan.parts)
+    plan = _between(child.plan, parent.plan, pairs)
+    if _sizes(plan) == _sizes(parent.plan):
+        return tuple(_inherit_conv(child, parent))
+    if plan == child.plan:
+        return resize(child, parent)
+    between = ImageNetwork(plan)
+    initialise(between, 0)
+    names = {module: name for name, module in between.named_modules()}
+    undone = [names[layer] for layer in resize(between, parent)]
+    mine = dict(child.named_modules())
+    fresh = dict.fromkeys([*(mine[name] for name in undone if name in mine), *_inherit_conv(child, between)])
+    return tuple(layer for layer in fresh if isinstance(layer, nn.BatchNorm2d))
+
+
+def _copy_equals(child: ImageNetwork, parent: ImageNetwork) -> None:
+    """Tensors of one name and shape."""
+    known = parent.state_dict()
+    for name, tensor in child.state_dict().items():
+        if name in known and known[name].shape == tensor.shape:
+            tensor.copy_(known[name])
+
+
+def _sizes(plan: NetworkPlan[CellPlan]) -> list[object]:
+    """All that widths, depths and strides decide of a network."""
+    parts = [(part.name, part.pool, part.nodes, part.out_channels) for part in plan.parts]
+    return [plan.input, plan.stem, plan.head, *parts]
+
+
+def _between(
+    child: NetworkPlan[CellPlan], parent: NetworkPlan[CellPlan], pairs: Sequence[int | None]
+) -> NetworkPlan[CellPlan]:
+    """The parent's cells in the child's sizes; the child's own where the parent has none."""
+    parts: list[CellPlan] = []
+    channels = child.stem.channels
+    for part, at in zip(child.parts, pairs, strict=True):
+        known = part if at is None else parent.parts[at]
+        width = next((node.out_channels for node in part.nodes if conv(node.op).mixes), part.out_channels)
+        place = partial(plan_cell, channels=channels, size=part.in_size, width=width, pool=part.pool)
+        parts.append(place(_cell(known), part.name, aggregate=part.aggregate))
+        channels = parts[-1].out_channels
+    features = child.head.channels if child.head else channels
+    return replace(child, parts=tuple(parts), features=features)
+
+
+def _cell(plan: CellPlan) -> Cell:
+    """The cell of which this is the plan, but for nodes out of use."""
+    ops = {node.node: node.op for node in plan.nodes}
+    edges = tuple((i, node.node) for node in plan.nodes for i in node.inputs)
+    unused = next(iter(ops.values()), "conv1x1")
+    return Cell("conv", (INPUT, *(ops.get(node, unused) for node in range(1, max(ops, default=0) + 1))), edges)
 
 
 def undo_normalisation(layer: nn.BatchNorm2d) -> None:
@@ -92,13 +153,18 @@ def _inherit_nodes(child: _Side, parent: _Side) -> None:
     """Every node of a cell, as its operation says."""
     cell, plan, slots = child
     parent_cell, parent_plan, known_slots = parent
-    known_inputs = {node.node: node.inputs for node in parent_plan.nodes}
+    known = {node.node: node for node in parent_plan.nodes}
+    if cell.entry is not None and parent_cell.entry is not None:
+        inheriting.copy_dense(cell.entry, parent_cell.entry, slots, known_slots)
     for node in plan.nodes:
-        name = f"node{node.node}"
-        ours, theirs = cell.nodes[name], parent_cell.nodes[name]
-        reads = _read_slots(plan, slots, node.inputs)
-        known = _read_slots(parent_plan, known_slots, known_inputs[node.node])
-        conv(node.op).inherit(ours, theirs, reads, known)
+        its = known.get(node.node)
+        # A node that an edge has brought into use is new.
+        if its is not None:
+            name = f"node{node.node}"
+            ours, theirs = cell.nodes[name], parent_cell.nodes[name]
+            reads = _read_slots(plan, slots, node.inputs)
+            theirs_read = _read_slots(parent_plan, known_slots, its.inputs)
+            conv(node.op).inherit_from(conv(its.op), ours, theirs, reads, theirs_read)
 
 
 def _inherit_shortcut(
@@ -136,6 +202,9 @@ def _read_slots(plan: CellPlan, inputs: Sequence[Slot], nodes: Sequence[int]) ->
 
     Node 0 stands for all of the cell's inputs; where an operation mixes no channels, those of its inputs go on.
     """
+    if plan.adds:
+        # Every tensor of the cell has the same channels, however many are added.
+        return (Slot((plan.name,), plan.out_channels),)
     plans = {node.node: node for node in plan.nodes}
     slots: list[Slot] = []
     for number in nodes:
