@@ -44,12 +44,14 @@ from autoshrink.loading import load
 from autoshrink.networks import build
 from autoshrink.onnx.export import folded, quiet
 from autoshrink.resources import NANOSECONDS
-from peers import PEERS, Scaled, Shape, multiply_adds, scaled
+from peers import PEERS, STRUCTURES, Scaled, Shape, multiply_adds, scaled
 from recipe import Images, Recipe, train
 
 ROUNDS, ROUND_SECONDS = 7, 0.1
 COMPLETE = Cell("conv", (INPUT, *["sepconv3x3"] * 5), tuple(combinations(range(6), 2)))
 """What the product's searches of cells begin with."""
+
+KNOWN = PEERS | STRUCTURES
 
 Make = Callable[[], nn.Module]
 
@@ -145,13 +147,13 @@ def peers(budget: Budget, shape: Shape, classes: int, names: Sequence[str], resu
             except ValueError as error:
                 print(f"{name}, stem of stride {stem}: left out ({error})", file=sys.stderr)
                 continue
-            one = Scaled(PEERS[name], stem, found["factor"], found["grain"], found["used"])
+            one = Scaled(KNOWN[name], stem, found["factor"], found["grain"], found["used"])
             print(f"{name}, stem of stride {stem}: {one.used / budget.amount:.1%} of the budget", file=sys.stderr)
             yield Entry(name, stem, partial(one.network, shape, classes))
 
 
 def _scaled(name: str, stem: int, budget: Budget, shape: Shape, classes: int) -> dict[str, Any]:
-    one = scaled(PEERS[name], stem, budget.amount, budget.measure, shape, classes=classes)
+    one = scaled(KNOWN[name], stem, budget.amount, budget.measure, shape, classes=classes)
     return {"factor": one.factor, "grain": one.grain, "used": one.used}
 
 
@@ -194,11 +196,12 @@ def searched(data: str, arguments: str) -> Path:
     """
     folder = Path(tempfile.mkdtemp(prefix="beside-"))
     command = [sys.executable, "-m", "autoshrink", "search", "--data", data, "--run", str(folder / "run")]
-    done = subprocess.run([*command, *shlex.split(arguments)], check=False)
-    found = sorted((folder / "run").glob("*.arch.json"))
-    if done.returncode or not found:
-        raise SystemExit(f"the search ended with status {done.returncode} and left {len(found)} networks in {folder}")
-    return found[0]
+    # What it prints is for people, and standard output may be this comparison's JSON.
+    done = subprocess.run([*command, *shlex.split(arguments)], check=False, stdout=sys.stderr)
+    found = folder / "run" / "best.arch.json"
+    if done.returncode or not found.exists():
+        raise SystemExit(f"the search ended with status {done.returncode} and left no {found.name} in {found.parent}")
+    return found
 
 
 def compared(
@@ -282,7 +285,10 @@ def main() -> None:
     """Scale, train, measure and print."""
     said = options()
     torch.set_num_threads(1)
-    images, results = Images.read(said.data, size=said.size, train=said.train), Results(said.resume)
+    images, results = (
+        Images.read(said.data, size=said.size, train=said.train, held_out=said.held_out),
+        Results(said.resume),
+    )
     shape, classes = images.shape, images.classes
     files = [*said.network, *([searched(said.data, said.search)] if said.search else [])]
     entries = [given(path, shape, classes) for path in files]
@@ -291,7 +297,13 @@ def main() -> None:
         entries += complete(budget, shape, classes)
     entries += peers(budget, shape, classes, said.peers, results)
     recipe = Recipe(said.epochs, said.batch, said.rate, flip=said.flip)
-    about = {"data": said.data, "images": len(images.train), "shape": shape, **asdict(recipe)}
+    about = {
+        "data": said.data,
+        "images": len(images.train),
+        "held_out": said.held_out,
+        "shape": shape,
+        **asdict(recipe),
+    }
     rows = compared(entries, images, recipe, said.seeds, results=results, about=about)
     if said.json:
         command = shlex.join(["python", "benchmarks/beside.py", *sys.argv[1:]])

@@ -13,9 +13,10 @@ Shape letters: B batch, C channels, H height, W width.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +28,6 @@ GRAINS = (8, 4, 2, 1)
 NEAR, AIM, STEPS = 0.95, 0.98, 8
 
 Width = Callable[[float], int]
-Strides = Iterator[int]
 Shape = tuple[int, int, int]
 
 
@@ -124,7 +124,8 @@ class Bottleneck:
     """An inverted residual block of MobileNetV2 to V4.
 
     Args:
-        width, expanded: channels of its output, and of the depthwise convolution between.
+        width: channels of its output.
+        expanded: channels of the depthwise convolution between; None for those of the input, without an expansion.
         stride: the published one.
         kernel: of the depthwise convolution; None without it (V4's ConvNext-like block).
         first: kernel of V4's depthwise convolution before the expansion.
@@ -133,7 +134,7 @@ class Bottleneck:
     """
 
     width: int
-    expanded: int
+    expanded: int | None
     stride: int = 1
     kernel: int | None = 3
     first: int | None = None
@@ -142,12 +143,13 @@ class Bottleneck:
 
     def module(self, before: int, scale: Width, stride: int) -> tuple[nn.Module, int]:
         """The block for so many channels in, and the channels that it gives."""
-        after, inner = scale(self.width), max(1, round(scale(self.width) * self.expanded / self.width))
+        after = scale(self.width)
+        inner = before if self.expanded is None else max(1, round(after * self.expanded / self.width))
         layers: list[nn.Module] = []
         here = 1 if self.kernel else stride
         if self.first:
             layers.append(conv(before, before, self.first, here, groups=before, act=None))
-        if self.expanded != self.width or inner != before:
+        if self.expanded is not None:
             layers.append(conv(before, inner, act=self.act))
         if self.kernel:
             layers.append(conv(inner, inner, self.kernel, stride, groups=inner, act=self.act))
@@ -238,7 +240,8 @@ def _v2(*, short: bool = False) -> Peer:
     before, blocks = 32, []
     for times, width, count, stride in table:
         for number in range(1 if short else count):
-            blocks.append(Bottleneck(width, before * times, stride if number == 0 else 1, act=nn.ReLU6))
+            inner = before * times if times > 1 else None
+            blocks.append(Bottleneck(width, inner, stride if number == 0 else 1, act=nn.ReLU6))
             before = width
     return Peer(32, tuple(blocks), 1280, act=nn.ReLU6)
 
@@ -248,7 +251,7 @@ def _v3() -> Peer:
     return Peer(
         16,
         (
-            Bottleneck(16, 16, 2, excite=True),
+            Bottleneck(16, None, 2, excite=True),
             Bottleneck(24, 72, 2),
             Bottleneck(24, 88),
             hard(40, 96, 2),
@@ -312,6 +315,44 @@ PEERS: dict[str, Peer] = {
     "resnet8": Peer(16, _stages(Residual, (16, 1, 1), (32, 1, 2), (64, 1, 2))),
     "chain": Peer(32, _stages(separable, (32, 2, 1), (64, 2, 2), (128, 2, 2))),
 }
+
+
+def _structure(
+    times: int = 1,
+    count: int = 2,
+    *,
+    head: int | None = None,
+    late: Mapping[str, Any] | None = None,
+    act: type[nn.Module] = nn.ReLU,
+) -> Peer:
+    """So many blocks at each of three sizes of the picture; `late` is what those of the two smaller sizes have."""
+    before, blocks = 32, []
+    for number, width in enumerate((32, 64, 128)):
+        for place in range(count):
+            inner = times * before if times > 1 else None
+            stride = 2 if number and not place else 1
+            blocks.append(Bottleneck(width, inner, stride, act=act, **(late or {} if number else {})))
+            before = width
+    return Peer(32, tuple(blocks), head, act=act)
+
+
+def dense(before: int, after: int, stride: int) -> nn.Module:
+    """A dense 3×3 convolution."""
+    return conv(before, after, 3, stride)
+
+
+STRUCTURES: dict[str, Peer] = {
+    "expansion-1": _structure(),
+    "expansion-1-three": _structure(count=3),
+    "expansion-1-head": _structure(head=256),
+    "expansion-1-excite": _structure(late={"excite": True}),
+    "expansion-1-kernel-5": _structure(late={"kernel": 5}),
+    "expansion-1-hardswish": _structure(act=nn.Hardswish),
+    "expansion-2": _structure(2),
+    "expansion-4": _structure(4),
+    "dense": Peer(16, _stages(dense, (16, 1, 1), (32, 1, 2), (64, 2, 2))),
+}
+"""What networks may differ in, one thing at a time, against two blocks of expansion 1 at each of three sizes."""
 
 
 def multiply_adds(network: nn.Module, shape: Shape) -> int:

@@ -41,12 +41,15 @@ class Images:
         return channels, height, width
 
     @classmethod
-    def read(cls, spec: str, *, size: int | None, train: int | None) -> Images:
-        """All test images, and the first `train` training images of an order that is the same for good."""
+    def read(cls, spec: str, *, size: int | None, train: int | None, held_out: bool = False) -> Images:
+        """All test images, and the first `train` training images of an order that is the same for good.
+
+        With `held_out`, or where the data has no test split, a fifth of the training images are the test images.
+        """
         learned = load_split(spec, "train", size=size)
         images, labels = learned.data.images, learned.data.labels
         order = np.random.Generator(np.random.PCG64(0)).permutation(len(labels))
-        if "test" in splits_of(spec):
+        if "test" in splits_of(spec) and not held_out:
             tested = load_split(spec, "test", size=size, channels=images.shape[1]).data
             test, test_labels = tested.images, tested.labels
         else:
