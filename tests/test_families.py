@@ -44,7 +44,7 @@ def test_they_use_the_budget_and_keep_it(side: int, macs: int, least: int) -> No
 def test_other_budgets_are_kept_too(budget: Budget) -> None:
     found = at_budget(families((1, 28, 28), 10), budget)
     assert len(found) == len(families((1, 28, 28), 10))
-    assert all(0.9 < share(network, budget) <= 1 for network in found.values())
+    assert all(0.85 < share(network, budget) <= 1 for network in found.values())
 
 
 def test_small_budgets_take_depth_as_well_as_width() -> None:
@@ -60,7 +60,7 @@ def test_small_budgets_take_depth_as_well_as_width() -> None:
 def test_large_pictures_are_halved_more_often() -> None:
     for side in (8, 12, 28, 32, 48, 64, 96, 224):
         found = families((3, side, side), 10)
-        assert len(found) == (6 if side < 12 or side >= 64 else 8)
+        assert len(found) == (7 if side < 12 or side >= 64 else 10)
         for name, network in found.items():
             assert 4 <= min(network.plan().final_size) <= 8, (side, name)
             assert name.endswith(f"stem of stride {network.stem.stride}")

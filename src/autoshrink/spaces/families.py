@@ -88,8 +88,9 @@ def families(
 
     Those of blocks are like MobileNetV2 (Sandler et al. 2018), MobileNetV3 (Howard et al. 2019: squeeze and excitation,
     5×5, hard swish), EfficientNetV2 (Tan and Le 2021: fused blocks first) and ResNet-8 (He et al. 2016, in the size of
-    MLPerf Tiny), or do not widen and are all the wider themselves; those of cells a chain of separable convolutions, and `complete`. A stem of stride 2 leaves more to be
-    spent on channels, so some are there with both; from 64 pixels on every stem is strided.
+    MLPerf Tiny), or do not widen and are all the wider themselves; those of cells a chain of separable convolutions,
+    and `complete`. A stem of stride 2 leaves more to be spent on channels, so some are there with both; from 64 pixels
+    on every stem is strided.
     """
     side = min(shape[1:])
     found: dict[str, Scalable] = {}
