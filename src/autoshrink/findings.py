@@ -281,6 +281,8 @@ def formula(record: RunRecord) -> str:
     resource = settings.score.weighs.title + (f" in {unit}" if unit else "")
     performance = judged_metric(settings).symbol
     gained, cost, _ = (part.format(performance=performance, resource=resource) for part in _FORMULA[settings.formula])
+    if settings.penalty == 0:
+        return f"S = {gained}"
     penalty = "" if settings.penalty == 1 else f"{settings.penalty:g}·"
     return f"S = {gained} − {penalty}log₁₀({cost})"
 

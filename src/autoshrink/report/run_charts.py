@@ -101,6 +101,8 @@ def _kind(record: RunRecord, evaluation: Evaluation, style: str, *, chosen: bool
 
 def _tip(record: RunRecord, one: Candidate) -> str:
     place = f"step {one.step}"
+    if one.step == 0 and one.design.key in record.names:
+        place += f", {record.names[one.design.key]}"
     if one.change is not None:
         place += f", {'without edge ' if one.edge else ''}{change_words(one)}"
     if one.evaluation.failed:
