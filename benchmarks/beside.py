@@ -268,8 +268,14 @@ def options() -> argparse.Namespace:
     parser.add_argument("--network", type=Path, nargs="+", default=[], metavar="FILE.arch.json")
     parser.add_argument("--search", metavar="OPTIONS", help="run `autoshrink search --data … OPTIONS` first")
     parser.add_argument(
-        "--peers", nargs="*", default=list(PEERS), choices=list(PEERS), metavar="NAME", help="default: all"
+        "--peers",
+        nargs="*",
+        default=list(PEERS),
+        choices=list(KNOWN),
+        metavar="NAME",
+        help=f"default: {', '.join(PEERS)}; there are also {', '.join(STRUCTURES)}",
     )
+    parser.add_argument("--held-out", action="store_true", help="judge on a fifth of the training images instead")
     parser.add_argument("--no-complete", dest="complete", action="store_false", help="without the complete graph")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=Recipe.epochs)
