@@ -5,8 +5,9 @@ Shape letters: B batch, C channels, H height, W width.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
 
 import numpy as np
@@ -16,12 +17,15 @@ from torch import Tensor
 from autoshrink.data import Preprocessing, SkippedFile
 from autoshrink.data.carving import NOTHING_KEPT, Keeping, Ledger
 from autoshrink.data.decoding import check_images
+from autoshrink.data.images import Indices
 from autoshrink.data.picture import Window
 from autoshrink.errors import DataError, InputError
 from autoshrink.machine import refuse_too_many
 from autoshrink.quantity import counted
+from autoshrink.seeding import derive_seed
+from autoshrink.training.augmentation import Augmentation
 from autoshrink.training.draws import BatchDraws
-from autoshrink.training.images import Normalisation
+from autoshrink.training.images import Normalisation, Normaliser
 
 Batches = Iterator[tuple[Tensor, Tensor]]
 """Normalised float32 images (B, C, H, W), channels last in memory, and labels int64 (B,), both on the device."""
@@ -236,6 +240,89 @@ class Schedule:
             part = self.share.of(size)
             draws = BatchDraws(self.seed, epoch, number, size, part)
             yield slice(batch.start + part.start, batch.start + part.stop), draws
+
+
+class Images(Protocol):
+    """Images of a training, in memory or on disk, from which batches are taken.
+
+    Attributes:
+        indices: all of them, int64 (n,), ascending.
+        cuts: whether random parts are cut out where images are decoded.
+    """
+
+    indices: Indices
+    cuts: bool
+
+    @property
+    def skipped(self) -> tuple[SkippedFile, ...]:
+        """Those that could not be decoded, as far as that is known."""
+
+    def order(self, seed: int) -> Indices:
+        """All of them in a random order, which the seed decides."""
+
+    def taken(self, wanted: Sequence[Indices], draws: Sequence[BatchDraws] | None = None) -> Batches:
+        """Pixels, uint8 (B, C, H, W), channels last, and labels of each of these lots; `draws` are for training."""
+
+
+class Training:
+    """A `TrainingFeed` of images."""
+
+    def __init__(self, images: Images, augmentation: Augmentation, loading: Loading, *, seed: int) -> None:
+        self._images, self._augmentation = images, augmentation
+        self._schedule = Schedule(len(images.indices), loading.batch, seed, loading.share)
+
+    def __len__(self) -> int:
+        return len(self._images.indices)
+
+    @property
+    def batches(self) -> int:
+        """Of an epoch."""
+        return self._schedule.batches
+
+    @property
+    def skipped(self) -> tuple[SkippedFile, ...]:
+        """See `Images`."""
+        return self._images.skipped
+
+    def for_statistics(self, batches: int) -> Batches:
+        """The first ones of the first epoch."""
+        return islice(self.epoch(0), batches)
+
+    def epoch(self, epoch: int, *, start: int = 0) -> Batches:
+        """See `TrainingFeed`."""
+        order = self._images.order(derive_seed(self._schedule.seed, "order", epoch))
+        parts = list(self._schedule.parts(epoch, start))
+        taken = self._images.taken([order[places] for places, _ in parts], [draws for _, draws in parts])
+        for (_, draws), (pixels, labels) in zip(parts, taken, strict=True):
+            yield self._augmentation(pixels, draws, cut=self._images.cuts), labels
+
+
+class Measuring:
+    """A `MeasuringFeed` of images."""
+
+    def __init__(self, images: Images, normaliser: Normaliser, loading: Loading) -> None:
+        self._images, self._normaliser = images, normaliser
+        self._mine = images.indices[loading.share.of(len(images.indices))]
+        self._size = max(1, loading.batch // loading.share.processes)
+
+    def __len__(self) -> int:
+        return len(self._mine)
+
+    @property
+    def skipped(self) -> tuple[SkippedFile, ...]:
+        """See `Images`."""
+        return self._images.skipped
+
+    def batches(self) -> Batches:
+        """See `MeasuringFeed`."""
+        for pixels, labels in self._images.taken(lots(self._mine, self._size)):
+            if len(labels):
+                yield self._normaliser(pixels), labels
+
+
+def lots(indices: Indices, size: int) -> list[Indices]:
+    """Cut indices into near-equal lots of at most `size`."""
+    return [indices[places] for places in pieces(len(indices), -(-len(indices) // size))] if len(indices) else []
 
 
 def pieces(count: int, number: int) -> list[slice]:

@@ -19,10 +19,10 @@ from autoshrink.data.split_choice import NO_PAST, Part, Past, TrainingSplits, tr
 from autoshrink.errors import DataError
 from autoshrink.seeding import derive_seed
 from autoshrink.training.augmentation import Augmentation, crop_rule
-from autoshrink.training.feeds.base import ImageData, Loading, Pictures
+from autoshrink.training.feeds.base import ImageData, Loading, Measuring, Pictures, Training, lots
 from autoshrink.training.feeds.decoding import DecodingPool, Framing
-from autoshrink.training.feeds.memory import Held, MemoryMeasuring, MemoryTraining, held
-from autoshrink.training.feeds.streamed import Stream, StreamedMeasuring, StreamedTraining, in_order
+from autoshrink.training.feeds.memory import Held, MemoryImages, held
+from autoshrink.training.feeds.streamed import StreamedImages
 from autoshrink.training.images import Normalisation, Normaliser
 
 SAMPLE = 5000
@@ -120,8 +120,8 @@ def _in_memory(plan: _Plan, stored: int) -> ImageData:
     return ImageData(
         classes=splits.classes,
         preprocessing=_preprocessing(pictures, norm),
-        training=MemoryTraining(training, _augmentation(plan, norm), loading, seed=plan.seed),
-        validation=MemoryMeasuring(validation, Normaliser(norm, loading.device), loading),
+        training=Training(MemoryImages(training, loading.device), _augmentation(plan, norm), loading, seed=plan.seed),
+        validation=Measuring(MemoryImages(validation, loading.device), Normaliser(norm, loading.device), loading),
         fingerprint=_fingerprint(splits.classes, training.digest(), validation.digest()),
         notes=(*splits.notes, *plan.seen, *pixel_notes(training.pixels), *_notes(training, validation)),
         streamed=False,
@@ -137,22 +137,28 @@ def _counted_with(splits: TrainingSplits, part: Part) -> int:
 
 def _streamed(plan: _Plan) -> ImageData:
     splits, pictures, loading = plan.splits, plan.pictures, plan.loading
-    training, validation = (
-        Stream(part, CorruptImages(part.source, _counted_with(splits, part), pictures.max_corrupt))
-        for part in (splits.training, splits.validation)
-    )
     part = splits.training
     channels = pictures.depth or _channels(part.source, part.indices)
     framing = Framing(pictures.size, pictures.scaled, channels, window=pictures.window)
-    pool = DecodingPool(
-        replace(framing, crop=crop_rule(plan.augment)), workers=loading.workers, pinned=loading.device.type == "cuda"
+    # Measuring alternates with training, whose workers wait meanwhile: half as many will do.
+    training, validation = (
+        StreamedImages(
+            images,
+            CorruptImages(images.source, _counted_with(splits, images), pictures.max_corrupt),
+            DecodingPool(replace(framing, crop=crop), workers=workers, pinned=loading.device.type == "cuda"),
+            loading.device,
+        )
+        for images, crop, workers in (
+            (part, crop_rule(plan.augment), loading.workers),
+            (splits.validation, None, (loading.workers + 1) // 2),
+        )
     )
-    norm = pictures.norm or _sampled_norm(training, pool, channels, plan)
+    norm = pictures.norm or _sampled_norm(training, channels, plan)
     return ImageData(
         classes=splits.classes,
         preprocessing=_preprocessing(pictures, norm),
-        training=StreamedTraining(training, pool, _augmentation(plan, norm), loading, seed=plan.seed),
-        validation=StreamedMeasuring(validation, framing, Normaliser(norm, loading.device), loading),
+        training=Training(training, _augmentation(plan, norm), loading, seed=plan.seed),
+        validation=Measuring(validation, Normaliser(norm, loading.device), loading),
         fingerprint=_fingerprint(
             splits.classes,
             *(one.identity().encode("utf-8", "surrogateescape") for one in (part, splits.validation)),
@@ -183,25 +189,22 @@ def _preprocessing(pictures: Pictures, norm: Normalisation) -> Preprocessing:
     return Preprocessing(len(norm.mean), pictures.size, norm.mean, norm.std, pictures.crop, pictures.window)
 
 
-def _sampled_norm(stream: Stream, pool: DecodingPool, channels: int, plan: _Plan) -> Normalisation:
-    chosen = sample(stream.part.source, stream.part.indices, SAMPLE, derive_seed(plan.seed, "normalisation"))
-    some = replace(
-        stream,
-        part=Part(stream.part.source, chosen),
-        corrupt=CorruptImages(stream.part.source, len(chosen), plan.pictures.max_corrupt),
-    )
+def _sampled_norm(images: StreamedImages, channels: int, plan: _Plan) -> Normalisation:
+    part, most = images.part, plan.pictures.max_corrupt
+    chosen = sample(part.source, part.indices, SAMPLE, derive_seed(plan.seed, "normalisation"))
+    corrupt = CorruptImages(part.source, len(chosen), most)
+    some = StreamedImages(Part(part.source, chosen), corrupt, images.pool, plan.loading.device)
 
     def pixels() -> Iterable[npt.NDArray[np.uint8]]:
         done = 0
-        for batch in pool.run(in_order(some, 64)):
-            some.corrupt.add(batch.failures)
+        for batch in some.decoded(lots(chosen, 64)):
             done += len(batch.indices)
             if plan.progress is not None:
                 plan.progress(done, len(chosen))
             yield batch.images.permute(0, 2, 3, 1).numpy()
 
     norm = _measured(pixels(), channels)
-    stream.corrupt.add(some.corrupt.reasons)
+    images.corrupt.add(corrupt.reasons)
     return norm
 
 
