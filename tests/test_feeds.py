@@ -16,7 +16,7 @@ from autoshrink.data.proxy import load_proxy
 from autoshrink.data.split_choice import training_splits
 from autoshrink.errors import DataError, InputError, RunError
 from autoshrink.training.device import repeatable
-from autoshrink.training.feeds import Loading, Pictures, Share, channels_of, open_training_data
+from autoshrink.training.feeds import ImageData, Loading, Pictures, Share, channels_of, open_training_data
 from autoshrink.training.feeds.base import pieces
 from autoshrink.training.images import Normalisation
 from data_fixtures import encoded, parquet, photos, picture
@@ -42,20 +42,21 @@ def test_an_epoch_is_the_same_from_any_batch_on_and_whatever_came_before(
     data: str, stream: bool, request: pytest.FixtureRequest
 ) -> None:
     spec = data if data == "digits" else request.getfixturevalue(data)
+    # Of many images colours alone would take most of the time.
+    how: dict[str, Any] = {"stream": stream}
+    how |= {"batch": 200, "augment": ALL.model_copy(update={"jitter": None})} if data == "digits" else {"batch": 8}
     with repeatable(1):
         state = torch.get_rng_state()
-        feed = opened(spec, stream=stream, batch=200 if data == "digits" else 8).training
+        feed = opened(spec, **how).training
         whole = list(feed.epoch(2))
         assert torch.equal(torch.get_rng_state(), state), "the caller's generator is left alone"
         next(feed.epoch(0))  # and given up
         for start in (0, 1, feed.batches - 1, feed.batches):
             assert same(feed.epoch(2, start=start), whole[start:])
-        again = opened(spec, stream=stream, batch=200 if data == "digits" else 8).training
+        again = opened(spec, **how).training
         assert same(again.epoch(2), whole)
         assert not same(list(again.epoch(1)), whole)
-        assert not same(
-            list(opened(spec, seed=4, stream=stream, batch=200 if data == "digits" else 8).training.epoch(2)), whole
-        )
+        assert not same(list(opened(spec, seed=4, **how).training.epoch(2)), whole)
     assert len(whole) == feed.batches
     assert sum(len(labels) for _, labels in whole) == len(feed)
     for images, labels in whole:
@@ -81,24 +82,31 @@ def test_memory_and_disk_give_the_same_batches(folder: Path, augment: AugmentSet
     assert (held.streamed, streamed.streamed) == (False, True)
 
 
+@pytest.fixture(scope="module")
+def helped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ImageData]:
+    """Pictures, and what two processes decode of them, each of which takes seconds to start."""
+    folder = uneven(tmp_path_factory.mktemp("helped"))
+    return folder, opened(folder, stream=True, workers=2)
+
+
 @pytest.mark.slow
-def test_workers_change_nothing(folder: Path, table: Path) -> None:
-    for spec in (folder, table):
-        alone, helped = (opened(spec, stream=True, workers=workers) for workers in (0, 2))
+def test_workers_change_nothing(table: Path, helped: tuple[Path, ImageData]) -> None:
+    for spec, other in (helped, (table, opened(table, stream=True, workers=1))):
+        alone = opened(spec, stream=True)
         for epoch, start in ((0, 0), (1, 2)):
-            assert same(alone.training.epoch(epoch, start=start), helped.training.epoch(epoch, start=start))
-        next(helped.training.epoch(7))  # given up with requests under way
-        assert same(alone.training.epoch(2), helped.training.epoch(2))
-        assert alone.preprocessing == helped.preprocessing
-    assert same(alone.validation.batches(), helped.validation.batches())
+            assert same(alone.training.epoch(epoch, start=start), other.training.epoch(epoch, start=start))
+        next(other.training.epoch(7))  # given up with requests under way
+        assert same(alone.training.epoch(2), other.training.epoch(2))
+        assert alone.preprocessing == other.preprocessing
+    assert same(alone.validation.batches(), other.validation.batches())
 
 
 @pytest.mark.slow
-def test_a_worker_that_dies_is_reported(folder: Path) -> None:
-    feed: Any = opened(folder, stream=True, workers=1).training
+def test_a_worker_that_dies_is_reported(helped: tuple[Path, ImageData]) -> None:
+    feed: Any = helped[1].training
     batches = feed.epoch(0)
     next(batches)
-    for worker in feed._pool._loader._iterator._workers:
+    for worker in feed._images.pool._loader._iterator._workers:
         worker.terminate()
         worker.join()
     with pytest.raises(RunError, match="a loading process died"):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
 
 from autoshrink.architecture import proxy_architecture
 from autoshrink.cell import Cell
+from autoshrink.cli import run
 from autoshrink.config import resolve
 from autoshrink.cost import count
 from autoshrink.errors import InputError
@@ -21,10 +24,15 @@ CELL = Cell("conv", ("input", "sepconv3x3", "conv1x1"), ((0, 1), (0, 2), (1, 2))
 
 
 def autoshrink(*arguments: object, plugin: bool = True) -> subprocess.CompletedProcess[str]:
-    """A command, with or without the plug-in."""
-    command = [sys.executable, "-m", "autoshrink", *map(str, arguments)]
-    command += ["--plugin", str(PLUGIN)] if plugin else []
-    return subprocess.run(command, check=False, capture_output=True, text=True)
+    """A command, with the plug-in here, or without it in a process that does not know it."""
+    command = list(map(str, arguments))
+    if not plugin:
+        apart = [sys.executable, "-m", "autoshrink", *command]
+        return subprocess.run(apart, check=False, capture_output=True, text=True)
+    output, errors = io.StringIO(), io.StringIO()
+    with redirect_stdout(output), redirect_stderr(errors):
+        status = run([*command, "--plugin", str(PLUGIN)])
+    return subprocess.CompletedProcess(command, status, output.getvalue(), errors.getvalue())
 
 
 def test_a_resource_from_outside_goes_all_the_way(tmp_path: Path) -> None:
@@ -33,19 +41,19 @@ def test_a_resource_from_outside_goes_all_the_way(tmp_path: Path) -> None:
     assert "flash." in helped.partition("--resource")[2].partition("--max-macs")[0]
 
     options = ("--nodes", 3, "--epochs", 4, "--train-per-class", 40, "--repeats", 1)
-    run = tmp_path / "run"
-    found = autoshrink("search", *options, "--resource", "flash", "--max-flash", "64KiB", "--run", run, "--json")
+    place = tmp_path / "run"
+    found = autoshrink("search", *options, "--resource", "flash", "--max-flash", "64KiB", "--run", place, "--json")
     assert found.returncode == 0, found.stderr
     value = json.loads(found.stdout)
     assert value["settings"]["resource"] == "flash"
     assert value["settings"]["limits"]["max_flash"] == 64 * 1024
-    for figures in (value["best"], value["complete"], *json.loads((run / "front.json").read_text())):
+    for figures in (value["best"], value["complete"], *json.loads((place / "front.json").read_text())):
         assert figures["flash_bytes"] == figures["params"] > 0
 
-    shown = autoshrink("show", run)
+    shown = autoshrink("show", place)
     assert "flash" in shown.stdout, "a column of the table"
     assert f"{value['best']['flash_bytes'] / 1024:,.1f} KiB" in shown.stdout
-    page = (run / "report.html").read_text()
+    page = (place / "report.html").read_text()
     assert "flash, KiB" in page, "an axis"
     assert "flash at most 64.0\N{NARROW NO-BREAK SPACE}KiB" in page
 
@@ -53,19 +61,19 @@ def test_a_resource_from_outside_goes_all_the_way(tmp_path: Path) -> None:
     assert refused.returncode == 2
     assert "--max-flash 64B: even the smallest cell costs" in refused.stderr
 
-    failed = autoshrink("show", run, plugin=False)
+    failed = autoshrink("show", place, plugin=False)
     assert failed.returncode == 2
     assert "or 'latency', or name the file that registers it with --plugin (got 'flash')" in failed.stderr
     assert "another version" not in failed.stderr
 
 
 def test_a_resource_that_nobody_limits_leaves_a_run_that_anybody_reads(tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    options = ("--nodes", 2, "--epochs", 1, "--train-per-class", 20, "--repeats", 0, "--run", run)
+    place = tmp_path / "run"
+    options = ("--nodes", 2, "--epochs", 1, "--train-per-class", 20, "--repeats", 0, "--run", place)
     found = autoshrink("search", *options)
     assert found.returncode in (0, 2), "a training of a blink may be no better than chance"
-    assert "flash" not in json.loads(autoshrink("show", run, "--json").stdout)["settings"]["limits"]
-    assert autoshrink("show", run, plugin=False).returncode == 0
+    assert "flash" not in json.loads(autoshrink("show", place, "--json").stdout)["settings"]["limits"]
+    assert autoshrink("show", place, plugin=False).returncode == 0
 
 
 @pytest.mark.parametrize("resource", list(every_resource()), ids=lambda one: one.name)

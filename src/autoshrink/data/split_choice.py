@@ -198,7 +198,7 @@ def tested_part(spec: str, keeping: Keeping) -> Part:
     if TEST in splits_of(spec):
         return Part.all_of(open_images(spec, split=TEST))
     if keeping.share is None:
-        raise DataError(f"{spec}: no test split; a training with --test-share .2 keeps some images back as one")
+        raise DataError(f"{spec}: no test split: give data with one, or train with --test-share .2 to keep some back")
     return held_part(spec, keeping)
 
 
