@@ -25,6 +25,7 @@ from autoshrink.escaping import shown
 from autoshrink.files import check_output, scratch, write_text
 from autoshrink.latency.measuring import Latency, NodeTime, Session, by_type, profile, race
 from autoshrink.latency.operations import OperationTimer, device_facts
+from autoshrink.latency.predicting import table_operations
 from autoshrink.latency.table import LatencyTable
 from autoshrink.loading import load
 from autoshrink.ops import DEFAULTS
@@ -37,7 +38,8 @@ _OTHER_MODELS = (".safetensors", ".pte", ".tflite")
 """Endings of what a person may take for a model that is measured."""
 
 _OF_TARGETS = ("batch", "rounds", "against", "nodes", "shape")
-_OF_THE_TABLE = ("image", "classes", "stem", "widths", "activation", "cell_nodes", "ops")
+_OF_CELLS = ("stem", "widths", "activation", "cell_nodes", "ops")
+_OF_THE_TABLE = ("networks", "image", "classes", *_OF_CELLS)
 """Parameters that only one of the command's two uses reads."""
 
 _EXPLAINED = {
@@ -75,6 +77,9 @@ def latency(  # noqa: PLR0913 - one parameter an option
     make_table: Annotated[
         Path | None, typer.Option(help="Write what single operations take here, for `search --latency-table`.")
     ] = None,
+    networks: Annotated[
+        bool, typer.Option("--networks", help="Of the table: for a search of whole networks (`search --latency`).")
+    ] = False,
     image: Annotated[str, typer.Option("--input", help="Of the table: channels x height x width.")] = "3x32x32",
     classes: Annotated[int, typer.Option(min=2, help="Of the table.")] = 10,
     stem: Annotated[int, typer.Option(min=1, help="Of the table: channels of the first convolution.")] = 32,
@@ -94,6 +99,10 @@ def latency(  # noqa: PLR0913 - one parameter an option
             raise InputError(f"--make-table measures operations, not {targets[0]}; leave one of the two out")
         refuse_unread(context, _OF_TARGETS, "targets, not with --make-table")
         check_output(make_table)
+        if networks:
+            refuse_unread(context, _OF_CELLS, "a table for cells, not for --networks")
+            _make_table(make_table, table_operations(quantities.shape(image), classes), threads, as_json=as_json)
+            return
         around = _around(image, classes, stem, widths, activation)
         wanted = every_operation(around, cell_nodes, [name.strip() for name in ops.split(",")])
         _make_table(make_table, wanted, threads, as_json=as_json)

@@ -17,9 +17,12 @@ import numpy as np
 from scipy.optimize import nnls
 
 from autoshrink.architecture import Architecture
+from autoshrink.budget import Budget
 from autoshrink.cost.latency import operations
 from autoshrink.errors import InputError
 from autoshrink.latency.table import LatencyTable
+from autoshrink.spaces.families import FAST_DIVISORS, at_budget, families
+from autoshrink.spaces.networks import USUAL, neighbours
 from autoshrink.steps import RuntimeOperation
 
 SHORT = 1000.0
@@ -90,8 +93,39 @@ def features(one: RuntimeOperation) -> dict[str, float]:
     return found | {"written": written} | ({one.activation: written} if one.activation else {})
 
 
+PIXEL_MACS = (500, 2000, 8000, 32000)
+"""Multiply-adds for each pixel of the image, of the networks whose operations are measured: 0.5M to 33M at 32×32."""
+EACH = 12
+"""Operations of one name and activation that are measured beside those of the families, at most."""
+
+
+def table_operations(shape: tuple[int, int, int], classes: int) -> tuple[RuntimeOperation, ...]:
+    """What is to be measured so that a space of networks for an input can be predicted.
+
+    Every operation of the hand-made families at four sizes, and of each other kind that a move from there can meet
+    some, from small to large.
+
+    Args:
+        shape: channels, height, width.
+        classes: to tell apart.
+    """
+    made = families(shape, classes)
+    budgets = [Budget(macs=macs * shape[1] * shape[2]) for macs in PIXEL_MACS]
+    networks = [one for budget in budgets for one in at_budget(made, budget, divisors=FAST_DIVISORS[:1]).values()]
+    found = {one.key: one for one in sampled(networks)}
+    known = {(one.name, one.activation) for one in found.values()}
+    others = defaultdict[tuple[str, str | None], dict[str, RuntimeOperation]](dict)
+    for one in sampled(changed for network in networks for _, changed in neighbours(network, USUAL)):
+        if (one.name, one.activation) not in known:
+            others[one.name, one.activation][one.key] = one
+    for group in others.values():
+        rows = sorted(group.values(), key=lambda one: (features(one)["macs"], features(one)["read"], one.key))
+        found |= {one.key: one for one in rows[:: -(-len(rows) // EACH)]}
+    return tuple(found.values())
+
+
 def sampled(networks: Iterable[Architecture]) -> tuple[RuntimeOperation, ...]:
-    """The operations of networks, each once: what a table for networks like them has to know."""
+    """The operations of networks, each once."""
     found = {one.key: one for network in networks for one in operations(network)}
     return tuple(found.values())
 
