@@ -168,6 +168,12 @@ def test_settings_cannot_be_changed() -> None:
         _images({}).recipe.epochs = 3
 
 
+def test_estimates_are_no_ground_to_go_back_to_an_earlier_step() -> None:
+    assert resolve({"walk": "best"}).walk == "best", "digits are trained from scratch"
+    with pytest.raises(InputError, match=r"walk=best and --evaluator inherited, .* contradict each other; add --eval"):
+        resolve({"walk": "best", "evaluator": "inherited"})
+
+
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [

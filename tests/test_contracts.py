@@ -75,6 +75,13 @@ def test_strategies_keep_theirs(name: str, candidates: int | str) -> None:
     check_strategy(STRATEGIES[name], replace(given, settings=given.settings.changed({"candidates": candidates})))
 
 
+@pytest.mark.parametrize("candidates", [1, 4, "all"])
+def test_autoshrink_from_the_best_so_far_keeps_them_too(candidates: int | str) -> None:
+    given = context(nodes=4)
+    changed = given.settings.changed({"candidates": candidates, "walk": "best"})
+    check_strategy(STRATEGIES["autoshrink"], replace(given, settings=changed))
+
+
 def _wayward(way: str) -> type[Strategy]:
     """Random search that breaks its contract in some way."""
 

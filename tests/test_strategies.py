@@ -356,3 +356,58 @@ def test_evaluations_are_compared_by_cell_and_not_by_what_else_is_recorded() -> 
     (proposal,) = strategy.ask()
     strategy.tell([replace(_evaluation(proposal.cell, 0.5), seed=99, fidelity="other", curve=(0.5,))])
     assert strategy.ask()[0].step == 1
+
+
+# From the best so far
+
+
+@given(start=_starts(), k=st.integers(1, 4), seed=st.integers(0, 99))
+@settings(max_examples=60, deadline=None)
+def test_from_the_best_so_far_every_step_tries_new_children_of_the_best_that_has_any(
+    start: Cell, k: int, seed: int
+) -> None:
+    start = Cell(start.kind, start.ops[:4], tuple(edge for edge in start.edges if max(edge) < 4))
+    strategy = AutoShrink(CellSpace(start), score=FREE, candidates=k, seed=seed, walk="best")
+    known: dict[str, float] = {}
+    designs: dict[str, Cell] = {}
+    while asked := strategy.ask():
+        if known:
+            (parent,) = {cell_of(one.parent) for one in asked if one.parent is not None}
+            left = {
+                key: [child for _, child in cell.shrink_space() if child.key not in known]
+                for key, cell in designs.items()
+            }
+            assert known[parent.key] == max(known[key] for key, children in left.items() if children)
+            assert len(asked) == min(k, len(left[parent.key]))
+            assert {one.cell for one in asked} <= set(left[parent.key])
+        strategy.tell([_evaluation(one.cell, _shuffled_value(one.cell)) for one in asked])
+        for one in asked:
+            known.setdefault(one.cell.key, _shuffled_value(one.cell))
+            designs.setdefault(one.cell.key, one.cell)
+    reached, left_over = {start.key: start}, [start]
+    while left_over:
+        children = [child for _, child in left_over.pop().shrink_space() if child.key not in reached]
+        reached.update({child.key: child for child in children})
+        left_over += children
+    assert known.keys() == reached.keys(), "given time, nothing is left out"
+
+
+def test_from_the_best_so_far_what_lost_least_comes_after_what_was_never_tried() -> None:
+    """Six edges, K = 2: three steps try every edge once; then those come whose removal gained most by then."""
+    start = _complete(4)
+    gains = {edge: place / 10 for place, edge in enumerate(start.edges)}
+    # Each cell is worse than the start, so that all steps go on from that until its children are known.
+    strategy = AutoShrink(CellSpace(start), score=FREE, candidates=2, walk="best")
+    strategy.tell([_evaluation(start, 9.0)])
+    removed: list[Edge] = []
+    for _ in range(3):
+        asked = strategy.ask()
+        assert {one.parent for one in asked} == {start}
+        removed += [edge_of(one) for one in asked]
+        strategy.tell([_evaluation(one.cell, 8.0 + gains[edge_of(one)]) for one in asked])
+    assert sorted(removed) == list(start.edges)
+    asked = strategy.ask()
+    best = max(start.edges, key=gains.__getitem__)
+    assert {one.parent for one in asked} == {child for edge, child in start.shrink_space() if edge == best}
+    children = [edge for edge, _ in cell_of(asked[0].parent or start).shrink_space()]
+    assert [edge_of(one) for one in asked] == sorted(children, key=gains.__getitem__, reverse=True)[:2]

@@ -8,6 +8,7 @@ from typing import Any
 from autoshrink.cell import Edge
 
 Value = str | int | float | None
+Aim = tuple[Value, ...]
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,11 @@ class RemovedEdge:
         """The fields by which an `evaluated` event says it."""
         return {"edge": list(self.edge)}
 
+    @property
+    def aim(self) -> Aim:
+        """What it brings about, whatever it is done to."""
+        return ("edge", *self.edge)
+
 
 @dataclass(frozen=True)
 class ChangedOp:
@@ -41,6 +47,11 @@ class ChangedOp:
     def to_json(self) -> dict[str, Any]:
         """The fields by which an `evaluated` event says it."""
         return {"edge": None, "change": {"node": self.node, "op": self.op}}
+
+    @property
+    def aim(self) -> Aim:
+        """What it brings about, whatever it is done to."""
+        return ("op", self.node, self.op)
 
 
 @dataclass(frozen=True)
@@ -68,6 +79,11 @@ class Changed:
         """The fields by which an `evaluated` event says it."""
         change = {"what": self.what, "where": self.where, "before": self.before, "after": self.after}
         return {"edge": None, "change": change}
+
+    @property
+    def aim(self) -> Aim:
+        """What it brings about, whatever it is done to."""
+        return (self.what, self.where, self.after)
 
 
 def _shown(value: Value) -> str:

@@ -282,6 +282,9 @@ class SearchSettings(Section):
     evolution: EvolutionSettings = EvolutionSettings()
     candidates: PositiveInt | Literal["all"]
     """K, drawn without replacement in each step, or all moves."""
+    walk: Literal["child", "best"] = "child"
+    """From where AutoShrink goes on: the best of the last step, as published; or the best of the whole search that has
+    moves left, making those first that were never made, then those that lost least: docs/nasbench201.md."""
     penalty: NonNegativeFloat = 0.1
     """λ."""
     resource: ResourceName

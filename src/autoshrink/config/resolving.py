@@ -175,6 +175,11 @@ def refuse_contradictions(asked: Overrides, chosen: SearchSettings) -> None:
             f"--resource {said['resource']} and formula={chosen.formula}, which weighs the cell's parameters, "
             "contradict each other; leave one out, or add --set formula=paper"
         )
+    if chosen.walk == "best" and chosen.relative:
+        raise InputError(
+            f"walk=best and --evaluator {chosen.evaluator}, whose figures compare the candidates of one step only, "
+            "contradict each other; add --evaluator trained, or leave walk out"
+        )
     if "nodes" in said and is_file(chosen.start):
         found = len(Cell.read(Path(chosen.start)).ops)
         if found != chosen.nodes:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from autoshrink.change import Change
+from autoshrink.change import Aim, Change
 from autoshrink.design import Design
 from autoshrink.errors import InputError
 from autoshrink.score import Evaluation, Score, compare
@@ -21,6 +22,9 @@ from autoshrink.strategies.base import (
     choice,
     refuse_others,
 )
+
+Walk = Literal["child", "best"]
+Move = tuple[Change, Design]
 
 
 class AutoShrink(Strategy):
@@ -43,9 +47,13 @@ class AutoShrink(Strategy):
             that: nobody has learned to read a new leaf's channels, and judged at once such removals always lose.
         rank: where given, the K moves are those that make the designs of highest rank, and not drawn. Called once for
             every move of a step.
+        walk: from where each step goes on. ``child``: from the best of the last step, as published. ``best``: from the
+            best design of the whole search that has moves left whose outcome is unknown; and where K are drawn, moves
+            that were never made come first, then those that lost least when they were last made, from whatever design
+            (as in lazy greedy maximisation: Minoux, 1978). It needs evaluations that compare across steps.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what Algorithm 1 leaves open
         self,
         space: Space[Any],
         *,
@@ -56,6 +64,7 @@ class AutoShrink(Strategy):
         stop: Callable[[Design], str | None] = lambda _: None,
         grace: float = 0.0,
         rank: Callable[[Design], float] | None = None,
+        walk: Walk = "child",
     ) -> None:
         self._space = space
         self._design: Design = space.start
@@ -66,7 +75,10 @@ class AutoShrink(Strategy):
         self._stop = stop
         self._grace = grace
         self._rank = rank
+        self._walk = walk
         self._step = 0
+        self._told: dict[str, Evaluation] = {}
+        self._gains: dict[Aim, float] = {}
         self._asked: tuple[Proposal, ...] | None = None
 
     def ask(self) -> tuple[Proposal, ...]:
@@ -87,10 +99,31 @@ class AutoShrink(Strategy):
         refuse_others(self.ask(), evaluations)
         ranked = best_first(evaluations, self._score)
         first = self._graced(ranked, evaluations)
-        self._design = evaluations[first].design
+        if self._walk == "best":
+            self._learn(evaluations)
+        self._design = evaluations[first].design if self._walk == "child" else self._open()
         self._step += 1
         self._asked = None
         return choice(first, ranked, evaluations)
+
+    def _learn(self, evaluations: Sequence[Evaluation]) -> None:
+        """What the step's designs are worth, and what each move gained against where it was made."""
+        for proposal, one in zip(self.ask(), evaluations, strict=True):
+            self._told.setdefault(one.design.key, one)
+            if proposal.parent is not None and proposal.change is not None:
+                before = self._score(self._told[proposal.parent.key])
+                # Against a failed parent everything is a gain, and says nothing.
+                self._gains[proposal.change.aim] = self._score(one) - before if math.isfinite(before) else 0.0
+
+    def _open(self) -> Design:
+        """The best design with a move whose outcome is unknown; the current one where there is none."""
+        told = list(self._told.values())
+        ordered = (told[place].design for place in best_first(told, self._score))
+        return next((one for one in ordered if not self._stop(one) and self._moves(one)), self._design)
+
+    def _moves(self, design: Design) -> list[Move]:
+        """The moves that a step may make of a design."""
+        return [one for one in self._space.moves(design) if self._walk == "child" or one[1].key not in self._told]
 
     def _graced(self, ranked: Sequence[int], evaluations: Sequence[Evaluation]) -> int:
         """The index to go on with: that of the best, or of one with a new output that is not clearly worse."""
@@ -128,17 +161,23 @@ class AutoShrink(Strategy):
             return (Proposal(0, 0, self._design),)
         if self._stop(self._design):
             return ()
-        moves: tuple[tuple[Change, Design], ...] = self._space.moves(self._design)
-        pool = [child for child in moves if self._allowed(child[1])] or list(moves)
+        moves = self._moves(self._design)
+        pool = [child for child in moves if self._allowed(child[1])] or moves
         if self._candidates != "all":
             random.Random(derive_seed(self._seed, "edges", self._step)).shuffle(pool)
-            if self._rank is not None:
-                ranks = [self._rank(design) for _, design in pool]
-                pool = [pool[place] for place in sorted(range(len(pool)), key=lambda place: -ranks[place])]
+            ranks = [self._worth(move) for move in pool]
+            pool = [pool[place] for place in sorted(range(len(pool)), key=lambda place: -ranks[place])]
             pool = pool[: self._candidates]
         return tuple(
             Proposal(self._step, index, child, self._design, change) for index, (change, child) in enumerate(pool)
         )
+
+    def _worth(self, move: Move) -> float:
+        """By what the K moves of a step are chosen among those that were shuffled."""
+        change, design = move
+        if self._rank is not None:
+            return self._rank(design)
+        return self._gains.get(change.aim, math.inf)
 
 
 def shrinking(context: StrategyContext) -> AutoShrink:
@@ -160,4 +199,5 @@ def shrinking(context: StrategyContext) -> AutoShrink:
         stop=context.stop,
         grace=context.grace,
         rank=context.rank,
+        walk=context.settings.walk,
     )
