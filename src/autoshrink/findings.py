@@ -321,11 +321,11 @@ def trained_cells(record: RunRecord) -> int:
 def count_words(record: RunRecord) -> str:
     """How many candidates there were, and what was done with them."""
     if not record.settings.relative:
-        return f"{count(len(record.candidates), 'cell')} measured"
+        return f"{count(len(record.candidates), noun(record))} measured"
     candidates, trained = len(estimated(record)), trained_cells(record)
     return (
         f"{count(candidates, 'candidate')} {'was' if candidates == 1 else 'were'} {evaluator_words(record).done}; "
-        f"{count(trained, 'cell')} {'was' if trained == 1 else 'were'} trained from scratch"
+        f"{count(trained, noun(record))} {'was' if trained == 1 else 'were'} trained from scratch"
     )
 
 

@@ -152,9 +152,7 @@ def _verdict(record: RunRecord, best: Figures, start: Figures | None) -> str:
     if not best.from_scratch:
         return f"Chosen by estimates alone: no {findings.noun(record)} was trained from scratch."
     if record.is_start(best.design):
-        nothing = (
-            "Nothing that costs less had a higher S" if findings.other_cells(record) else "Nothing else was trained"
-        )
+        nothing = _less(record) if findings.other_cells(record) else "Nothing else was trained"
         return f"{nothing} ({_seeds(record, best)})."
     if start is None:
         found = record.starting()
@@ -167,6 +165,11 @@ def _verdict(record: RunRecord, best: Figures, start: Figures | None) -> str:
     gained = metric.difference(best.performance, start.performance, difference.error, fine=True)
     change = f"{formatting.change(new, old)} {settings.score.weighs.title}, {metric.name} {gained} against it"
     return formatting.plain(f"{change} ({_seeds(record, best)}). {difference.score_words()}.")
+
+
+def _less(record: RunRecord) -> str:
+    """What had no higher S than the start."""
+    return f"Nothing that {'the search made of it' if record.names else 'costs less'} had a higher S"
 
 
 def _seeds(record: RunRecord, best: Figures) -> str:
