@@ -19,7 +19,7 @@ from autoshrink import findings, formatting, metrics
 from autoshrink.cell import Cell, Edge
 from autoshrink.config import resolve
 from autoshrink.events import Event
-from autoshrink.metrics import Metric, judged_metric
+from autoshrink.metrics import Metric
 from autoshrink.ops import DEFAULTS
 from autoshrink.record import RunRecord, replay
 from autoshrink.report import render, steps, summary_svg
@@ -392,16 +392,16 @@ def test_lead_within_noise_is_called_that(finished: RunRecord) -> None:
 
 def test_an_image_page_speaks_of_images_and_a_text_page_of_tokens(finished: RunRecord) -> None:
     page = Page(render(finished, name="x")).text
-    metric, judge = metric_of(finished), judged_metric(finished.settings)
+    metric = metric_of(finished)
     cost = finished.settings.score.weighs.title
     for wanted in (
         f"{metric.name.capitalize()} on {metric.validation}: mean of 3 fresh seeds",
         f"{formatting.quantity(finished.spent().samples)} training {metric.sample}s",
-        f"S = {judge.symbol} − 0.05·log₁₀({cost} / 10⁶)",
+        f"S = {metric.symbol} − 0.05·log₁₀({cost} / 10⁶)",
         "Score: Eq. 5, S = Perf − λ·log₁₀(Res / 10⁶)",
         f"{metric.name.capitalize()} against {cost}",
         f"A failed candidate has no {metric.name}",
-        f"Δ {judge.name}: chosen minus runner-up on the same {metric.validation}",
+        f"Δ {metric.name}: chosen minus runner-up on the same {metric.validation}",
         metric.axis,
     ):
         assert wanted in page, wanted

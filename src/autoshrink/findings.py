@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from autoshrink.design import Design, edges_of, name_of
 from autoshrink.evaluation import EvaluatorWords
 from autoshrink.formatting import THIN, change, count, number, quantity, signed
-from autoshrink.metrics import Metric, judged_metric, metric_of, shown_resources, step_metric
+from autoshrink.metrics import Metric, metric_of, shown_resources, step_metric
 from autoshrink.record import CLEAR, Candidate, Figures, RunRecord
 from autoshrink.registry import FILTERS
 from autoshrink.resources import RESOURCES
@@ -279,7 +279,7 @@ def formula(record: RunRecord) -> str:
     settings = record.settings
     unit = settings.score.weighs.unit.name
     resource = settings.score.weighs.title + (f" in {unit}" if unit else "")
-    performance = judged_metric(settings).symbol
+    performance = metric_of(settings).symbol
     gained, cost, _ = (part.format(performance=performance, resource=resource) for part in _FORMULA[settings.formula])
     if settings.penalty == 0:
         return f"S = {gained}"

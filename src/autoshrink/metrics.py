@@ -14,7 +14,7 @@ from autoshrink import formatting
 from autoshrink.config import SearchSettings
 from autoshrink.design import Design
 from autoshrink.registry import EVALUATORS, TASKS
-from autoshrink.score import OVERFLOW_NATS
+from autoshrink.score import OVERFLOW_NATS, Evaluation
 from autoshrink.tasks import task_of
 
 
@@ -265,14 +265,11 @@ def step_metric(settings: SearchSettings) -> Metric:
     return EVALUATORS[settings.evaluator].shown(metric_of(settings))
 
 
-def judged_metric(settings: SearchSettings) -> Metric:
-    """What S of a search is made of, and what the difference between two candidates is of."""
-    return PROBABILITY if settings.judge == "probability" else metric_of(settings)
-
-
-def judged_in_steps(settings: SearchSettings) -> Metric:
-    """The same of a step's candidates: perhaps an estimate of it, or no performance at all."""
-    return EVALUATORS[settings.evaluator].shown(judged_metric(settings))
+def judge_of(settings: SearchSettings, evaluation: Evaluation) -> Metric:
+    """What a candidate of a step was judged by: the step's metric, or the probability of the right class."""
+    if evaluation.judged == evaluation.performance:
+        return step_metric(settings)
+    return EVALUATORS[settings.evaluator].shown(PROBABILITY)
 
 
 def metric_of(thing: SearchSettings | Design) -> Metric:

@@ -18,7 +18,7 @@ from autoshrink import formatting
 from autoshrink.config import SearchSettings
 from autoshrink.design import Design, edges_of
 from autoshrink.escaping import message
-from autoshrink.metrics import judged_in_steps, metric_of, step_metric
+from autoshrink.metrics import judge_of, metric_of, step_metric
 from autoshrink.record import Candidate
 from autoshrink.registry import EVALUATORS
 from autoshrink.resources import RESOURCES
@@ -51,7 +51,7 @@ def step_line(
         figures = f"S {formatting.number(score, 4)}   {metric.name} {shown}   {cost} {resource.title}"
     evidence = ""
     if evaluation.performance is not None and comparison is not None and comparison.standard_error is not None:
-        judged, metric = evaluation.judged or 0.0, metric if settings is None else judged_in_steps(settings)
+        judged, metric = evaluation.judged or 0.0, metric if settings is None else judge_of(settings, evaluation)
         gap = metric.difference(judged, judged - comparison.difference, comparison.standard_error, fine=True)
         evidence = f"   {gap} to the next"
     edges = edges_of(candidate.design)

@@ -10,7 +10,7 @@ from typing import Any
 from autoshrink import findings, formatting, report
 from autoshrink.design import name_of
 from autoshrink.files import write_text
-from autoshrink.metrics import judged_metric, metric_of
+from autoshrink.metrics import metric_of
 from autoshrink.record import Figures, Retrained, RunRecord
 from autoshrink.resources import every_resource
 from autoshrink.score import Evaluation
@@ -23,8 +23,7 @@ def summary(record: RunRecord, *, run: Path) -> dict[str, Any]:
     was not measured as ``best`` was: they can always be compared. ``found`` says in one sentence what came out, and
     whether the best cell is better than the start: null where they cannot be compared. Their performance is the
     mean over ``repeats`` trainings with fresh seeds, or the recorded figure where ``repeats`` is 0; the same figure
-    stands under the metric's own name. ``score`` is made of ``judged``, which is the performance itself or what
-    ``judge`` names. What is not finite is null. Where the steps only estimate, both are those of
+    stands under the metric's own name. What is not finite is null. Where the steps only estimate, both are those of
     cells trained from scratch, and null before there is one; of a cell that never was, performance and score are null.
     ``playoff`` lists the short trainings from scratch.
     """
@@ -35,7 +34,6 @@ def summary(record: RunRecord, *, run: Path) -> dict[str, Any]:
         "run": str(run),
         "task": record.settings.task,
         "metric": metric.name,
-        "judge": judged_metric(record.settings).name,
         "status": "finished" if record.finished else "unfinished",
         "stopped": record.stopped,
         "best": best and _figures(record, best),
@@ -87,7 +85,6 @@ def _figures(record: RunRecord, figures: Figures) -> dict[str, Any]:
     return {
         name_of(figures.design): figures.design.to_json(),
         "score": _finite(figures.score) if known else None,
-        "judged": _finite(figures.judged) if known else None,
         "performance": figures.performance if known else None,
         metric.name: _finite(metric.value(figures.performance)) if known else None,
         "performance_sd": figures.performance_sd,

@@ -290,8 +290,9 @@ class SearchSettings(Section):
     resource: ResourceName
     """What λ weighs."""
     judge: JudgeName = "performance"
-    """What S is made of and candidates are compared by: the performance itself, or, for images, the mean probability of
-    the right class, whose paired differences have less noise (benchmarks/belief.py)."""
+    """What S is made of and candidates are compared by where they are judged on a part of the validation samples: the
+    performance itself, or, for images, the mean probability of the right class, of which few images say more
+    (benchmarks/belief.py). On all of them it is the performance."""
     formula: FormulaName = "paper"
     """How S is made of performance and resource: Eq. 5, or what the released search of recurrent cells computes."""
     limits: Limits = Limits()

@@ -12,7 +12,7 @@ from autoshrink import drawing, findings
 from autoshrink.config import leaves, resolve
 from autoshrink.design import Design, edges_of, name_of
 from autoshrink.formatting import count, duration, number, percent, quantity, signed
-from autoshrink.metrics import Metric, judged_metric, metric_of, step_metric
+from autoshrink.metrics import Metric, metric_of, step_metric
 from autoshrink.ops.kinds import cell_kind
 from autoshrink.record import CLEAR, Figures, Retrained, RunRecord
 from autoshrink.registry import FILTERS, TASKS
@@ -47,7 +47,7 @@ def render(record: RunRecord, *, name: str) -> str:
         findings=findings,
         metric=metric_of(settings),
         estimate_metric=step_metric(settings),
-        judge=judged_metric(settings) if record.kind.trains else step_metric(settings),
+        judge=decided[-1].judge if len(decided) > 1 else step_metric(settings),
         words=findings.evaluator_words(record),
         filter_name=findings.filter_name(record),
         lede=_lede(record),

@@ -10,7 +10,7 @@ import numpy as np
 from autoshrink.cell import Cell, Edge
 from autoshrink.design import Design
 from autoshrink.formatting import count, number
-from autoshrink.metrics import Metric, judged_in_steps, step_metric
+from autoshrink.metrics import Metric, judge_of, step_metric
 from autoshrink.record import CLEAR, Candidate, Decision, RunRecord
 from autoshrink.registry import TASKS
 from autoshrink.score import Comparison, Evaluation, Score, compare
@@ -134,7 +134,7 @@ def _step(
         lead=lead,
         lead_error=error,
         metric=step_metric(record.settings),
-        judge=judged_in_steps(record.settings),
+        judge=judge_of(record.settings, chosen.evaluation),
     )
 
 

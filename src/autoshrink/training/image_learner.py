@@ -48,7 +48,8 @@ class ImageLearner:
         precision: autocast type; float32 for none.
         processes: who trains along.
         refreshes: whether BN's statistics are taken anew where they cannot have settled yet.
-        probabilities: whether validations say the probability of each image's class.
+        probabilities: whether a validation on a part of the images says the probability of each one's class: few
+            images say more by that than by which were right.
 
     Attributes:
         network: what is trained.
@@ -172,10 +173,10 @@ class ImageLearner:
     def validate_share(self, share: float) -> Validation:
         """Accuracy on a share of a proxy's validation images: always the same ones, in the same order."""
         assert isinstance(self._validation, ProxyMeasuring), "what a search measures on"
-        return self._measured(self.evaluated, self._validation.share(share))
+        return self._measured(self.evaluated, self._validation.share(share), probabilities=share < 1)
 
     @torch.no_grad()
-    def _measured(self, network: nn.Module, batches: Batches) -> Validation:
+    def _measured(self, network: nn.Module, batches: Batches, *, probabilities: bool = False) -> Validation:
         network.eval()
         losses, right, given = [], [], []
         for images, labels in batches:
@@ -190,7 +191,7 @@ class ImageLearner:
         self.validated += round(count)
         if self._processes.count > 1:
             return Validation(hits / count, loss / count)
-        parts = _levels(torch.cat(given)) if given and self._probabilities else None
+        parts = _levels(torch.cat(given)) if given and probabilities and self._probabilities else None
         return Validation(hits / count, loss / count, correct=correct, parts=parts)
 
     def recalibrate_statistics(self, batches: int) -> int:
