@@ -1,7 +1,7 @@
 """AutoShrink on NAS-Bench-201, where everybody can check, against evolution, random search and Optuna.
 
     python benchmarks/nasbench201.py --table nasbench201.csv.gz --validation cifar10_val_short \\
-        --test cifar10_test_200 [--cost raspi4_latency] [--seeds 200] [--drawn 8] [--only evolution] [--json] [--curves]
+        --test cifar10_test_200 [--cost raspi4_latency] [--seeds 200] [--drawn 8 12] [--only evolution] [--json]
 
 Every search is this package's own strategy object, told what the table says. It chooses by the column `--validation`;
 reported is the column `--test` of the best cell so far (of equals the first), which no search sees. Any CSV file with a
@@ -343,7 +343,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--budgets", type=_positive, nargs="+", default=BUDGETS)
     parser.add_argument("--moves", nargs="+", choices=tuple(MOVES), default=tuple(MOVES))
     parser.add_argument("--walk", nargs="+", choices=("child", "best"), default=("child", "best"))
-    parser.add_argument("--drawn", type=_positive, nargs="*", default=(8,))
+    parser.add_argument("--drawn", type=_positive, nargs="*", default=(8, 12))
     parser.add_argument("--penalty", type=float, nargs="+", default=(0.0,))
     parser.add_argument("--count", choices=("networks", "proposals"), default="networks")
     parser.add_argument("--only", nargs="+", metavar="METHOD", help="autoshrink, evolution, random, tpe, nsga2")
