@@ -271,11 +271,11 @@ def test_every_candidate_is_listed_with_its_difference_to_the_chosen(made: tuple
         )
         for one in rivals[1:]:
             mine, theirs = one.candidate.evaluation, chosen.evaluation
-            if mine.correct is None or theirs.correct is None:
+            if mine.outcomes is None or theirs.outcomes is None:
                 assert one.error is None
                 assert one.verdict in ("error unknown", "same cell")
                 continue
-            gap = np.array(mine.correct, float) - np.array(theirs.correct[: len(mine.correct)], float)
+            gap = mine.outcomes - theirs.outcomes[: len(mine.outcomes)]
             costs = score.penalty * math.log10(score.cost(mine.resources) / score.cost(theirs.resources))
             assert one.lead == pytest.approx(gap.mean() - costs)
             assert one.error == pytest.approx(gap.std() / math.sqrt(len(gap)))
