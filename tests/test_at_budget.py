@@ -62,15 +62,19 @@ def test_a_search_at_a_budget_goes_uphill_from_the_best_start(tmp_path: Path) ->
     assert record.settings.strategy == "exchange"
     first = record.of_step(0)
     assert len(first) == len(record.names) > 3
-    scores = [record.settings.score(one.evaluation) for one in record.chosen()]
-    assert scores == sorted(scores), "a step never goes on with something worse"
     for one in record.candidates:
         assert 0.9 * BUDGET <= one.evaluation.resources.macs <= BUDGET
-    for decision in record.decisions[1:]:
+    parent = record.chosen()[1].design
+    for decision in record.decisions[2:]:
         group = record.of_step(decision.step)
-        before = record.chosen()[decision.step - 1]
-        assert group[0].design == before.design, "the parent is compared with its children"
-        assert len(group) <= 4
+        if decision.step % 2:
+            assert [one.design for one in group[:1]] == [parent], "the parent is compared with its best children"
+            assert len(group) <= 3
+            assert all(one.same_as is None for one in group), "with figures that were not chosen"
+            parent = record.chosen()[decision.step].design
+        else:
+            assert len(group) <= 3
+            assert parent.key not in {one.design.key for one in group}
     assert record.stopped == "2 steps without an improvement"
 
 
@@ -82,7 +86,7 @@ def test_every_start_and_finalist_has_fresh_seeds_and_the_best_of_them_is_named(
         assert best is not None
         assert reference is not None
         starts = {one.design.key for one in record.starts()}
-        assert starts < set(record.remeasured)
+        assert len(starts & set(record.remeasured)) >= record.settings.finalists
         assert best.score == max(one.score for one in record.measured_again())
         assert reference.score == max(one.score for one in record.measured_again() if one.design.key in starts)
         assert best.score >= reference.score

@@ -87,4 +87,4 @@ def measure_again(store: Store, evaluator: Evaluator, *, deadline: Callable[[], 
 
 def _to_measure(record: RunRecord) -> dict[str, Design]:
     """What the search started from first, so that where time runs out something was measured as it was."""
-    return {one.design.key: one.design for one in (*record.starts(), *record.finalists())}
+    return {one.design.key: one.design for one in (*record.rival_starts(), *record.finalists())}

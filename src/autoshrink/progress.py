@@ -35,12 +35,20 @@ LONG_SECONDS = 2 * 3600.0
 
 
 def step_line(
-    candidate: Candidate, score: float, comparison: Comparison | None, settings: SearchSettings | None = None
+    candidate: Candidate,
+    score: float,
+    comparison: Comparison | None,
+    settings: SearchSettings | None = None,
+    *,
+    kept: bool = False,
 ) -> str:
-    """One line about a finished step; the settings say what its figures are, accuracy or perplexity without them."""
+    """One line about a finished step.
+
+    The settings say what its figures are, accuracy or perplexity without them. `kept` is what was gone on with before.
+    """
     evaluation = candidate.evaluation
     metric = metric_of(candidate.design) if settings is None else step_metric(settings)
-    unchanged = "start" if candidate.step == 0 else "again" if candidate.same_as else "new"
+    unchanged = "start" if candidate.step == 0 else "kept" if kept or candidate.same_as else "new"
     what = candidate.change.label if candidate.change else unchanged
     if evaluation.performance is None:
         figures = f"failed: {evaluation.reason}"
@@ -66,7 +74,13 @@ class _Narrator(Watcher):
         self._remark = remark
         self._warned = False
         self._settings = settings
+        self._chosen: set[Design] = set()
         self._relative = settings is not None and settings.relative
+
+    def _line(self, candidate: Candidate, score: float, comparison: Comparison | None) -> str:
+        kept = candidate.design in self._chosen
+        self._chosen.add(candidate.design)
+        return step_line(candidate, score, comparison, self._settings, kept=kept)
 
     def _time_left(self, phase: str, seconds: float | None) -> str:
         """Where nothing is trained in the steps, they say nothing of the time after them."""
@@ -111,7 +125,7 @@ class _Plain(_Narrator):
 
     def decided(self, candidate: Candidate, score: float, comparison: Comparison | None) -> None:
         self._last = time.monotonic()
-        self._say(step_line(candidate, score, comparison, self._settings))
+        self._say(self._line(candidate, score, comparison))
 
 
 def _left(seconds: float | None) -> str:
@@ -162,9 +176,7 @@ class _Live(_Narrator):
         self._epoch = f"epoch {epoch}, {metric.name} {metric.write(performance)}"
 
     def decided(self, candidate: Candidate, score: float, comparison: Comparison | None) -> None:
-        self._console.print(
-            Text(step_line(candidate, score, comparison, self._settings), style="dim" if candidate.step else "")
-        )
+        self._console.print(Text(self._line(candidate, score, comparison), style="dim" if candidate.step else ""))
 
     def __rich__(self) -> Group:
         progress = self._progress

@@ -241,10 +241,13 @@ class RunRecord:
     def usable(self) -> tuple[Evaluation, ...]:
         """Evaluations that did not fail and break no limit, in order: what the best is chosen from.
 
-        Where the steps only estimate, they are those of the playoff, each cell's last one, once there are any.
+        Where the steps only estimate, they are those of the playoff, each cell's last one, once there are any. At a
+        budget they are each network's last one: that confirmed what the first was chosen for.
         """
         limits = self.settings.limits
         found = [one.evaluation for one in self.candidates]
+        if self.settings.budget.given():
+            found = list({one.design.key: one for one in found}.values())
         if self.retrained:
             found = list({one.evaluation.design.key: one.evaluation for one in self.retrained}.values())
         return tuple(one for one in found if not one.failed and limits.broken_by(one.resources) is None)
@@ -322,6 +325,13 @@ class RunRecord:
     def starts(self) -> tuple[Evaluation, ...]:
         """The evaluations in the search of everything that it could start from, without those that failed."""
         return tuple(one.evaluation for one in self.candidates if one.step == 0 and not one.evaluation.failed)
+
+    def rival_starts(self) -> tuple[Evaluation, ...]:
+        """Those of the starts that are measured again: as many of the best as there are finalists."""
+        last = {one.design.key: one for one in self.usable()}
+        found = [last.get(one.design.key, one) for one in self.starts()]
+        most = max(1, self.settings.finalists)
+        return tuple(sorted(found, key=self.settings.score.preference, reverse=True)[:most])
 
     def is_start(self, design: Design) -> bool:
         """Whether a search could start from it."""
@@ -434,7 +444,7 @@ class RunRecord:
 
     def _enough_again(self, finalists: Sequence[Evaluation]) -> bool:
         """Whether the fresh seeds compare anything: two cells have some, or there was no second one to be measured."""
-        wanted = {one.design.key for one in (*finalists, *self.starts())}
+        wanted = {one.design.key for one in (*finalists, *self.rival_starts())}
         return len(self.remeasured) > 1 or wanted <= set(self.remeasured)
 
     def above_chance(self, figures: Figures) -> bool:

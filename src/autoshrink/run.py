@@ -158,7 +158,8 @@ class Loop:
         known = self._known(proposals[0].step)
         new: dict[str, Proposal] = {}
         for proposal in proposals:
-            if proposal.design.key not in known:
+            missing = proposal.anew and (proposal.step, proposal.index) not in self._recorded
+            if missing or proposal.design.key not in known:
                 new.setdefault(proposal.design.key, proposal)
         return new
 
@@ -170,7 +171,7 @@ class Loop:
             before = {one.design.key for (at, _), one in self._recorded.items() if at != step}
         needed: dict[str, Proposal] = {}
         for proposal in proposals:
-            if proposal.design.key not in before:
+            if proposal.anew or proposal.design.key not in before:
                 needed.setdefault(proposal.design.key, proposal)
         return needed
 

@@ -22,7 +22,8 @@ class Proposal:
     """A design to measure: the `index`-th of `step`.
 
     `parent` is the design that it was made of, from which weights may be inherited, and `change` what was done to that;
-    both are None where a search starts, and `change` is None where it is not one move.
+    both are None where a search starts, and `change` is None where it is not one move. One that is asked for `anew` is
+    measured with this step's seed though it was measured before: where it was chosen for that figure, say.
     """
 
     step: int
@@ -30,6 +31,7 @@ class Proposal:
     design: Design
     parent: Design | None = None
     change: Change | None = None
+    anew: bool = False
 
     @property
     def cell(self) -> Cell:

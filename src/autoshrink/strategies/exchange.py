@@ -1,16 +1,18 @@
 """Exchange: at a fixed cost, take one move after another that makes a network better.
 
 Where every move gives back as width what it saves, designs cost the same, and what they are worth can be compared
-directly. The search goes uphill from the best of several starts.
+directly. The search goes uphill from the best of several starts, and takes no step that a second measurement does not
+confirm.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from autoshrink.change import Change
 from autoshrink.design import Design
+from autoshrink.formatting import count
 from autoshrink.score import Evaluation
 from autoshrink.seeding import derive_seed
 from autoshrink.strategies.base import (
@@ -23,20 +25,24 @@ from autoshrink.strategies.base import (
     refuse_others,
 )
 
+CONFIRMED = 2
+"""Children of a step that are measured once more, beside their parent; of the starts one more."""
+
 
 class Exchange(Strategy):
-    """Step 0 measures every start of the space; the best by S is the parent.
+    """Step 0 measures every start of the space. Then two kinds of step take turns.
 
-    Each further step proposes the parent again, as its first candidate, and what K moves make of it that were never
-    proposed before, drawn by the seed and the step's number. The best child becomes the parent where its S is higher
-    than the parent's; else the parent stays, and other moves are drawn. An evaluator whose figures compare the
-    candidates of one step only thus has both in it; any other measures the parent once. It is over after `patience`
-    steps without an improvement, or when every move was tried.
+    One confirms: the best of the step before are measured once more, beside the parent, all with one new seed, and the
+    best of them by S is the parent from then on; of equals the parent stays. The best of many noisy figures flatters
+    itself, so that it would nearly always seem to be better than its parent; a second figure was not chosen by chance.
+    The other kind explores: K moves of the parent to designs that were never proposed before, drawn by the seed and the
+    step's number. It is over after `patience` confirmations without an improvement, or when every move was tried.
     """
 
     def __init__(self, context: StrategyContext) -> None:
         self._context = context
-        self._parent: Design = context.start
+        self._parent: Design | None = None
+        self._rivals: tuple[tuple[Change | None, Design], ...] = ()
         self._proposed: set[str] = set()
         self._patience = context.settings.patience
         self._waited = 0
@@ -44,68 +50,81 @@ class Exchange(Strategy):
         self._asked: tuple[Proposal, ...] | None = None
 
     def ask(self) -> tuple[Proposal, ...]:
-        """The starts, then the parent and at most K of its untried children; empty at the end."""
+        """The starts, untried children of the parent, or what has to be confirmed; empty at the end."""
         if self._asked is None:
-            self._asked = self._proposals()
+            self._asked = tuple(self._proposals())
         return self._asked
 
-    def _proposals(self) -> tuple[Proposal, ...]:
-        context = self._context
+    def _proposals(self) -> Iterator[Proposal]:
         if self._step == 0:
-            return tuple(Proposal(0, index, one) for index, one in enumerate(context.space.starts))
-        if self._waited >= self._patience or context.stop(self._parent):
-            return ()
-        pool = self._untried()
+            for index, one in enumerate(self._context.space.starts):
+                yield Proposal(0, index, one)
+        elif self._rivals:
+            held = () if self._parent is None else ((None, self._parent),)
+            for index, (change, one) in enumerate((*held, *self._rivals)):
+                yield Proposal(self._step, index, one, self._parent, change, anew=True)
+        elif self._parent is not None and self._waited < self._patience and not self._context.stop(self._parent):
+            for index, (change, child) in enumerate(self._drawn(self._parent)):
+                yield Proposal(self._step, index, child, self._parent, change)
+
+    def _drawn(self, parent: Design) -> list[tuple[Change, Design]]:
+        context, found = self._context, dict[str, tuple[Change, Design]]()
+        for change, design in context.space.moves(parent):
+            if design.key not in self._proposed and context.allowed(design):
+                found.setdefault(design.key, (change, design))
+        pool = list(found.values())
         random.Random(derive_seed(context.settings.seed, "moves", self._step)).shuffle(pool)
         if context.rank is not None:
             ranks = [context.rank(design) for _, design in pool]
             pool = [pool[place] for place in sorted(range(len(pool)), key=lambda place: -ranks[place])]
-        if context.settings.candidates != "all":
-            pool = pool[: context.settings.candidates]
-        if not pool:
-            return ()
-        children = [
-            Proposal(self._step, index, child, self._parent, change)
-            for index, (change, child) in enumerate(pool, start=1)
-        ]
-        return (Proposal(self._step, 0, self._parent, self._parent), *children)
-
-    def _untried(self) -> list[tuple[Change, Design]]:
-        found: dict[str, tuple[Change, Design]] = {}
-        for change, design in self._context.space.moves(self._parent):
-            if design.key not in self._proposed and self._context.allowed(design):
-                found.setdefault(design.key, (change, design))
-        return list(found.values())
+        return pool if context.settings.candidates == "all" else pool[: context.settings.candidates]
 
     def tell(self, evaluations: Sequence[Evaluation]) -> Choice:
-        """Go on with the best of the step; of equals with the parent, which is the first."""
-        refuse_others(self.ask(), evaluations)
+        """After a confirmation go on with the best, else confirm the best."""
+        asked = self.ask()
+        refuse_others(asked, evaluations)
         ranked = best_first(evaluations, self._context.score)
         first = ranked[0]
-        if self._step:
-            # A child is no improvement where it is only cheaper.
+        if self._rivals:
             score = self._context.score
+            # A child is no improvement where it is only cheaper.
             first = first if score(evaluations[first]) > score(evaluations[0]) else 0
-            self._waited = 0 if first else self._waited + 1
+            kept = self._parent is not None and first == 0
+            self._waited = self._waited + 1 if kept else 0
+            self._parent, self._rivals = evaluations[first].design, ()
+        else:
+            self._rivals = self._best(asked, ranked, evaluations)
+            if self._parent is None and len(self._rivals) < 2:
+                self._parent, self._rivals = evaluations[first].design, ()
+            elif not self._rivals:
+                self._waited += 1
         self._proposed |= {one.design.key for one in evaluations}
-        self._parent = evaluations[first].design
         self._step += 1
         self._asked = None
         return choice(first, ranked, evaluations)
 
+    def _best(
+        self, asked: Sequence[Proposal], ranked: Sequence[int], evaluations: Sequence[Evaluation]
+    ) -> tuple[tuple[Change | None, Design], ...]:
+        usable = [index for index in ranked if not evaluations[index].failed]
+        most = CONFIRMED + (self._parent is None)
+        return tuple((asked[index].change, asked[index].design) for index in usable[:most])
+
     def over(self) -> str:
         """Why there is no next step."""
         if self._waited >= self._patience:
-            steps = f"{self._patience} steps" if self._patience > 1 else "a step"
-            return f"{steps} without an improvement"
-        return self._context.stop(self._parent) or "every move was tried"
+            return f"{count(self._patience, 'step')} without an improvement"
+        return (self._parent and self._context.stop(self._parent)) or "every move was tried"
 
     def outlook(self) -> tuple[int, ...]:
         """The asked step, and as many after it as there are at least before the search gives up."""
         asked = len(self.ask())
         if not asked:
             return ()
-        width = asked if self._step else 1 + len(self._context.space.moves(self._parent))
-        if self._context.settings.candidates != "all":
-            width = min(width, 1 + self._context.settings.candidates)
-        return (asked, *[width] * max(0, self._patience - self._waited - (self._step > 0)))
+        parent = self._parent or self._context.start
+        most = self._context.settings.candidates
+        width = len(self._context.space.moves(parent)) if most == "all" else most
+        rounds = max(0, self._patience - self._waited - (self._step > 0))
+        confirmation = CONFIRMED + 1
+        rest = (width, confirmation) * rounds
+        return (asked, *(rest if self._rivals else (confirmation, *rest)))
