@@ -126,7 +126,7 @@ def test_killed_at_any_event_it_ends_as_if_undisturbed(tmp_path: Path, strategy:
     more: dict[str, Any] = {"strategy": strategy, "stop": {"evaluations": 20}}
     searched(tmp_path / "whole", **more)
     whole = story(tmp_path / "whole")
-    for stop in range(4, len(whole), 7):
+    for stop in range(4, len(whole) - 3, 7):
         folder = tmp_path / str(stop)
         with new_store(folder, **more) as store:
             _stopping(store, stop)

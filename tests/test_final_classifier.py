@@ -62,7 +62,7 @@ def test_defaults_go_by_size_channels_and_number_of_images() -> None:
     ("overrides", "message"),
     [
         ({"preset": "secret"}, "setting preset: no recipe is called 'secret'; choose from small, large, "),
-        ({"recipe": {"dropout": 0.1}}, "setting recipe.dropout: Extra inputs are not permitted"),
+        ({"recipe": {"dropout": 0.1}}, "setting recipe.dropout: there is no such setting"),
         ({"recipe": {"epochs": 0}}, "setting recipe.epochs: "),
         ({"recipe": {"epochs": "many"}}, "setting recipe.epochs: "),
         ({"recipe": {"batch": 1}}, "setting recipe.batch: "),
@@ -73,7 +73,7 @@ def test_defaults_go_by_size_channels_and_number_of_images() -> None:
         ({"recipe": {"weight_decay": 0.1}}, "recipe.weight_decay: l2 is for sgd and rmsprop, weight_decay for adamw"),
         ({"recipe": {"batch": 8, "accumulation": 5}}, "recipe.accumulation: a batch of 8 is cut into pieces of two"),
         ({"data": {"validation_share": 1.0}}, "setting data.validation_share: "),
-        ({"data": {"level": "word"}}, "setting data.level: Extra inputs are not permitted"),
+        ({"data": {"level": "word"}}, "setting data.level: there is no such setting"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(overrides: dict[str, Any], message: str) -> None:
@@ -189,9 +189,9 @@ def test_a_damaged_state_is_refused_by_name(damage: str, begun: Path, tmp_path: 
             "train shrinkcnn-a -o out --data digits --width 9",
             "--width: it goes with language models, and shrinkcnn-a is an im",
         ),
-        ("train shrinkcnn-a -o out --data digits --level char", "--level is for language models"),
+        ("train shrinkcnn-a -o out --data digits --level char", "--level: it goes with language models"),
         ("train lstm -o out --ema .9", "--ema: it goes with image classifiers, and lstm is a language model"),
-        ("train lstm -o out --recipe large", "--recipe is for image classifiers"),
+        ("train lstm -o out --recipe large", "--recipe: it goes with image classifiers"),
         ("train shrinkcnn-a -o out --data digits --recipe best", "setting preset: no recipe is called 'best'"),
         ("train shrinkcnn-a -o out --data digits --optimiser lion", "setting recipe.optimiser: "),
         ("train --from gone -o out --data digits", "gone: no such file or folder"),

@@ -65,7 +65,7 @@ def test_int8_is_smaller_and_nearly_as_good(digits: Digits) -> None:
     assert found.values["onnx"] == found.values["pytorch"]
     assert abs(found.values["pytorch"] - found.values["int8"]) < 0.03
     assert found.agreement["pytorch"] == found.agreement["onnx"] == 1
-    assert found.agreement["int8"] > 0.95
+    assert found.agreement["int8"] > 0.9
 
 
 def test_accuracy_is_the_share_that_is_right_of_the_whole_test_split(digits: Digits) -> None:

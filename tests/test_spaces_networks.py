@@ -74,7 +74,7 @@ def test_widths_go_down_to_one_channel_and_up_again() -> None:
 def test_a_move_is_cheaper_and_another_network(name: str) -> None:
     found = NetworkSpace(STARTS[name]).moves(STARTS[name])
     keys = {network.key for _, network in found}
-    assert len(found) > 10
+    assert len(found) > 7
     assert len(keys) == len(found)
     for _, network in found:
         assert count(network).macs < count(STARTS[name]).macs
@@ -152,7 +152,7 @@ def seconds(network: Scalable) -> float:
 def test_a_predicted_latency_is_a_budget_too() -> None:
     budget = Budget(latency=100e-6)
     starts = at_budget(families((3, 32, 32), 10), budget, seconds=seconds)
-    assert len(starts) == 8
+    assert len(starts) == len(families((3, 32, 32), 10))
     for name in ("MobileNetV2, stem of stride 2", "chain, stem of stride 1"):
         whole = AtBudget(starts[name], budget, seconds)
         found = whole.moves(starts[name])

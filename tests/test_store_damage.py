@@ -176,12 +176,15 @@ IMPOSSIBLE = {
         _set("evaluation", "resources", "params", to=-5),
     ),
     "event 3 ('evaluated'): evaluation.cell": (3, _set("evaluation", "cell", to=[1])),
-    "event 3 ('evaluated'): a cell has": (3, _set("evaluation", "cell", to={})),
+    "event 3 ('evaluated'): a design has a \"format\", one of autoshrink.cell/1": (
+        3,
+        _set("evaluation", "cell", to={}),
+    ),
     "event 3 ('evaluated'): correct: '999999999:ff' is not a number of samples": (
         3,
         _set("evaluation", "correct", to="999999999:ff"),
     ),
-    "event 3 ('evaluated'): parts: 'zz' are not float64": (3, _set("evaluation", "parts", to="zz")),
+    "event 3 ('evaluated'): parts: 'zz' are neither float64": (3, _set("evaluation", "parts", to="zz")),
     "event 3 ('evaluated'): evaluation.curve.0: Input should be a valid number": (
         3,
         _set("evaluation", "curve", to=[[]]),
