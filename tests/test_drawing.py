@@ -11,7 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoshrink.cell import Cell, Edge
-from autoshrink.drawing import BOX_HEIGHT, BOX_WIDTH, CELL_STYLE, Layout, arrange, cell_svg, cell_text, cells_svg, tag
+from autoshrink.drawing import (
+    BOX_HEIGHT,
+    BOX_WIDTH,
+    CELL_STYLE,
+    Layout,
+    Part,
+    arrange,
+    cell_svg,
+    cell_text,
+    cells_svg,
+    network_svg,
+    tag,
+)
 from autoshrink.ops import DEFAULTS
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -249,3 +261,16 @@ def test_the_cells_of_a_network_stand_below_one_another() -> None:
     assert float(picture.attrib["width"]) == pytest.approx(max(layout.width for layout in layouts), abs=0.01)
     tops = [float(one.attrib["transform"].rpartition(" ")[2].rstrip(")")) for one in drawn]
     assert tops[1] - tops[0] > layouts[0].height
+
+
+def test_a_network_without_a_cell_is_bars_by_its_channels() -> None:
+    parts = [Part("input", "", 3, (32, 32)), Part("stem", "3×3", 16, (16, 16)), Part("stage1", "<2> × a", 64, (8, 8))]
+    drawn = network_svg(parts)
+    root = ET.fromstring(str(drawn))
+    bars = [float(one.attrib["width"]) for one in root.iter() if one.tag.endswith("rect")]
+    assert bars == sorted(bars)
+    assert bars[2] == 2 * bars[1], "the root of four times the channels"
+    texts = [one.text for one in root.iter() if one.tag.endswith("text")]
+    assert texts[:3] == ["3", "input", "32×32"]
+    assert texts[6:] == ["64", "stage1", "<2> × a, 8×8"]
+    assert "xmlns" not in network_svg(parts, standalone=False)

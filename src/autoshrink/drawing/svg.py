@@ -44,7 +44,7 @@ def cell_svg(
     """
     layout = layout or arrange(cell, outputs=outputs)
     size = layout.width, layout.height
-    return _picture(cell_marks(cell, layout, outputs, aggregate), size, title or _words(cell), standalone=standalone)
+    return picture(cell_marks(cell, layout, outputs, aggregate), size, title or _words(cell), standalone=standalone)
 
 
 def cells_svg(
@@ -79,10 +79,11 @@ def cells_svg(
         marks.append(tag("g", heading, drawn, transform=f"translate(0 {plain(height)})"))
         height += _HEADING + layout.height
     said = "; ".join(f"{words}: {_words(cell)}" for words, cell in cells.items())
-    return _picture(joined(marks), (width, height), said, standalone=standalone)
+    return picture(joined(marks), (width, height), said, standalone=standalone)
 
 
-def _picture(marks: Markup, size: tuple[float, float], words: str, *, standalone: bool) -> Markup:
+def picture(marks: Markup, size: tuple[float, float], words: str, *, standalone: bool) -> Markup:
+    """Marks of a size as one SVG element; the words are for a screen reader."""
     return tag(
         "svg",
         tag("title", words),

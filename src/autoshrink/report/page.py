@@ -130,13 +130,19 @@ def _cells(record: RunRecord) -> dict[str, object]:
 
 
 def _cell_figure(record: RunRecord, design: Design, name: str, figures: Figures | None = None) -> dict[str, object]:
-    drawn = TASKS[record.settings.task].drawn(design)
+    task = TASKS[record.settings.task]
+    drawn = task.drawn(design)
+    parts = () if drawn.cells else task.outline(design)
     layouts = {words: drawing.arrange(cell, outputs=drawn.outputs) for words, cell in drawn.cells.items()}
     return {
         "name": name,
         "size": size_words(design, figures, record),
-        "width": f"{1.3 * max((layout.width for layout in layouts.values()), default=0):.0f}",
-        "picture": drawing.cells_svg(*drawn, layouts=layouts, standalone=False) if layouts else "",
+        "width": f"{1.3 * max((layout.width for layout in layouts.values()), default=360):.0f}",
+        "picture": drawing.cells_svg(*drawn, layouts=layouts, standalone=False)
+        if layouts
+        else drawing.network_svg(parts, standalone=False)
+        if parts
+        else "",
     }
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from autoshrink.config import Overrides, SearchSettings
     from autoshrink.crafting import Measure, Scaling, Source
     from autoshrink.design import Design
+    from autoshrink.drawing import Part
     from autoshrink.metrics import Metric
     from autoshrink.record import RunRecord
     from autoshrink.spaces import Space
@@ -260,6 +261,11 @@ class Task(ABC):
         network: Any = design
         cells = getattr(network, "cells", {})
         return Drawn(cells, self.output_nodes(network), network.joins) if cells else Drawn({})
+
+    def outline(self, design: Any) -> tuple[Part, ...]:
+        """The parts that a picture of a network without cells shows; none where nobody has said."""
+        del design
+        return ()
 
     def picture(self, design: Design) -> Cell | None:
         """The one cell that shows a design; None where there is none, or where a network has several."""

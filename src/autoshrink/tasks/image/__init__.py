@@ -20,6 +20,7 @@ from autoshrink.classification import ClassifierEvaluation
 from autoshrink.config import ImageSettings, SearchSettings, image
 from autoshrink.crafting import Measure, Source
 from autoshrink.design import Design, name_of
+from autoshrink.drawing import Part
 from autoshrink.errors import InputError
 from autoshrink.escaping import word
 from autoshrink.latency.predicting import LatencyModel
@@ -263,6 +264,21 @@ class ImageTask(Task):
         kinds = " and ".join(dict.fromkeys(_BLOCKS[stage.block] for stage in architecture.stages))
         return f"{kinds}, {plan.activation}: no cell to draw", [tuple(row[n] for n in kept) for row in rows]
 
+    def outline(self, design: Any) -> tuple[Part, ...]:
+        if not isinstance(design, MobileArchitecture):
+            return ()
+        plan = design.plan()
+        last = {block.name.partition(".")[0]: block for block in plan.parts}
+        parts = [Part("input", "", plan.input[0], plan.input[1:]), _stem_part(design)]
+        for (name, block), stage in zip(last.items(), design.stages, strict=True):
+            words = f"{stage.blocks} × {stage.block} {stage.kernel}×{stage.kernel}"
+            words += f", widened {stage.expansion:g}×" if stage.expansion != 1 else ""
+            words += ", squeezed" if stage.squeeze is not None else ""
+            parts.append(Part(name, words, block.out_channels, block.size))
+        if plan.head:
+            parts.append(Part("head", "1×1", plan.features, plan.final_size))
+        return (*parts, Part("classifier", "mean, then classes", plan.classes, (1, 1)))
+
     def training(self) -> ImageTraining:
         from autoshrink.final.image import ImageTraining  # noqa: PLC0415 - torch takes seconds to import
 
@@ -344,6 +360,11 @@ _BLOCKS = {
     "separable": "separable convolutions",
 }
 """In words."""
+
+
+def _stem_part(network: MobileArchitecture) -> Part:
+    plan = network.plan()
+    return Part("stem", f"3×3, {plan.activation}", plan.stem.channels, plan.stem_size)
 
 
 def _size(size: tuple[int, int]) -> str:
