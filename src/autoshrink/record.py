@@ -327,11 +327,14 @@ class RunRecord:
         return tuple(one.evaluation for one in self.candidates if one.step == 0 and not one.evaluation.failed)
 
     def rival_starts(self) -> tuple[Evaluation, ...]:
-        """Those of the starts that are measured again: as many of the best as there are finalists."""
-        last = {one.design.key: one for one in self.usable()}
-        found = [last.get(one.design.key, one) for one in self.starts()]
-        most = max(1, self.settings.finalists)
-        return tuple(sorted(found, key=self.settings.score.preference, reverse=True)[:most])
+        """Those of the starts that are measured again: as many as there are finalists, the best by the mean of what
+        the search measured of each."""
+        scores: dict[str, list[float]] = {}
+        for one in self.candidates:
+            if one.same_as is None:
+                scores.setdefault(one.design.key, []).append(self.settings.score(one.evaluation))
+        found = sorted(self.starts(), key=lambda one: -math.fsum(own := scores[one.design.key]) / len(own))
+        return tuple(found[: max(1, self.settings.finalists)])
 
     def is_start(self, design: Design) -> bool:
         """Whether a search could start from it."""

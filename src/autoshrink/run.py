@@ -387,7 +387,10 @@ def _nothing_usable(record: RunRecord, folder: Path) -> str:
         return f"{folder}: all {len(record.retrained)} trainings of the playoff failed, the first with: {first}"
     cheapest = min(one.evaluation.resources.macs for one in record.candidates) if record.candidates else None
     if cheapest is None:
-        return f"{folder}: the search ended before one candidate was trained ({record.stopped}); allow it more"
+        return (
+            f"{folder}: the search ended before one candidate was trained ({record.stopped}); allow it more: the first "
+            f"step alone has {formatting.count(max(1, len(record.names)), 'candidate')}"
+        )
     return (
         f"{folder}: no cell within the limits was reached before the search ended ({record.stopped}; cheapest cell "
         f"trained: {cheapest:,} MACs); raise the limits or let it run longer"

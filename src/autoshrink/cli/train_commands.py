@@ -25,8 +25,9 @@ from autoshrink.cli.options import (
 )
 from autoshrink.config import Overrides, leaves
 from autoshrink.cost import count
+from autoshrink.crafting import source_of
 from autoshrink.errors import DataError, InputError
-from autoshrink.escaping import shown
+from autoshrink.escaping import shown, word
 from autoshrink.loading import load
 from autoshrink.tasks import Option, Task, task_of
 
@@ -78,13 +79,22 @@ def train(
     sizes = {name: options.pop(name) for name in ("width", "params")}
     overrides = asked(options, settings or [], names)
     if task.unnamed is not None and "data.spec" not in dict(leaves(overrides)):
-        raise InputError(task.unnamed)
+        raise InputError(task.unnamed + _searched_on(target))
     begun: list[Path] = []
     with resumable(begun), training_watched(lambda: begun.append(output)) as watcher:
         from autoshrink.final import train as run_training  # noqa: PLC0415 - torch takes seconds to import
 
         result = run_training(found, overrides, out=output, **sizes, watcher=watcher)
     print_training(result, as_json=as_json)
+
+
+def _searched_on(target: str | None) -> str:
+    """What a run's folder was searched on, as `train` takes it; nothing of anything else."""
+    found = source_of(target) if target is not None and Path(target).is_dir() else None
+    if found is None or found.data is None:
+        return ""
+    options = (("--data", found.data), *found.reading)
+    return f"; {target} was searched on {' '.join(f'{flag} {word(value)}' for flag, value in options)}"
 
 
 def _target(target: str | None, options: Overrides) -> tuple[Architecture | Cell | None, Task]:

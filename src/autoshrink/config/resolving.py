@@ -141,8 +141,9 @@ _IDLE: tuple[_Idle, ...] = (
     ("filter", lambda chosen: chosen.candidates == "all", "--candidates K"),
     *(
         (name, lambda chosen: bool(chosen.budget.given()), "a search for cells, without a budget,")
-        for name in ("nodes", "start", "draw", "network.")
+        for name in ("nodes", "start", "draw", "network.", "stop.edges")
     ),
+    ("walk", lambda chosen: chosen.strategy != "autoshrink", "--strategy autoshrink"),
     ("patience", lambda chosen: chosen.strategy != "exchange", "--strategy exchange"),
     ("evolution.", lambda chosen: chosen.strategy != "evolution", "--strategy evolution"),
 )

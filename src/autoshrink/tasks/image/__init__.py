@@ -73,6 +73,10 @@ def _predicted(settings: SearchSettings) -> LatencyModel:
     return LatencyModel.fitted(LatencyTable.read(Path(settings.latency_table)))
 
 
+FEWEST_STEPS = 100
+"""Of a candidate's training; with fewer, networks that learned something and networks at chance are a seed apart."""
+
+
 class ImageTask(Task):
     """See `Task`."""
 
@@ -145,7 +149,15 @@ class ImageTask(Task):
     def prepare(self, settings: SearchSettings, observer: Observer) -> Prepared:
         from autoshrink.tasks.image.problem import prepare  # noqa: PLC0415 - torch takes seconds to import
 
-        return prepare(settings, observer)
+        found = prepare(settings, observer)
+        steps = settings.recipe.epochs * -(-found.event["train"] // settings.recipe.batch)
+        if steps < FEWEST_STEPS and settings.mode == "sound":
+            epochs = formatting.count(settings.recipe.epochs, "epoch")
+            observer.remark(
+                f"{epochs} of {found.event['train']:,} images: a candidate has {steps} steps of training, in which "
+                "networks hardly begin to learn; a smaller --batch or more --epochs gives figures worth comparing"
+            )
+        return found
 
     def proxy(self, cell: Cell, settings: SearchSettings, data: Mapping[str, Any]) -> ConvArchitecture:
         assert isinstance(settings, ImageSettings)
