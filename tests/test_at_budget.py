@@ -99,6 +99,17 @@ def test_every_start_and_finalist_has_fresh_seeds_and_the_best_of_them_is_named(
     assert True in found
 
 
+def test_the_starts_measured_again_are_the_best_by_all_their_figures(tmp_path: Path) -> None:
+    record = searched(tmp_path / "r", seed=3)
+    means = {}
+    for start in record.starts():
+        own = [one.evaluation for one in record.candidates if one.design.key == start.design.key and not one.same_as]
+        means[start.design.key] = sum(map(record.settings.score, own)) / len(own)
+    chosen = [one.design.key for one in record.rival_starts()]
+    assert chosen == sorted(means, key=lambda key: -means[key])[: record.settings.finalists]
+    assert set(chosen) <= set(record.remeasured)
+
+
 def test_a_network_is_left_as_an_architecture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "r"
     record = searched(folder, seed=3)

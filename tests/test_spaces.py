@@ -90,7 +90,7 @@ def test_nodes_get_no_operation_that_is_not_among_those_there_may_be() -> None:
 
 
 def test_there_is_no_other_move() -> None:
-    with pytest.raises(InputError, match="moves of cells are edges and ops, not width"):
+    with pytest.raises(InputError, match="moves of cells are edges, ops, not width"):
         CellSpace(complete(3), frozenset({"edges", "width"}))
 
 

@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 from dataclasses import dataclass
 from random import Random
 from typing import Generic, TypeVar
 
 from autoshrink.change import Change
 from autoshrink.design import Design
+from autoshrink.errors import InputError
+
+
+def refuse_unknown(allowed: frozenset[str], known: Collection[str], of: str) -> None:
+    """Refuse moves that a space has not, or none at all.
+
+    Args:
+        allowed: what is asked for.
+        known: the moves there are.
+        of: what they are moves of, in the plural.
+
+    Raises:
+        InputError: the message lists those that there are.
+    """
+    unknown = sorted(allowed - set(known))
+    if unknown or not allowed:
+        raise InputError(f"moves of {of} are {', '.join(known)}, not {', '.join(unknown) or 'none'}")
+
 
 DesignT = TypeVar("DesignT", bound=Design)
 

@@ -9,9 +9,8 @@ from random import Random
 
 from autoshrink.cell import INPUT, Cell
 from autoshrink.change import Change, ChangedOp, RemovedEdge
-from autoshrink.errors import InputError
 from autoshrink.ops import names, operation
-from autoshrink.spaces.base import Space
+from autoshrink.spaces.base import Space, refuse_unknown
 
 MOVES = ("edges", "ops")
 """An edge goes (AutoShrink, Eq. 6); a node's operation becomes a cheaper one."""
@@ -34,9 +33,7 @@ class CellSpace(Space[Cell]):
     ops: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        unknown = sorted(self.allowed - set(MOVES))
-        if unknown or not self.allowed:
-            raise InputError(f"moves of cells are {' and '.join(MOVES)}, not {', '.join(unknown) or 'none'}")
+        refuse_unknown(self.allowed, MOVES, "cells")
 
     @property
     def used_up(self) -> str:

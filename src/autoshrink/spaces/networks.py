@@ -30,7 +30,7 @@ from autoshrink.change import Change, Changed, ChangedOp
 from autoshrink.cost import count
 from autoshrink.errors import InputError
 from autoshrink.ops import names
-from autoshrink.spaces.base import Space
+from autoshrink.spaces.base import Space, refuse_unknown
 from autoshrink.spaces.cells import CellSpace, cheaper
 from autoshrink.spaces.families import divisors_for
 from autoshrink.spaces.fitting import Fitting, Seconds, share
@@ -331,12 +331,6 @@ def _macs(network: Scalable) -> int:
     return count(network).macs
 
 
-def _refuse_unknown(allowed: frozenset[str]) -> None:
-    unknown = sorted(allowed - ALL)
-    if unknown or not allowed:
-        raise InputError(f"moves of networks are {', '.join(MOVES)}, not {', '.join(unknown) or 'none'}")
-
-
 @dataclass(frozen=True)
 class NetworkSpace(Space[Scalable]):
     """The networks that moves make of a start, each of fewer MACs than the one before.
@@ -354,7 +348,7 @@ class NetworkSpace(Space[Scalable]):
     ops: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        _refuse_unknown(self.allowed)
+        refuse_unknown(self.allowed, MOVES, "networks")
 
     def moves(self, design: Scalable) -> tuple[tuple[Change, Scalable], ...]:
         """Every change of one thing that takes MACs away."""
@@ -407,7 +401,7 @@ class AtBudget(Space[Scalable]):
     called: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _refuse_unknown(self.allowed)
+        refuse_unknown(self.allowed, MOVES, "networks")
         if self.budget == Budget() or (self.seconds is None) != (self.budget.latency is None):
             raise InputError("a space at a budget takes macs, params, memory, or latency and what predicts it")
         for network in self.starts:

@@ -16,6 +16,9 @@ from autoshrink.resources import Resources
 from autoshrink.score import Evaluation, Score
 from autoshrink.spaces import Space
 
+DRAWS = 100
+"""A design that breaks a limit is drawn again, at most so often."""
+
 
 @dataclass(frozen=True)
 class Proposal:
@@ -120,6 +123,15 @@ class Strategy(ABC):
             InputError: it does not know the command, or cannot follow it now; nothing has changed then.
         """
         raise InputError(f"{type(self).__name__} cannot obey {command!r} ({dict(arguments)}); it knows no such command")
+
+
+def drawn(draw: Callable[[], Design], allowed: Callable[[Design], bool]) -> Design:
+    """The first draw that keeps the limits; after `DRAWS` of them the last one, which breaks a limit."""
+    for _ in range(DRAWS):
+        design = draw()
+        if allowed(design):
+            break
+    return design
 
 
 def refuse_others(asked: Sequence[Proposal], told: Sequence[Evaluation]) -> None:

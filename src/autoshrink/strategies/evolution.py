@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 
 from autoshrink.design import Design
 from autoshrink.errors import InputError
@@ -20,9 +21,10 @@ from autoshrink.strategies.base import (
     StrategyContext,
     best_first,
     choice,
+    drawn,
     refuse_others,
 )
-from autoshrink.strategies.random_search import DRAWS, widths
+from autoshrink.strategies.random_search import widths
 
 
 class Evolution(Strategy):
@@ -66,12 +68,8 @@ class Evolution(Strategy):
         if self._step > 1:
             sample = rng.sample(list(self._alive), min(self._sample, len(self._alive)))
             parent = sample[best_first(sample, self._context.score)[0]].design
-        design = self._context.start
-        for _ in range(DRAWS):
-            design = space.random(rng) if parent is None else space.mutated(parent, rng)
-            if self._context.allowed(design):
-                break
-        return design, parent
+        draw = partial(space.random if parent is None else partial(space.mutated, parent), rng)
+        return drawn(draw, self._context.allowed), parent
 
     def tell(self, evaluations: Sequence[Evaluation]) -> Choice:
         """The children are alive, and as many of the oldest no more."""

@@ -15,11 +15,9 @@ from autoshrink.strategies.base import (
     StrategyContext,
     best_first,
     choice,
+    drawn,
     refuse_others,
 )
-
-DRAWS = 100
-"""A design that breaks a limit is drawn again, at most so often."""
 
 
 def widths(context: StrategyContext) -> tuple[int, ...]:
@@ -53,12 +51,7 @@ class RandomSearch(Strategy):
         return tuple(Proposal(self._step, index, self._drawn(rng), start) for index in range(self._widths[self._step]))
 
     def _drawn(self, rng: random.Random) -> Design:
-        design = self._context.start
-        for _ in range(DRAWS):
-            design = self._context.space.random(rng)
-            if self._context.allowed(design):
-                break
-        return design
+        return drawn(lambda: self._context.space.random(rng), self._context.allowed)
 
     def tell(self, evaluations: Sequence[Evaluation]) -> Choice:
         """Nothing is learned; the best of the step is named."""

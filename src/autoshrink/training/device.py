@@ -33,6 +33,7 @@ def choose_device(name: str) -> torch.device:
     if missing is not None:
         raise InputError(f"device {name!r}: {missing}")
     try:
+        # Backends differ in what they raise where a device is known and unusable: not built, not there, no such kernel.
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
