@@ -12,7 +12,7 @@ from autoshrink.errors import InputError
 from autoshrink.latency.predicting import LatencyModel, features, sampled, table_operations
 from autoshrink.latency.table import LatencyTable
 from autoshrink.spaces.families import at_budget, families
-from autoshrink.spaces.networks import USUAL, neighbours
+from autoshrink.spaces.moves import USUAL, neighbours
 from autoshrink.spaces.sizes import Sizes
 from autoshrink.steps import RuntimeOperation
 

@@ -15,7 +15,7 @@ from autoshrink.networks import ImageNetwork, build, inherit
 from autoshrink.networks.resizing import keeps_channels, strongest
 from autoshrink.spaces import AtBudget
 from autoshrink.spaces.families import at_budget, families
-from autoshrink.spaces.networks import USUAL, neighbours
+from autoshrink.spaces.moves import USUAL, neighbours
 from autoshrink.spaces.sizes import Scalable, Sizes
 
 BUDGET = Budget(macs=300_000)

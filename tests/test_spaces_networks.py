@@ -16,7 +16,8 @@ from autoshrink.errors import InputError
 from autoshrink.spaces import AtBudget, NetworkSpace
 from autoshrink.spaces.families import at_budget, families
 from autoshrink.spaces.fitting import share
-from autoshrink.spaces.networks import ALL, LEAST, MOVES, narrower, neighbours, wider
+from autoshrink.spaces.moves import ALL, MOVES, narrower, neighbours, wider
+from autoshrink.spaces.networks import LEAST
 from autoshrink.spaces.sizes import Scalable, Sizes
 from test_families import recounted
 

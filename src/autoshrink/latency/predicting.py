@@ -22,7 +22,7 @@ from autoshrink.cost.latency import operations
 from autoshrink.errors import InputError
 from autoshrink.latency.table import LatencyTable
 from autoshrink.spaces.families import FAST_DIVISORS, at_budget, families
-from autoshrink.spaces.networks import USUAL, neighbours
+from autoshrink.spaces.moves import USUAL, neighbours
 from autoshrink.steps import RuntimeOperation
 
 SHORT = 1000.0

@@ -30,7 +30,8 @@ from autoshrink.record import RunRecord
 from autoshrink.resources import RESOURCES
 from autoshrink.spaces.families import at_budget, families
 from autoshrink.spaces.fitting import share
-from autoshrink.spaces.networks import LEAST, USUAL, AtBudget
+from autoshrink.spaces.moves import USUAL
+from autoshrink.spaces.networks import LEAST, AtBudget
 from autoshrink.spaces.sizes import Scalable, Sizes
 from autoshrink.tasks.base import Command, Option, Prepared, Shape, Task
 from autoshrink.tasks.image.fitting import ImageScaling
