@@ -16,9 +16,9 @@ from autoshrink.errors import InputError
 from autoshrink.spaces import AtBudget, NetworkSpace
 from autoshrink.spaces.families import at_budget, families
 from autoshrink.spaces.fitting import share
-from autoshrink.spaces.moves import ALL, MOVES, narrower, neighbours, wider
+from autoshrink.spaces.moves import ALL, MOVES, Choices, narrower, neighbours, wider
 from autoshrink.spaces.networks import LEAST
-from autoshrink.spaces.sizes import Scalable, Sizes
+from autoshrink.spaces.sizes import LEAST_SIDE, Scalable, Sizes, sides
 from test_families import recounted
 
 BUDGET = Budget(macs=1_000_000)
@@ -69,6 +69,37 @@ def test_widths_go_down_to_one_channel_and_up_again() -> None:
         assert 0.55 * width <= narrower(width) or width < 16
         assert wider(width) <= 1.5 * width or width < 16
     assert [narrower(width) for width in (64, 32, 24, 12, 8, 4, 2, 1)] == [48, 24, 16, 8, 6, 2, 1, 1]
+
+
+def test_inputs_are_three_quarters_of_one_another() -> None:
+    assert sides(96) == (96, 72, 56, 40, 32, 24, 16)
+    assert sides(28) == (28, 24, 16)
+    assert sides(LEAST_SIDE) == (16,)
+    assert sides(8) == (8,)
+    for largest in range(1, 1025):
+        first, *smaller = sides(largest)
+        assert first == largest
+        assert all(side % 8 == 0 and side >= LEAST_SIDE for side in smaller)
+        assert all(0.6 < small / large < 0.95 for large, small in zip((first, *smaller), smaller, strict=False))
+        assert sum(side**2 for side in smaller) < 1.5 * largest**2
+
+
+@EVERY
+def test_a_smaller_input_buys_channels_and_there_is_a_way_back(name: str) -> None:
+    start, size = STARTS[name], frozenset({"size"})
+    read = AtBudget(start, BUDGET, allowed=size)
+    ((change, smaller),) = read.moves(start)
+    assert change == Changed("size", "input", 32, 24)
+    assert smaller.input == (3, 24, 24)
+    assert share(smaller, BUDGET) >= NEAR
+    assert sum(Sizes.of(smaller).places.values()) > sum(Sizes.of(start).places.values())
+    back = {network.input[1]: network for _, network in read.moves(smaller)}
+    assert back.keys() == {16, 32}
+    assert AtBudget(smaller, BUDGET, allowed=size, side=32).moves(smaller) == read.moves(smaller)
+    assert [network.input[1] for _, network in AtBudget(smaller, BUDGET, allowed=size).moves(smaller)] == [16]
+    for _, cheaper in NetworkSpace(start, size).moves(start):
+        assert Sizes.of(cheaper) == Sizes.of(start)
+        assert [one.input[1] for _, one in neighbours(cheaper, size, Choices(side=32))] == [16, 32]
 
 
 @EVERY

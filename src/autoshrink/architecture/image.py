@@ -122,14 +122,14 @@ class ImageArchitecture(Architecture):
         return "×".join(map(str, self.input))
 
     def __str__(self) -> str:
-        """Stem and stages as crafting has them: ``mobile network 16/2, 1x16, 2x24/2``: parts, width, stride."""
+        """Input, stem and stages (parts, width, stride): ``mobile network 3×32×32, 16/2, 1x16, 2x24/2``."""
         stem = f"{self.stem.channels}" + (f"/{self.stem.stride}" if self.stem.stride > 1 else "")
         strides = [getattr(stage, "pool", 0) or stage.stride for stage in self.stages]
         stages = [
             f"{getattr(stage, self.part)}x{stage.width}" + (f"/{stride}" if stride > 1 else "")
             for stage, stride in zip(self.stages, strides, strict=True)
         ]
-        return f"{self.kind} network {', '.join((stem, *stages))}"
+        return f"{self.kind} network {', '.join((self.sizes, stem, *stages))}"
 
     @abstractmethod
     def plan(self) -> NetworkPlan[PartPlan]:

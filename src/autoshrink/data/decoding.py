@@ -88,6 +88,15 @@ def decode(payload: Payload, *, size: int, channels: int | None, window: Scaling
     return np.ascontiguousarray(pixels[np.newaxis] if pixels.ndim == 2 else pixels.transpose(2, 0, 1))
 
 
+def resized(images: Pixels, size: int) -> Pixels:
+    """Square images in memory, uint8 (n, c, h, h), brought to uint8 (n, c, size, size) by what `decode` scales with.
+
+    Of images that were scaled once already it makes nearly, not exactly, what decoding them at this size does: two
+    filters one after the other are a little softer than one.
+    """
+    return np.stack([decode(image, size=size, channels=images.shape[1]) for image in images])
+
+
 def opened(payload: Payload) -> Image.Image:
     """Return the image; the pixels of an encoded one are not read yet.
 

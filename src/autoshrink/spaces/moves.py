@@ -1,8 +1,9 @@
-"""What one move makes of an image network: another width, depth, stride, block, edge or operation."""
+"""What one move makes of an image network: another input, width, depth, stride, block, edge or operation."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from autoshrink.architecture import (
@@ -18,7 +19,7 @@ from autoshrink.cell import Cell
 from autoshrink.change import Change, Changed, ChangedOp
 from autoshrink.ops import names
 from autoshrink.spaces.cells import CellSpace, cheaper
-from autoshrink.spaces.sizes import Scalable, Sizes, parts_of
+from autoshrink.spaces.sizes import Scalable, Sizes, parts_of, sides
 
 Found = Iterator[tuple[Change, Scalable]]
 
@@ -32,18 +33,32 @@ SMALLEST = 2
 """Height and width, in pixels, that no move goes below."""
 
 
-def neighbours(network: Scalable, allowed: frozenset[str], ops: Sequence[str] | None = None) -> list[Any]:
+@dataclass(frozen=True)
+class Choices:
+    """What moves may choose from.
+
+    Attributes:
+        ops: the operations that nodes may come to have; None: every one that is cheaper or dearer than the node's.
+        side: height and width of the images as they are read, pixels, above which no input goes; None: those of the
+            network's own input.
+    """
+
+    ops: Sequence[str] | None = None
+    side: int | None = None
+
+
+def neighbours(network: Scalable, allowed: frozenset[str], choices: Choices | None = None) -> list[Any]:
     """Every change of one thing, both ways where there are two, with the network that it makes, in a fixed order.
 
     Args:
         network: to be changed.
         allowed: which moves there are, of `MOVES`.
-        ops: the operations that nodes may come to have; None: every one that is cheaper or dearer than the node's.
+        choices: what they may choose from; None: everything.
     """
-    found: list[tuple[Change, Scalable]] = []
+    choices, found = choices or Choices(), list[tuple[Change, Scalable]]()
     for move, ways in MOVES.items():
         if move in allowed:
-            found += ways(network, ops)
+            found += ways(network, choices)
     return found
 
 
@@ -119,6 +134,15 @@ def _pools(network: Scalable) -> Found:
         yield from _large_enough(Changed("pool", _place(place - 1), stride, other), _strided(network, moved))
 
 
+def _inputs(network: Scalable, choices: Choices) -> Found:
+    """The next smaller and the next larger input (`sides`); strides stay."""
+    channels, side, width = network.input
+    if side == width:
+        for other in _beside(side, sides(choices.side or side)):
+            resized = network.model_copy(update={"input": (channels, other, other)})
+            yield from _large_enough(Changed("size", "input", side, other), resized)
+
+
 def _large_enough(change: Change, network: Scalable) -> Found:
     if min(network.plan().final_size) >= SMALLEST:
         yield change, network
@@ -149,11 +173,16 @@ def _ladder(name: Literal["expansion", "kernel"], steps: Sequence[int]) -> Calla
             if not isinstance(stage, MobileStage) or (name == "expansion" and stage.block not in WIDENING):
                 continue
             before: float = getattr(stage, name)
-            lower, higher = ([step for step in steps if (step < before) == less and step != before] for less in (1, 0))
-            for other in (*lower[-1:], *higher[:1]):
+            for other in _beside(before, steps):
                 yield Changed(name, _place(number), before, other), _with(network, number, {name: other})
 
     return ways
+
+
+def _beside(value: float, steps: Sequence[int]) -> tuple[int, ...]:
+    """The next lower and the next higher of some steps, where there are any."""
+    lower, higher = sorted(step for step in steps if step < value), sorted(step for step in steps if step > value)
+    return (*lower[-1:], *higher[:1])
 
 
 def _squeezes(network: Scalable) -> Found:
@@ -238,18 +267,18 @@ def _aggregates(network: Scalable) -> Found:
         yield change, network.model_copy(update={"aggregate": other})
 
 
-Way = Callable[[Scalable, Sequence[str] | None], Found]
+Way = Callable[[Scalable, Choices], Found]
 
 
 def _of(ways: Callable[[Scalable], Found]) -> Way:
-    """Changes that know of no operations."""
+    """Changes that choose from nothing that a caller could narrow."""
     return lambda network, _: ways(network)
 
 
 MOVES: dict[str, Way] = {
-    "edges": lambda network, ops: _shared(network, "edges", ops),
-    "ops": lambda network, ops: _shared(network, "ops", ops),
-    "own": lambda network, ops: (found for move in ("edges", "ops") for found in _own(network, move, ops)),
+    "edges": lambda network, choices: _shared(network, "edges", choices.ops),
+    "ops": lambda network, choices: _shared(network, "ops", choices.ops),
+    "own": lambda network, choices: (found for move in ("edges", "ops") for found in _own(network, move, choices.ops)),
     "aggregate": _of(_aggregates),
     "width": _of(_widths),
     "depth": _of(_depths),
@@ -261,8 +290,9 @@ MOVES: dict[str, Way] = {
     "squeeze": _of(_squeezes),
     "block": _of(_blocks),
     "activation": _of(_activations),
+    "size": _inputs,
 }
-"""By name, from a network and the operations that nodes may come to have to its changes."""
+"""By name, from a network and what may be chosen from to its changes."""
 ALL = frozenset(MOVES)
 USUAL = ALL - {"own"}
 """What is done where nothing is said: a cell of its own in each stage makes as many moves again for every stage."""

@@ -20,7 +20,7 @@ from autoshrink.errors import InputError
 from autoshrink.spaces.base import Space, refuse_unknown
 from autoshrink.spaces.families import divisors_for
 from autoshrink.spaces.fitting import Fitting, Seconds, share
-from autoshrink.spaces.moves import MOVES, USUAL, neighbours
+from autoshrink.spaces.moves import MOVES, USUAL, Choices, neighbours
 from autoshrink.spaces.sizes import Scalable
 
 LEAST = 0.9
@@ -56,7 +56,7 @@ class NetworkSpace(Space[Scalable]):
     def moves(self, design: Scalable) -> tuple[tuple[Change, Scalable], ...]:
         """Every change of one thing that takes MACs away."""
         found: dict[str, tuple[Change, Scalable]] = {}
-        for change, network in neighbours(design, self.allowed, self.ops):
+        for change, network in neighbours(design, self.allowed, Choices(self.ops, self.start.input[1])):
             if _macs(network) < _macs(design):
                 found.setdefault(network.key, (change, network))
         return tuple(found.values())
@@ -71,7 +71,11 @@ class NetworkSpace(Space[Scalable]):
     def mutated(self, design: Scalable, rng: Random) -> Scalable:
         """One change of one thing, either way, that costs no more than the start."""
         most = _macs(self.start)
-        found = [network for _, network in neighbours(design, self.allowed, self.ops) if _macs(network) <= most]
+        found = [
+            network
+            for _, network in neighbours(design, self.allowed, Choices(self.ops, self.start.input[1]))
+            if _macs(network) <= most
+        ]
         return rng.choice(found) if found else design
 
 
@@ -91,6 +95,7 @@ class AtBudget(Space[Scalable]):
         allowed: which moves there are, of `MOVES`.
         ops: the operations that nodes may come to have; None: every cheaper or dearer one.
         called: what the starts are called, the first one's name first; empty for no names.
+        side: height and width of the images as they are read, pixels; None: of the largest input of a start.
 
     Raises:
         InputError: there is no such move, or a start breaks the budget or does not use it.
@@ -102,6 +107,7 @@ class AtBudget(Space[Scalable]):
     allowed: frozenset[str] = USUAL
     ops: tuple[str, ...] | None = None
     called: tuple[str, ...] = ()
+    side: int | None = None
 
     def __post_init__(self) -> None:
         refuse_unknown(self.allowed, MOVES, "networks")
@@ -122,10 +128,14 @@ class AtBudget(Space[Scalable]):
         """See `Space.names`."""
         return {one.key: name for one, name in zip(self.starts, self.called, strict=False)}
 
+    @property
+    def _choices(self) -> Choices:
+        return Choices(self.ops, self.side or max(network.input[1] for network in self.starts))
+
     def moves(self, design: Scalable) -> tuple[tuple[Change, Scalable], ...]:
         """Every exchange: what one change makes of a network, scaled to the budget again."""
         found: dict[str, tuple[Change, Scalable]] = {}
-        for change, changed in neighbours(design, self.allowed, self.ops):
+        for change, changed in neighbours(design, self.allowed, self._choices):
             network = exchanged(changed, change, self.budget, self.seconds)
             if network is not None and network.key != design.key:
                 found.setdefault(network.key, (change, network))
@@ -140,7 +150,7 @@ class AtBudget(Space[Scalable]):
 
     def mutated(self, design: Scalable, rng: Random) -> Scalable:
         """A random exchange."""
-        found = neighbours(design, self.allowed, self.ops)
+        found = neighbours(design, self.allowed, self._choices)
         for change, changed in rng.sample(found, len(found)):
             network = exchanged(changed, change, self.budget, self.seconds)
             if network is not None and network.key != design.key:

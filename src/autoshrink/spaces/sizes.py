@@ -12,6 +12,24 @@ Scalable = ConvArchitecture | MobileArchitecture
 """An image network of stages, each with a width and a number of cells or blocks."""
 MOST_CELLS = 100
 """Cells beyond which a network grows in width alone, unless its skeleton has more."""
+LEAST_SIDE = 16
+"""Height and width, in pixels, below which no input is made smaller."""
+
+
+def sides(largest: int) -> tuple[int, ...]:
+    """The heights and widths, in pixels, that an input may have: ``96, 72, 56, 40, 32, 24, 16``.
+
+    Each is three quarters of the one before, in the nearest multiple of 8 (of two the smaller), so that it can be
+    halved without a rest, and all have 16 pixels or more. All smaller inputs together have less than
+    1.5 times the pixels of the largest.
+
+    Args:
+        largest: of the images as they are read.
+    """
+    found = [largest]
+    while (side := 8 * ((3 * found[-1] + 15) // 32)) >= LEAST_SIDE:
+        found.append(side)
+    return tuple(found)
 
 
 def divisible(width: float, divisor: int = 4) -> int:

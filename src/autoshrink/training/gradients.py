@@ -5,7 +5,7 @@ Shape letters: T time steps, B streams or images, n width.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -50,7 +50,7 @@ class LayerGradients(Protocol):
         ...
 
 
-def images_a_batch(data: DeviceImages, *, batch: int, batches: int) -> int:
+def images_a_batch(data: Sized, *, batch: int, batches: int) -> int:
     """B: `batch`, or less where there are too few images for so many different batches.
 
     Raises:

@@ -193,7 +193,7 @@ class ImageTask(Task):
             )
         first, *others = found.values()
         allowed = USUAL if settings.moves is None else frozenset(settings.moves)
-        return AtBudget(first, budget, seconds, tuple(others), allowed, settings.ops, tuple(found))
+        return AtBudget(first, budget, seconds, tuple(others), allowed, settings.ops, tuple(found), height)
 
     def default_network(self, cell: Cell, **sizes: int) -> Architecture:
         return self.sized(proxy_architecture(cell), **sizes)
