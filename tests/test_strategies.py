@@ -12,12 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoshrink.cell import Cell, Edge, cell_of
+from autoshrink.config import settings_from_json
 from autoshrink.design import Design, edges_of
 from autoshrink.ops import DEFAULTS
 from autoshrink.resources import Resources
 from autoshrink.score import Evaluation, Score
 from autoshrink.spaces import CellSpace
 from autoshrink.strategies import AutoShrink, Choice, Proposal
+from autoshrink.strategies.base import StrategyContext
+from autoshrink.strategies.exchange import Exchange
 from fakes import edge_of
 
 FREE = Score(penalty=0.0)
@@ -411,3 +414,27 @@ def test_from_the_best_so_far_what_lost_least_comes_after_what_was_never_tried()
     assert {one.parent for one in asked} == {child for edge, child in start.shrink_space() if edge == best}
     children = [edge for edge, _ in cell_of(asked[0].parent or start).shrink_space()]
     assert [edge_of(one) for one in asked] == sorted(children, key=gains.__getitem__, reverse=True)[:2]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_exchanges_try_first_what_gained_elsewhere(seed: int) -> None:
+    """Pointwise convolutions gain and lost edges lose: once both were tried, a convolution comes first while there is
+    one to change."""
+    start = Cell("conv", ("input", *["sepconv3x3"] * 4), tuple(combinations(range(5), 2)))
+    space = CellSpace(start, frozenset({"edges", "ops"}), ("conv1x1",))
+    settings = settings_from_json({"strategy": "exchange", "candidates": 3, "seed": seed, "patience": 9})
+    strategy = Exchange(StrategyContext(settings, space, lambda _: Resources(1, 1, 1)))
+    tried, proposed = set[str](), set[str]()
+    while asked := strategy.ask():
+        new = [one for one in asked if one.change is not None and not one.anew]
+        if new and {"op conv1x1", "edge none"} <= tried:
+            left = [
+                change.sort for change, cell in space.moves(cell_of(new[0].parent or start)) if cell.key not in proposed
+            ]
+            assert [one.change and one.change.sort for one in new] == sorted(left, reverse=True)[:3]
+        tried |= {one.change.sort for one in new if one.change is not None}
+        proposed |= {one.design.key for one in asked}
+        cells = [one.cell for one in asked]
+        worth = [cell.ops.count("conv1x1") + len(cell.edges) / 10 for cell in cells]
+        strategy.tell([_evaluation(cell, value) for cell, value in zip(cells, worth, strict=True)])
+    assert tried == {"op conv1x1", "edge none"}

@@ -428,3 +428,27 @@ def test_equal_strengths_make_one_group_and_zero_makes_none_decay() -> None:
         groups = _Training(network, recipe, seed=0, classes=10).learner._optimiser.param_groups
         assert {group["weight_decay"] for group in groups} == expected
         assert len(groups) == len(expected)
+
+
+def test_a_cosine_climbs_and_falls_to_zero_and_the_released_rate_stays(
+    digits: tuple[DeviceImages, DeviceImages],
+) -> None:
+    """Ten steps an epoch; half a cosine from the end of the climb, one step of twenty, to the end."""
+    rates = {}
+    for schedule in ("constant", "cosine"):
+        recipe = ImageRecipe.model_validate(PLAIN | {"epochs": 2, "learning_rate": 0.3, "schedule": schedule})
+        recipe = recipe.model_copy(update={"batch": -(-len(digits[0]) // 10)})
+        learner = search_learner(_Opinion(0.0, 0.0), recipe, digits, classes=2, seed=0)
+        rates[schedule] = [learner.rates.at(step) for step in range(20)]
+    assert rates["constant"] == [0.3] * 20
+    assert rates["cosine"] == pytest.approx(
+        [0.15, *(0.15 + 0.15 * math.cos(math.pi * step / 19) for step in range(19))]
+    )
+
+
+def test_a_short_training_scales_the_peak_of_a_schedule(digits: tuple[DeviceImages, DeviceImages]) -> None:
+    recipe = ImageRecipe.model_validate(PLAIN | {"epochs": 2, "learning_rate": 0.3, "schedule": "cosine"})
+    learner = search_learner(_Opinion(*[0.0] * 10), recipe, digits, classes=10, seed=0)
+    learner.scale_learning_rate(0.5)
+    next(learner.epoch(0))
+    assert [group["lr"] for group in learner._optimiser.param_groups] == [0.15] * len(learner._optimiser.param_groups)

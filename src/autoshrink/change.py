@@ -31,6 +31,11 @@ class RemovedEdge:
         """What it brings about, whatever it is done to."""
         return ("edge", *self.edge)
 
+    @property
+    def sort(self) -> str:
+        """What is done, wherever in a design."""
+        return "edge none"
+
 
 @dataclass(frozen=True)
 class ChangedOp:
@@ -52,6 +57,11 @@ class ChangedOp:
     def aim(self) -> Aim:
         """What it brings about, whatever it is done to."""
         return ("op", self.node, self.op)
+
+    @property
+    def sort(self) -> str:
+        """What is done, wherever in a design."""
+        return f"op {self.op}"
 
 
 @dataclass(frozen=True)
@@ -84,6 +94,13 @@ class Changed:
     def aim(self) -> Aim:
         """What it brings about, whatever it is done to."""
         return (self.what, self.where, self.after)
+
+    @property
+    def sort(self) -> str:
+        """What is done, wherever in a design: of a number whether it is more."""
+        if isinstance(self.before, int | float) and isinstance(self.after, int | float):
+            return f"{self.what} {'more' if self.after > self.before else 'less'}"
+        return f"{self.what} {self.after}"
 
 
 def _shown(value: Value) -> str:

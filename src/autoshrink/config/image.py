@@ -48,7 +48,10 @@ class ImageRecipe(Recipe):
     epochs: PositiveInt = 20
     batch: Annotated[int, Field(ge=2)] = 128
     learning_rate: PositiveFloat = 4e-3
-    """Adam, constant."""
+    """Of Adam; of a cosine its peak."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """Of the learning rate: constant, as released; or a climb over the first twentieth of the steps, then half a cosine
+    to zero, at whose end the weights have settled."""
     l2: NonNegativeFloat = 1e-5
     """Strength of Σw² (without ½) on dense convolutions and the classifier; depthwise kernels have none."""
     shortcut_l2: NonNegativeFloat = 4e-5
@@ -95,6 +98,12 @@ PAPER: Overrides = {
 }
 """What the released search does otherwise: subsets drawn with replacement, 100 validation images a class, a seed for
 each candidate, all of its early stops, and the highest recorded S named best."""
+
+AT_BUDGET: Overrides = {
+    "recipe": {"schedule": "cosine", "learning_rate": 1e-2, "batch": 64, "patience": None},
+}
+"""Networks of equal cost are close to one another, and a rate that stays high to the end tells more of the last batches
+than of them (benchmarks/short_recipes.py)."""
 
 DIGITS: Overrides = {
     "nodes": 6,

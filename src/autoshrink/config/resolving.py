@@ -45,7 +45,7 @@ def resolve(overrides: Overrides) -> SearchSettings:
     if overrides.get("mode") == "paper":
         base = merge(base, task.paper)
     if any(one is not None for one in (overrides.get("budget") or {}).values()):
-        base = merge(base, AT_BUDGET)
+        base = merge(merge(base, AT_BUDGET), task.at_budget)
     chosen = settings_from_json(merge(base, overrides))
     refuse_contradictions(overrides, chosen)
     return chosen

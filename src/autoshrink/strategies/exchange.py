@@ -7,8 +7,11 @@ confirm.
 
 from __future__ import annotations
 
+import math
 import random
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from statistics import fmean
 
 from autoshrink.change import Change
 from autoshrink.design import Design
@@ -35,14 +38,18 @@ class Exchange(Strategy):
     One confirms: the best of the step before are measured once more, beside the parent, all with one new seed, and the
     best of them by S is the parent from then on; of equals the parent stays. The best of many noisy figures flatters
     itself, so that it would nearly always seem to be better than its parent; a second figure was not chosen by chance.
-    The other kind explores: K moves of the parent to designs that were never proposed before, drawn by the seed and the
-    step's number. It is over after `patience` confirmations without an improvement, or when every move was tried.
+    The other kind explores: K moves of the parent to designs that were never proposed before. Moves of a kind that
+    gained when it was tried come first, wherever in the network that was, then kinds that were not tried, then those
+    that lost; among equals the seed and the step's number draw. It is over after `patience` confirmations without an
+    improvement, or when every move was tried.
     """
 
     def __init__(self, context: StrategyContext) -> None:
         self._context = context
         self._parent: Design | None = None
         self._rivals: tuple[tuple[Change | None, Design], ...] = ()
+        self._worth = -math.inf
+        self._gains: defaultdict[str, list[float]] = defaultdict(list)
         self._proposed: set[str] = set()
         self._patience = context.settings.patience
         self._waited = 0
@@ -74,6 +81,7 @@ class Exchange(Strategy):
                 found.setdefault(design.key, (change, design))
         pool = list(found.values())
         random.Random(derive_seed(context.settings.seed, "moves", self._step)).shuffle(pool)
+        pool.sort(key=lambda one: -fmean(self._gains.get(one[0].sort, (0.0,))))
         if context.rank is not None:
             ranks = [context.rank(design) for _, design in pool]
             pool = [pool[place] for place in sorted(range(len(pool)), key=lambda place: -ranks[place])]
@@ -92,16 +100,25 @@ class Exchange(Strategy):
             kept = self._parent is not None and first == 0
             self._waited = self._waited + 1 if kept else 0
             self._parent, self._rivals = evaluations[first].design, ()
+            self._worth = score(evaluations[first])
         else:
+            self._remember(asked, evaluations)
             self._rivals = self._best(asked, ranked, evaluations)
             if self._parent is None and len(self._rivals) < 2:
                 self._parent, self._rivals = evaluations[first].design, ()
+                self._worth = self._context.score(evaluations[first])
             elif not self._rivals:
                 self._waited += 1
         self._proposed |= {one.design.key for one in evaluations}
         self._step += 1
         self._asked = None
         return choice(first, ranked, evaluations)
+
+    def _remember(self, asked: Sequence[Proposal], evaluations: Sequence[Evaluation]) -> None:
+        """What each move gained on its parent, whose figure is the last confirmed one."""
+        for proposal, one in zip(asked, evaluations, strict=True):
+            if math.isfinite(self._worth) and proposal.change is not None and not one.failed:
+                self._gains[proposal.change.sort].append(self._context.score(one) - self._worth)
 
     def _best(
         self, asked: Sequence[Proposal], ranked: Sequence[int], evaluations: Sequence[Evaluation]

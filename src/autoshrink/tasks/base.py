@@ -107,6 +107,7 @@ class Task(ABC):
         quick: settings with which a search on these is a matter of minutes.
         paper: what ``--mode paper`` does otherwise.
         sound: what any other search does otherwise than the defaults.
+        at_budget: what a search of whole networks at a budget does otherwise, besides.
         search_options: the options of ``search`` that this task's settings have beyond those of every task.
         sizes: the options that make the smallest network smaller.
         shorter: options that make a search a matter of minutes.
@@ -125,6 +126,7 @@ class Task(ABC):
     built_in: ClassVar[str | None] = None
     quick: ClassVar[Overrides] = {}
     paper: ClassVar[Overrides] = {}
+    at_budget: ClassVar[Overrides] = {}
     sound: ClassVar[Overrides] = {"evaluator": "inherited", "finalists": 3}
     """Neither the paper's search nor one on built-in data, which are small enough to train every candidate.
 

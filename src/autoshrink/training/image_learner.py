@@ -33,6 +33,8 @@ from autoshrink.training.statistics import SETTLED, normalising, take_statistics
 
 FRESH = 32
 """Batches, at most, on which BN's statistics are taken anew."""
+CLIMB = 0.05
+"""Share of a search's training in which a cosine's learning rate climbs to its peak."""
 NETWORK, AVERAGE, OPTIMISER = "network.", "average.", "optimiser."
 """Before the names of tensors in a state file."""
 
@@ -70,7 +72,7 @@ class ImageLearner:
         probabilities: bool = False,
     ) -> None:
         self._probabilities = probabilities
-        self._factor = 1.0
+        self._scaled: float | None = None
         self._processes = processes or Processes()
         self.device = next(network.parameters()).device
         self.network = _normalised_together(network, recipe, self._processes, self.device)
@@ -104,7 +106,8 @@ class ImageLearner:
         self._forward.train()
         self._count_updates(epoch * self._train.batches + start)
         for step, (images, labels) in enumerate(self._train.epoch(epoch, start=start), start=start):
-            rate = self._factor * self.rates.at(epoch * self._train.batches + step)
+            place = epoch * self._train.batches + step
+            rate = self.rates.at(place) if self._scaled is None else self._scaled * self.rates.peak
             for group in self._optimiser.param_groups:
                 group["lr"] = rate
             batch = self._step(images, labels)
@@ -113,8 +116,8 @@ class ImageLearner:
             yield batch
 
     def scale_learning_rate(self, factor: float) -> None:
-        """Learn at the recipe's rate times a factor from now on."""
-        self._factor = factor
+        """Learn at the recipe's rate, of a schedule its peak, times a factor from now on."""
+        self._scaled = factor
 
     def _step(self, images: Tensor, labels: Tensor) -> Batch:
         """One step on a batch; its figures are over all processes."""
@@ -279,17 +282,18 @@ def search_learner(
     precision: torch.dtype = torch.float32,
     probabilities: bool = False,
 ) -> ImageLearner:
-    """A search's learner: Adam at a constant rate, L2 by role, on training and validation images on the device.
+    """A search's learner: Adam, L2 by role, on training and validation images on the device.
 
     The seed decides batches and augmentation, epoch by epoch.
     """
+    cosine = recipe.schedule == "cosine"
     full = ClassifierRecipe(
         epochs=recipe.epochs,
         batch=recipe.batch,
         optimiser="adam",
         learning_rate=recipe.learning_rate,
-        final_rate=recipe.learning_rate,
-        warmup=0.0,
+        final_rate=0.0 if cosine else recipe.learning_rate,
+        warmup=CLIMB * recipe.epochs if cosine else 0.0,
         l2=recipe.l2,
         shortcut_l2=recipe.shortcut_l2,
         label_smoothing=0.0,

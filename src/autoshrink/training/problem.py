@@ -29,7 +29,7 @@ class SearchLearner(Learner, Protocol):
         ...
 
     def scale_learning_rate(self, factor: float) -> None:
-        """Learn at the recipe's rate times a factor from now on."""
+        """Learn at the recipe's rate, of a schedule its peak, times a factor from now on."""
         ...
 
     def validate_share(self, share: float) -> Validation:

@@ -92,6 +92,7 @@ class ImageTask(Task):
     built_in = "digits"
     quick = image.DIGITS
     paper = image.PAPER
+    at_budget = image.AT_BUDGET
     sizes = "--size or --widths"
     shorter = "--size 16 --nodes 6 --train-per-class 200 --epochs 8"
     data = "images"
