@@ -194,18 +194,17 @@ def test_stopped_at_an_early_stop_it_does_not_go_on(text: Path, tmp_path: Path) 
 KILLED = """
 from autoshrink import resume_training, train
 from autoshrink.architecture import Architecture
-folder, settings, architecture = sys.argv[1], json.loads(sys.argv[2]), Architecture.from_json(json.loads(sys.argv[3]))
-patience = 0.03
+settings, architecture = json.loads(sys.argv[2]), Architecture.from_json(json.loads(sys.argv[3]))
 
-def attempt():
+def attempt(folder):
     begun = os.path.exists(folder + "/training.safetensors")
     resume_training(folder) if begun else train(architecture, settings, out=folder)
 """
 
 
 def test_killed_at_random_times_it_ends_the_same(whole: Path, text: Path, tmp_path: Path) -> None:
-    arguments = (str(tmp_path / "model"), json.dumps(asked(text, **AVERAGED)), json.dumps(PAIR.to_json()))
-    assert deaths_until_done(KILLED, *arguments) > 0
+    arguments = (json.dumps(asked(text, **AVERAGED)), json.dumps(PAIR.to_json()))
+    assert deaths_until_done(KILLED, tmp_path / "model", *arguments) > 0
     assert_same(tmp_path / "model", whole)
 
 

@@ -338,7 +338,7 @@ def test_stopped_after_every_event_it_ends_the_same(
 
 def test_killed_at_random_times_it_ends_the_same(searched: tuple[dict[str, Any], Path, Path], tmp_path: Path) -> None:
     settings, run, _ = searched
-    assert deaths_until_done(f"import sklearn.datasets\n{SEARCH}", str(tmp_path / "run"), json.dumps(settings)) > 0
+    assert deaths_until_done(SEARCH, tmp_path / "run", json.dumps(settings)) > 0
     assert story(tmp_path / "run") == story(run)
 
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -54,12 +51,6 @@ TINY: dict[str, Any] = {
     "network": {"stem": 4, "widths": [4, 4]},
     "threads": 1,
 }
-SEARCH = """
-import json, sys
-import autoshrink
-autoshrink.search(json.loads(sys.argv[2]), run=sys.argv[1])
-"""
-RESUME = "import sys; import autoshrink; autoshrink.resume(sys.argv[1])"
 
 
 @pytest.fixture(autouse=True)
@@ -414,21 +405,28 @@ def test_a_search_by_latency(whole: Path) -> None:
     assert "latency in ns" in page
 
 
-def test_killed_and_resumed_with_the_same_table(whole: Path, tmp_path: Path) -> None:
-    """The second run is given the first one's table, so that both must end alike."""
+def test_stopped_and_resumed_with_the_same_table(whole: Path, tmp_path: Path) -> None:
+    """The second run is given the first one's table, so that both must end alike; once it has begun, it has its own."""
     table = tmp_path / "table.json"
     shutil.copy(whole / "latency.json", table)
-    settings = TINY | {"limits": {"max_latency": 10**9}, "latency_table": str(table)}
-    folder = tmp_path / "run"
-    process = subprocess.Popen([sys.executable, "-c", SEARCH, str(folder), json.dumps(settings)])
-    while process.poll() is None:
-        if (folder / "run.sqlite").exists() and (folder / "latency.json").exists() and read_record(folder).candidates:
-            break
-        time.sleep(0.01)
-    process.kill()
-    assert process.wait(timeout=120) == -signal.SIGKILL
+    folder, epochs = tmp_path / "run", itertools.count(1)
+
+    class Stopped(BaseException):
+        pass
+
+    def stop(*_: Any) -> None:
+        if next(epochs) == 4:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        autoshrink.search(
+            TINY | {"limits": {"max_latency": 10**9}, "latency_table": str(table)},
+            run=folder,
+            observer=autoshrink.Observer(on_epoch=stop),
+        )
+    assert not read_record(folder).finished
     table.unlink()
-    assert subprocess.run([sys.executable, "-c", RESUME, str(folder)], check=False).returncode == 0
+    autoshrink.resume(folder)
     latencies = {one.cell: one.evaluation.resources["latency"] for one in read_record(whole).candidates}
     assert {one.cell: one.evaluation.resources["latency"] for one in read_record(folder).candidates} == latencies
     # All but the settings, of which one run's name a table.

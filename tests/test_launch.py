@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from autoshrink.errors import DataError, InputError, RunError
 from autoshrink.record import RunRecord
 from autoshrink.store import read_record
 from fakes import story
+from text_fixtures import SEARCH, deaths_until_done
 
 TINY: dict[str, Any] = {
     "nodes": 4,
@@ -33,13 +33,11 @@ TINY: dict[str, Any] = {
     "network": {"stem": 8, "widths": [8, 8]},
     "threads": 1,
 }
-SEARCH = """
+FRESH = """
 import json, sys
 import autoshrink
 autoshrink.search(json.loads(sys.argv[2]), run=sys.argv[1])
-print("finished")
 """
-RESUME = "import sys; import autoshrink; autoshrink.resume(sys.argv[1]); print('finished')"
 
 
 @pytest.fixture(autouse=True)
@@ -47,26 +45,16 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     monkeypatch.setenv("AUTOSHRINK_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
-def start(code: str, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, text=True)
-
-
-def finish(process: subprocess.Popen[str]) -> None:
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 0
-    assert output == "finished\n"
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An undisturbed run, in a process of its own."""
+    """An undisturbed run."""
     folder = tmp_path_factory.mktemp("whole") / "run"
-    finish(start(SEARCH, str(folder), json.dumps(TINY)))
+    autoshrink.search(TINY, run=folder)
     return folder
 
 
 def test_the_same_seed_in_a_fresh_process_is_the_same_search(whole: Path, tmp_path: Path) -> None:
-    finish(start(SEARCH, str(tmp_path / "again"), json.dumps(TINY)))
+    subprocess.run([sys.executable, "-c", FRESH, str(tmp_path / "again"), json.dumps(TINY)], check=True, timeout=120)
     assert story(tmp_path / "again") == story(whole)
 
 
@@ -76,46 +64,24 @@ def test_another_seed_is_another_search(whole: Path, tmp_path: Path) -> None:
     assert [one.cell for one in other.chosen()] != [one.cell for one in first.chosen()]
 
 
-@pytest.mark.parametrize("chance", range(2))
-def test_killed_at_random_times_it_ends_the_same(whole: Path, tmp_path: Path, chance: int) -> None:
-    """SIGKILL again and again, at any time between the opening of the run and its end."""
-    rng = random.Random(chance)
-    folder, deaths = tmp_path / "run", 0
-    seconds = read_record(whole).active_seconds
-    while True:
-        begun = (folder / "run.sqlite").exists() and (folder / "run.sqlite").stat().st_size > 0
-        process = start(RESUME, str(folder)) if begun else start(SEARCH, str(folder), json.dumps(TINY))
-        wait_for_work(process, folder, read_record(folder).sessions if begun else 0)
-        # The first one does not outlast a run on a calmer machine than the one that was timed.
-        time.sleep(rng.uniform(0, 1.2 if deaths else 0.5) * seconds)
-        process.kill()
-        deaths += process.wait(timeout=120) == -signal.SIGKILL
-        assert process.stdout is not None
-        process.stdout.close()
-        if (folder / "run.sqlite").exists() and read_record(folder).finished:
-            break
-    assert deaths > 0
-    assert story(folder) == story(whole)
+def test_killed_at_random_times_it_ends_the_same(whole: Path, tmp_path: Path) -> None:
+    """SIGKILL again and again, at any time from the process's begin to its end."""
+    assert deaths_until_done(SEARCH, tmp_path / "run", json.dumps(TINY)) > 0
+    assert story(tmp_path / "run") == story(whole)
 
 
-def wait_for_work(process: subprocess.Popen[str], folder: Path, sessions: int) -> None:
-    """Until the process has opened the run: what comes before is Python's and torch's start."""
-    while process.poll() is None:
-        if (folder / "run.sqlite").exists():
-            try:
-                if read_record(folder).sessions > sessions:
-                    return
-            except RunError:
-                pass  # the log is being made at this moment
-        time.sleep(0.01)
+def measured(folder: Path) -> bool:
+    try:
+        return bool(read_record(folder).candidates)
+    except RunError:
+        return False  # there is no log, or it is being made at this moment
 
 
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     command = [sys.executable, "-m", "autoshrink", "search", "--run", str(folder), "--threads", "1"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    wait_for_work(process, folder, 0)
-    while not read_record(folder).candidates:
+    while process.poll() is None and not measured(folder):
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=200)
@@ -196,13 +162,19 @@ def test_own_images_are_learned(tmp_path: Path) -> None:
     assert record.data["input"] == [3, 8, 8]
 
 
-def test_changed_images_are_not_resumed(tmp_path: Path) -> None:
+def test_changed_images_are_not_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = photographs(tmp_path / "images")
-    command = f"import os, autoshrink.run as r\nr.Loop._decide = lambda *_: os._exit(9)\n{SEARCH}"
-    settings = json.dumps(OWN | {"data": OWN["data"] | {"spec": str(images)}})
-    process = start(command, str(tmp_path / "run"), settings)
-    process.communicate(timeout=200)
-    assert process.returncode == 9
+
+    class Stopped(BaseException):
+        pass
+
+    def stop(*_: Any) -> None:
+        raise Stopped
+
+    with monkeypatch.context() as patch:
+        patch.setattr("autoshrink.run.Loop._decide", stop)
+        with pytest.raises(Stopped):
+            search_own(images, tmp_path / "run")
     for path in (images / "cats").iterdir():
         Image.new("RGB", (9, 9)).save(path)
     with pytest.raises(DataError, match=r"the data are not those that .*run began with; restore them"):

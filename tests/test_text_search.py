@@ -176,7 +176,7 @@ def test_the_same_seed_is_the_same_search_and_another_is_not(whole: Path, text: 
 
 
 def test_killed_at_random_times_it_ends_the_same(whole: Path, text: Path, tmp_path: Path) -> None:
-    assert deaths_until_done(SEARCH, str(tmp_path / "run"), json.dumps(_on(text))) > 0
+    assert deaths_until_done(SEARCH, tmp_path / "run", json.dumps(_on(text))) > 0
     assert story(tmp_path / "run") == story(whole)
 
 

@@ -33,12 +33,15 @@ def asked(text: Path, **recipe: Any) -> dict[str, Any]:
 
 
 UNTIL_DONE = """
+start = time.monotonic()
+attempt(sys.argv[1] + " beforehand")
+patience = (time.monotonic() - start) / 20
 rng, deaths = random.Random(0), 0
 while True:
     child = os.fork()
     if child == 0:
         try:
-            attempt()
+            attempt(sys.argv[1])
             os._exit(0)
         except BaseException:
             traceback.print_exc()
@@ -50,15 +53,14 @@ while True:
         sys.exit(print(deaths) if status == 0 else 1)
     deaths += 1
 """
-"""The end of a program that has defined `attempt` and `patience` (seconds): children of one process, which has imported
-torch already, are killed at random times, until one comes through; prints how many died."""
+"""The end of a program that has defined `attempt`: an attempt of its own beside the folder imports what any needs and
+tells how long one takes; then children are killed at random times, until one comes through; prints how many died."""
 
 
-def deaths_until_done(program: str, *arguments: str) -> int:
-    """Run a program that ends in `UNTIL_DONE`; how many of its children were killed."""
-    imports = "import json, os, pathlib, random, signal, sys, time, traceback\n"
-    # An optimiser imports the second, which takes seconds: it should not do so in every child.
-    command = [sys.executable, "-c", f"{imports}import torch._dynamo\n{program}{UNTIL_DONE}", *arguments]
+def deaths_until_done(program: str, folder: Path, *arguments: str) -> int:
+    """Run a program that ends in `UNTIL_DONE`, on a folder; how many of its children were killed."""
+    imports = "import json, os, random, signal, sys, time, traceback\n"
+    command = [sys.executable, "-c", f"{imports}{program}{UNTIL_DONE}", str(folder), *arguments]
     return int(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=200).stdout)
 
 
@@ -66,16 +68,15 @@ SEARCH = """
 from autoshrink import resume, search
 from autoshrink.errors import RunError
 from autoshrink.store import read_record
-folder, settings = pathlib.Path(sys.argv[1]), json.loads(sys.argv[2])
-patience = 0.1
+settings = json.loads(sys.argv[2])
 
-def begun():
+def begun(folder):
     try:
         return bool(read_record(folder))
     except RunError:
         return False
 
-def attempt():
-    resume(folder) if begun() else search(settings, run=folder)
+def attempt(folder):
+    resume(folder) if begun(folder) else search(settings, run=folder)
 """
 """A program for `deaths_until_done`: searches in a folder with settings (JSON), or goes on with the search there."""
