@@ -19,7 +19,47 @@ from autoshrink.training.distributed import Processes, announced, own_device
 from classifier_fixtures import SMALL, StillNormalised, learner_of, recipe_of
 from training_fixtures import assert_same, left
 
-LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+TWO_EACH = """
+import json, os, runpy, signal, socket, sys, tempfile
+from autoshrink import train
+from autoshrink.cli import main
+from classifier_fixtures import SMALL, asked
+
+def two(*command):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    with tempfile.TemporaryFile() as said:
+        children = [os.fork() or run(str(rank), said.fileno(), command) for rank in range(2)]
+        codes = {}
+        while len(codes) < 2:
+            child, status = os.wait()
+            codes[child] = os.waitstatus_to_exitcode(status)
+            for other in children:
+                if codes[child] and other not in codes:
+                    os.kill(other, signal.SIGTERM)
+        said.seek(0)
+        return [codes[child] for child in children], said.read().decode()
+
+def run(rank, said, command):
+    signal.alarm(100)
+    os.environ |= {"RANK": rank, "LOCAL_RANK": rank}
+    for descriptor in (1, 2):
+        os.dup2(said, descriptor)
+    sys.argv[:] = command
+    if command[0] == "autoshrink":
+        main()
+    runpy.run_path(command[0], run_name="__main__")
+    sys.exit()
+
+# So that no child has to import what it needs.
+train(SMALL, asked(epochs=1), out=sys.argv[1])
+told = [two(*command) for command in json.loads(sys.argv[2])]
+print(json.dumps(told))
+"""
+"""Two processes for each of some commands, as `torchrun` starts them and ends both when one fails, but without seconds
+of imports in each; their exit codes, and what they said."""
 
 CHECK = """
 import json, sys
@@ -69,22 +109,59 @@ sys.exit(1)
 """
 
 
+TRAIN = """
+import sys
+from autoshrink import train
+from autoshrink.final import TrainingWatcher
+from classifier_fixtures import SMALL, asked
+
+def stop(epoch, done, total, told=[]):
+    told.append(done)
+    if len(told) == int(sys.argv[2]):
+        sys.exit(1)
+
+train(SMALL, asked(epochs=2, momentum=0.8), out=sys.argv[1], watcher=TrainingWatcher(on_batch=stop))
+"""
+
+
 def launched(*command: str) -> subprocess.CompletedProcess[str]:
     paths = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [*LAUNCH, *command], env=environment, capture_output=True, text=True, timeout=280, check=False
-    )
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280, check=False)
+
+
+Done = tuple[Path, dict[str, tuple[list[int], str]]]
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
+    """The folder that all commands wrote to; and the exit codes of each one's two processes, and what they said."""
+    folder = tmp_path_factory.mktemp("two")
+    programs = {"check": CHECK, "interrupted": INTERRUPTED, "train": TRAIN}
+    files = {name: str(folder / f"{name}.py") for name in programs}
+    for name, program in programs.items():
+        Path(files[name]).write_text(program)
+    whole = str(folder / "whole")
+    commands = {
+        "check": (files["check"], str(folder)),
+        "interrupted": (files["interrupted"], str(folder / "interrupted")),
+        "whole": (files["train"], whole, "0"),
+        "stopped": (files["train"], str(folder / "stopped"), "14"),
+        "refused": ("autoshrink", "train", "--from", whole, "--data", "digits", "-o", whole),
+    }
+    told = launched(sys.executable, "-c", TWO_EACH, str(folder / "alone"), json.dumps(list(commands.values())))
+    assert told.returncode == 0, told.stderr
+    return folder, dict(zip(commands, json.loads(told.stdout), strict=True))
 
 
 @pytest.mark.slow
-def test_two_processes_take_the_steps_of_one(tmp_path: Path) -> None:
+def test_two_processes_take_the_steps_of_one(done: Done) -> None:
     """Where BN looks at no batch: losses, weights and validation in float64, with micro-batches and without, the
     batch of 32 cut into 16 + 16 images; both processes say the same to the bit."""
-    (tmp_path / "check.py").write_text(CHECK)
-    done = launched(str(tmp_path / "check.py"), str(tmp_path))
-    assert done.returncode == 0, done.stderr
-    first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
+    folder, ended = done
+    codes, said = ended["check"]
+    assert codes == [0, 0], said
+    first, second = (json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1))
     assert first == second
     for pieces in (1, 3):
         network = StillNormalised(build(SMALL, seed=0).double())
@@ -101,46 +178,34 @@ def test_two_processes_take_the_steps_of_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_training_that_was_interrupted_leaves_no_thread(tmp_path: Path) -> None:
+def test_a_training_that_was_interrupted_leaves_no_thread(done: Done) -> None:
     """One that still runs while Python ends takes the process with it, now and then."""
-    (tmp_path / "check.py").write_text(INTERRUPTED)
-    done = launched(str(tmp_path / "check.py"), str(tmp_path / "model"))
-    assert done.returncode == 0, done.stderr
-
-
-TRAIN = """
-import sys
-from autoshrink import train
-from autoshrink.final import TrainingWatcher
-from classifier_fixtures import SMALL, asked
-
-def stop(epoch, done, total, told=[]):
-    told.append(done)
-    if len(told) == int(sys.argv[2]):
-        sys.exit(1)
-
-train(SMALL, asked(epochs=2, momentum=0.8), out=sys.argv[1], watcher=TrainingWatcher(on_batch=stop))
-"""
+    codes, said = done[1]["interrupted"]
+    assert codes == [0, 0], said
 
 
 @pytest.mark.slow
-def test_torchrun_trains_one_model_and_goes_on_with_it(tmp_path: Path) -> None:
-    """The first process dies in the middle of the second epoch and takes the other with it; resumed, both end with the
-    same bits as without, and one of them speaks."""
-    (tmp_path / "train.py").write_text(TRAIN)
-    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    done = launched(str(tmp_path / "train.py"), str(whole), "0")
-    assert done.returncode == 0, done.stderr
-    assert launched(str(tmp_path / "train.py"), str(stopped), "14").returncode != 0
+def test_two_processes_train_one_model_and_torchrun_goes_on_with_it(done: Done) -> None:
+    """The first process dies in the middle of the second epoch and the other cannot go on without it; resumed, both end
+    with the same bits as without, and one of them speaks."""
+    folder, ended = done
+    whole, stopped = folder / "whole", folder / "stopped"
+    codes, said = ended["whole"]
+    assert codes == [0, 0], said
+    assert 0 not in ended["stopped"][0]
     assert left(stopped)[STATE_FILE][1]["position"] is not None
-    again = launched("-m", "autoshrink", "resume", str(stopped), "--json")
+    again = launched(*TORCHRUN, "-m", "autoshrink", "resume", str(stopped), "--json")
     assert again.returncode == 0, again.stderr
     assert_same(stopped, whole)
-    said = json.loads(again.stdout)
-    assert load_as(TrainedClassifier, whole).facts.performance == said["accuracy"]
-    refused = launched("-m", "autoshrink", "train", "--from", str(whole), "--data", "digits", "-o", str(whole))
-    assert refused.returncode != 0
-    assert "holds a training already" in refused.stderr
+    assert load_as(TrainedClassifier, whole).facts.performance == json.loads(again.stdout)["accuracy"]
+
+
+@pytest.mark.slow
+def test_two_processes_refuse_what_one_refuses(done: Done) -> None:
+    codes, said = done[1]["refused"]
+    assert codes[0] == 2
+    assert codes[1] != 0
+    assert "holds a training already" in said
 
 
 def test_the_environment_of_torchrun_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
