@@ -5,6 +5,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := python -m pip install --quiet --disable-pip-version-check
 CODE := src tests benchmarks paper
+# Each of two processes runs files one after the other, so that what a file prepares is made once; who is done takes over.
+TWO := -n 2 --dist worksteal
 
 .PHONY: help demo test check test-lowest release-check docs fuzz format install clean
 .DEFAULT_GOAL := help
@@ -16,7 +18,7 @@ help:
 	@echo "make test-lowest   the quick tests with the lowest versions that pyproject.toml allows"
 	@echo "make release-check build wheel and sdist, and run the demo from an empty environment"
 	@echo "make docs          the site in build/site, every warning and broken link an error"
-	@echo "make fuzz          5,000 damaged files and strange options; FUZZ=200 SEED=7 for others"
+	@echo "make fuzz          5,000 damaged files and strange options (FUZZ=200 SEED=7 for others), and new draws of all laws"
 	@echo "make format        rewrite the code in the project's format"
 
 demo: .venv/installed
@@ -28,12 +30,12 @@ check: .venv/installed-dev
 	$(BIN)/mypy
 
 test: check
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(TWO)
 
 test-lowest: .venv/python
 	$(PYTHON) -m venv --clear build/lowest
 	build/lowest/bin/$(PIP) -c constraints-lowest.txt -e '.[data,onnx,train]' pytest pytest-timeout pytest-xdist hypothesis
-	OMP_NUM_THREADS=1 build/lowest/bin/pytest -n 2 -m "not slow"
+	OMP_NUM_THREADS=1 build/lowest/bin/pytest $(TWO) -m "not slow"
 
 release-check: .venv/python
 	rm -rf build/release
@@ -53,7 +55,8 @@ FUZZ ?= 2500
 SEED ?= 1000
 
 fuzz: .venv/installed-dev
-	AUTOSHRINK_FUZZ=$(FUZZ) AUTOSHRINK_FUZZ_SEED=$(SEED) OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 tests/fuzz
+	AUTOSHRINK_FUZZ=$(FUZZ) AUTOSHRINK_FUZZ_SEED=$(SEED) OMP_NUM_THREADS=1 $(BIN)/pytest $(TWO) tests/fuzz
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(TWO) -m hypothesis --hypothesis-profile=default
 
 format: .venv/installed-dev
 	$(BIN)/ruff format $(CODE)
