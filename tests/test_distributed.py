@@ -21,7 +21,7 @@ from training_fixtures import assert_same, left
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 TWO_EACH = """
-import json, os, runpy, signal, socket, sys, tempfile
+import gc, json, os, runpy, signal, socket, sys, tempfile
 from autoshrink import train
 from autoshrink.cli import main
 from classifier_fixtures import SMALL, asked
@@ -53,8 +53,9 @@ def run(rank, said, command):
     runpy.run_path(command[0], run_name="__main__")
     sys.exit()
 
-# So that no child has to import what it needs.
+# So that no child has to import what it needs, nor to look for garbage among all that.
 train(SMALL, asked(epochs=1), out=sys.argv[1])
+gc.freeze()
 told = [two(*command) for command in json.loads(sys.argv[2])]
 print(json.dumps(told))
 """

@@ -37,6 +37,7 @@ start = time.monotonic()
 attempt(sys.argv[1] + " beforehand")
 patience = (time.monotonic() - start) / 20
 rng, deaths = random.Random(0), 0
+gc.freeze()
 while True:
     child = os.fork()
     if child == 0:
@@ -59,7 +60,7 @@ tells how long one takes; then children are killed at random times, until one co
 
 def deaths_until_done(program: str, folder: Path, *arguments: str) -> int:
     """Run a program that ends in `UNTIL_DONE`, on a folder; how many of its children were killed."""
-    imports = "import json, os, random, signal, sys, time, traceback\n"
+    imports = "import gc, json, os, random, signal, sys, time, traceback\n"
     command = [sys.executable, "-c", f"{imports}{program}{UNTIL_DONE}", str(folder), *arguments]
     return int(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=200).stdout)
 
