@@ -137,10 +137,12 @@ class Budget:
     measure: Callable[[Make], float]
 
 
-def peers(budget: Budget, shape: Shape, classes: int, names: Sequence[str], results: Results) -> Iterator[Entry]:
+def peers(
+    budget: Budget, shape: Shape, classes: int, names: Sequence[tuple[str, tuple[int, ...]]], results: Results
+) -> Iterator[Entry]:
     """The hand-made networks at the budget, and how near they came on standard error."""
-    for name in names:
-        for stem in (1, 2):
+    for name, stems in names:
+        for stem in stems:
             what = {"scaled": name, "stem": stem, "to": [budget.kind, budget.amount], "in": shape, "classes": classes}
             try:
                 found = results.of(what, partial(_scaled, name, stem, budget, shape, classes))
@@ -157,12 +159,23 @@ def _scaled(name: str, stem: int, budget: Budget, shape: Shape, classes: int) ->
     return {"factor": one.factor, "grain": one.grain, "used": one.used}
 
 
-def complete(budget: Budget, shape: Shape, classes: int) -> Iterator[Entry]:
+def peer_name(text: str) -> tuple[str, tuple[int, ...]]:
+    """``chain`` is a hand-made network with stems of both strides, ``chain:2`` with one of stride 2 alone.
+
+    Raises `argparse.ArgumentTypeError` when it is neither.
+    """
+    name, _, stem = text.partition(":")
+    if name not in KNOWN or stem not in ("", "1", "2"):
+        raise argparse.ArgumentTypeError(f"{text!r}: NAME or NAME:STEM, of {', '.join(KNOWN)} and 1 or 2")
+    return name, (int(stem),) if stem else (1, 2)
+
+
+def complete(budget: Budget, shape: Shape, classes: int, stems: Sequence[int]) -> Iterator[Entry]:
     """The complete graph, scaled by the product."""
     to: dict[str, Any] = {"macs": int(budget.amount)}
     if budget.kind == "latency":
         to = {"latency": budget.amount, "measure": lambda one: budget.measure(partial(build, one, seed=0))}
-    for stem in (1, 2):
+    for stem in stems:
         for divisor in (4, 1):
             try:
                 found = craft(
@@ -270,13 +283,16 @@ def options() -> argparse.Namespace:
     parser.add_argument(
         "--peers",
         nargs="*",
-        default=list(PEERS),
-        choices=list(KNOWN),
-        metavar="NAME",
-        help=f"default: {', '.join(PEERS)}; there are also {', '.join(STRUCTURES)}",
+        default=[(name, (1, 2)) for name in PEERS],
+        type=peer_name,
+        metavar="NAME[:STEM]",
+        help=f"default: {', '.join(PEERS)}; there are also {', '.join(STRUCTURES)}; chain:2: with that stem alone",
     )
     parser.add_argument("--held-out", action="store_true", help="judge on a fifth of the training images instead")
     parser.add_argument("--no-complete", dest="complete", action="store_false", help="without the complete graph")
+    parser.add_argument(
+        "--complete-stem", type=int, nargs="+", choices=(1, 2), default=(1, 2), help="its stem's stride"
+    )
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=Recipe.epochs)
     parser.add_argument("--batch", type=int, default=Recipe.batch)
@@ -300,7 +316,7 @@ def main() -> None:
     entries = [given(path, shape, classes) for path in files]
     budget = budget_of(said, entries, shape, classes)
     if said.complete:
-        entries += complete(budget, shape, classes)
+        entries += complete(budget, shape, classes, said.complete_stem)
     entries += peers(budget, shape, classes, said.peers, results)
     recipe = Recipe(said.epochs, said.batch, said.rate, flip=said.flip)
     about = {
