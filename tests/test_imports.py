@@ -31,7 +31,7 @@ LAYERS = [
     {"findings"},
     {"report", "training", "finals"},
     {"results", "run", "progress", "bundle", "evaluators"},
-    {"onnx", "generation"},
+    {"onnx", "generation", "octaves"},
     {"latency"},
     {"deploy"},
     {"launch", "final", "timm"},

@@ -81,6 +81,27 @@ class Larger:
     use: Use
 
 
+def octaves(least: int, most: int) -> tuple[int, ...]:
+    """The budgets of a range: `least` doubled again and again, and `most` as the last.
+
+    A doubled one less than half an octave (√2) below `most` is left out, so that two neighbours are half an octave to
+    one and a half apart: 500k to 4M is 500k, 1M, 2M, 4M; 500k to 3M is 500k, 1M, 2M, 3M; 500k to 2.5M is 500k, 1M,
+    2.5M.
+
+    Raises:
+        InputError: the range is no half octave.
+    """
+    # Squared, so that whole numbers are compared.
+    if not least * least * 2 <= most * most:
+        raise InputError(
+            f"from {least:,} to {most:,} is less than half an octave upwards; give one budget, or more apart"
+        )
+    found = [least]
+    while 8 * found[-1] * found[-1] <= most * most:
+        found.append(2 * found[-1])
+    return (*found, most)
+
+
 def binding(uses: tuple[Use, ...]) -> Use | None:
     """The budget that is used most; None where there is none."""
     return max(uses, key=lambda use: use.share, default=None)

@@ -73,6 +73,12 @@ class _Created(_Body):
     names: dict[str, str] = Field(default_factory=dict)
 
 
+class _Octave(_Body):
+    settings: dict[str, Any]
+    start: dict[str, Any]
+    names: dict[str, str] = Field(default_factory=dict)
+
+
 class _Opened(_Body):
     pid: int
     host: str
@@ -158,6 +164,7 @@ class _Finished(_Body):
 
 _BODIES: dict[str, type[_Body]] = {
     "created": _Created,
+    "octave": _Octave,
     "opened": _Opened,
     "data": _Data,
     "evaluated": _Evaluated,

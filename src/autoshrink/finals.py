@@ -14,7 +14,7 @@ from autoshrink.evaluation import Evaluator, Job
 from autoshrink.record import Retrained, RunRecord, replay
 from autoshrink.score import Evaluation
 from autoshrink.seeding import derive_seed
-from autoshrink.store import Store
+from autoshrink.store import Log
 from autoshrink.strategies import SuccessiveHalving, entrants
 
 
@@ -26,7 +26,7 @@ class Told(Protocol):
         ...
 
 
-def playoff(store: Store, evaluator: Evaluator, *, deadline: float | None, told: Told) -> None:
+def playoff(store: Log, evaluator: Evaluator, *, deadline: float | None, told: Told) -> None:
     """Train what the steps recommend from scratch, the better ones further, until one is left or time is up.
 
     Rounds that `short_steps` makes equally long are one.
@@ -61,7 +61,7 @@ def playoff(store: Store, evaluator: Evaluator, *, deadline: float | None, told:
         halving.tell([recorded[turn, index] for index in range(len(live))])
 
 
-def measure_again(store: Store, evaluator: Evaluator, *, deadline: Callable[[], float | None], told: Told) -> None:
+def measure_again(store: Log, evaluator: Evaluator, *, deadline: Callable[[], float | None], told: Told) -> None:
     """Finalists and starting cell with fresh seeds, a whole round a seed, so that all have equally many."""
     record = replay(store.events())
     settings = record.settings

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass, replace
 
 from autoshrink.design import Design, edges_of, name_of
+from autoshrink.errors import InputError
 from autoshrink.evaluation import EvaluatorWords
 from autoshrink.formatting import THIN, change, count, number, quantity, signed
 from autoshrink.metrics import Metric, metric_of, shown_resources, step_metric
@@ -54,11 +55,15 @@ class Gain:
         """Whether the difference in S is more than two standard errors; None where there is no saying."""
         return None if self.score_error is None else abs(self.score) > CLEAR * self.score_error
 
+    @property
+    def verdict(self) -> str:
+        """That in words."""
+        return {True: "more than noise", False: "within noise", None: "one seed, which may be noise"}[self.clear]
+
     def score_words(self) -> str:
         """The difference in S, and whether it is noise: ``S +0.0123 ± 0.0040, more than noise``."""
-        verdict = {True: "more than noise", False: "within noise", None: "one seed, which may be noise"}[self.clear]
         error = "" if self.score_error is None else f" ± {number(self.score_error, 4)}"
-        return f"S {signed(self.score, 4)}{error}, {verdict}"
+        return f"S {signed(self.score, 4)}{error}, {self.verdict}"
 
 
 def gain(best: Figures, start: Figures) -> Gain:
@@ -151,6 +156,9 @@ def cost_headline(name: str, best: Figures, other: Figures | None) -> Headline |
     return found.against(change(new, old), resource.unit.short(old), old - new) if old else found
 
 
+MANY_OCTAVES = 5
+"""So many figures a sentence has room for."""
+
 # --- in one sentence -------------------------------------------------------------------------------------------------
 
 
@@ -174,6 +182,36 @@ def best_file(design: Design) -> str:
     return f"best.{name_of(design).replace('architecture', 'arch')}.json"
 
 
+def budget_name(record: RunRecord) -> str:
+    """The budget of a search at one, as it names files: ``500k``; over a range of budgets the largest."""
+    name = record.settings.budget.ranged or next(iter(record.settings.budget.given()))
+    return RESOURCES[name].unit.named(record.settings.budget.given()[name])
+
+
+def budget_words(record: RunRecord) -> str:
+    """That budget in words: ``500k MACs``, ``64KiB peak memory``; several with commas between them."""
+    limits = record.settings.budget.given()
+    return ", ".join(f"{RESOURCES[name].unit.named(limits[name])} {RESOURCES[name].title}" for name in limits)
+
+
+def budget_file(record: RunRecord) -> str:
+    """The file in which a search over a range leaves the best at a budget: ``best-500k.arch.json``."""
+    return f"best-{budget_name(record)}.arch.json"
+
+
+def at_budget(record: RunRecord, name: str) -> RunRecord:
+    """The search at one budget of a range, by its name: ``500k``.
+
+    Raises:
+        InputError: there is none; the message names those that there are.
+    """
+    known = {budget_name(one).lower(): one for one in record.octaves}
+    if name.strip().lower() not in known:
+        there = f"those so far are {', '.join(map(budget_name, record.octaves))}" if known else "the run has no range"
+        raise InputError(f"--budget {name}: no such budget; {there}")
+    return known[name.strip().lower()]
+
+
 def called(record: RunRecord, design: Design) -> str:
     """A design of the run in a few words: ``3 of 28 edges``."""
     edges, of = edges_of(design), edges_of(record.start)
@@ -182,6 +220,8 @@ def called(record: RunRecord, design: Design) -> str:
 
 def headline(record: RunRecord) -> str:
     """What was found, in one sentence; only what was measured alike is compared."""
+    if record.octaves:
+        return _over_range(record)
     best, complete = record.best(), record.complete()
     if best is None:
         return _nothing_yet(record)
@@ -197,6 +237,42 @@ def headline(record: RunRecord) -> str:
         unlike = "failed" if failed else "was not measured alike, so they are not compared"
         return f"{found}: {metric.name} {metric.write(best.performance)}; the {start} {unlike}"
     return _compared(record, best, complete, found)
+
+
+Octave = tuple[RunRecord, Figures, Figures | None]
+"""The search at one budget of a range, the best there, and the best hand-made network that was measured alike."""
+
+
+def octave_rows(record: RunRecord) -> list[Octave]:
+    """Every budget of a range that is done with something named, smallest first."""
+    found = [(one, one.best(), one.complete()) for one in record.octaves if one.finished]
+    return [(one, best, start) for one, best, start in found if best is not None]
+
+
+def octave_verdict(record: RunRecord, best: Figures, start: Figures | None) -> tuple[str, str]:
+    """By how much the best is better than the best hand-made network, and whether that is noise, in words."""
+    if record.is_start(best.design):
+        return "", f"hand-made: {record.names.get(best.design.key, '')}"
+    if start is None:
+        return "", "no hand-made one was measured alike"
+    found, metric = gain(best, start), metric_of(record.settings)
+    return metric.difference(best.performance, start.performance, found.error, fine=True), found.verdict
+
+
+def _over_range(record: RunRecord) -> str:
+    """The best at every budget, or at the first and the last of many, and how many of them are no hand-made ones."""
+    done = octave_rows(record)
+    if not done:
+        return headline(record.octaves[0])
+    metric, resource = metric_of(record.settings), RESOURCES[record.settings.budget.ranged or ""].title
+    said = [f"{metric.write(best.performance)} at {budget_name(one)}" for one, best, _ in done]
+    if len(said) > MANY_OCTAVES:
+        said = [said[0], "…", said[-1]]
+    better = sum(not one.is_start(best.design) for one, best, _ in done)
+    return (
+        f"{metric.name.capitalize()} {', '.join(said)} {resource}: better than the hand-made networks at "
+        f"{better} of {count(len(done), 'budget')}"
+    )
 
 
 def _compared(record: RunRecord, best: Figures, complete: Figures, found: str) -> str:
@@ -258,6 +334,9 @@ def status(record: RunRecord) -> str:
     """Where the run stands, in words."""
     if record.finished:
         return "finished"
+    if record.octaves:
+        of = count(len(record.settings.budget.octaves()), "budget")
+        return f"unfinished: {sum(one.finished for one in record.octaves)} of {of} are done"
     if record.stopped and record.settings.relative and not record.remeasured:
         return "unfinished: the steps are done, the playoff is not over"
     if record.stopped:
@@ -321,8 +400,9 @@ def trained_cells(record: RunRecord) -> int:
 def count_words(record: RunRecord) -> str:
     """How many candidates there were, and what was done with them."""
     if not record.settings.relative:
-        return f"{count(len(record.candidates), noun(record))} measured"
-    candidates, trained = len(estimated(record)), trained_cells(record)
+        return f"{count(sum(len(one.candidates) for one in record.parts), noun(record))} measured"
+    candidates = sum(len(estimated(one)) for one in record.parts)
+    trained = sum(map(trained_cells, record.parts))
     return (
         f"{count(candidates, 'candidate')} {'was' if candidates == 1 else 'were'} {evaluator_words(record).done}; "
         f"{count(trained, noun(record))} {'was' if trained == 1 else 'were'} trained from scratch"
@@ -343,12 +423,13 @@ def measured_words(record: RunRecord, figures: Figures) -> str:
 
 def phases(record: RunRecord) -> dict[str, Spent]:
     """What each part of the run cost, in its order; only those that cost something. A shared training counts once."""
-    own = (one.evaluation.spent for one in record.candidates if one.same_as is None)
-    again = (one.spent for repeats in record.remeasured.values() for one in repeats)
+    parts = record.parts
+    own = (one.evaluation.spent for part in parts for one in part.candidates if one.same_as is None)
+    again = (one.spent for part in parts for repeats in part.remeasured.values() for one in repeats)
     found = {
         "search": sum(own, Spent()),
-        f"{filter_name(record)} filter": record.screening,
-        "playoff": sum((one.evaluation.spent for one in record.retrained), Spent()),
+        f"{filter_name(record)} filter": sum((part.screening for part in parts), Spent()),
+        "playoff": sum((one.evaluation.spent for part in parts for one in part.retrained), Spent()),
         "fresh seeds": sum(again, Spent()),
     }
     return {name: spent for name, spent in found.items() if spent.training_macs}

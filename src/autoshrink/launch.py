@@ -7,6 +7,7 @@ import random
 import sys
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from autoshrink.files import named
 from autoshrink.findings import headline
 from autoshrink.latency.table import begin_latencies, resume_latencies
 from autoshrink.machine import refuse_too_many
+from autoshrink.octaves import first_space, search_octaves
 from autoshrink.ops import require
 from autoshrink.priors import start_cell
 from autoshrink.record import RunRecord, replay
@@ -35,9 +37,9 @@ from autoshrink.resources import RESOURCES, Resources
 from autoshrink.results import write_results
 from autoshrink.run import Loop
 from autoshrink.seeding import derive_seed
-from autoshrink.spaces import space_of
+from autoshrink.spaces import Space, space_of
 from autoshrink.spaces.cells import dearest
-from autoshrink.store import Store, opening, read_record
+from autoshrink.store import Log, Store, opening, read_record
 from autoshrink.training.costs import DesignCosts
 from autoshrink.training.device import choose_device, describe
 from autoshrink.training.problem import Fitting, Problem
@@ -86,7 +88,8 @@ def search(
     prepared = TASKS[settings.task].prepare(settings, observer)
     folder = _default_folder(prepared.name) if place is None else place
     problem = prepared.problem(device)
-    space = space_of(settings, start, prepared.event)
+    ranged = settings.budget.ranged is not None
+    space = first_space(settings, prepared.event) if ranged else space_of(settings, start, prepared.event)
     latencies = begin_latencies(settings.latency_table) if settings.times else None
     resources = DesignCosts(problem.architecture, latencies)
     if start is not None:
@@ -151,14 +154,24 @@ def _run(
     context = EvaluatorContext(record, problem, resources, store.folder, executor, observer.on_epoch)
     trained = EVALUATORS["trained"].make(context)
     settings = record.settings
-    loop = Loop(
-        store,
-        trained if settings.evaluator == "trained" else EVALUATORS[settings.evaluator].make(context),
-        fresh=trained,
-        ranking=None if settings.filter == "none" else FILTERS[settings.filter].make(context),
-        watcher=observer.watcher,
-    )
-    record = loop.run()
+
+    def loop(log: Log, space: Space[Any] | None = None, later: Callable[[float], float] = lambda _: 0.0) -> Loop:
+        return Loop(
+            log,
+            trained if settings.evaluator == "trained" else EVALUATORS[settings.evaluator].make(context),
+            fresh=trained,
+            ranking=None if settings.filter == "none" else FILTERS[settings.filter].make(context),
+            watcher=observer.watcher,
+            space=space,
+            later=later,
+        )
+
+    if settings.budget.ranged is None:
+        record = loop(store).run()
+    else:
+        # An interruption leaves what the budgets before it found.
+        done = partial(write_results, store.folder)
+        record = search_octaves(store, loop, began=observer.watcher.began, done=done)
     drop_weights(store.folder)
     try:
         write_results(store.folder, record)

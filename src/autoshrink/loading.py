@@ -28,14 +28,21 @@ NETWORK_FILE = "best.arch.json"
 """The network in a run's folder: what a search at a budget found, or what was crafted there."""
 
 
-def load(target: str | os.PathLike[str]) -> Cell | Architecture:
+def load(target: str | os.PathLike[str], *, budget: str | None = None) -> Cell | Architecture:
     """The cell or architecture in a file, the network in a run's folder, or the zoo's architecture of that name.
+
+    Args:
+        target: the path or the name.
+        budget: of the folder of a search over a range of budgets, the one whose network is meant, by its name:
+            ``500k``; None: the largest.
 
     Raises:
         InputError: it is none of these, or cannot be read; the message names it.
     """
     path = named(target)
-    if (path / NETWORK_FILE).is_file():
+    if budget is not None:
+        path = _at_budget(path, budget)
+    elif (path / NETWORK_FILE).is_file():
         path = path / NETWORK_FILE
     if not path.exists() and path.suffix != ".json":
         return zoo.get(str(target))
@@ -50,6 +57,21 @@ def load(target: str | os.PathLike[str]) -> Cell | Architecture:
     form = value.get("format") if isinstance(value, dict) else None
     with inside(shown(path)):
         return Cell.from_json(value) if form == CELL_FORMAT else Architecture.from_json(value)
+
+
+def budgets(folder: Path) -> dict[str, Path]:
+    """The networks in the folder of a search over a range of budgets, by the budget's name; of another one nothing."""
+    begin, end = NETWORK_FILE.split(".", 1)
+    return {one.name[len(begin) + 1 : -len(end) - 1]: one for one in sorted(folder.glob(f"{begin}-*.{end}"))}
+
+
+def _at_budget(folder: Path, budget: str) -> Path:
+    known = {name.lower(): file for name, file in budgets(folder).items()}
+    found = known.get(budget.strip().lower())
+    if found is None:
+        there = f"there is {', '.join(budgets(folder))}" if known else "only a search over a range of budgets has some"
+        raise InputError(f"--budget {shown(budget)}: {shown(folder)} has no network of that budget; {there}")
+    return found
 
 
 def _of_folder(path: Path) -> str:

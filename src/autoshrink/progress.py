@@ -123,6 +123,9 @@ class _Plain(_Narrator):
         self._estimated = now if known else self._estimated
         self._say(formatting.plain(f"{_under_way(progress)}; {self._time_left(progress.phase, progress.seconds_left)}"))
 
+    def began(self, what: str) -> None:
+        self._say(formatting.plain(what))
+
     def decided(self, candidate: Candidate, score: float, comparison: Comparison | None) -> None:
         self._last = time.monotonic()
         self._say(self._line(candidate, score, comparison))
@@ -170,6 +173,9 @@ class _Live(_Narrator):
         super().progress(progress)
         self._progress, self._told_at, self._epoch = progress, time.monotonic(), ""
         self._live.update(self)
+
+    def began(self, what: str) -> None:
+        self._console.print(Text(formatting.plain(what), style="bold"))
 
     def epoch(self, design: Design, epoch: int, performance: float) -> None:
         metric = metric_of(design)

@@ -5,6 +5,9 @@ Events are written by `run.py` and `finals.py` alone. Their bodies are JSON:
 =============  =====================================================================================================
 created        settings, environment, start (a design), names (of the designs that the first step measures, by key,
                where they have some): the first event of every run
+octave         settings (those that differ from the run's: its one budget, its share of limits), start, names: over a
+               range, the search at its next budget began. What follows is as in the log of a run at that budget
+               alone, `finished` included; where no further budget is begun, `stopped` comes once more after that
 opened         pid, host: a process began or went on with the run
 data           name, train, validation (samples: images or tokens), chance (performance, error; not in older logs),
                fingerprint, notes; for images classes, input, mean, std, skipped; for text level, vocabulary (how
@@ -33,7 +36,7 @@ from typing import Any
 
 from autoshrink.cell import Cell, Edge, cell_of
 from autoshrink.change import Change, RemovedEdge, change_from_json
-from autoshrink.config import SearchSettings, stored_settings
+from autoshrink.config import SearchSettings, merge, stored_settings
 from autoshrink.design import Design, design_from_json
 from autoshrink.errors import AutoshrinkError, InputError
 from autoshrink.evaluation import EvaluatorKind
@@ -189,6 +192,9 @@ class Chance:
 class RunRecord:
     """A run so far.
 
+    Over a range of budgets each has a record of its own in `octaves`, and everything else but the settings and the
+    times is that of the largest budget at which something was named.
+
     Attributes:
         settings: what was asked for.
         environment: versions, device, host.
@@ -208,6 +214,7 @@ class RunRecord:
         updated_at: Unix time of the last one.
         sessions: how many processes worked on it.
         active_seconds: time that those processes had it open, up to the last event of each.
+        octaves: of a search over a range, that at each budget so far, smallest first; else empty.
     """
 
     settings: SearchSettings
@@ -228,6 +235,12 @@ class RunRecord:
     best_key: str | None = None
     sessions: int = 0
     active_seconds: float = 0.0
+    octaves: tuple[RunRecord, ...] = ()
+
+    @property
+    def parts(self) -> tuple[RunRecord, ...]:
+        """The searches that it is made of: those of the octaves, or itself."""
+        return self.octaves or (self,)
 
     def of_step(self, step: int) -> tuple[Candidate, ...]:
         """A step's candidates by index."""
@@ -323,22 +336,36 @@ class RunRecord:
         return next((one.evaluation for one in self.candidates if (one.step, one.index) == (0, index)), None)
 
     def starts(self) -> tuple[Evaluation, ...]:
-        """The evaluations in the search of everything that it could start from, without those that failed."""
-        return tuple(one.evaluation for one in self.candidates if one.step == 0 and not one.evaluation.failed)
+        """The evaluations in the search of everything that it could start from, without those that failed.
+
+        At a budget they are the hand-made networks: what was found at another budget is none of them.
+        """
+        found = (one.evaluation for one in self.candidates if one.step == 0 and self._hand_made(one.design))
+        return tuple(one for one in found if not one.failed)
+
+    def _hand_made(self, design: Design) -> bool:
+        """Whether what the first step measured has a name; where nothing has one, everything is."""
+        return not self.names or design.key in self.names
 
     def rival_starts(self) -> tuple[Evaluation, ...]:
         """Those of the starts that are measured again: as many as there are finalists, the best by the mean of what
         the search measured of each."""
-        scores: dict[str, list[float]] = {}
-        for one in self.candidates:
-            if one.same_as is None:
-                scores.setdefault(one.design.key, []).append(self.settings.score(one.evaluation))
-        found = sorted(self.starts(), key=lambda one: -math.fsum(own := scores[one.design.key]) / len(own))
+        scores = self.start_scores()
+        found = sorted(self.starts(), key=lambda one: -scores[one.design.key])
         return tuple(found[: max(1, self.settings.finalists)])
 
+    def start_scores(self) -> dict[str, float]:
+        """Mean S of everything that the search measured of each start, fresh seeds apart, by key."""
+        scores: dict[str, list[float]] = {one.design.key: [] for one in self.starts()}
+        for one in self.candidates:
+            if one.same_as is None and one.design.key in scores:
+                scores[one.design.key].append(self.settings.score(one.evaluation))
+        return {key: math.fsum(own) / len(own) for key, own in scores.items()}
+
     def is_start(self, design: Design) -> bool:
-        """Whether a search could start from it."""
-        return design.key in {self.start.key, *(one.design.key for one in self.candidates if one.step == 0)}
+        """Whether a search could start from it; see `starts`."""
+        first = (self.start, *(one.design for one in self.candidates if one.step == 0))
+        return design.key in {one.key for one in first if self._hand_made(one)}
 
     # --- figures -----------------------------------------------------------------------------------------------------
 
@@ -494,8 +521,11 @@ class RunRecord:
         """Pareto front against the run's resource of cells within the limits that were measured alike, cheapest first.
 
         Of those measured with fresh seeds, once there are two; else of the playoff's first round, in which all cells
-        are trained alike; else of the trainings of the search. Empty where there are estimates only.
+        are trained alike; else of the trainings of the search. Empty where there are estimates only. Over a range of
+        budgets, the best at each that is done.
         """
+        if self.octaves:
+            return tuple(best for one in self.octaves if one.finished and (best := one.best()) is not None)
         limits, cost = self.settings.limits, self.settings.score.cost
         known = [one for one in self.measured_again() if limits.broken_by(one.recorded.resources) is None]
         fullest = max((one.fullness for one in known), default=None)
@@ -507,6 +537,8 @@ class RunRecord:
 
     def spent(self) -> Spent:
         """What all trainings cost together; a shared training counts once."""
+        if self.octaves:
+            return sum((one.spent() for one in self.octaves), Spent())
         total = Spent()
         for one in self.candidates:
             if one.same_as is None:
@@ -532,19 +564,51 @@ def replay(events: Iterable[Event]) -> RunRecord:
     if first is None or first.kind != "created":
         raise InputError("the log does not begin with a 'created' event")
     with _named(first):
-        check_body(first)
-        record = RunRecord(
-            settings=stored_settings(first.body["settings"]),
-            environment=first.body["environment"],
-            start=design_from_json(first.body["start"]),
-            names=first.body.get("names", {}),
-            created_at=first.at,
-            updated_at=first.at,
-        )
-    fold = _Fold(record)
+        record = _begun(first)
+    fold = _Fold(record, first)
     for event in stream:
         fold.apply(event)
     return fold.record()
+
+
+def _begun(created: Event) -> RunRecord:
+    check_body(created)
+    return RunRecord(
+        settings=stored_settings(created.body["settings"]),
+        environment=created.body["environment"],
+        start=design_from_json(created.body["start"]),
+        names=created.body.get("names", {}),
+        created_at=created.at,
+        updated_at=created.at,
+    )
+
+
+def octave_events(events: Iterable[Event]) -> Iterator[Event]:
+    """The part of a range's log that is of its last budget, as the log of a run at that budget alone.
+
+    Raises:
+        InputError: as `replay`.
+    """
+    head: list[Event] = []
+    own: list[Event] = []
+    for event in events:
+        if event.kind == "octave":
+            own = _as_begun(head, event)
+        elif own:
+            own.append(event)
+        else:
+            head.append(event)
+    return iter(own)
+
+
+def _as_begun(head: Sequence[Event], octave: Event) -> list[Event]:
+    """The first events of a run at the budget of an `octave` event, from those before the first octave."""
+    with _named(octave):
+        check_body(octave)
+    created = next(one for one in head if one.kind == "created")
+    body = dict(created.body) | octave.body | {"settings": merge(created.body["settings"], octave.body["settings"])}
+    data = (replace(one, at=octave.at) for one in head if one.kind == "data")
+    return [replace(octave, kind="created", body=body), *data]
 
 
 @contextmanager
@@ -559,8 +623,10 @@ def _named(event: Event) -> Iterator[None]:
 class _Fold:
     """Collects in lists, so that a long log is folded in linear time; `record` freezes them."""
 
-    def __init__(self, record: RunRecord) -> None:
+    def __init__(self, record: RunRecord, created: Event) -> None:
         self._record = record
+        self._head = [created]
+        self._octaves: list[_Fold] = []
         self._candidates: list[Candidate] = []
         self._decisions: list[Decision] = []
         self._places: set[tuple[int, int]] = set()
@@ -580,17 +646,45 @@ class _Fold:
         }
 
     def apply(self, event: Event) -> None:
+        if event.kind == "octave":
+            self._begin(event)
+        elif self._octaves and not (event.kind == "stopped" and self._octaves[-1].finished):
+            self._octaves[-1].apply(event)
+            self._set(sessions=self._record.sessions + (event.kind == "opened"))
+        else:
+            self._take(event)
+        # The time before an `opened` event is time in which no process had the run.
+        passed = 0.0 if event.kind == "opened" else max(0.0, event.at - self._record.updated_at)
+        self._set(updated_at=event.at, active_seconds=self._record.active_seconds + passed)
+
+    def _begin(self, event: Event) -> None:
+        """The search at another budget of a range."""
+        with _named(event):
+            if self._record.settings.budget.ranged is None or not all(one.finished for one in self._octaves):
+                raise InputError("no search at another budget can begin here")
+            first, *more = _as_begun(self._head, event)
+            self._octaves.append(_Fold(_begun(first), first))
+        for one in more:
+            self._octaves[-1].apply(one)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last event ended it."""
+        return self._record.finished
+
+    def _take(self, event: Event) -> None:
+        if event.kind == "data":
+            self._head.append(event)
         handler = self._handlers.get(event.kind)
         if handler is None:
             raise InputError(f"event {event.number} is of kind {brief(event.kind)}, which this version does not know")
         with _named(event):
             check_body(event)
             handler(event.body)
-        # The time before an `opened` event is time in which no process had the run.
-        passed = 0.0 if event.kind == "opened" else max(0.0, event.at - self._record.updated_at)
-        self._set(updated_at=event.at, active_seconds=self._record.active_seconds + passed)
 
     def record(self) -> RunRecord:
+        if self._octaves:
+            return self._over_range()
         return replace(
             self._record,
             candidates=tuple(self._candidates),
@@ -598,6 +692,23 @@ class _Fold:
             remeasured=dict(self._remeasured),
             retrained=tuple(self._retrained),
             ranks=dict(self._ranks),
+        )
+
+    def _over_range(self) -> RunRecord:
+        whole, octaves = self._record, tuple(one.record() for one in self._octaves)
+        named = [one for one in octaves if one.best_key is not None]
+        shown, last = named[-1] if named else octaves[0], octaves[-1]
+        ended = last.finished and len(octaves) == len(whole.settings.budget.octaves())
+        return replace(
+            shown,
+            settings=whole.settings,
+            created_at=whole.created_at,
+            updated_at=whole.updated_at,
+            stopped=whole.stopped or (last.stopped if ended else None),
+            finished=ended or whole.stopped is not None,
+            sessions=whole.sessions,
+            active_seconds=whole.active_seconds,
+            octaves=octaves,
         )
 
     def _set(self, **changes: Any) -> None:

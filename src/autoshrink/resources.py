@@ -34,6 +34,7 @@ class Unit:
         typed: what a person may write behind a number, in lower case, and what it multiplies by.
         about: what a person should type, with examples.
         axis: what an axis divides by, and the unit that it names then; none for counts.
+        sizes: what a budget's name is written in, smallest first: ``500k``, ``64KiB``, ``350us``.
         per_json: what JSON divides by, 1 for whole numbers.
         rounded: whether amounts beside a limit are rounded up to a tenth of the unit in which that was typed.
     """
@@ -45,6 +46,7 @@ class Unit:
     typed: Mapping[str, int]
     about: str
     axis: tuple[int, str] = (1, "")
+    sizes: tuple[tuple[int, str], ...] = ((1, ""), (10**3, "k"), (10**6, "M"), (10**9, "G"), (10**12, "T"))
     per_json: int = 1
     rounded: bool = True
 
@@ -56,6 +58,11 @@ class Unit:
     def limit(self, value: float) -> str:
         """A limit as it was typed; else all its digits, with the unit: ``256KiB``, ``262,144 bytes``."""
         return value.text if isinstance(value, Quantity) else self.whole(value)
+
+    def named(self, value: int) -> str:
+        """An amount as the name of a budget, with four significant digits at most: ``500k``, ``1.5M``, ``64KiB``."""
+        size, unit = next((one for one in reversed(self.sizes) if value >= one[0]), self.sizes[0])
+        return f"{value / size:.4g}{unit}"
 
     def beside(self, value: int, allowed: float) -> str:
         """An amount in the unit in which a limit was typed, rounded up to a tenth: ``432KiB``; else with all digits."""
@@ -86,6 +93,7 @@ BYTES = Unit(
     typed={"": 1, "b": 1} | _prefixed(1000, "") | _prefixed(1000, "b") | _prefixed(1024, "i") | _prefixed(1024, "ib"),
     about="a number of bytes such as 256KiB, 1.5MiB or 300kB",
     axis=(1024, "KiB"),
+    sizes=((1, "B"), (1 << 10, "KiB"), (1 << 20, "MiB"), (1 << 30, "GiB")),
 )
 NANOSECONDS = Unit(
     "ns",
@@ -95,6 +103,7 @@ NANOSECONDS = Unit(
     typed={"s": 10**9, "ms": 10**6, "us": 10**3, "µs": 10**3, "μs": 10**3, "ns": 1},
     about="a latency such as 5ms or 350us",
     axis=(1000, "µs"),
+    sizes=((1, "ns"), (10**3, "us"), (10**6, "ms"), (10**9, "s")),
     per_json=10**9,
     rounded=False,
 )

@@ -12,7 +12,7 @@ from autoshrink.design import name_of
 from autoshrink.files import write_text
 from autoshrink.metrics import metric_of
 from autoshrink.record import Figures, Retrained, RunRecord
-from autoshrink.resources import every_resource
+from autoshrink.resources import RESOURCES, every_resource
 from autoshrink.score import Evaluation
 
 
@@ -25,11 +25,12 @@ def summary(record: RunRecord, *, run: Path) -> dict[str, Any]:
     mean over ``repeats`` trainings with fresh seeds, or the recorded figure where ``repeats`` is 0; the same figure
     stands under the metric's own name. What is not finite is null. Where the steps only estimate, both are those of
     cells trained from scratch, and null before there is one; of a cell that never was, performance and score are null.
-    ``playoff`` lists the short trainings from scratch.
+    ``playoff`` lists the short trainings from scratch. Over a range of budgets ``best`` and ``complete`` are those of
+    the largest that is done, counts are of all of them, and ``octaves`` says of each what this says of a search at one.
     """
-    metric = metric_of(record.settings)
+    metric, parts = metric_of(record.settings), record.parts
     spent, best, complete = record.spent(), record.best(), record.complete()
-    trained = [one for one in record.candidates if one.same_as is None]
+    trained = [one for part in parts for one in part.candidates if one.same_as is None]
     return {
         "run": str(run),
         "task": record.settings.task,
@@ -42,11 +43,12 @@ def summary(record: RunRecord, *, run: Path) -> dict[str, Any]:
         "cost": {"training_macs": spent.training_macs, f"{metric.sample}s": spent.samples},
         "evaluations": len(trained),
         "failed": sum(one.evaluation.failed for one in trained),
-        "shared": len(record.candidates) - len(trained),
-        "playoff": [_played(record, one) for one in record.retrained],
-        "remeasured": sum(len(repeats) for repeats in record.remeasured.values()),
-        "steps": max(0, len(record.decisions) - 1),
+        "shared": sum(len(part.candidates) for part in parts) - len(trained),
+        "playoff": [_played(part, one) for part in parts for one in part.retrained],
+        "remeasured": sum(len(repeats) for part in parts for repeats in part.remeasured.values()),
+        "steps": sum(max(0, len(part.decisions) - 1) for part in parts),
         "seconds": round(record.active_seconds, 3),
+        **({"octaves": [_octave(one) for one in record.octaves]} if record.settings.budget.ranged else {}),
         "settings": record.settings.to_json(),
     }
 
@@ -74,9 +76,41 @@ def _found(record: RunRecord) -> dict[str, Any]:
     }
 
 
+def _octave(record: RunRecord) -> dict[str, Any]:
+    """Of the search at one budget of a range."""
+    whole = summary(record, run=Path())
+    kept = ("status", "stopped", "best", "complete", "found", "cost", "evaluations", "remeasured", "steps", "seconds")
+    return _budget(record) | {key: whole[key] for key in kept}
+
+
+def _budget(record: RunRecord) -> dict[str, Any]:
+    """The budget, the file of the best there, and what the best hand-made network is called."""
+    start, limits = record.complete(), record.settings.budget.given()
+    return {
+        "budget": {RESOURCES[name].key: RESOURCES[name].json(limit) for name, limit in limits.items()},
+        "file": findings.budget_file(record),
+        "hand_made": None if start is None else record.names.get(start.design.key),
+    }
+
+
 def front(record: RunRecord) -> list[dict[str, Any]]:
-    """The Pareto front within the limits, of cells measured alike, cheapest first: the content of ``front.json``."""
-    return [_figures(record, one) | {"recorded": _recorded(record, one.recorded)} for one in record.front()]
+    """The Pareto front within the limits, of cells measured alike, cheapest first: the content of ``front.json``.
+
+    Over a range of budgets it is the best at each that is done, with the budget, the best hand-made network there, and
+    whether the best at a smaller budget was as good (``dominated``).
+    """
+    if not record.octaves:
+        return [_on_front(record, one) for one in record.front()]
+    found, before = [], -math.inf
+    for octave, best, start in findings.octave_rows(record):
+        more = {"complete": start and _figures(octave, start), "dominated": best.judged <= before}
+        found.append(_on_front(octave, best) | _budget(octave) | more)
+        before = max(before, best.judged)
+    return found
+
+
+def _on_front(record: RunRecord, figures: Figures) -> dict[str, Any]:
+    return _figures(record, figures) | {"recorded": _recorded(record, figures.recorded)}
 
 
 def _figures(record: RunRecord, figures: Figures) -> dict[str, Any]:
@@ -113,12 +147,16 @@ def _finite(value: float) -> float | None:
 def write_results(folder: Path, record: RunRecord) -> None:
     """``best.cell.json`` (of a network ``best.arch.json``), ``front.json`` and ``report.html`` in the run's folder.
 
+    Over a range of budgets also ``best-500k.arch.json`` and so on; ``best.arch.json`` is that of the largest done.
+
     Raises:
         RunError: a file cannot be written; the log is not touched.
     """
     best = record.best()
     if best is not None:
         write_text(folder / findings.best_file(best.design), pretty(best.design.to_json()), own=True)
+    for octave, found, _ in findings.octave_rows(record):
+        write_text(folder / findings.budget_file(octave), pretty(found.design.to_json()), own=True)
     write_text(folder / "front.json", pretty(front(record)), own=True)
     write_text(folder / "report.html", report.render(record, name=str(folder)), own=True)
 

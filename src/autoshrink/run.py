@@ -23,7 +23,7 @@ from autoshrink.registry import EVALUATORS, STRATEGIES
 from autoshrink.score import Evaluation, compare
 from autoshrink.seeding import derive_seed
 from autoshrink.spaces import Space, space_of
-from autoshrink.store import Store
+from autoshrink.store import Log
 from autoshrink.strategies import Proposal, StrategyContext
 from autoshrink.watching import Progress, Watcher
 
@@ -47,18 +47,20 @@ class Loop:
         ranking: chooses a step's candidates where the settings ask for a filter.
         watcher: told after every event.
         space: what may be proposed; None: what the settings ask for.
+        later: of the mean seconds of a candidate, those that follow this run, for estimates of the time left.
         clock: monotonic seconds.
     """
 
     def __init__(
         self,
-        store: Store,
+        store: Log,
         evaluator: Evaluator,
         *,
         fresh: Evaluator | None = None,
         ranking: Ranking | None = None,
         watcher: Watcher | None = None,
         space: Space[Any] | None = None,
+        later: Callable[[float], float] = lambda _: 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
@@ -66,16 +68,19 @@ class Loop:
         self._fresh = fresh or evaluator
         self._ranking = ranking
         self._watcher = watcher or Watcher()
+        self._later = later
         self._clock = clock
         record = replay(store.events())
         self._settings = record.settings
         self._samples: int | None = record.data.get("train")
         self._ranks = dict(record.ranks)
         self._ranked: list[tuple[str, float | None]] = []
+        space = space or space_of(record.settings, record.start, record.data)
+        self._falls = space.falls
         self._strategy = STRATEGIES[record.settings.strategy](
             StrategyContext(
                 record.settings,
-                space or space_of(record.settings, record.start, record.data),
+                space,
                 evaluator.resources,
                 allowed=lambda design: record.settings.limits.broken_by(evaluator.resources(design)) is None,
                 stop=self._stop_at,
@@ -84,7 +89,7 @@ class Loop:
             )
         )
         self._began = clock() - record.active_seconds
-        self._starts = max(1, len(record.names))
+        self._again = record.settings.finalists + min(max(1, len(record.names)), record.settings.finalists)
         self._total_edges = edges_of(record.start)
         self._recorded = {(one.step, one.index): one for one in record.candidates}
         self._decided = {decision.step: decision for decision in record.decisions}
@@ -178,6 +183,7 @@ class Loop:
     def _measure_step(self, proposals: Sequence[Proposal]) -> list[Evaluation] | None:
         """The proposals' evaluations in their order; None when time ran out first."""
         step = proposals[0].step
+        self._refuse_others(proposals)
         self._tell_search(proposals, None)
         new = self._new_keys(proposals)
         if new and self._evaluator.joint:
@@ -200,6 +206,22 @@ class Loop:
         found = [self._recorded.get((step, proposal.index)) for proposal in proposals]
         complete = [one.evaluation for one in found if one is not None]
         return complete if len(complete) == len(proposals) else None
+
+    def _refuse_others(self, proposals: Sequence[Proposal]) -> None:
+        """Raise where the log has something else in the step than is proposed: hand-made networks, or moves, changed.
+
+        Raises:
+            RunError: it has.
+        """
+        step = proposals[0].step
+        found = {index: one.design for (at, index), one in self._recorded.items() if at == step}
+        proposed = {one.index: one.design for one in proposals}
+        same = all(proposed.get(index) == design for index, design in found.items())
+        if not same or (step in self._decided and len(found) < len(proposed)):
+            raise RunError(
+                f"{self._store.folder}: in step {step} the log has other candidates than this version proposes; "
+                "resume it with the version that began it"
+            )
 
     def _job(self, proposal: Proposal) -> Job:
         weights = None if proposal.parent is None else self._weights.get(proposal.parent)
@@ -312,7 +334,7 @@ class Loop:
             return None
         if self._settings.relative:
             return self._limit(ESTIMATING_SHARE)
-        again = (self._settings.finalists + self._starts) * self._settings.repeats
+        again = self._again * self._settings.repeats
         reserve = min((self._mean_seconds() or 0.0) * again, RESERVE_SHARE * limit)
         return self._began + limit - reserve
 
@@ -321,9 +343,9 @@ class Loop:
         return None if limit is None else self._began + share * limit
 
     def _finals_seconds(self) -> float:
-        """A guess of the time after the last step: halved trainings, since finalists are smaller and stop early."""
+        """A guess of the time after the last step; halved trainings where finalists are smaller and stop early."""
         settings = self._settings
-        again = (settings.finalists + self._starts) * settings.repeats * 0.5
+        again = self._again * settings.repeats * (0.5 if self._falls else 1.0)
         if not settings.relative:
             return again * (self._mean_seconds() or 0.0)
         if self._start is None or not EVALUATORS[settings.evaluator].trains:
@@ -340,10 +362,13 @@ class Loop:
         mean, outlook = self._mean_seconds(), self._strategy.outlook()
         if mean is None:
             return None
-        weights = [width * (1 - position / (len(outlook) + 1)) for position, width in enumerate(outlook)]
+        fall = 1 / (len(outlook) + 1) if self._falls else 0.0
+        weights = [width * (1 - position * fall) for position, width in enumerate(outlook)]
         seconds = mean * max(0.0, sum(weights) - done) + self._finals_seconds()
         limit = self._settings.stop.seconds
-        return seconds if limit is None else min(seconds, max(0.0, self._began + limit - self._clock()))
+        if limit is not None:
+            seconds = min(seconds, max(0.0, self._began + limit - self._clock()))
+        return seconds + self._later(mean)
 
     # --- watchers --------------------------------------------------------------------------------------------------
 
@@ -356,7 +381,8 @@ class Loop:
         if phase == "playoff":
             self._keep_best(latest)
         share = 1 - (turn + counts[0] / counts[1]) / max(1, self._settings.repeats) if phase == "fresh seeds" else 1.0
-        self._tell(phase, turn, counts, latest, share * self._finals_seconds())
+        left = share * self._finals_seconds() + self._later(self._mean_seconds() or 0.0)
+        self._tell(phase, turn, counts, latest, left)
 
     def _tell(
         self, phase: str, step: int, counts: tuple[int, int], latest: Evaluation | None, left: float | None

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from filelock import FileLock, Timeout
 
@@ -65,6 +65,20 @@ _TRIGGERS = (
 _SCHEMA = (_TABLE, _HEAD, *_TRIGGERS)
 _MARKS = (f"PRAGMA application_id = {APPLICATION_ID}", f"PRAGMA user_version = {STORE_VERSION}")
 _CHAIN_START = hashlib.sha256(b"autoshrink run log").digest()
+
+
+class Log(Protocol):
+    """Where events are written and read: a run's, or a part of it as if it were one."""
+
+    folder: Path
+
+    def append(self, kind: str, body: dict[str, Any]) -> Event:
+        """Write one event and make sure that it is on disk."""
+        ...
+
+    def events(self) -> Iterator[Event]:
+        """All events, oldest first."""
+        ...
 
 
 class Store:

@@ -43,6 +43,9 @@ class Progress:
 class Watcher:
     """Told what happens; does nothing by itself. Subclass what is of interest."""
 
+    def began(self, what: str) -> None:
+        """Of several searches in one run another one began, at a budget in words."""
+
     def progress(self, progress: Progress) -> None:
         """Something changed: an evaluation began or is done."""
 

@@ -21,7 +21,7 @@ from autoshrink.drawing import cells_svg, cells_text
 from autoshrink.errors import InputError
 from autoshrink.escaping import shown
 from autoshrink.files import write_text
-from autoshrink.findings import noun
+from autoshrink.findings import at_budget, budget_name, noun
 from autoshrink.loading import load
 from autoshrink.record import RunRecord
 from autoshrink.registry import TASKS
@@ -29,6 +29,10 @@ from autoshrink.resources import registered_amounts
 from autoshrink.results import summary
 from autoshrink.store import read_record
 from autoshrink.tasks import Drawn, task_of
+
+BudgetOption = Annotated[
+    str | None, typer.Option(help="Of a search over a range of budgets, that at one of them, e.g. 1M.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -41,20 +45,23 @@ def show(
     target: Annotated[str, typer.Argument(help="A run folder, a cell or architecture file, or a name in the zoo.")],
     *,
     svg: Annotated[Path | None, typer.Option(help="Also write the cell's picture to this SVG file.")] = None,
+    budget: BudgetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """A run's result, or a cell, as a table and a text picture."""
     folder = Path(target)
     _refuse_other_name(svg)
     if folder.is_dir() and not (folder / MODEL_FILE).exists():
-        record = read_record(folder)
+        record = _read(folder, budget)
         if svg is not None:
             _draw_best(record, target, svg)
         if as_json:
             print_json(summary(record, run=folder))
         else:
-            print_result(record, folder, front=True)
+            print_result(record, folder, front=True, ends=budget is None)
         return
+    if budget is not None:
+        raise InputError(f"--budget {budget}: it goes with the folder of a search over a range of budgets")
     found = load(target)
     drawn = task_of(found).drawn(found)
     if svg is not None:
@@ -136,11 +143,12 @@ def report(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="An .html page, or an .svg summary. Default: RUN/report.html.")
     ] = None,
+    budget: BudgetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """One self-contained page about a run: what was found, how, and on what evidence. Works while the search runs."""
-    record = read_record(run)
-    output = output or run / "report.html"
+    record = _read(run, budget)
+    output = output or run / ("report.html" if budget is None else f"report-{budget_name(record)}.html")
     if output.suffix == ".svg":
         text = reports.summary_svg(record, name=str(run))
     elif output.suffix in (".html", ".htm"):
@@ -152,6 +160,11 @@ def report(
         print_json({"report": str(output)})
     else:
         stdout.print(shown(output), markup=False)
+
+
+def _read(folder: Path, budget: str | None) -> RunRecord:
+    record = read_record(folder)
+    return record if budget is None else at_budget(record, budget)
 
 
 def _sized(found: Cell | Architecture, target: str, sizes: dict[str, int]) -> Architecture:

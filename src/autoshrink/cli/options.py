@@ -16,7 +16,7 @@ from autoshrink.config import merge
 from autoshrink.data.spec import ANY_COLUMNS, Columns, with_columns
 from autoshrink.errors import InputError
 from autoshrink.registry import TASKS
-from autoshrink.resources import RESOURCES, every_resource
+from autoshrink.resources import RESOURCES, Unit, every_resource
 from autoshrink.tasks import Option, Task
 
 ImageColumnOption = Annotated[
@@ -72,15 +72,20 @@ def of_tasks(table: str) -> list[Option]:
     return [row for name in TASKS for row in getattr(TASKS[name], table)]
 
 
-def resource_rows(what: str) -> list[Option]:
-    """``--max-NAME`` for every resource that has a ``limit``, or ``--NAME`` for those that have a ``budget``."""
+def resource_rows(what: str, *, read: Callable[[Unit, str], object] = amount) -> list[Option]:
+    """``--max-NAME`` for every resource that has a ``limit``, or ``--NAME`` for those that have a ``budget``.
+
+    Args:
+        what: ``limit`` or ``budget``.
+        read: an amount in a unit from what was typed.
+    """
     places = ("--max-{}", "limits.max_{}") if what == "limit" else ("--{}", "{}")
     rows = []
     for one in every_resource():
         if getattr(one, what):
             flag, setting = (place.format(one.name) for place in places)
             rows.append(
-                Option(flag.replace("_", "-"), setting, partial(amount, one.unit), getattr(one, what), number=True)
+                Option(flag.replace("_", "-"), setting, partial(read, one.unit), getattr(one, what), number=True)
             )
     return rows
 

@@ -45,6 +45,12 @@ def amount(unit: Unit, text: str) -> Quantity:
     return Quantity(int(value), text.strip(), unit.typed[typed])
 
 
+def amounts(unit: Unit, text: str) -> Quantity | tuple[Quantity, Quantity]:
+    """A positive amount in a unit, or a range of them: ``500k..4M``."""
+    least, dots, most = text.partition("..")
+    return (amount(unit, least), amount(unit, most)) if dots else amount(unit, text)
+
+
 def seconds(text: str) -> float:
     """A positive time: ``90``, ``90s``, ``20m`` (minutes), ``1.5h``, ``2d``."""
     about = "a time such as 90s, 20m (minutes) or 1.5h"

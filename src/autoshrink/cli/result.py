@@ -18,18 +18,20 @@ from autoshrink.registry import TASKS
 from autoshrink.resources import RESOURCES, Resource
 
 
-def print_result(record: RunRecord, folder: Path, *, front: bool = False) -> None:
+def print_result(record: RunRecord, folder: Path, *, front: bool = False, ends: bool = True) -> None:
     """What was found, the best cell beside the starting one, what the search cost, and what to do next.
 
-    With `front`, the Pareto front too.
+    With `front`, the Pareto front too; without `ends` nothing of what to do next. Over a range, a row of each budget.
     """
     best = record.best()
     stdout.print(formatting.plain(findings.headline(record)), style="bold", markup=False)
-    if best is None:
+    if record.octaves:
+        _print_octaves(record)
+    elif best is None:
         _print_nothing(record)
     else:
         _print_best(record, best)
-    if front:
+    if front and not record.octaves:
         print_front(record)
     if best is None:
         return
@@ -41,7 +43,22 @@ def print_result(record: RunRecord, folder: Path, *, front: bool = False) -> Non
         f"{f' ({parts})' if parts else ''}; {record.stopped or 'not finished yet'}",
         markup=False,
     )
-    _print_next(record, folder)
+    if ends:
+        _print_next(record, folder)
+
+
+def _print_octaves(record: RunRecord) -> None:
+    """At every budget of a range the best, the best hand-made network, and the difference between them."""
+    metric, octaves = metric_of(record.settings), findings.octave_rows(record)
+    shown = table(("budget", *_head(record, metric.name)[:-1], "hand-made", "difference", ""), words=("budget", ""))
+    for octave, best, start in octaves:
+        gap, verdict = findings.octave_verdict(octave, best, start)
+        hand_made = "" if start is None else metric.measured(start.performance, start.performance_sd, fine=True)
+        cells = (findings.budget_name(octave), *_row(octave, best)[:-1], hand_made, gap, verdict)
+        shown.add_row(*map(formatting.plain, cells))
+    stdout.print(shown)
+    for octave, best, _ in octaves:
+        stdout.print(f"{findings.budget_name(octave)}: {best.design}", markup=False)
 
 
 def _print_best(record: RunRecord, best: Figures) -> None:
@@ -73,7 +90,8 @@ def _print_nothing(record: RunRecord) -> None:
 def _tried(record: RunRecord) -> str:
     if record.settings.relative:
         return findings.count_words(record)
-    return f"{formatting.count(sum(one.same_as is None for one in record.candidates), 'candidate')} trained"
+    trained = sum(one.same_as is None for part in record.parts for one in part.candidates)
+    return f"{formatting.count(trained, 'candidate')} trained"
 
 
 def _print_next(record: RunRecord, folder: Path) -> None:
@@ -101,6 +119,9 @@ def _print_next(record: RunRecord, folder: Path) -> None:
 def _best_line(record: RunRecord, folder: Path) -> str:
     best = record.best()
     assert best is not None, "asked where there is one"
+    if record.octaves:
+        files = ", ".join(findings.budget_file(octave) for octave, *_ in findings.octave_rows(record))
+        return f"files:   {files}, and {shown(folder / findings.best_file(best.design))} of the largest"
     return f"{f'{findings.noun(record)}:':<8} {shown(folder / findings.best_file(best.design))}"
 
 

@@ -20,6 +20,7 @@ from autoshrink.cli.options import (
     resource_rows,
     with_options,
 )
+from autoshrink.cli.quantities import amounts
 from autoshrink.cli.result import print_result
 from autoshrink.cli.train_commands import print_training, training_watched
 from autoshrink.config import DEFAULT_TASK, SearchSettings, remarks, resolve
@@ -78,7 +79,7 @@ def _options() -> tuple[Option, ...]:
         Option("--candidates", "candidates", "candidates", "K moves tried in each step, or all."),
         Option("--penalty", "penalty", float, "λ in S = performance − λ·log10(resource / 10⁶)."),
         Option("--resource", "resource", str, resource_choice()),
-        *(replace(row, setting=f"budget.{row.setting}") for row in resource_rows("budget")),
+        *(replace(row, setting=f"budget.{row.setting}") for row in resource_rows("budget", read=amounts)),
         *resource_rows("limit"),
         Option(
             "--latency-table",

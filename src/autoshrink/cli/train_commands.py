@@ -28,7 +28,7 @@ from autoshrink.cost import count
 from autoshrink.crafting import source_of
 from autoshrink.errors import DataError, InputError
 from autoshrink.escaping import shown, word
-from autoshrink.loading import load
+from autoshrink.loading import budgets, load
 from autoshrink.tasks import Option, Task, task_of
 
 if TYPE_CHECKING:
@@ -60,6 +60,9 @@ def train(
     ] = None,
     *,
     output: Annotated[Path, typer.Option("-o", "--output", help="The folder for the model.")],
+    budget: Annotated[
+        str | None, typer.Option(help="Of a search over a range of budgets, which network, e.g. 1M. Default: largest.")
+    ] = None,
     image_column: ImageColumnOption = None,
     label_column: LabelColumnOption = None,
     options: dict[str, Any],
@@ -73,7 +76,7 @@ def train(
     Several GPUs: torchrun --nproc-per-node 4 -m autoshrink train …
     """
     options["data"]["spec"] = named_data(options["data"]["spec"], image_column, label_column)
-    found, task = _target(target, options)
+    found, task = _target(target, options, budget)
     names = flags((*OPTIONS, *of_tasks("train_options")))
     refuse_foreign(dict(leaves(given(options))), task, "train_options", target or "this")
     sizes = {name: options.pop(name) for name in ("width", "params")}
@@ -97,11 +100,20 @@ def _searched_on(target: str | None) -> str:
     return f"; {target} was searched on {' '.join(f'{flag} {word(value)}' for flag, value in options)}"
 
 
-def _target(target: str | None, options: Overrides) -> tuple[Architecture | Cell | None, Task]:
-    """What is trained, and its task."""
+def _target(target: str | None, options: Overrides, budget: str | None) -> tuple[Architecture | Cell | None, Task]:
+    """What is trained, and its task; of a run's folder it is said which network that is."""
     if target is not None:
-        found = load(target)
+        found = load(target, budget=budget)
+        if Path(target).is_dir():
+            known = ", ".join(budgets(Path(target)))
+            which = (
+                f"its network at {budget}" if budget else "its network at the largest budget" if known else "its best"
+            )
+            others = f" (--budget: {known})" if known else ""
+            stderr.print(f"{shown(target)}: {which}, {shown(str(found))}{others}", markup=False)
         return found, task_of(found)
+    if budget is not None:
+        raise InputError(f"--budget {budget}: it goes with the folder of a search over a range of budgets")
     start = options["start"]
     if start is None:
         raise InputError("nothing to train: give an architecture or a cell, or --from a trained classifier")

@@ -27,6 +27,8 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from autoshrink import ops as operations
+from autoshrink.budget import octaves
+from autoshrink.errors import InputError
 from autoshrink.quantity import Quantity
 from autoshrink.registry import BY_PLUGIN, EVALUATORS, FILTERS, STRATEGIES, TASKS
 from autoshrink.resources import RESOURCES, Resources, every_resource
@@ -210,19 +212,51 @@ class EvolutionSettings(Section):
     """S: of how many drawn ones the best has a child."""
 
 
-class BudgetSettings(Section):
-    """What a whole network is to cost: a search at a budget compares networks of one cost. None: no such budget."""
+Range = tuple[Limit, Limit]
+"""From the smallest budget to the largest."""
 
-    macs: Limit | None = None
-    params: Limit | None = None
-    memory: Limit | None = None
+
+class BudgetSettings(Section):
+    """What a whole network is to cost: a search at a budget compares networks of one cost. None: no such budget.
+
+    One alone may be a range, [500000, 4000000]: then each of its octaves is searched (`autoshrink.budget.octaves`).
+    """
+
+    macs: Limit | Range | None = None
+    params: Limit | Range | None = None
+    memory: Limit | Range | None = None
     """Peak activation memory in bytes (float32, batch 1)."""
-    latency: Limit | None = None
+    latency: Limit | Range | None = None
     """Nanoseconds of one image, as `latency_table` predicts them."""
 
+    @model_validator(mode="after")
+    def _one_range(self) -> Self:
+        name = self.ranged
+        others = [other for other in self.given() if other != name]
+        if name is not None and others:
+            raise ValueError(f"{name}: a range goes with no other budget; limit {others[0]} with --max-{others[0]}")
+        try:
+            self.octaves()
+        except InputError as error:
+            raise ValueError(f"{name}: {error}") from error
+        return self
+
     def given(self) -> dict[str, int]:
-        """Those that were given, by the resource's name."""
-        return {name: limit for name, limit in self if limit is not None}
+        """Those that were given, by the resource's name; of a range the largest."""
+        found = {name: limit[1] if isinstance(limit, tuple) else limit for name, limit in self}
+        return {name: limit for name, limit in found.items() if limit is not None}
+
+    @property
+    def ranged(self) -> str | None:
+        """The name of the resource of which there is a range; None where there is none."""
+        return next((name for name, limit in self if isinstance(limit, tuple)), None)
+
+    def octaves(self) -> tuple[BudgetSettings, ...]:
+        """The budgets of the range, smallest first; without a range this one alone."""
+        name = self.ranged
+        if name is None:
+            return (self,)
+        return tuple(self.model_copy(update={name: limit}) for limit in octaves(*getattr(self, name)))
 
 
 def _listed(value: object) -> object:

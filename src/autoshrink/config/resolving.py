@@ -29,6 +29,12 @@ AT_BUDGET: Overrides = {"strategy": "exchange", "evaluator": "trained", "penalty
 every move, which leaves little to inherit."""
 
 
+OVER_RANGE: Overrides = {"finalists": 2, "patience": 2}
+"""What a search over a range of budgets does otherwise: at each of them two found networks and two hand-made ones have
+fresh seeds, and the search at the first ends sooner. Among equals one confirmation in three keeps the parent, so two in
+a row are to be waited for 12 rounds, and three 39."""
+
+
 def resolve(overrides: Overrides) -> SearchSettings:
     """Settings from what a person asked for, over the defaults of the task, the mode and the data.
 
@@ -46,6 +52,8 @@ def resolve(overrides: Overrides) -> SearchSettings:
         base = merge(base, task.paper)
     if any(one is not None for one in (overrides.get("budget") or {}).values()):
         base = merge(merge(base, AT_BUDGET), task.at_budget)
+    if any(isinstance(one, list | tuple) for one in (overrides.get("budget") or {}).values()):
+        base = merge(base, OVER_RANGE)
     chosen = settings_from_json(merge(base, overrides))
     refuse_contradictions(overrides, chosen)
     return chosen
@@ -169,8 +177,8 @@ def refuse_contradictions(asked: Overrides, chosen: SearchSettings) -> None:
                 raise InputError(
                     f"--{place} {said[place]} and --mode paper, which {meaning}, contradict each other; leave one out"
                 )
-        for name in chosen.budget.given():
-            raise InputError(f"--{name} and --mode paper, which searches cells, contradict each other; leave one out")
+    for name in chosen.budget.given():
+        _refuse_budget(name, chosen)
     if chosen.formula != "paper" and said.get("resource", "cell_params") != "cell_params":
         raise InputError(
             f"--resource {said['resource']} and formula={chosen.formula}, which weighs the cell's parameters, "
@@ -188,6 +196,19 @@ def refuse_contradictions(asked: Overrides, chosen: SearchSettings) -> None:
                 f"--nodes {chosen.nodes} and --start {chosen.start}, a cell of {found} nodes, contradict each other; "
                 "leave --nodes out"
             )
+
+
+def _refuse_budget(name: str, chosen: SearchSettings) -> None:
+    """Refuse a budget where there are no networks to search, or no way to search them."""
+    if chosen.mode == "paper":
+        raise InputError(f"--{name} and --mode paper, which searches cells, contradict each other; leave one out")
+    if not TASKS[chosen.task].searches_networks:
+        raise InputError(f"--{name}: task {chosen.task} has no space of networks at a budget; leave it out")
+    if chosen.strategy == "autoshrink":
+        raise InputError(
+            f"--strategy autoshrink goes down, and networks at a budget (--{name}) cost the same; take exchange, "
+            "evolution or random"
+        )
 
 
 def unread(asked: Overrides, chosen: SearchSettings) -> tuple[str, ...]:

@@ -43,6 +43,11 @@ class Space(ABC, Generic[DesignT]):
     start: DesignT
 
     @property
+    def falls(self) -> bool:
+        """Whether designs cost ever less in the course of a search, for estimates of time."""
+        return True
+
+    @property
     def used_up(self) -> str:
         """Why a search ends whose design has no moves."""
         return "no move is left"

@@ -30,8 +30,6 @@ def space_of(settings: SearchSettings, start: Design | None, data: Mapping[str, 
     own = TASKS[settings.task].space(settings, start, data)
     if own is not None:
         return own
-    for name in settings.budget.given():
-        raise InputError(f"--{name}: task {settings.task} has no space of networks at a budget; leave it out")
     if not isinstance(start, Cell):
         raise InputError(f"task {settings.task} has no space of {'networks' if start is None else start.kind} designs")
     return CellSpace(start, frozenset(settings.moves or ("edges",)), settings.ops)

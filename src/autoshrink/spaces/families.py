@@ -18,11 +18,11 @@ from autoshrink.architecture import (
     MobileStage,
     Stem,
 )
-from autoshrink.budget import NEAR, Budget
+from autoshrink.budget import NEAR, Budget, shown
 from autoshrink.cell import INPUT as CELL_INPUT
 from autoshrink.cell import Cell
 from autoshrink.errors import InputError
-from autoshrink.spaces.fitting import Fitting, Seconds, share
+from autoshrink.spaces.fitting import Fitting, Seconds, share, used
 from autoshrink.spaces.sizes import Scalable
 
 INPUT, CLASSES = (3, 32, 32), 10
@@ -142,6 +142,15 @@ def at_budget(
             if share(fitted, budget, seconds) >= NEAR:
                 break
     return found
+
+
+def smallest(networks: Mapping[str, Scalable], budget: Budget, seconds: Seconds | None = None) -> tuple[str, ...]:
+    """What the smallest that scaling makes of any network takes of each budget that it breaks: ``1,234 MACs``."""
+    divisor = divisors_for(budget)[-1]
+    fitting = (Fitting(one, budget, deepens=True, divisor=divisor, seconds=seconds) for one in networks.values())
+    uses = [used(one.smallest, budget, seconds) for one in fitting]
+    least = [min(same, key=lambda use: use.used) for same in zip(*uses, strict=True)]
+    return tuple(shown(use.used, use.name) for use in least if use.share > 1)
 
 
 def divisors_for(budget: Budget) -> tuple[int, ...]:

@@ -119,6 +119,11 @@ class AtBudget(Space[Scalable]):
                 raise InputError(f"a start uses {used:.1%} of the budget; between {LEAST:.0%} and 100 % is needed")
 
     @property
+    def falls(self) -> bool:
+        """See `Space.falls`."""
+        return False
+
+    @property
     def starts(self) -> tuple[Scalable, ...]:
         """See `Space.starts`."""
         return (self.start, *self.others)

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 from autoshrink.change import Aim, Change
 from autoshrink.design import Design
-from autoshrink.errors import InputError
 from autoshrink.score import Evaluation, Score, compare
 from autoshrink.seeding import derive_seed
 from autoshrink.spaces import Space
@@ -181,15 +180,7 @@ class AutoShrink(Strategy):
 
 
 def shrinking(context: StrategyContext) -> AutoShrink:
-    """AutoShrink as a search's settings ask for it.
-
-    Raises:
-        InputError: the space holds a budget, so that no move leads down.
-    """
-    if context.settings.budget.given():
-        raise InputError(
-            "--strategy autoshrink goes down, and designs at a budget cost the same; take exchange, evolution or random"
-        )
+    """AutoShrink as a search's settings ask for it."""
     return AutoShrink(
         context.space,
         score=context.score,

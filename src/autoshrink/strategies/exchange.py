@@ -141,7 +141,8 @@ class Exchange(Strategy):
         parent = self._parent or self._context.start
         most = self._context.settings.candidates
         width = len(self._context.space.moves(parent)) if most == "all" else most
-        rounds = max(0, self._patience - self._waited - (self._step > 0))
+        # The asked one is of the first round, but for the starts and their confirmation.
+        rounds = max(0, self._patience - self._waited - (self._parent is not None))
         confirmation = CONFIRMED + 1
         rest = (width, confirmation) * rounds
         return (asked, *(rest if self._rivals else (confirmation, *rest)))

@@ -6,7 +6,7 @@ Nothing here imports torch, and whatever a task needs of it it imports where it 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn
@@ -109,6 +109,7 @@ class Task(ABC):
         sound: what any other search does otherwise than the defaults.
         at_budget: what a search of whole networks at a budget does otherwise, besides.
         search_options: the options of ``search`` that this task's settings have beyond those of every task.
+        searches_networks: whether it has a space of whole networks at a budget (`space`, `space_after`).
         sizes: the options that make the smallest network smaller.
         shorter: options that make a search a matter of minutes.
         data: what it learns from, in a word: ``images``.
@@ -133,6 +134,7 @@ class Task(ABC):
     At equal training MACs it finds as good cells and the better front (docs/evaluators.md). Fewer finalists, since
     a playoff has come before."""
     search_options: ClassVar[tuple[Option, ...]] = ()
+    searches_networks: ClassVar[bool] = False
     sizes: ClassVar[str] = "the network"
     shorter: ClassVar[str] = "--epochs 3"
     data: ClassVar[str] = "data"
@@ -187,6 +189,23 @@ class Task(ABC):
         """
         del settings, start, data
         return None
+
+    def space_after(
+        self, settings: SearchSettings, data: Mapping[str, Any], found: Sequence[Design], without: Collection[str]
+    ) -> Space[Any]:
+        """What a search at a budget may propose that follows one at another budget.
+
+        Args:
+            settings: of the search, with its own budget.
+            data: its `data` event.
+            found: designs of the other budget, to be scaled to this one.
+            without: hand-made networks that it does not begin with, by name.
+
+        Raises:
+            InputError: there is no space of networks at a budget, or nothing in it that uses this one.
+        """
+        del settings, data, found, without
+        self.refuse("space of networks at a budget")
 
     def next_commands(self, record: RunRecord, folder: Path) -> list[Command]:
         """What to do with the best cell of a finished search."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,12 +23,13 @@ from autoshrink.design import Design, name_of
 from autoshrink.drawing import Part
 from autoshrink.errors import InputError
 from autoshrink.escaping import word
+from autoshrink.findings import budget_name
 from autoshrink.latency.predicting import LatencyModel
 from autoshrink.latency.table import LatencyTable
 from autoshrink.metrics import ACCURACY
 from autoshrink.record import RunRecord
 from autoshrink.resources import RESOURCES
-from autoshrink.spaces.families import at_budget, families
+from autoshrink.spaces.families import at_budget, families, smallest
 from autoshrink.spaces.fitting import share
 from autoshrink.spaces.moves import USUAL
 from autoshrink.spaces.networks import LEAST, AtBudget
@@ -93,6 +94,7 @@ class ImageTask(Task):
     quick = image.DIGITS
     paper = image.PAPER
     at_budget = image.AT_BUDGET
+    searches_networks = True
     sizes = "--size or --widths"
     shorter = "--size 16 --nodes 6 --train-per-class 200 --epochs 8"
     data = "images"
@@ -176,25 +178,40 @@ class ImageTask(Task):
     def space(self, settings: SearchSettings, start: Design | None, data: Mapping[str, Any]) -> AtBudget | None:
         """At a budget: hand-made networks, and what exchanges make of them."""
         del start
+        return self.space_after(settings, data) if settings.budget.given() else None
+
+    def space_after(
+        self,
+        settings: SearchSettings,
+        data: Mapping[str, Any],
+        found: Sequence[Design] = (),
+        without: Collection[str] = (),
+    ) -> AtBudget:
+        """The same, some hand-made networks left out, and beside them what was found, scaled in width and depth."""
         limits: dict[str, Any] = settings.budget.given()
-        if not limits:
-            return None
         asked = " ".join(f"--{name} {formatting.plain(RESOURCES[name].unit.limit(limits[name]))}" for name in limits)
         seconds = _predicted(settings) if "latency" in limits else None
         if seconds is not None:
             limits["latency"] /= 1e9
         channels, height, width = data["input"]
-        budget, classes = Budget(**limits), len(data["classes"])
-        found = at_budget(families((channels, height, width), classes), budget, seconds=seconds)
-        found = {name: network for name, network in found.items() if share(network, budget, seconds) >= LEAST}
-        if not found:
+        budget, skeletons = Budget(**limits), families((channels, height, width), len(data["classes"]))
+
+        def scaled(networks: dict[str, Any]) -> dict[str, Scalable]:
+            fitted = at_budget(networks, budget, seconds=seconds)
+            return {name: one for name, one in fitted.items() if share(one, budget, seconds) >= LEAST}
+
+        named = scaled({name: one for name, one in skeletons.items() if name not in without})
+        keys = {one.key for one in named.values()}
+        others = {one.key: one for one in scaled({one.key: one for one in found}).values() if one.key not in keys}
+        starts = (*named.values(), *others.values())
+        if not starts:
+            least = smallest(skeletons, budget, seconds)
             raise InputError(
                 f"{asked}: no hand-made network for {channels}×{height}×{width} uses {100 * LEAST:.0f} to 100 % of it; "
-                "allow more or less"
+                + (f"the smallest takes {' and '.join(map(str, least))}: allow more" if least else "allow more or less")
             )
-        first, *others = found.values()
         allowed = USUAL if settings.moves is None else frozenset(settings.moves)
-        return AtBudget(first, budget, seconds, tuple(others), allowed, settings.ops, tuple(found), height)
+        return AtBudget(starts[0], budget, seconds, starts[1:], allowed, settings.ops, tuple(named), height)
 
     def default_network(self, cell: Cell, **sizes: int) -> Architecture:
         return self.sized(proxy_architecture(cell), **sizes)
@@ -206,6 +223,9 @@ class ImageTask(Task):
             f" {option} {word(value)}" for option, value in self.reading_options(record.settings, record.data)
         )
         best = record.best()
+        if record.octaves:
+            at = f"autoshrink train {run} --budget {budget_name(record)} --data {spec}{reading}"
+            return [(f"{at} -o {trained}", "train that of one budget in full")]
         if best is not None and name_of(best.design) == "architecture":
             return [(f"autoshrink train {architecture} --data {spec}{reading} -o {trained}", "train it in full")]
         # Its own size in the search: at the complete graph's, what was saved would be spent again.
