@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,8 @@ from autoshrink.architecture import Architecture
 from autoshrink.cli.result import print_result
 from autoshrink.config import resolve
 from autoshrink.cost.latency import operations
-from autoshrink.errors import InputError
+from autoshrink.errors import InputError, RunError
+from autoshrink.evaluation import Job
 from autoshrink.latency.predicting import LatencyModel
 from autoshrink.latency.table import LatencyTable
 from autoshrink.loading import load
@@ -21,9 +24,11 @@ from autoshrink.record import RunRecord, replay
 from autoshrink.report import render, summary_svg
 from autoshrink.results import summary, write_results
 from autoshrink.run import Loop
+from autoshrink.score import Evaluation
 from autoshrink.spaces import space_of
 from autoshrink.spaces.families import families
 from autoshrink.store import Store, opening, read_record
+from autoshrink.watching import Progress, Watcher
 from fakes import FakeEvaluator, story
 
 DATA = {
@@ -150,6 +155,46 @@ def test_killed_at_any_event_it_ends_as_if_undisturbed(tmp_path: Path, strategy:
         assert story(folder) == whole
 
 
+def test_a_log_of_other_hand_made_networks_is_refused_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for stop in (6, 16):
+        folder = tmp_path / str(stop)
+        with new_store(folder) as store:
+            _stopping(store, stop)
+            with pytest.raises(KeyboardInterrupt):
+                Loop(store, FakeEvaluator()).run()
+        known = families((1, 8, 8), 10)
+        for others in (dict(reversed(known.items())), dict(list(known.items())[1:])):
+            with monkeypatch.context() as patched, Store.open(folder) as store:
+                patched.setattr("autoshrink.tasks.image.families", lambda *_, found=others: found)
+                with pytest.raises(
+                    RunError, match=r"in step 0 the log has other candidates.*resume it with the version"
+                ):
+                    Loop(store, FakeEvaluator()).run()
+
+
+def test_the_time_left_is_that_of_confirmations_and_finals_too(tmp_path: Path) -> None:
+    """Where nothing is better than the start, every training that is left can be foreseen."""
+    told: list[tuple[int, float | None]] = []
+
+    class Watch(Watcher):
+        def progress(self, progress: Progress) -> None:
+            told.append((len(evaluator.jobs), progress.seconds_left))
+
+    class Flat(FakeEvaluator):
+        def _measure(self, job: Job) -> Evaluation:
+            worth = 0.9 if job.design == first else 0.5
+            return replace(super()._measure(job), performance=worth, correct=None)
+
+    evaluator = Flat()
+    with new_store(tmp_path / "r") as store:
+        first = replay(store.events()).start
+        Loop(store, evaluator, watcher=Watch()).run()
+    known = [(done, left) for done, left in told if left is not None]
+    assert len(known) > 20
+    for done, left in known:
+        assert left == pytest.approx(0.01 * (len(evaluator.jobs) - done))
+
+
 def _stopping(store: Store, after: int) -> None:
     """Let a store be interrupted before it has more events than so many."""
     append, left = store.append, [after]
@@ -164,10 +209,21 @@ def _stopping(store: Store, after: int) -> None:
 
 
 def test_a_budget_that_no_network_can_use_is_refused() -> None:
-    with pytest.raises(InputError, match=r"--macs 10: no hand-made network for 1×8×8 uses 90"):
+    with pytest.raises(InputError, match=r"--macs 10: no hand-made network for 1×8×8 uses 90") as refused:
         space_of(resolve({"budget": {"macs": 10}}), None, DATA)
+    said = re.search(r"the smallest takes ([\d,]+) MACs: allow more", str(refused.value))
+    assert said is not None
+    least = int(said[1].replace(",", ""))
+    assert len(space_of(resolve({"budget": {"macs": least}}), None, DATA).starts) == 1
+    with pytest.raises(InputError, match="the smallest takes"):
+        space_of(resolve({"budget": {"macs": least - 1}}), None, DATA)
+
+
+def test_what_cannot_be_searched_at_a_budget_is_refused_before_any_data_are_read() -> None:
     with pytest.raises(InputError, match="--macs: task text has no space of networks at a budget"):
-        space_of(resolve({"task": "text", "budget": {"macs": 10_000}}), None, {})
+        resolve({"task": "text", "budget": {"macs": 10_000}})
+    with pytest.raises(InputError, match="goes down"):
+        resolve({"strategy": "autoshrink", "budget": {"macs": BUDGET}})
 
 
 def test_a_predicted_latency_is_a_budget(tmp_path: Path) -> None:
@@ -192,11 +248,6 @@ def test_a_predicted_latency_is_a_budget(tmp_path: Path) -> None:
 def test_the_paper_searches_cells() -> None:
     with pytest.raises(InputError, match="--macs and --mode paper, which searches cells, contradict each other"):
         resolve({"mode": "paper", "budget": {"macs": BUDGET}})
-
-
-def test_what_goes_down_is_refused_at_a_budget(tmp_path: Path) -> None:
-    with new_store(tmp_path / "r", strategy="autoshrink") as store, pytest.raises(InputError, match="goes down"):
-        Loop(store, FakeEvaluator())
 
 
 def test_a_log_says_what_its_starts_are_called(tmp_path: Path) -> None:

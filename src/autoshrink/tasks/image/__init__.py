@@ -200,7 +200,7 @@ class ImageTask(Task):
             fitted = at_budget(networks, budget, seconds=seconds)
             return {name: one for name, one in fitted.items() if share(one, budget, seconds) >= LEAST}
 
-        named = scaled({name: one for name, one in skeletons.items() if name not in without})
+        named = scaled({name: one for name, one in skeletons.items() if name not in without}) or scaled(skeletons)
         keys = {one.key for one in named.values()}
         others = {one.key: one for one in scaled({one.key: one for one in found}).values() if one.key not in keys}
         starts = (*named.values(), *others.values())
