@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import signal
 from collections.abc import Iterator
 from typing import Any
@@ -10,8 +12,10 @@ import hypothesis
 import pytest
 
 from autoshrink import registry
-from autoshrink.architecture import base
+from autoshrink.architecture import Architecture, base
+from autoshrink.bundle import TrainedModel
 from autoshrink.data.sources import SOURCES
+from autoshrink.deploy import exporter
 from autoshrink.design import DESIGNS
 from autoshrink.ops import OPERATIONS
 from autoshrink.registry import EVALUATORS, EXECUTORS, FILTERS, STRATEGIES, TASKS
@@ -39,3 +43,30 @@ def only_own_parts() -> Iterator[None]:
     for table, parts in zip(tables, before, strict=True):
         table.clear()
         table.update(parts)
+
+
+_GRAPHS: dict[tuple[object, ...], Any] = {}
+
+
+@pytest.fixture(scope="module")
+def graphs_once() -> Iterator[None]:
+    """Where it is not the graph that is tested: each network leaves PyTorch once a process, which takes a second."""
+    honest = exporter.exporter_of
+
+    def exporter_of(architecture: Architecture) -> exporter.Exporter:
+        found = copy.copy(honest(architecture))
+        proto = found.proto
+
+        def once(model: TrainedModel, part: str, opset: int) -> Any:
+            weights = ((name, tensor.numpy().tobytes()) for name, tensor in model.network.state_dict().items())
+            key = (json.dumps(model.architecture.to_json()), *weights, part, opset)
+            if key not in _GRAPHS:
+                _GRAPHS[key] = proto(model, part, opset)
+            return copy.deepcopy(_GRAPHS[key])
+
+        found.proto = once  # type: ignore[method-assign]
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exporter, "exporter_of", exporter_of)
+        yield

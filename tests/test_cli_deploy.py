@@ -25,6 +25,7 @@ from autoshrink.errors import AutoshrinkError, DataError, InputError
 from deploy_fixtures import DIGITS, classifier, language
 from model_fixtures import trained_language_model
 
+pytestmark = pytest.mark.usefixtures("graphs_once")
 APP = typer.Typer()
 deploy_commands.register(APP)
 

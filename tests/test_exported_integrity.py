@@ -28,6 +28,7 @@ from autoshrink.deploy.quantisation import quantise_classifier, quantise_step
 from autoshrink.errors import InputError
 from deploy_fixtures import DIGITS, classifier, export_classifier, export_language_model, language, loop_path, token_ids
 
+pytestmark = pytest.mark.usefixtures("graphs_once")
 GOLDEN = Path(__file__).parent / "golden"
 
 

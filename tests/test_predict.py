@@ -25,6 +25,7 @@ from autoshrink.generation import generate, softmax
 from autoshrink.onnx.untrained import architecture_to_onnx
 from deploy_fixtures import DIGITS, classifier, export_classifier, export_language_model, language, loop_path, token_ids
 
+pytestmark = pytest.mark.usefixtures("graphs_once")
 LANGUAGE = LibraryArchitecture(kind="gru", vocabulary=20, width=6)
 
 

@@ -21,6 +21,7 @@ from autoshrink.errors import DataError, InputError
 from autoshrink.onnx.session import open_session
 from deploy_fixtures import export_language_model, language, loop_path, looped, stepped, token_ids
 
+pytestmark = pytest.mark.usefixtures("graphs_once")
 WORDS = 11
 CELL = Cell("recurrent", ("input", "relu", "sigmoid", "identity", "tanh"), ((0, 1), (0, 2), (1, 2), (2, 3), (0, 4)))
 
