@@ -237,7 +237,7 @@ def _recounted(architecture: ConvArchitecture) -> tuple[int, int, int]:
 
 
 @given(_architectures())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_params_and_macs_agree_with_torchs_counter(architecture: ConvArchitecture) -> None:
     cost = count(architecture)
     assert (cost.params, cost.params_with_bn, cost.macs) == _recounted(architecture)
