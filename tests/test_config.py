@@ -18,6 +18,7 @@ from autoshrink.config import (
     resolve,
     settings_from_json,
 )
+from autoshrink.config.base import batch_for
 from autoshrink.config.training import default_rate, training_settings
 from autoshrink.errors import InputError
 from autoshrink.resources import Resources
@@ -94,6 +95,25 @@ def test_other_data_gets_the_papers_search_on_sound_footing() -> None:
     assert (recipe.l2, recipe.shortcut_l2, recipe.augment) == (1e-5, 4e-5, False)
     assert (recipe.patience, recipe.floor_epoch, recipe.stop_accuracy, recipe.overfit_ratio) == (5, 3, None, None)
     assert (chosen.stop.edges, chosen.stop.evaluations, chosen.limits) == (0, None, Limits())
+
+
+@given(images=st.integers(1, 10**6), steps=st.integers(1, 100))
+def test_a_batch_is_the_largest_power_of_two_that_makes_so_many_steps(images: int, steps: int) -> None:
+    batch = batch_for(images, steps, least=8, most=64)
+    assert batch in (8, 16, 32, 64)
+    assert batch == 8 or images // batch >= steps
+    assert batch == 64 or images // (2 * batch) < steps
+
+
+def test_at_a_budget_the_images_decide_the_batch_where_nobody_does() -> None:
+    for spec in ("digits", "photos"):
+        asked: dict[str, Any] = {"data": {"spec": spec}, "budget": {"macs": 10**6}}
+        recipe = _images(asked).recipe
+        decided = [recipe.for_images(images).batch for images in (2, 200, 300, 500, 900, 5_000, 10**6)]
+        assert (recipe.batch, decided) == (None, [8, 8, 16, 32, 64, 64, 64])
+        given_batch = _images(asked | {"recipe": {"batch": 24}}).recipe
+        assert given_batch.for_images(300) == given_batch
+        assert given_batch.batch == 24
 
 
 def test_paper_mode_does_what_the_released_search_does() -> None:

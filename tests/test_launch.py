@@ -17,7 +17,7 @@ from PIL import Image
 
 import autoshrink
 from autoshrink.cell import Cell
-from autoshrink.errors import DataError, InputError, RunError
+from autoshrink.errors import DataError, InputError, RunError, SearchError
 from autoshrink.record import RunRecord
 from autoshrink.store import read_record
 from fakes import story
@@ -253,3 +253,10 @@ def test_real_photographs_are_searched(tmp_path: Path) -> None:
     assert complete is not None
     assert best.performance > 0.15, "ten classes: guessing gives .1"
     assert best.score >= complete.score or best.cell == complete.cell
+
+
+def test_a_log_has_the_batch_that_the_images_decided(tmp_path: Path) -> None:
+    few: dict[str, Any] = {"data": TINY["data"], "budget": {"macs": 20_000}, "recipe": {"epochs": 1}, "threads": 1}
+    with pytest.raises(SearchError):
+        autoshrink.search(few | {"stop": {"evaluations": 1}}, run=tmp_path / "run")
+    assert read_record(tmp_path / "run").settings.recipe.batch == 8

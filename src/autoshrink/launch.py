@@ -86,6 +86,7 @@ def search(
         if needed is not None:
             require(start.kind, start.ops[1:], needed)
     prepared = TASKS[settings.task].prepare(settings, observer)
+    settings = prepared.settings or settings
     folder = _default_folder(prepared.name) if place is None else place
     problem = prepared.problem(device)
     ranged = settings.budget.ranged is not None

@@ -55,6 +55,19 @@ ResourceName = Annotated[str, AfterValidator(_known_resource)]
 SHORT_STEPS = 200
 """About three passes over the images of the README's settings for a CPU (docs/LOG.md has the measurements)."""
 
+
+def batch_for(images: int, steps: int, *, least: int, most: int) -> int:
+    """The largest power of two that makes so many steps of an epoch.
+
+    Args:
+        images: of an epoch.
+        steps: wanted.
+        least: what the batch is at least, even where that makes fewer.
+        most: what it is at most.
+    """
+    return min(most, max(least, 1 << max(0, (images // steps).bit_length() - 1)))
+
+
 Overrides = Mapping[str, Any]
 """Nested settings by section, as in JSON; whatever is absent keeps its default."""
 
@@ -93,7 +106,8 @@ class Recipe(Section):
     """How one candidate is trained."""
 
     epochs: PositiveInt
-    batch: PositiveInt
+    batch: PositiveInt | None
+    """Samples a step; None, where a task knows that, until the data are read and say how many."""
 
 
 class StopSettings(Section):
@@ -377,7 +391,9 @@ class SearchSettings(Section):
     @property
     def sprint_batch(self) -> int:
         """`short_batch`, or what it is when nobody says."""
-        return self.short_batch or min(self.recipe.batch, max(8, self.recipe.batch // 4))
+        batch = self.recipe.batch
+        assert batch is not None, "decided when the data were read"
+        return self.short_batch or min(batch, max(8, batch // 4))
 
     @property
     def samples_a_step(self) -> int:

@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from autoshrink.config.augmentation import AugmentSettings
-from autoshrink.config.base import ImageDataSettings, Overrides, Section, Share, merge
+from autoshrink.config.base import ImageDataSettings, Overrides, Section, Share, batch_for, merge
 from autoshrink.config.explaining import explained
 from autoshrink.config.training import FinalSettings
 from autoshrink.errors import InputError
@@ -217,18 +217,13 @@ def _defaults(preset: RecipeName, context: TrainingContext) -> dict[str, Any]:
         return merge(_PUBLISHED, always)
     recipe: dict[str, Any] = {
         "epochs": 100,
-        "batch": _batch(context.images, 128 if small else 256),
+        "batch": batch_for(context.images, FEW_STEPS, least=16, most=128 if small else 256),
         "warmup": 5.0,
         "augment": _CROPS[small],
     }
     if context.built_in:
         recipe |= {"epochs": 15, "warmup": 1.0}
     return merge({"data": {"crop": 1.0 if small else 0.875}, "recipe": recipe}, always)
-
-
-def _batch(images: int, most: int) -> int:
-    """A power of two that makes about `FEW_STEPS` steps of an epoch, at least 16."""
-    return min(most, max(16, 1 << max(0, (images // FEW_STEPS).bit_length() - 1)))
 
 
 def _validated(value: Mapping[str, Any]) -> ClassifierSettings:

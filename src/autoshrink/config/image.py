@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from autoshrink.architecture import ActivationName
-from autoshrink.config.base import ImageDataSettings, Overrides, Recipe, ResourceName, SearchSettings, Section, Share
+from autoshrink.config.base import (
+    ImageDataSettings,
+    Overrides,
+    Recipe,
+    ResourceName,
+    SearchSettings,
+    Section,
+    Share,
+    batch_for,
+)
 from autoshrink.score import JudgeName
 
 
@@ -41,12 +50,19 @@ class ImageNetwork(Section):
     activation: ActivationName = "relu"
 
 
+STEPS = 14
+"""Of an epoch, at least, where the batch follows the number of images: as many as 900 of the built-in digits make."""
+SMALLEST_BATCH, LARGEST_BATCH = 8, 64
+"""Then; BN takes its statistics of a batch."""
+
+
 class ImageRecipe(Recipe):
     """How one candidate is trained. The defaults are those of the released CNN search, but for two early
     stops."""
 
     epochs: PositiveInt = 20
-    batch: Annotated[int, Field(ge=2)] = 128
+    batch: Annotated[int, Field(ge=2)] | None = 128
+    """None, the default at a budget: by the number of training images (`for_images`)."""
     learning_rate: PositiveFloat = 4e-3
     """Of Adam; of a cosine its peak."""
     schedule: Literal["constant", "cosine"] = "constant"
@@ -72,6 +88,19 @@ class ImageRecipe(Recipe):
     epochs (benchmarks/early_stops.py)."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """auto: bfloat16 autocast on CUDA devices that have it, float32 elsewhere."""
+
+    @property
+    def images_a_step(self) -> int:
+        """The batch, once it is known."""
+        assert self.batch is not None, "the images decide it where nobody does"
+        return self.batch
+
+    def for_images(self, images: int) -> Self:
+        """With a batch: what was asked for, or the largest power of two, from 8 to 64, that makes `STEPS` steps of an
+        epoch."""
+        if self.batch is not None:
+            return self
+        return self.model_copy(update={"batch": batch_for(images, STEPS, least=SMALLEST_BATCH, most=LARGEST_BATCH)})
 
 
 class ImageSettings(SearchSettings):
@@ -100,10 +129,11 @@ PAPER: Overrides = {
 each candidate, all of its early stops, and the highest recorded S named best."""
 
 AT_BUDGET: Overrides = {
-    "recipe": {"schedule": "cosine", "learning_rate": 1e-2, "batch": 64, "patience": None},
+    "recipe": {"schedule": "cosine", "learning_rate": 1e-2, "batch": None, "patience": None},
 }
 """Networks of equal cost are close to one another, and a rate that stays high to the end tells more of the last batches
-than of them (benchmarks/short_recipes.py)."""
+than of them (benchmarks/short_recipes.py). Of a folder of 300 photographs batches of 64 would make three steps an
+epoch."""
 
 DIGITS: Overrides = {
     "nodes": 6,

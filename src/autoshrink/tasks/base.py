@@ -68,11 +68,13 @@ class Prepared:
         name: of the data set, for the run folder's name.
         event: the body of the run's `data` event.
         problem: what candidates are trained on, made on a device.
+        settings: with what the data decide; None where they decide nothing.
     """
 
     name: str
     event: dict[str, Any]
     problem: Callable[[torch.device], Problem]
+    settings: SearchSettings | None = None
 
 
 class Drawn(NamedTuple):

@@ -289,7 +289,7 @@ def search_learner(
     cosine = recipe.schedule == "cosine"
     full = ClassifierRecipe(
         epochs=recipe.epochs,
-        batch=recipe.batch,
+        batch=recipe.images_a_step,
         optimiser="adam",
         learning_rate=recipe.learning_rate,
         final_rate=0.0 if cosine else recipe.learning_rate,
@@ -300,7 +300,7 @@ def search_learner(
         ema=None,
     )
     train, validation = data
-    feeds = (ProxyTraining(train, recipe.batch, seed, augmented=recipe.augment), ProxyMeasuring(validation))
+    feeds = (ProxyTraining(train, recipe.images_a_step, seed, augmented=recipe.augment), ProxyMeasuring(validation))
     return ImageLearner(
         network, full, feeds, classes=classes, precision=precision, refreshes=False, probabilities=probabilities
     )

@@ -154,9 +154,11 @@ class ImageTask(Task):
         from autoshrink.tasks.image.problem import prepare  # noqa: PLC0415 - torch takes seconds to import
 
         found = prepare(settings, observer)
-        steps = settings.recipe.epochs * -(-found.event["train"] // settings.recipe.batch)
+        assert isinstance(found.settings, ImageSettings)
+        recipe = found.settings.recipe
+        steps = recipe.epochs * max(1, found.event["train"] // recipe.images_a_step)
         if steps < FEWEST_STEPS and settings.mode == "sound":
-            epochs = formatting.count(settings.recipe.epochs, "epoch")
+            epochs = formatting.count(recipe.epochs, "epoch")
             observer.remark(
                 f"{epochs} of {found.event['train']:,} images: a candidate has {steps} steps of training, in which "
                 "networks hardly begin to learn; a smaller --batch or more --epochs gives figures worth comparing"

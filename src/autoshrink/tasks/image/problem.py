@@ -45,7 +45,8 @@ def prepare(settings: SearchSettings, observer: Observer) -> Prepared:
     """
     assert isinstance(settings, ImageSettings)
     proxy = _load(settings, observer)
-    return Prepared(proxy.name, _event(proxy), lambda device: ImageProblem(settings, proxy, device))
+    settled = settings.model_copy(update={"recipe": settings.recipe.for_images(len(proxy.train))})
+    return Prepared(proxy.name, _event(proxy), lambda device: ImageProblem(settled, proxy, device), settled)
 
 
 class ImageProblem:
@@ -66,7 +67,7 @@ class ImageProblem:
         self._network = settings.network
         self._recipe = settings.recipe
         self._probabilities = settings.judge == "probability"
-        self._gradient_batch = max(GRADIENT_BATCH, settings.recipe.batch)
+        self._gradient_batch = max(GRADIENT_BATCH, self._recipe.images_a_step)
         self._shape = proxy.train.images.shape[1:]
         self._classes = len(proxy.classes)
         self._read = (proxy.train, proxy.validation)
