@@ -165,7 +165,7 @@ def test_a_log_of_other_hand_made_networks_is_refused_in_words(tmp_path: Path, m
         known = families((1, 8, 8), 10)
         for others in (dict(reversed(known.items())), dict(list(known.items())[1:])):
             with monkeypatch.context() as patched, Store.open(folder) as store:
-                patched.setattr("autoshrink.tasks.image.families", lambda *_, found=others: found)
+                patched.setattr("autoshrink.spaces.networks.families", lambda *_, found=others, **__: found)
                 with pytest.raises(
                     RunError, match=r"in step 0 the log has other candidates.*resume it with the version"
                 ):

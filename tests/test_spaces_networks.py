@@ -17,7 +17,7 @@ from autoshrink.spaces import AtBudget, NetworkSpace
 from autoshrink.spaces.families import at_budget, families
 from autoshrink.spaces.fitting import share
 from autoshrink.spaces.moves import ALL, MOVES, Choices, narrower, neighbours, wider
-from autoshrink.spaces.networks import LEAST
+from autoshrink.spaces.networks import LEAST, ROOMY, starts
 from autoshrink.spaces.sizes import LEAST_SIDE, Scalable, Sizes, sides
 from test_families import recounted
 
@@ -100,6 +100,31 @@ def test_a_smaller_input_buys_channels_and_there_is_a_way_back(name: str) -> Non
     for _, cheaper in NetworkSpace(start, size).moves(start):
         assert Sizes.of(cheaper) == Sizes.of(start)
         assert [one.input[1] for _, one in neighbours(cheaper, size, Choices(side=32))] == [16, 32]
+
+
+@pytest.mark.parametrize(("side", "macs"), [(64, 300_000), (96, 10**6), (32, 10**6), (224, 10**6)])
+def test_a_start_has_the_largest_input_that_leaves_it_room(side: int, macs: int) -> None:
+    budget = Budget(macs=macs)
+
+    def narrowest(network: Scalable) -> int:
+        return min(Sizes.of(network).places.values())
+
+    def at(input_side: int) -> dict[str, Scalable]:
+        return at_budget(families((3, input_side, input_side), 10, read=side), budget)
+
+    read, found = at(side), starts((3, side, side), 10, budget)
+    assert found.keys() == families((3, side, side), 10).keys()
+    assert read.keys() == found.keys() or (side, macs) == (224, 10**6), "there even the narrowest network is too large"
+    assert starts((3, side, side), 10, budget, smaller=False) == read
+    assert AtBudget(next(iter(found.values())), budget, others=tuple(found.values())[1:], side=side).starts
+    for name, network in found.items():
+        every = {other: at(other).get(name) for other in sides(side)}
+        widths = {other: narrowest(one) for other, one in every.items() if one is not None}
+        assert all(
+            width < min(ROOMY, narrowest(network)) for other, width in widths.items() if other > network.input[1]
+        )
+        assert narrowest(network) >= min(ROOMY, max(widths.values()))
+    assert any(network.input[1] < side for network in found.values())
 
 
 @EVERY

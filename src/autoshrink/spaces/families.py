@@ -82,7 +82,7 @@ MOBILE = ((24, 2), (40, 3), (80, 3), (160, 3), (256, 2), (384, 2))
 
 
 def families(
-    shape: tuple[int, int, int] = INPUT, classes: int = CLASSES, *, complete: Cell = COMPLETE
+    shape: tuple[int, int, int] = INPUT, classes: int = CLASSES, *, complete: Cell = COMPLETE, read: int | None = None
 ) -> dict[str, Scalable]:
     """Hand-made networks for a size of input, (channels, height, width), by what they are; not scaled yet.
 
@@ -91,8 +91,14 @@ def families(
     MLPerf Tiny), or do not widen and are all the wider themselves; those of cells a chain of separable convolutions,
     and `complete`. A stem of stride 2 leaves more to be spent on channels, so some are there with both; from 64 pixels
     on every stem is strided.
+
+    Args:
+        shape: of the input.
+        classes: to tell apart.
+        complete: a cell.
+        read: height and width, in pixels, by which it is decided which there are; None: those of the input.
     """
-    side = min(shape[1:])
+    side = read or min(shape[1:])
     found: dict[str, Scalable] = {}
     for stride in (1, 2):
         if (stride == 1 and side >= FEW_PIXELS) or (stride == 2 and side < SMALL_STEM):

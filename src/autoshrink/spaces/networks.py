@@ -18,13 +18,15 @@ from autoshrink.change import Change, Changed
 from autoshrink.cost import count
 from autoshrink.errors import InputError
 from autoshrink.spaces.base import Space, refuse_unknown
-from autoshrink.spaces.families import divisors_for
+from autoshrink.spaces.families import at_budget, divisors_for, families
 from autoshrink.spaces.fitting import Fitting, Seconds, share
 from autoshrink.spaces.moves import MOVES, USUAL, Choices, neighbours
-from autoshrink.spaces.sizes import Scalable
+from autoshrink.spaces.sizes import Scalable, Sizes, sides
 
 LEAST = 0.9
 """Share of a budget below which a network that cannot be scaled nearer is no candidate."""
+ROOMY = 8
+"""Channels, of the narrowest place of a hand-made network, below which it gets a smaller input."""
 STEPS = 6
 """Moves that a random network is away from a start, at most."""
 
@@ -182,3 +184,34 @@ def exchanged(network: Scalable, change: Change, budget: Budget, seconds: Second
         if used >= NEAR:
             break
     return best[1] if best is not None and best[0] >= LEAST else None
+
+
+def starts(
+    shape: tuple[int, int, int], classes: int, budget: Budget, seconds: Seconds | None = None, *, smaller: bool = True
+) -> dict[str, Scalable]:
+    """The hand-made networks that use a budget, each with the largest input that leaves it room, by what they are.
+
+    A network has room where no place of it has fewer than 8 channels. Where no input leaves it that, it has the largest
+    of those that leave its narrowest place most.
+
+    Args:
+        shape: channels, height and width of the images as they are read.
+        classes: to tell apart.
+        budget: what they cost.
+        seconds: what a network takes, as predicted; needed with a budget of latency.
+        smaller: whether inputs may be smaller than the images as they are read.
+    """
+    channels, largest, _ = shape
+    found: dict[str, Scalable] = {}
+    for side in sides(largest) if smaller else (largest,):
+        made = families((channels, side, side), classes, read=largest)
+        for name, network in at_budget(made, budget, seconds=seconds).items():
+            if share(network, budget, seconds) < LEAST:
+                continue
+            if name not in found or _narrowest(found[name]) < min(ROOMY, _narrowest(network)):
+                found[name] = network
+    return found
+
+
+def _narrowest(network: Scalable) -> int:
+    return min(Sizes.of(network).places.values())

@@ -32,8 +32,8 @@ from autoshrink.resources import RESOURCES
 from autoshrink.spaces.families import at_budget, families, smallest
 from autoshrink.spaces.fitting import share
 from autoshrink.spaces.moves import USUAL
-from autoshrink.spaces.networks import LEAST, AtBudget
-from autoshrink.spaces.sizes import Scalable, Sizes
+from autoshrink.spaces.networks import LEAST, AtBudget, starts
+from autoshrink.spaces.sizes import Scalable, Sizes, sides
 from autoshrink.tasks.base import Command, Option, Prepared, Shape, Task
 from autoshrink.tasks.image.fitting import ImageScaling
 from autoshrink.tasks.image.skeleton import depth, head, image_skeleton, stem
@@ -196,24 +196,22 @@ class ImageTask(Task):
         if seconds is not None:
             limits["latency"] /= 1e9
         channels, height, width = data["input"]
-        budget, skeletons = Budget(**limits), families((channels, height, width), len(data["classes"]))
-
-        def scaled(networks: dict[str, Any]) -> dict[str, Scalable]:
-            fitted = at_budget(networks, budget, seconds=seconds)
-            return {name: one for name, one in fitted.items() if share(one, budget, seconds) >= LEAST}
-
-        named = scaled({name: one for name, one in skeletons.items() if name not in without}) or scaled(skeletons)
+        budget, classes = Budget(**limits), len(data["classes"])
+        allowed = USUAL if settings.moves is None else frozenset(settings.moves)
+        made = starts((channels, height, width), classes, budget, seconds, smaller="size" in allowed)
+        named = {name: one for name, one in made.items() if name not in without} or made
         keys = {one.key for one in named.values()}
-        others = {one.key: one for one in scaled({one.key: one for one in found}).values() if one.key not in keys}
-        starts = (*named.values(), *others.values())
-        if not starts:
-            least = smallest(skeletons, budget, seconds)
+        fitted = at_budget({one.key: one for one in found}, budget, seconds=seconds).values()  # type: ignore[misc]
+        others = {one.key: one for one in fitted if share(one, budget, seconds) >= LEAST and one.key not in keys}
+        begun = (*named.values(), *others.values())
+        if not begun:
+            side = sides(height)[-1] if "size" in allowed else height
+            least = smallest(families((channels, side, side), classes, read=height), budget, seconds)
             raise InputError(
                 f"{asked}: no hand-made network for {channels}×{height}×{width} uses {100 * LEAST:.0f} to 100 % of it; "
                 + (f"the smallest takes {' and '.join(map(str, least))}: allow more" if least else "allow more or less")
             )
-        allowed = USUAL if settings.moves is None else frozenset(settings.moves)
-        return AtBudget(starts[0], budget, seconds, starts[1:], allowed, settings.ops, tuple(named), height)
+        return AtBudget(begun[0], budget, seconds, begun[1:], allowed, settings.ops, tuple(named), height)
 
     def default_network(self, cell: Cell, **sizes: int) -> Architecture:
         return self.sized(proxy_architecture(cell), **sizes)
