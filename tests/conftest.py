@@ -21,8 +21,14 @@ from autoshrink.ops import OPERATIONS
 from autoshrink.registry import EVALUATORS, EXECUTORS, FILTERS, STRATEGIES, TASKS
 from autoshrink.resources import RESOURCES
 
-# A suite that passed passes again; `make fuzz` draws anew.
-hypothesis.settings.register_profile("alike", derandomize=True, database=None, deadline=None)
+# A suite that passed passes again, however busy the machine is; `make fuzz` draws anew.
+hypothesis.settings.register_profile(
+    "alike",
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
 hypothesis.settings.load_profile("alike")
 DOORS = (DESIGNS, EVALUATORS, EXECUTORS, FILTERS, OPERATIONS, RESOURCES, SOURCES, STRATEGIES, TASKS)
 

@@ -43,7 +43,7 @@ def two(*command):
         return [codes[child] for child in children], said.read().decode()
 
 def run(rank, said, command):
-    signal.alarm(100)
+    signal.alarm(200)
     os.environ |= {"RANK": rank, "LOCAL_RANK": rank}
     for descriptor in (1, 2):
         os.dup2(said, descriptor)

@@ -62,7 +62,7 @@ def deaths_until_done(program: str, folder: Path, *arguments: str) -> int:
     """Run a program that ends in `UNTIL_DONE`, on a folder; how many of its children were killed."""
     imports = "import gc, json, os, random, signal, sys, time, traceback\n"
     command = [sys.executable, "-c", f"{imports}{program}{UNTIL_DONE}", str(folder), *arguments]
-    return int(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=200).stdout)
+    return int(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=280).stdout)
 
 
 SEARCH = """

@@ -16,8 +16,8 @@ from autoshrink.cli import run
 from autoshrink.errors import AutoshrinkError, InputError
 from autoshrink.untrusted import parse_json
 
-SECONDS = 30.0
-"""A command that ends by itself takes a tenth of it; the machine may be busy."""
+SECONDS = 120.0
+"""A command that ends by itself takes a fortieth of it; the machine may be busy."""
 MEBIBYTES = 1500
 """By which the process may grow in one command."""
 LONGEST = 1200
