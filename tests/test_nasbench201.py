@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import io
 import itertools
 import json
 import os
@@ -10,6 +12,7 @@ import random
 import shlex
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,7 @@ import pytest
 from autoshrink.design import design_from_json
 from autoshrink.errors import InputError
 from autoshrink.store import Store, read_record
-from nasbench201 import Ground, arguments, kept_run
+from nasbench201 import Ground, arguments, kept_run, main
 from nasbench201_table import (
     CONV3X3,
     EDGES,
@@ -60,14 +63,22 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def printed(words: str, *, status: int = 0) -> tuple[str, str]:
-    done = subprocess.run(
-        [sys.executable, str(BENCHMARKS / "nasbench201.py"), *shlex.split(words)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == status, done.stderr
-    return done.stdout, done.stderr
+    """What the benchmark says on standard output and on standard error."""
+    out, err, ended = io.StringIO(), io.StringIO(), 0
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        patch.setattr(sys, "argv", ["nasbench201.py", *shlex.split(words)])
+        warnings.simplefilter("ignore")
+        try:
+            main()
+        except SystemExit as leaving:
+            ended = int(leaving.code or 0)
+    assert ended == status, err.getvalue()
+    return out.getvalue(), err.getvalue()
 
 
 def rows(words: str) -> list[dict[str, Any]]:
