@@ -135,6 +135,8 @@ def test_a_network_is_left_as_an_architecture(tmp_path: Path, capsys: pytest.Cap
     for page in (render(record, name="r"), summary_svg(record, name="r")):
         assert "None" not in page.split("<h2>Behind the figures")[0]
     assert "step →" in render(record, name="r")
+    assert re.search(r"1×8×8, \d\d\.\dK MACs", render(record, name="r"))
+    assert "network 1×8×8" in shown
     assert render(record, name="r").count("mean, then classes") == 2, "a picture of the best, and of the hand-made"
 
 

@@ -147,9 +147,9 @@ def _cell_figure(record: RunRecord, design: Design, name: str, figures: Figures 
 
 
 def size_words(design: Design, figures: Figures | None, record: RunRecord) -> str:
-    """``3 edges, 5.2M MACs``, or what a network costs; of one that failed the cost is left out."""
+    """``3 edges, 5.2M MACs``, or ``3×32×32, 5.2M MACs``; of one that failed the cost is left out."""
     edges = edges_of(design)
-    words = "" if edges is None else count(edges, "edge")
+    words = str(getattr(design, "sizes", "")) if edges is None else count(edges, "edge")
     return (words + cost_words(record, figures)).removeprefix(", ")
 
 

@@ -279,12 +279,13 @@ class ImageTask(Task):
 
     def described(self, architecture: Architecture) -> tuple[str, list[tuple[str, ...]]]:
         if not isinstance(architecture, MobileArchitecture):
-            return "", []
+            return f"input {architecture.sizes}" if isinstance(architecture, ConvArchitecture) else "", []
         plan = architecture.plan()
         rows: list[tuple[str, ...]] = [
             ("stage", "block", "blocks", "width", "expansion", "kernel", "stride", "squeeze", "activation", "size")
         ]
         stem, head = plan.stem, plan.head
+        rows.append(("input", "", "", str(plan.input[0]), "", "", "", "", "", _size(plan.input[1:])))
         rows.append(("stem", "", "", str(stem.channels), "", "3", str(stem.stride), "", "", _size(plan.stem_size)))
         sizes = {block.name.partition(".")[0]: block.size for block in plan.parts}
         for (name, size), stage in zip(sizes.items(), architecture.stages, strict=True):
