@@ -58,11 +58,18 @@ Make = Callable[[], nn.Module]
 
 @dataclass(frozen=True)
 class Entry:
-    """A network of the comparison: what it is called, its stem's stride, and how it is built."""
+    """A network of the comparison: what it is called, its stem's stride, how it is built, and what it reads."""
 
     name: str
     stem: int
     make: Make
+    side: int | None = None
+    """Height and width of its input, pixels; None: those of the images."""
+
+    def shape(self, images: Shape) -> Shape:
+        """Of its input."""
+        channels, height, width = images
+        return channels, self.side or height, self.side or width
 
 
 @dataclass
@@ -99,16 +106,19 @@ def session(network: nn.Module, shape: Shape) -> Session:
 
 @dataclass(frozen=True)
 class Stopwatch:
-    """Seconds on the core of a forward pass: the median of paired rounds beside a reference whose seconds are known."""
+    """Seconds on the core of a forward pass: the median of paired rounds beside a reference whose seconds are known.
+
+    `shape` is that of the images.
+    """
 
     reference: Session
     seconds: float
     shape: Shape
 
     @classmethod
-    def beside(cls, network: nn.Module, shape: Shape) -> Stopwatch:
-        """With this network as the reference."""
-        one = session(network, shape)
+    def beside(cls, network: nn.Module, shape: Shape, reads: Shape) -> Stopwatch:
+        """With this network, and the shape that it reads, as the reference."""
+        one = session(network, reads)
         return cls(one, middle(race([one], rounds=ROUNDS, seconds=ROUND_SECONDS)[0]), shape)
 
     def __call__(self, make: Make) -> float:
@@ -189,17 +199,19 @@ def complete(budget: Budget, shape: Shape, classes: int, stems: Sequence[int]) -
 
 
 def given(path: Path, shape: Shape, classes: int) -> Entry:
-    """An architecture file's network.
+    """An architecture file's network; its input may be smaller than the images.
 
     Raises SystemExit when it is none, or is made for other images.
     """
     name, architecture = path.name.removesuffix(".arch.json"), load(path)
     if not isinstance(architecture, ImageArchitecture):
         raise SystemExit(f"{path}: no network for images; `autoshrink craft` makes one of a cell")
-    if (tuple(architecture.input), architecture.classes) != (shape, classes):
+    channels, height, width = architecture.input
+    if (channels, architecture.classes) != (shape[0], classes) or height != width or height > shape[1]:
         made_for = f"{architecture.input} and {architecture.classes} classes"
         raise SystemExit(f"{path}: made for {made_for}, not {shape} and {classes}")
-    return Entry(name, architecture.plan().stem.stride, partial(build, architecture, seed=0))
+    side = None if height == shape[1] else height
+    return Entry(name, architecture.plan().stem.stride, partial(build, architecture, seed=0), side)
 
 
 def searched(data: str, arguments: str) -> Path:
@@ -221,15 +233,19 @@ def compared(
     entries: Sequence[Entry], images: Images, recipe: Recipe, seeds: int, *, results: Results, about: dict[str, Any]
 ) -> list[dict[str, Any]]:
     """All networks trained, seed by seed, the first seed of all before the second of any."""
-    macs = {entry: multiply_adds(entry.make(), images.shape) for entry in entries}
+    shapes = {entry: entry.shape(images.shape) for entry in entries}
+    macs = {entry: multiply_adds(entry.make(), shapes[entry]) for entry in entries}
+    sized = {side: images if side is None else images.at(side) for side in {entry.side for entry in entries}}
     found: dict[Entry, list[dict[str, Any]]] = {entry: [] for entry in entries}
     for seed in range(seeds):
         for entry in entries:
             what = about | {"network": entry.name, "stem": entry.stem, "macs": macs[entry], "seed": seed}
-            one = results.of(what, lambda: asdict(train(entry.make(), images, recipe, seed=seed)))  # noqa: B023
+            what |= {} if entry.side is None else {"input": entry.side}
+            read = sized[entry.side]
+            one = results.of(what, lambda: asdict(train(entry.make(), read, recipe, seed=seed)))  # noqa: B023
             print(f"{entry.name}, stem {entry.stem}, seed {seed}: {one['accuracy']:.2%}", file=sys.stderr, flush=True)
             found[entry].append(one)
-    raced = race([session(entry.make(), images.shape) for entry in entries], rounds=ROUNDS, seconds=ROUND_SECONDS)
+    raced = race([session(entry.make(), shapes[entry]) for entry in entries], rounds=ROUNDS, seconds=ROUND_SECONDS)
     rows = [row(entry, macs[entry], found[entry], timed) for entry, timed in zip(entries, raced, strict=True)]
     return sorted(rows, key=lambda one: -one["mean"])
 
@@ -242,6 +258,7 @@ def row(entry: Entry, macs: int, trained: Sequence[dict[str, Any]], timed: Laten
         "network": entry.name,
         "stem": entry.stem,
         "macs": macs,
+        "input": entry.side,
         "params": sum(one.numel() for one in entry.make().parameters()),
         "latency_seconds": middle(timed),
         "accuracies": accuracies,
@@ -260,8 +277,9 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     ]
     for one in rows:
         error = f" ± {100 * one['standard_error']:.2f}" if one["standard_error"] is not None else ""
+        reads = f", input of {one['input']}×{one['input']}" if one["input"] else ""
         lines.append(
-            f"| {one['network']} | {one['stem']} | {100 * one['mean']:.2f}{error} | {one['macs']:,} "
+            f"| {one['network']}{reads} | {one['stem']} | {100 * one['mean']:.2f}{error} | {one['macs']:,} "
             f"| {one['params']:,} | {1e6 * one['latency_seconds']:.0f} µs | {one['training_seconds']:.0f} s |"
         )
     return "\n".join(lines)
@@ -344,7 +362,7 @@ def budget_of(said: argparse.Namespace, ours: Sequence[Entry], shape: Shape, cla
     if said.latency == "ours" and not ours:
         raise SystemExit("--latency ours: give a --network or --search whose latency it is")
     reference = ours[0].make() if ours else PEERS["resnet8"].module(shape, classes, stem_stride=1, factor=0.5, grain=8)
-    watch = Stopwatch.beside(reference, shape)
+    watch = Stopwatch.beside(reference, shape, ours[0].shape(shape) if ours else shape)
     seconds = watch.seconds if said.latency == "ours" else amount(NANOSECONDS, said.latency) / 1e9
     return Budget("latency", seconds, watch)
 

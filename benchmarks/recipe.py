@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from autoshrink.data.decoding import resized
 from autoshrink.data.opening import splits_of
 from autoshrink.data.proxy import load_split
 
@@ -39,6 +40,15 @@ class Images:
         """(C, H, W)."""
         _, height, width, channels = self.train.shape
         return channels, height, width
+
+    def at(self, side: int) -> Images:
+        """The same images, scaled as the product scales them."""
+        smaller = (
+            torch.from_numpy(resized(one.permute(0, 3, 1, 2).numpy(), side)).permute(0, 2, 3, 1).contiguous()
+            for one in (self.train, self.test)
+        )
+        train, test = smaller
+        return replace(self, train=train, test=test)
 
     @classmethod
     def read(cls, spec: str, *, size: int | None, train: int | None, held_out: bool = False) -> Images:
