@@ -252,7 +252,7 @@ def octave_rows(record: RunRecord) -> list[Octave]:
 def octave_verdict(record: RunRecord, best: Figures, start: Figures | None) -> tuple[str, str]:
     """By how much the best is better than the best hand-made network, and whether that is noise, in words."""
     if record.is_start(best.design):
-        return "", f"hand-made: {record.names.get(best.design.key, '')}"
+        return "", "hand-made"
     if start is None:
         return "", "no hand-made one was measured alike"
     found, metric = gain(best, start), metric_of(record.settings)
@@ -260,7 +260,7 @@ def octave_verdict(record: RunRecord, best: Figures, start: Figures | None) -> t
 
 
 def _over_range(record: RunRecord) -> str:
-    """The best at every budget, or at the first and the last of many, and how many of them are no hand-made ones."""
+    """The best at every budget, or at the first and the last of many, and at how many nothing hand-made is as good."""
     done = octave_rows(record)
     if not done:
         return headline(record.octaves[0])
@@ -268,10 +268,11 @@ def _over_range(record: RunRecord) -> str:
     said = [f"{metric.write(best.performance)} at {budget_name(one)}" for one, best, _ in done]
     if len(said) > MANY_OCTAVES:
         said = [said[0], "…", said[-1]]
-    better = sum(not one.is_start(best.design) for one, best, _ in done)
+    gains = [gain(best, start) for one, best, start in done if start is not None and not one.is_start(best.design)]
+    clear = sum(bool(one.clear) for one in gains)
     return (
-        f"{metric.name.capitalize()} {', '.join(said)} {resource}: better than the hand-made networks at "
-        f"{better} of {count(len(done), 'budget')}"
+        f"{metric.name.capitalize()} {', '.join(said)} {resource}: better than the hand-made networks at {len(gains)} "
+        f"of {count(len(done), 'budget')}" + (f", at {clear or 'none'} by more than noise" if gains else "")
     )
 
 

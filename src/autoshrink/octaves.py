@@ -194,8 +194,10 @@ def _later(record: RunRecord, place: int) -> Callable[[float], float]:
     """What follows a budget, in seconds, from the mean seconds of its candidates: at least one round at each."""
     settings, weights = record.settings, _weights(record.settings)
     candidates = settings.candidates if isinstance(settings.candidates, int) else 10
-    trainings = FAMILIES + 1 + candidates + 6 + 2 * settings.finalists * settings.repeats
-    factor = trainings * sum(weights[place + 1 :]) / weights[place]
-    stop = settings.stop.seconds
-    most = math.inf if stop is None else stop * sum(weights[place + 1 :]) / sum(weights)
+    trainings = FAMILIES + 1 + candidates + 6
+    if settings.stop.evaluations is not None:
+        trainings = min(trainings, settings.stop.evaluations // len(weights))
+    after = sum(weights[place + 1 :])
+    factor = (trainings + 2 * settings.finalists * settings.repeats) * after / weights[place]
+    most = math.inf if settings.stop.seconds is None else settings.stop.seconds * after / sum(weights)
     return lambda mean: min(mean * factor, most)

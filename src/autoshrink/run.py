@@ -364,7 +364,10 @@ class Loop:
             return None
         fall = 1 / (len(outlook) + 1) if self._falls else 0.0
         weights = [width * (1 - position * fall) for position, width in enumerate(outlook)]
-        seconds = mean * max(0.0, sum(weights) - done) + self._finals_seconds()
+        expected = max(0.0, sum(weights) - done)
+        if self._settings.stop.evaluations is not None:
+            expected = min(expected, self._settings.stop.evaluations - len(self._seconds))
+        seconds = mean * expected + self._finals_seconds()
         limit = self._settings.stop.seconds
         if limit is not None:
             seconds = min(seconds, max(0.0, self._began + limit - self._clock()))

@@ -50,15 +50,21 @@ def print_result(record: RunRecord, folder: Path, *, front: bool = False, ends: 
 def _print_octaves(record: RunRecord) -> None:
     """At every budget of a range the best, the best hand-made network, and the difference between them."""
     metric, octaves = metric_of(record.settings), findings.octave_rows(record)
-    shown = table(("budget", *_head(record, metric.name)[:-1], "hand-made", "difference", ""), words=("budget", ""))
+    shown = table(("budget", metric.name, "hand-made", "difference", ""), words=("budget", ""))
     for octave, best, start in octaves:
-        gap, verdict = findings.octave_verdict(octave, best, start)
         hand_made = "" if start is None else metric.measured(start.performance, start.performance_sd, fine=True)
-        cells = (findings.budget_name(octave), *_row(octave, best)[:-1], hand_made, gap, verdict)
-        shown.add_row(*map(formatting.plain, cells))
+        found = metric.measured(best.performance, best.performance_sd, fine=True)
+        verdict = findings.octave_verdict(octave, best, start)
+        shown.add_row(*map(formatting.plain, (findings.budget_name(octave), found, hand_made, *verdict)))
     stdout.print(shown)
     for octave, best, _ in octaves:
-        stdout.print(f"{findings.budget_name(octave)}: {best.design}", markup=False)
+        costs = ", ".join(
+            f"{one.unit.exact(best.recorded.resources[one.name])} {one.short or one.title}" for one in _costs(record)
+        )
+        name = octave.names.get(best.design.key)
+        stdout.print(
+            f"{findings.budget_name(octave)}: {best.design}{f' ({name})' if name else ''}; {costs}", markup=False
+        )
 
 
 def _print_best(record: RunRecord, best: Figures) -> None:

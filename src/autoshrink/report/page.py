@@ -16,6 +16,7 @@ from autoshrink.metrics import Metric, metric_of, step_metric
 from autoshrink.ops.kinds import cell_kind
 from autoshrink.record import CLEAR, Figures, Retrained, RunRecord
 from autoshrink.registry import FILTERS, TASKS
+from autoshrink.report import octaves
 from autoshrink.report.agreement import agreements
 from autoshrink.report.film import film
 from autoshrink.report.run_charts import front_svg, trajectory_svg, way
@@ -34,6 +35,8 @@ def render(record: RunRecord, *, name: str) -> str:
         record: the run, as replayed from its events.
         name: the run folder's name, as the person gave it.
     """
+    if record.octaves:
+        return _over_range(record, name)
     decided, settings = steps(record), record.settings
     later = [one for one in record.candidates if one.step > 0]
     stage, frames = film(record, decided) if decided else ("", [])
@@ -73,6 +76,26 @@ def render(record: RunRecord, *, name: str) -> str:
         failures=_failures(record),
         facts=_facts(record),
         arxiv=ARXIV,
+    )
+
+
+def _over_range(record: RunRecord, name: str) -> str:
+    """The page of a search over a range of budgets."""
+    return filled(
+        "octaves.html.j2",
+        name=name,
+        record=record,
+        style=asset("style.css") + drawing.CELL_STYLE,
+        script=asset("run.js"),
+        findings=findings,
+        octaves=octaves,
+        rows=findings.octave_rows(record),
+        metric=metric_of(record.settings),
+        resource=RESOURCES[record.settings.budget.ranged or ""],
+        filter_name=findings.filter_name(record),
+        figure=_cell_figure,
+        design_file=design_file,
+        facts=_facts(record),
     )
 
 
