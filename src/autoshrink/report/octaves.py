@@ -73,8 +73,8 @@ def marks(record: RunRecord) -> tuple[Mark, ...]:
     return tuple(found)
 
 
-def front_svg(record: RunRecord) -> Markup:
-    """Performance against the budget, on a logarithmic axis."""
+def front_svg(record: RunRecord, **place: float) -> Markup:
+    """Performance against the budget, on a logarithmic axis; `place` says where in another picture it stands."""
     metric, resource = metric_of(record.settings), RESOURCES[record.settings.budget.ranged or ""]
     shown = marks(record)
     best = [one for one in shown if one.name is None]
@@ -99,7 +99,7 @@ def front_svg(record: RunRecord) -> Markup:
     )
     box = f"0 0 {WIDTH:g} {HEIGHT:g}"
     title = f"{metric.name.capitalize()} against {resource.title}, {count(len(best), 'budget')}"
-    return tag("svg", joined(parts), class_="chart", viewBox=box, role="img", aria_label=title)
+    return tag("svg", joined(parts), class_="chart", viewBox=box, role="img", aria_label=title, **place)
 
 
 def _foot(panel: Panel, budgets: list[float], names: list[str]) -> Markup:

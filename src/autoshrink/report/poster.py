@@ -8,7 +8,7 @@ from autoshrink import drawing, findings
 from autoshrink.metrics import metric_of
 from autoshrink.record import RunRecord
 from autoshrink.registry import TASKS
-from autoshrink.report import run_charts
+from autoshrink.report import octaves, run_charts
 from autoshrink.report.page import cost_words, size_words
 from autoshrink.report.run_charts import Box
 from autoshrink.report.templates import asset, filled
@@ -21,6 +21,17 @@ def summary_svg(record: RunRecord, *, name: str) -> str:
         record: the run, as replayed from its events.
         name: the run folder's name, as the person gave it.
     """
+    if record.octaves:
+        return filled(
+            "octaves.svg.j2",
+            name=name,
+            record=record,
+            findings=findings,
+            octaves=octaves,
+            rows=findings.octave_rows(record),
+            metric=metric_of(record.settings),
+            style=asset("poster.css"),
+        )
     return filled(
         "poster.svg.j2",
         name=name,
