@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,6 +22,7 @@ from autoshrink.cli.quantities import amounts
 from autoshrink.config import resolve
 from autoshrink.errors import InputError, SearchError
 from autoshrink.evaluation import Job
+from autoshrink.loading import budgets as budgets_in
 from autoshrink.loading import load
 from autoshrink.octaves import FAMILIES, OctaveLog, best_found, first_space, search_octaves, space_at
 from autoshrink.record import RunRecord, replay
@@ -109,6 +111,10 @@ def test_a_range_that_is_none_is_refused() -> None:
 def test_a_range_as_it_is_typed_and_named() -> None:
     assert amounts(COUNT, "15k..0.06M") == (15_000, 60_000)
     assert amounts(COUNT, "1M") == 1_000_000
+    with pytest.raises(
+        typer.BadParameter, match=r"'4M..1M' is no range of budgets: from 4,000,000 to 1,000,000 is less"
+    ):
+        amounts(COUNT, "4M..1M")
     names = {"macs": (500_000, "500k"), "memory": (1536, "1.5KiB"), "latency": (2_000_000, "2ms")}
     for name, (value, said) in names.items():
         assert RESOURCES[name].unit.named(value) == said
@@ -287,6 +293,7 @@ def test_every_budget_leaves_a_network_and_a_row(run: tuple[Path, RunRecord]) ->
         assert row["dominated"] == (best.judged <= before)
         before = max(before, best.judged)
     assert load(folder) == load(folder / "best-60k.arch.json")
+    assert list(budgets_in(folder)) == ["15k", "30k", "60k"]
     with pytest.raises(InputError, match=r"--budget 1M: .* has no network of that budget; there is 15k, 30k, 60k"):
         load(folder, budget="1M")
 

@@ -94,7 +94,7 @@ def octaves(least: int, most: int) -> tuple[int, ...]:
     # Squared, so that whole numbers are compared.
     if not least * least * 2 <= most * most:
         raise InputError(
-            f"from {least:,} to {most:,} is less than half an octave upwards; give one budget, or more apart"
+            f"from {least:,} to {most:,} is less than half an octave upwards; give one budget, or a larger range"
         )
     found = [least]
     while 8 * found[-1] * found[-1] <= most * most:

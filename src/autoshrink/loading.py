@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 from pathlib import Path
 
 from autoshrink import zoo
@@ -11,6 +13,7 @@ from autoshrink.cell import CELL_FORMAT, Cell
 from autoshrink.errors import InputError
 from autoshrink.escaping import shown, word
 from autoshrink.files import named
+from autoshrink.resources import every_resource
 from autoshrink.untrusted import inside, read_json
 
 _FOLDERS = {
@@ -62,7 +65,16 @@ def load(target: str | os.PathLike[str], *, budget: str | None = None) -> Cell |
 def budgets(folder: Path) -> dict[str, Path]:
     """The networks in the folder of a search over a range of budgets, by the budget's name; of another one nothing."""
     begin, end = NETWORK_FILE.split(".", 1)
-    return {one.name[len(begin) + 1 : -len(end) - 1]: one for one in sorted(folder.glob(f"{begin}-*.{end}"))}
+    found = {one.name[len(begin) + 1 : -len(end) - 1]: one for one in folder.glob(f"{begin}-*.{end}")}
+    return dict(sorted(found.items(), key=lambda one: _amount(one[0])))
+
+
+def _amount(name: str) -> tuple[float, str]:
+    """What the name of a budget says, to sort by; others' names come last."""
+    sizes = {unit: size for one in every_resource() for size, unit in one.unit.sizes}
+    number = re.match(r"\d+(?:\.\d+)?", name)
+    size = None if number is None else sizes.get(name[number.end() :])
+    return (math.inf if number is None or size is None else float(number[0]) * size, name)
 
 
 def _at_budget(folder: Path, budget: str) -> Path:

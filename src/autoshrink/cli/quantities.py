@@ -13,6 +13,7 @@ from fractions import Fraction
 
 import typer
 
+from autoshrink.budget import octaves
 from autoshrink.errors import InputError
 from autoshrink.machine import refuse_too_many
 from autoshrink.quantity import Quantity
@@ -48,7 +49,14 @@ def amount(unit: Unit, text: str) -> Quantity:
 def amounts(unit: Unit, text: str) -> Quantity | tuple[Quantity, Quantity]:
     """A positive amount in a unit, or a range of them: ``500k..4M``."""
     least, dots, most = text.partition("..")
-    return (amount(unit, least), amount(unit, most)) if dots else amount(unit, text)
+    if not dots:
+        return amount(unit, text)
+    found = amount(unit, least), amount(unit, most)
+    try:
+        octaves(*found)
+    except InputError as error:
+        raise typer.BadParameter(f"{brief(text)} is no range of budgets: {error}") from None
+    return found
 
 
 def seconds(text: str) -> float:
