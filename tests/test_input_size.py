@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,14 @@ import pytest
 import torch
 from PIL import Image
 
-from autoshrink.architecture import MobileArchitecture, MobileStage, Stem
+from autoshrink.architecture import ConvArchitecture, ImageArchitecture, MobileArchitecture, MobileStage, Stem
 from autoshrink.config import ImageRecipe, ImageSettings
 from autoshrink.data import LabelledImages, Proxy, load_split
 from autoshrink.data.decoding import resized
 from autoshrink.evaluation import Job
 from autoshrink.evaluators.trained import TrainedEvaluator
 from autoshrink.networks import build, inherit
+from autoshrink.spaces.families import CHAIN, default_skeleton
 from autoshrink.tasks.image import problem as image_problem
 from autoshrink.tasks.image.problem import ImageProblem
 from autoshrink.training.image_learner import ImageLearner
@@ -27,6 +29,10 @@ CPU = torch.device("cpu")
 def network(side: int) -> MobileArchitecture:
     stages = (MobileStage(width=8, expansion=2), MobileStage(width=12, expansion=2, stride=2))
     return MobileArchitecture(input=(3, side, side), classes=3, stem=Stem(channels=8, stride=2), stages=stages)
+
+
+def celled(side: int) -> ConvArchitecture:
+    return default_skeleton(CHAIN, (3, 24, 24), 3).model_copy(update={"input": (3, side, side)})
 
 
 def labelled(count: int, seed: int) -> LabelledImages:
@@ -101,8 +107,9 @@ def test_images_that_fit_are_what_a_training_reads_at_that_size(tmp_path: Path) 
     np.testing.assert_array_equal(resized(read, 16), small)
 
 
-def test_weights_are_inherited_whole_through_another_size() -> None:
-    parent, child = build(network(24), seed=0), build(network(16), seed=1)
+@pytest.mark.parametrize("made", [network, celled])
+def test_weights_are_inherited_whole_through_another_size(made: Callable[[int], ImageArchitecture]) -> None:
+    parent, child = build(made(24), seed=0), build(made(16), seed=1)
     inherit(child, parent)
     theirs = parent.state_dict()
     assert all(torch.equal(tensor, theirs[name]) for name, tensor in child.state_dict().items())
