@@ -91,8 +91,7 @@ def decode(payload: Payload, *, size: int, channels: int | None, window: Scaling
 def resized(images: Pixels, size: int) -> Pixels:
     """Square images in memory, uint8 (n, c, h, h), brought to uint8 (n, c, size, size) by what `decode` scales with.
 
-    Of images that were scaled once already it makes nearly, not exactly, what decoding them at this size does: two
-    filters one after the other are a little softer than one.
+    Of images that were scaled once already it makes nearly, not exactly, what decoding them at this size does.
     """
     return np.stack([decode(image, size=size, channels=images.shape[1]) for image in images])
 
