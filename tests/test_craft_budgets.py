@@ -90,6 +90,13 @@ def test_swaps_bring_small_networks_of_coarse_widths_nearer() -> None:
         check_budgets(craft(skeleton, macs=limit, divisor=8), {"macs": limit}, 8)
 
 
+def test_a_narrower_width_that_costs_more_breaks_no_budget() -> None:
+    """Beside a pooling: where channels agree no shortcut's convolution is needed, and one channel fewer needs one."""
+    cell = Cell("conv", ("input", "avgpool3x3", "conv1x1"), ((0, 1), (1, 2)))
+    network = proxy_architecture(cell, shape=(1, 8, 8), stem=8, widths=(8, 8))
+    assert craft(network, macs=15_952, depth="fixed", divisor=2).cost.macs <= 15_952
+
+
 @pytest.mark.parametrize("names", [("macs", "params"), ("macs", "memory"), ("macs", "params", "memory")])
 def test_several_budgets_are_all_kept(names: tuple[str, ...]) -> None:
     rng = random.Random("+".join(names))

@@ -139,7 +139,8 @@ class Fitting:
         """Pass 4."""
         while (used := self._use(sizes).share) < NEAR:
             narrower = sizes.stepped(-self._divisor, least=self._divisor, kept=self._kept)
-            swaps = [self._filled(step) for _, step in narrower]
+            # A narrower width costs more where a shortcut then needs its convolution, as beside a pooling.
+            swaps = [self._filled(step) for _, step in narrower if self._fits(step)]
             best = max(swaps, key=lambda swap: self._use(swap).share, default=sizes)
             if self._use(best).share <= used:
                 break
