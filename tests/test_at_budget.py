@@ -188,7 +188,7 @@ def test_the_time_left_is_that_of_confirmations_and_finals_too(tmp_path: Path) -
             return replace(super()._measure(job), performance=worth, correct=None)
 
     evaluator = Flat()
-    with new_store(tmp_path / "r") as store:
+    with new_store(tmp_path / "r", beside="none") as store:
         first = replay(store.events()).start
         Loop(store, evaluator, watcher=Watch()).run()
     known = [(done, left) for done, left in told if left is not None]

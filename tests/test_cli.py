@@ -24,7 +24,7 @@ from fakes import FakeEvaluator, new_store
 
 QUICK = (
     "--nodes 3 --candidates 2 --epochs 2 --batch 8 --lr 0.02 --finalists 1 --repeats 1 "
-    "--train-per-class 8 --validation-per-class 8 --threads 1"
+    "--beside none --train-per-class 8 --validation-per-class 8 --threads 1"
 )
 COMMANDS = {"search", "resume", "craft", "train", "evaluate", "export", "predict", "generate", "latency"}
 COMMANDS |= {"show", "cost", "zoo", "report", "reproduce", "data"}

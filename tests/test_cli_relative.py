@@ -405,7 +405,7 @@ def test_a_trained_run_says_nothing_of_estimates(runs: dict[str, tuple[RunRecord
 def test_the_options_reach_the_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     quick = (
         "--nodes 4 --candidates 2 --epochs 2 --finalists 1 --repeats 1 --train-per-class 8 --validation-per-class 8 "
-        "--threads 1 --stem 8 --widths 8,8 --batch 8 --lr 0.02 --json"
+        "--threads 1 --stem 8 --widths 8,8 --batch 8 --lr 0.02 --beside none --json"
     )
     asked = ["search", "--evaluator", "inherited", "--filter", "zico", "--run", str(tmp_path / "run"), *quick.split()]
     assert run(asked) == 0

@@ -25,6 +25,7 @@ from autoshrink_paper.compare.methods import Asha, Outcome, autoshrink_search, r
 from autoshrink_paper.compare.plot import attained, plot
 
 TINY: dict[str, Any] = {
+    "beside": (),
     "data": {"spec": "digits", "size": 8, "train_per_class": 6, "validation_per_class": 4},
     "network": {"stem": 8, "widths": [8]},
     "recipe": {"epochs": 3, "batch": 8, "learning_rate": 0.03, "floor_epoch": None},

@@ -40,6 +40,7 @@ from fakes import story
 
 PLUGIN = Path(__file__).parent / "plugins" / "made_up_search.py"
 TINY: dict[str, Any] = {
+    "beside": (),
     "nodes": 3,
     "candidates": 2,
     "finalists": 2,
@@ -233,7 +234,7 @@ def test_a_strategy_and_an_evaluator_from_a_file_search(tmp_path: Path, capsys: 
     folder = tmp_path / "run"
     options = [f"--set={name}={value}" for name, value in (("playoff.cells", 2), ("playoff.rounds", "[1.0]"))]
     search = "--nodes 3 --epochs 1 --batch 30 --stem 8 --widths 8,8 --train-per-class 12 --validation-per-class 6"
-    named = ["--plugin", str(PLUGIN), "--strategy", "one-operation", "--evaluator", "made-up"]
+    named = ["--beside", "none", "--plugin", str(PLUGIN), "--strategy", "one-operation", "--evaluator", "made-up"]
     assert run(["search", *search.split(), *named, "--executor", "processes:1", *options, "--run", str(folder)]) == 0
     record = read_record(folder)
     assert record.finished

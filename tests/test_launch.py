@@ -24,6 +24,7 @@ from fakes import story
 from text_fixtures import SEARCH, deaths_until_done
 
 TINY: dict[str, Any] = {
+    "beside": (),
     "nodes": 4,
     "candidates": 2,
     "finalists": 2,

@@ -258,7 +258,7 @@ def test_a_difference_is_given_with_its_error_and_not_called_the_same() -> None:
 
 TINY = (
     "--nodes 3 --candidates 2 --epochs 1 --finalists 1 --repeats 1 --train-per-class 8 --validation-per-class 8 "
-    "--threads 1 --stem 4 --widths 2,2,2"
+    "--threads 1 --stem 4 --widths 2,2,2 --beside none"
 )
 
 

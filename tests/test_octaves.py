@@ -37,7 +37,14 @@ from fakes import FakeEvaluator, story
 from test_at_budget import DATA
 
 RANGE = [15_000, 60_000]
-ASKED: dict[str, Any] = {"candidates": 2, "finalists": 2, "repeats": 2, "patience": 1, "recipe": {"epochs": 1}}
+ASKED: dict[str, Any] = {
+    "beside": "none",
+    "candidates": 2,
+    "finalists": 2,
+    "repeats": 2,
+    "patience": 1,
+    "recipe": {"epochs": 1},
+}
 
 
 def new_store(folder: Path, clock: Callable[[], float] | None = None, **overrides: Any) -> Store:

@@ -54,7 +54,7 @@ def test_a_made_up_operation_goes_from_search_to_prediction(say: Say, tmp_path: 
     sizes = ("--set", "data.train_per_class=20", "--set", "data.validation_per_class=10")
     search = ("search", "--nodes", "4", "--ops", "wide5x5,gated,avgpool5x5", "--epochs", "1", "--candidates", "2")
     short = ("--repeats", "1", "--finalists", "1", "--widths", "4,8", "--stem", "4", "--evaluator", "inherited")
-    say(*search, *short, *sizes, "--run", "r", "--max-evaluations", "3", "--set", "playoff.cells=1")
+    say(*search, *short, *sizes, "--beside", "none", "--run", "r", "--max-evaluations", "3", "--set", "playoff.cells=1")
     record = read_record(tmp_path / "r")
     digest = hashlib.sha256(PLUGIN.read_bytes()).hexdigest()
     assert f"{PLUGIN.name} sha256:{digest}" in record.environment["plugins"]
@@ -90,7 +90,7 @@ def test_a_made_up_function_goes_from_search_to_prediction(say: Say, tmp_path: P
     (tmp_path / "a.txt").write_text("the cat sees the dog .\nthe dog likes milk .\n" * 60, encoding="utf-8")
     search = ("search", "--task", "text", "--data", "a.txt", "--nodes", "3", "--ops", "softsign,bump", "--epochs", "1")
     short = ("--width", "6", "--batch", "4", "--candidates", "1", "--repeats", "1", "--finalists", "1")
-    say(*search, *short, "--evaluator", "trained", "--run", "r", "--max-evaluations", "2")
+    say(*search, *short, "--beside", "none", "--evaluator", "trained", "--run", "r", "--max-evaluations", "2")
     cell = Cell("recurrent", ("input", "softsign", "bump"), ((0, 1), (0, 2), (1, 2)))
     (tmp_path / "c.cell.json").write_text(json.dumps(cell.to_json()), encoding="utf-8")
     say("train", "c.cell.json", "--data", "a.txt", "-o", "t", "--epochs", "1", "--batch", "4", "--width", "6")

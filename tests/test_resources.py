@@ -40,7 +40,7 @@ def test_a_resource_from_outside_goes_all_the_way(tmp_path: Path) -> None:
     assert "--max-flash" in helped
     assert "flash." in helped.partition("--resource")[2].partition("--max-macs")[0]
 
-    options = ("--nodes", 3, "--epochs", 4, "--train-per-class", 40, "--repeats", 1)
+    options = ("--nodes", 3, "--epochs", 4, "--train-per-class", 40, "--repeats", 1, "--beside", "none")
     place = tmp_path / "run"
     found = autoshrink("search", *options, "--resource", "flash", "--max-flash", "64KiB", "--run", place, "--json")
     assert found.returncode == 0, found.stderr

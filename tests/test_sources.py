@@ -38,6 +38,8 @@ from data_fixtures import (
 
 PLUGINS = Path(__file__).parent / "plugins"
 QUICK = [
+    "--beside",
+    "none",
     "--nodes",
     "3",
     "--epochs",
@@ -203,6 +205,8 @@ def test_a_made_up_source_is_searched_trained_on_and_measured(
 def test_a_made_up_text_is_searched_on(tmp_path: Path) -> None:
     data, folder = str(_json(tmp_path / "a.splits.json")), tmp_path / "run"
     quick = [
+        "--beside",
+        "none",
         "--plugin",
         str(PLUGINS / "json_text.py"),
         "--nodes",

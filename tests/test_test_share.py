@@ -19,6 +19,8 @@ from data_fixtures import away_from_home, photos
 from test_kept_back import SHORT, measured, noise, refused, train
 
 QUICK = (
+    "--beside",
+    "none",
     "--size",
     "8",
     "--nodes",

@@ -20,6 +20,7 @@ VERBS = ("sees", "likes", "follows")
 OBJECTS = ("the tree", "a fish", "some bread", "the river")
 PROSE = [f"{who} {does} {what}, and then waits." for who in SUBJECTS for does in VERBS for what in OBJECTS]
 QUICK = ["--nodes", "2", "--candidates", "1", "--threads", "1", "--set", "recipe.epochs=1", "--set", "network.width=4"]
+QUICK += ["--beside", "none"]
 
 
 @pytest.fixture(autouse=True)

@@ -23,6 +23,7 @@ from fakes import story
 from text_fixtures import SEARCH, corpus, deaths_until_done
 
 TINY: dict[str, Any] = {
+    "beside": (),
     "evaluator": "trained",
     "task": "text",
     "nodes": 4,

@@ -273,3 +273,15 @@ def test_exported_files_of_it_are_refused_by_name_where_there_is_no_more(
 def test_the_page_on_tasks_shows_the_file_as_it_is() -> None:
     root = Path(__file__).parent.parent
     assert (root / "tests" / "plugins" / "toy_task.py").read_text() in (root / "docs" / "tasks.md").read_text()
+
+
+def test_a_chain_stands_beside_at_the_same_cost(searched: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = read_record(searched)
+    found = record.found()
+    assert found is not None
+    limit = record.settings.score.cost(found.recorded.resources)
+    beside = record.beside_figures()
+    assert {one.role for one, _ in beside} <= {"start", "chain", "random"}
+    assert beside
+    assert all(0.7 * limit < one.recorded.resources.macs <= limit for _, one in beside), "a width is a coarse step"
+    assert "at equal cost" in said(["show", str(searched)], capsys)

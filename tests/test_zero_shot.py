@@ -32,6 +32,7 @@ from autoshrink.watching import Observer
 from fakes import FakeEvaluator, new_store, story
 
 TINY: dict[str, Any] = {
+    "beside": (),
     "nodes": 4,
     "candidates": 2,
     "finalists": 2,

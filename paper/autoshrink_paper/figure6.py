@@ -105,6 +105,7 @@ class Figure6(Study):
             "data": {"spec": asked.data, "size": size.pixels, "train_per_class": size.images},
             "recipe": {"epochs": size.epochs},
             "evaluator": "trained",
+            "beside": (),
             "nodes": size.nodes,
             "candidates": int(one.row.removeprefix("K=")),
             "seed": derive_seed(asked.seed, "search", one.draw) % 2**31,

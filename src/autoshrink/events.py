@@ -7,7 +7,7 @@ than this version reads.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -158,6 +158,14 @@ class _Remeasured(_Body):
     evaluation: _Evaluation
 
 
+class _Beside(_Body):
+    role: Literal["start", "chain", "random", "hand-made"]
+    index: Count
+    name: str
+    repeat: Count | None
+    evaluation: _Evaluation
+
+
 class _Finished(_Body):
     best: str | None
 
@@ -173,6 +181,7 @@ _BODIES: dict[str, type[_Body]] = {
     "screened": _Screened,
     "retrained": _Retrained,
     "remeasured": _Remeasured,
+    "beside": _Beside,
     "finished": _Finished,
 }
 

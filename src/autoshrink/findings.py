@@ -14,7 +14,7 @@ from autoshrink.errors import InputError
 from autoshrink.evaluation import EvaluatorWords
 from autoshrink.formatting import THIN, change, count, number, quantity, signed
 from autoshrink.metrics import Metric, metric_of, shown_resources, step_metric
-from autoshrink.record import CLEAR, Candidate, Figures, RunRecord
+from autoshrink.record import CLEAR, Beside, Candidate, Figures, RunRecord
 from autoshrink.registry import FILTERS
 from autoshrink.resources import RESOURCES
 from autoshrink.score import FormulaName, Spent
@@ -156,6 +156,96 @@ def cost_headline(name: str, best: Figures, other: Figures | None) -> Headline |
     return found.against(change(new, old), resource.unit.short(old), old - new) if old else found
 
 
+# --- what stands beside it, at equal cost ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was measured at equal cost with the same fresh seeds.
+
+    Attributes:
+        role: ``found``, the best that the search itself measured; ``start``, ``chain``, ``random``, ``hand-made``.
+        what: the same in words.
+        of: of how many it is the best.
+        figures: what it was worth.
+        against: its S and performance minus those of what was found; None for that itself.
+    """
+
+    role: str
+    what: str
+    of: int
+    figures: Figures
+    against: Gain | None
+
+    @property
+    def error(self) -> float | None:
+        """Standard error of the mean performance; None below two seeds."""
+        return _standard_error(self.figures.performance_sd, len(self.figures.repeats))
+
+    @property
+    def score_error(self) -> float | None:
+        """Standard error of the mean S; None below two seeds."""
+        return _standard_error(self.figures.score_sd, len(self.figures.repeats))
+
+
+def beside(record: RunRecord) -> tuple[Row, ...]:
+    """What the search found, and what was measured beside it; nothing where nothing was."""
+    found, measured = record.found(), record.beside_figures()
+    if found is None or not found.repeats or not measured:
+        return ()
+    same = start_name(record, found.design) if record.is_start(found.design) else f"found {noun(record)}"
+    rows = [Row("found", same, 1, found, None)]
+    # At a budget the starts cost the same, and have names.
+    others = [one for one in record.measured_again() if one.design.key in record.names]
+    rows += [
+        Row("hand-made", start_name(record, one.design), 1, one, gain(one, found))
+        for one in others
+        if one.design.key != found.design.key
+    ]
+    for one, figures in measured:
+        rows.append(Row(one.role, role_words(record, one), drawn(record, one), figures, gain(figures, found)))
+    return tuple(rows)
+
+
+def drawn(record: RunRecord, one: Beside) -> int:
+    """Of how many of its role something that stands beside is the best."""
+    return max(1, sum(other.role == one.role and other.repeat is None for other in record.beside))
+
+
+def role_words(record: RunRecord, one: Beside) -> str:
+    """What something that stands beside is: ``chain of 3 operations``, ``best of 3 random cells``."""
+    design, number = one.evaluation.design, drawn(record, one)
+    if design.key in record.names:
+        return start_name(record, design)
+    if one.role == "start":
+        return f"{start_name(record, record.start)} at the same cost"
+    if one.role == "chain":
+        nodes = edges_of(getattr(design, "cell", None) or design)
+        return f"chain of {count(nodes or 0, 'operation')}"
+    if one.role == "random":
+        return f"best of {number} random {noun(record)}s" if number > 1 else f"random {noun(record)}"
+    return f"hand-made {one.name}"
+
+
+def why_alone(record: RunRecord) -> str:
+    """Why nothing stands beside what a finished run names; nothing where something does, or nothing was asked for."""
+    settings, best = record.settings, record.best()
+    asked = settings.beside and settings.choice == "all"
+    if not (record.finished and asked and best) or beside(record):
+        return ""
+    if not settings.repeats:
+        return "nothing was measured beside it at equal cost, since there are no fresh seeds (--repeats 0)"
+    if settings.times:
+        return "nothing was measured beside it at equal cost: what other widths take is not known"
+    if settings.stop.seconds is not None:
+        return "nothing was measured beside it at equal cost: time ran out"
+    return "nothing was measured beside it at equal cost: no other network of that cost could be made"
+
+
+def _standard_error(deviation: float | None, trainings: int) -> float | None:
+    return None if deviation is None else deviation / math.sqrt(trainings)
+
+
 MANY_OCTAVES = 5
 """So many figures a sentence has room for."""
 
@@ -165,8 +255,13 @@ MANY_OCTAVES = 5
 def start_word(record: RunRecord) -> str:
     """What to call the start: the complete graph if it is, or what the best of several is called."""
     best = record.complete() or record.starting()
+    return start_name(record, best.design if best else record.start)
+
+
+def start_name(record: RunRecord, design: Design) -> str:
+    """What to call one of the starts."""
     if record.names:
-        return f"hand-made {record.names.get((best.design if best else record.start).key, 'network')}"
+        return f"hand-made {record.names.get(design.key, 'network')}"
     nodes = len(getattr(record.start, "ops", ()))
     complete = edges_of(record.start) == nodes * (nodes - 1) // 2
     return "complete graph" if complete else f"starting {noun(record)}"
@@ -226,7 +321,7 @@ def headline(record: RunRecord) -> str:
     if best is None:
         return _nothing_yet(record)
     start, metric = start_word(record), metric_for(record, best)
-    if record.is_start(best.design):
+    if record.is_start(best.design) or record.role(best.design) is not None:
         return _nothing_better(record, best, start)
     found = called(record, best.design)
     if not best.from_scratch:
@@ -251,6 +346,9 @@ def octave_rows(record: RunRecord) -> list[Octave]:
 
 def octave_verdict(record: RunRecord, best: Figures, start: Figures | None) -> tuple[str, str]:
     """By how much the best is better than the best hand-made network, and whether that is noise, in words."""
+    other = record.role(best.design)
+    if other is not None:
+        return "", role_words(record, other)
     if record.is_start(best.design):
         return "", "hand-made"
     if start is None:
@@ -289,7 +387,26 @@ def _compared(record: RunRecord, best: Figures, complete: Figures, found: str) -
     return f"Nothing better than the {start} was found: {found} have {compared}, and no higher S"
 
 
+def _the(record: RunRecord, one: Beside) -> str:
+    """What stands beside and is best, with its article."""
+    words = role_words(record, one)
+    if one.role == "chain" and not record.names:
+        return f"a plain {words}"
+    return f"a {words}" if words.startswith("random ") else f"the {words}"
+
+
+def best_word(record: RunRecord, best: Figures) -> str:
+    """What to call the best in a table: ``best cell``, or the start or what else it is."""
+    other = record.role(best.design)
+    if other is not None:
+        return role_words(record, other)
+    return start_word(record) if record.is_start(best.design) else f"best {noun(record)}"
+
+
 def _nothing_better(record: RunRecord, best: Figures, start: str) -> str:
+    other = record.role(best.design)
+    if other is not None:
+        return f"The search found nothing better than {_the(record, other)}" + ("" if record.finished else " so far")
     if not record.finished:
         return f"Nothing better than the {start} so far"
     if other_cells(record):
@@ -341,7 +458,12 @@ def status(record: RunRecord) -> str:
     if record.stopped and record.settings.relative and not record.remeasured:
         return "unfinished: the steps are done, the playoff is not over"
     if record.stopped:
-        return "unfinished: the search ended, the best cells are being measured again"
+        measured = (
+            "what stands beside the best is being measured"
+            if record.beside
+            else "the best cells are being measured again"
+        )
+        return f"unfinished: the search ended, {measured}"
     if not record.decisions:
         return "unfinished: nothing decided yet"
     return f"unfinished: {count(record.decisions[-1].step, 'step')} so far"
@@ -432,6 +554,7 @@ def phases(record: RunRecord) -> dict[str, Spent]:
         f"{filter_name(record)} filter": sum((part.screening for part in parts), Spent()),
         "playoff": sum((one.evaluation.spent for part in parts for one in part.retrained), Spent()),
         "fresh seeds": sum(again, Spent()),
+        "beside": sum((one.evaluation.spent for part in parts for one in part.beside), Spent()),
     }
     return {name: spent for name, spent in found.items() if spent.training_macs}
 

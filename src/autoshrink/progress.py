@@ -142,6 +142,9 @@ def _under_way(progress: Progress) -> str:
     if progress.phase == "playoff":
         counted = f"{progress.done} of {formatting.count(progress.expected, 'cell')}"
         return f"playoff, round {progress.step + 1}, short trainings from scratch: {counted}"
+    if progress.phase == "beside":
+        counted = f"{progress.done} of {formatting.count(progress.expected, 'network')}"
+        return f"measuring what stands beside at equal cost: {counted}"
     return f"measuring the finalists again, fresh seed {progress.step + 1}: {counted}"
 
 

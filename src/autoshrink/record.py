@@ -22,6 +22,9 @@ stopped        reason: no further step will be asked for
 screened       step, ranks ([key, rank or null] of every cell that was scored to choose the step's candidates), spent
 retrained      round (from 0), index, evaluation: a cell trained from scratch in the playoff
 remeasured     finalist (its key), repeat, evaluation
+beside         role (`start`, `chain`, `random` or `hand-made`), index (among those of the role), name (of a hand-made
+               network), repeat (of the fresh seeds; null where several of a role are trained once to choose the best),
+               evaluation: measured beside what the search found, at its cost
 finished       best (its key; null where nothing could be told from chance)
 =============  =====================================================================================================
 """
@@ -118,6 +121,31 @@ class Retrained:
 
 
 @dataclass(frozen=True)
+class Beside:
+    """A design measured beside what the search found, at its cost.
+
+    Attributes:
+        role: ``start``, what the search started from, narrower; ``chain``, the same operations in a row; ``random``,
+            drawn from the space; ``hand-made``.
+        index: among those of its role.
+        name: of a hand-made one.
+        repeat: which of the fresh seeds; None where it was trained once so that the best of its role could be chosen.
+        evaluation: what it was worth.
+    """
+
+    role: str
+    index: int
+    name: str
+    repeat: int | None
+    evaluation: Evaluation
+
+    def to_json(self) -> dict[str, Any]:
+        """The body of its `beside` event."""
+        place = {"role": self.role, "index": self.index, "name": self.name, "repeat": self.repeat}
+        return place | {"evaluation": self.evaluation.to_json()}
+
+
+@dataclass(frozen=True)
 class Figures:
     """A design's performance and score, as they are reported.
 
@@ -145,8 +173,9 @@ class Figures:
 
     @property
     def cell(self) -> Cell:
-        """The design, of a search for cells; raises `InputError` where it is none."""
-        return cell_of(self.design)
+        """The design, or the cell that a network of one is made of; raises `InputError` where there is none."""
+        cells: dict[str, Cell] = getattr(self.design, "cells", {})
+        return next(iter(cells.values())) if len(cells) == 1 else cell_of(self.design)
 
     @property
     def trainings(self) -> tuple[Evaluation, ...]:
@@ -205,6 +234,7 @@ class RunRecord:
         decisions: one for every finished step, in step order.
         remeasured: evaluations with fresh seeds by the design's key.
         retrained: the playoff's, in order of events; empty where candidates are trained themselves.
+        beside: what was measured beside what the search found, in order of events.
         ranks: what the filter gave each cell, by key; NaN where it could not.
         screening: what the filter has cost.
         stopped: why no further step was asked for, or None.
@@ -228,6 +258,7 @@ class RunRecord:
     decisions: tuple[Decision, ...] = ()
     remeasured: dict[str, tuple[Evaluation, ...]] = field(default_factory=dict)
     retrained: tuple[Retrained, ...] = ()
+    beside: tuple[Beside, ...] = ()
     ranks: dict[str, float] = field(default_factory=dict)
     screening: Spent = field(default_factory=Spent)
     stopped: str | None = None
@@ -374,11 +405,17 @@ class RunRecord:
 
         Where time ran out between the fresh seeds of different cells, only the seeds count that all of them had.
         """
-        repeats: tuple[Evaluation, ...] = ()
+        again: tuple[Evaluation, ...] = ()
         if fresh and self.remeasured:
-            common = min(map(len, self.remeasured.values()))
-            again = self.remeasured.get(evaluation.design.key, ())[:common]
-            repeats = tuple(one for one in again if not one.failed)
+            again = self.remeasured.get(evaluation.design.key, ())[: self.fresh_seeds]
+        return self._figures(evaluation, tuple(one for one in again if not one.failed))
+
+    @property
+    def fresh_seeds(self) -> int:
+        """How many fresh seeds all finalists had."""
+        return min(map(len, self.remeasured.values()), default=0)
+
+    def _figures(self, evaluation: Evaluation, repeats: tuple[Evaluation, ...]) -> Figures:
         trainings = repeats or (evaluation,)
         performance, deviation = mean_and_deviation([one.performance or 0.0 for one in trainings])
         values = [one.judged or 0.0 for one in trainings]
@@ -439,17 +476,40 @@ class RunRecord:
     def named(self) -> Figures | None:
         """What `best` is at the end of a run."""
         rivals = [one for one in self.rivals() if self.above_chance(one)]
-        if not rivals:
-            return None
         logged = next((one for one in rivals if self.finished and one.design.key == self.best_key), None)
-        if logged is not None:
-            return logged
-        fullest = max(one.fullness for one in rivals)
-        # Among equals the order decides: the recorded preference, ties broken towards the cheaper cell.
-        return max((one for one in rivals if one.fullness == fullest), key=lambda one: one.score)
+        return logged or _highest(rivals)
+
+    def found(self) -> Figures | None:
+        """The best of what the search itself measured, the start included: whatever stands `beside` it costs as much.
+
+        None where there is none.
+        """
+        return _highest([one for one in self._own_rivals() if self.above_chance(one)])
 
     def rivals(self) -> list[Figures]:
-        """Everything that the choice is made from, by the measure that is worth most."""
+        """Everything that the choice is made from, by the measure that is worth most; what the search found first."""
+        return self._own_rivals() + [figures for _, figures in self.beside_figures()]
+
+    def beside_figures(self) -> tuple[tuple[Beside, Figures], ...]:
+        """What was measured beside with all the fresh seeds that the finalists had, within the limits.
+
+        Each with the first of its trainings. One whose trainings failed, or for which time ran out, is left out.
+        """
+        seeds, limits = self.fresh_seeds, self.settings.limits
+        found: list[tuple[Beside, Figures]] = []
+        for first in (one for one in self.beside if one.repeat == 0):
+            again = [one.evaluation for one in self.beside if one.repeat is not None and _place(one) == _place(first)]
+            usable = tuple(one for one in again[:seeds] if not one.failed)
+            if len(again) >= seeds and usable and limits.broken_by(usable[0].resources) is None:
+                found.append((first, self._figures(usable[0], usable)))
+        return tuple(found)
+
+    def role(self, design: Design) -> Beside | None:
+        """What a design is beside what the search found; None where the search measured it itself."""
+        return next((one for one, figures in self.beside_figures() if figures.design.key == design.key), None)
+
+    def _own_rivals(self) -> list[Figures]:
+        """Those of them that the search measured itself."""
         settings, finalists = self.settings, self.finalists()
         if settings.choice == "finalists":
             reselected = [one for one in finalists if one.design.key in self.remeasured] if settings.reselect else []
@@ -535,10 +595,10 @@ class RunRecord:
             known = [self.figures(one, fresh=False) for one in trained]
         return undominated(known, lambda one: cost(one.recorded.resources), lambda one: one.judged)
 
-    def spent(self) -> Spent:
-        """What all trainings cost together; a shared training counts once."""
+    def spent_searching(self) -> Spent:
+        """What all trainings cost but those beside; a shared training counts once."""
         if self.octaves:
-            return sum((one.spent() for one in self.octaves), Spent())
+            return sum((one.spent_searching() for one in self.octaves), Spent())
         total = Spent()
         for one in self.candidates:
             if one.same_as is None:
@@ -550,6 +610,24 @@ class RunRecord:
             for evaluation in repeats:
                 total += evaluation.spent
         return total
+
+    def spent(self) -> Spent:
+        """What all trainings cost together."""
+        beside = (one.evaluation.spent for part in self.parts for one in part.beside)
+        return sum(beside, self.spent_searching())
+
+
+def _place(one: Beside) -> tuple[str, int]:
+    return one.role, one.index
+
+
+def _highest(rivals: Sequence[Figures]) -> Figures | None:
+    """The highest S among those that rest on most; None of none."""
+    if not rivals:
+        return None
+    fullest = max(one.fullness for one in rivals)
+    # Among equals the order decides: the recorded preference, ties broken towards the cheaper cell.
+    return max((one for one in rivals if one.fullness == fullest), key=lambda one: one.score)
 
 
 def replay(events: Iterable[Event]) -> RunRecord:
@@ -632,6 +710,7 @@ class _Fold:
         self._places: set[tuple[int, int]] = set()
         self._remeasured: dict[str, tuple[Evaluation, ...]] = {}
         self._retrained: list[Retrained] = []
+        self._beside: list[Beside] = []
         self._ranks: dict[str, float] = {}
         self._handlers: dict[str, Callable[[dict[str, Any]], None]] = {
             "opened": lambda _: self._set(sessions=self._record.sessions + 1),
@@ -642,6 +721,7 @@ class _Fold:
             "remeasured": self._remeasure,
             "retrained": lambda body: self._retrained.append(_retrained(body)),
             "screened": self._screen,
+            "beside": lambda body: self._beside.append(_beside(body)),
             "finished": lambda body: self._set(finished=True, best_key=body["best"]),
         }
 
@@ -691,6 +771,7 @@ class _Fold:
             decisions=tuple(self._decisions),
             remeasured=dict(self._remeasured),
             retrained=tuple(self._retrained),
+            beside=tuple(self._beside),
             ranks=dict(self._ranks),
         )
 
@@ -747,6 +828,10 @@ class _Fold:
 
 def _retrained(body: dict[str, Any]) -> Retrained:
     return Retrained(body["round"], body["index"], Evaluation.from_json(body["evaluation"]))
+
+
+def _beside(body: dict[str, Any]) -> Beside:
+    return Beside(body["role"], body["index"], body["name"], body["repeat"], Evaluation.from_json(body["evaluation"]))
 
 
 def _candidate(body: dict[str, Any]) -> Candidate:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from autoshrink import findings, formatting, report
-from autoshrink.design import name_of
+from autoshrink.cell import Cell
+from autoshrink.design import Design, name_of
 from autoshrink.files import write_text
 from autoshrink.metrics import metric_of
 from autoshrink.record import Figures, Retrained, RunRecord
@@ -25,8 +26,9 @@ def summary(record: RunRecord, *, run: Path) -> dict[str, Any]:
     mean over ``repeats`` trainings with fresh seeds, or the recorded figure where ``repeats`` is 0; the same figure
     stands under the metric's own name. What is not finite is null. Where the steps only estimate, both are those of
     cells trained from scratch, and null before there is one; of a cell that never was, performance and score are null.
-    ``playoff`` lists the short trainings from scratch. Over a range of budgets ``best`` and ``complete`` are those of
-    the largest that is done, counts are of all of them, and ``octaves`` says of each what this says of a search at one.
+    ``playoff`` lists the short trainings from scratch, ``beside`` what was measured at the cost of what was found. Over
+    a range of budgets ``best``, ``complete`` and ``beside`` are those of the largest that is done, counts are of all of
+    them, and ``octaves`` says of each what this says of a search at one.
     """
     metric, parts = metric_of(record.settings), record.parts
     spent, best, complete = record.spent(), record.best(), record.complete()
@@ -40,6 +42,7 @@ def summary(record: RunRecord, *, run: Path) -> dict[str, Any]:
         "best": best and _figures(record, best),
         "complete": complete and _figures(record, complete),
         "found": _found(record),
+        "beside": [_beside(record, row) for row in findings.beside(record)],
         "cost": {"training_macs": spent.training_macs, f"{metric.sample}s": spent.samples},
         "evaluations": len(trained),
         "failed": sum(one.evaluation.failed for one in trained),
@@ -55,8 +58,10 @@ def summary(record: RunRecord, *, run: Path) -> dict[str, Any]:
 
 def _found(record: RunRecord) -> dict[str, Any]:
     best, complete = record.best(), record.complete()
+    other = None if best is None else record.role(best.design)
     value: dict[str, Any] = {
         "headline": formatting.plain(findings.headline(record)),
+        "role": other.role if other else best and ("start" if record.is_start(best.design) else "found"),
         "better_than_start": None,
         "score_difference": None,
         "standard_error": None,
@@ -66,7 +71,7 @@ def _found(record: RunRecord) -> dict[str, Any]:
     if best is None or complete is None:
         return value
     difference = findings.gain(best, complete)
-    if best.design.key == complete.design.key:
+    if best.design.key == complete.design.key or (other and other.role == "start"):
         return value | {"better_than_start": False}
     return value | {
         "better_than_start": difference.score > 0,
@@ -90,6 +95,20 @@ def _budget(record: RunRecord) -> dict[str, Any]:
         "budget": {RESOURCES[name].key: RESOURCES[name].json(limit) for name, limit in limits.items()},
         "file": findings.budget_file(record),
         "hand_made": None if start is None else record.names.get(start.design.key),
+    }
+
+
+def _beside(record: RunRecord, row: findings.Row) -> dict[str, Any]:
+    best = record.best()
+    return {
+        "role": row.role,
+        "what": formatting.plain(row.what),
+        "of": row.of,
+        "best": best is not None and best.design.key == row.figures.design.key,
+        **_figures(record, row.figures),
+        "performance_standard_error": row.error,
+        "score_standard_error": row.score_error,
+        "score_difference": row.against and _finite(row.against.score),
     }
 
 
@@ -117,7 +136,7 @@ def _figures(record: RunRecord, figures: Figures) -> dict[str, Any]:
     resources, metric = figures.recorded.resources, metric_of(record.settings)
     known = figures.from_scratch
     return {
-        name_of(figures.design): figures.design.to_json(),
+        **_design(record, figures.design),
         "score": _finite(figures.score) if known else None,
         "performance": figures.performance if known else None,
         metric.name: _finite(metric.value(figures.performance)) if known else None,
@@ -125,6 +144,19 @@ def _figures(record: RunRecord, figures: Figures) -> dict[str, Any]:
         "repeats": len(figures.repeats),
         **{one.key: one.json(resources[one.name]) for one in every_resource()},
     }
+
+
+def _design(record: RunRecord, design: Design) -> dict[str, Any]:
+    """Under its name; of a network that a search for cells names, its one cell too."""
+    found: dict[str, Any] = {name_of(design): design.to_json()}
+    cell = _own_cell(record, design)
+    return found if cell is None else found | {"cell": cell.to_json()}
+
+
+def _own_cell(record: RunRecord, design: Design) -> Cell | None:
+    """The cell that a network in a search for cells is made of; None where it has none, or several."""
+    cells: dict[str, Cell] = getattr(design, "cells", {})
+    return next(iter(cells.values())) if isinstance(record.start, Cell) and len(cells) == 1 else None
 
 
 def _played(record: RunRecord, one: Retrained) -> dict[str, Any]:
@@ -145,7 +177,8 @@ def _finite(value: float) -> float | None:
 
 
 def write_results(folder: Path, record: RunRecord) -> None:
-    """``best.cell.json`` (of a network ``best.arch.json``), ``front.json`` and ``report.html`` in the run's folder.
+    """``best.cell.json`` (of a network ``best.arch.json``, and that of its cell where cells were searched),
+    ``front.json`` and ``report.html`` in the run's folder.
 
     Over a range of budgets also ``best-500k.arch.json`` and so on; ``best.arch.json`` is that of the largest done.
 
@@ -154,7 +187,9 @@ def write_results(folder: Path, record: RunRecord) -> None:
     """
     best = record.best()
     if best is not None:
-        write_text(folder / findings.best_file(best.design), pretty(best.design.to_json()), own=True)
+        cell = _own_cell(record, best.design)
+        for one in (best.design, *(() if cell is None else (cell,))):
+            write_text(folder / findings.best_file(one), pretty(one.to_json()), own=True)
     for octave, found, _ in findings.octave_rows(record):
         write_text(folder / findings.budget_file(octave), pretty(found.design.to_json()), own=True)
     write_text(folder / "front.json", pretty(front(record)), own=True)

@@ -17,7 +17,7 @@ from autoshrink import formatting
 from autoshrink.design import Design, edges_of
 from autoshrink.errors import RunError, SearchError
 from autoshrink.evaluation import Evaluator, Job, Ranking
-from autoshrink.finals import measure_again, playoff
+from autoshrink.finals import measure_again, measure_beside, playoff
 from autoshrink.record import Candidate, RunRecord, replay
 from autoshrink.registry import EVALUATORS, STRATEGIES
 from autoshrink.score import Evaluation, compare
@@ -35,6 +35,8 @@ ESTIMATING_SHARE = 0.4
 """Of a time limit, for the steps, where they estimate and a playoff follows."""
 PLAYOFF_SHARE = 0.7
 """Of a time limit, for steps and playoff."""
+AGAIN_SHARE = 0.85
+"""Of a time limit, for all that and the fresh seeds, where more is measured beside."""
 
 
 class Loop:
@@ -75,12 +77,12 @@ class Loop:
         self._samples: int | None = record.data.get("train")
         self._ranks = dict(record.ranks)
         self._ranked: list[tuple[str, float | None]] = []
-        space = space or space_of(record.settings, record.start, record.data)
-        self._falls = space.falls
+        self._space = space or space_of(record.settings, record.start, record.data)
+        self._falls = self._space.falls
         self._strategy = STRATEGIES[record.settings.strategy](
             StrategyContext(
                 record.settings,
-                space,
+                self._space,
                 evaluator.resources,
                 allowed=lambda design: record.settings.limits.broken_by(evaluator.resources(design)) is None,
                 stop=self._stop_at,
@@ -89,7 +91,8 @@ class Loop:
             )
         )
         self._began = clock() - record.active_seconds
-        self._again = record.settings.finalists + min(max(1, len(record.names)), record.settings.finalists)
+        again = record.settings.finalists + min(max(1, len(record.names)), record.settings.finalists)
+        self._again = again + len(record.settings.beside)
         self._total_edges = edges_of(record.start)
         self._recorded = {(one.step, one.index): one for one in record.candidates}
         self._decided = {decision.step: decision for decision in record.decisions}
@@ -315,7 +318,9 @@ class Loop:
             start is None or record.settings.limits.broken_by(start.resources) is not None or start.failed
         ):
             raise SearchError(_nothing_usable(record, self._store.folder))
-        measure_again(self._store, self._fresh, deadline=lambda: self._limit(1.0), told=self._tell_final)
+        share = AGAIN_SHARE if record.settings.relative and record.settings.beside else 1.0
+        measure_again(self._store, self._fresh, deadline=lambda: self._limit(share), told=self._tell_final)
+        measure_beside(self._store, self._fresh, self._space, deadline=lambda: self._limit(1.0), told=self._tell_final)
         record = replay(self._store.events())
         best = record.named()
         self._store.append("finished", {"best": None if best is None else best.design.key})
@@ -334,8 +339,7 @@ class Loop:
             return None
         if self._settings.relative:
             return self._limit(ESTIMATING_SHARE)
-        again = self._again * self._settings.repeats
-        reserve = min((self._mean_seconds() or 0.0) * again, RESERVE_SHARE * limit)
+        reserve = min((self._mean_seconds() or 0.0) * self._again * self._settings.repeats, RESERVE_SHARE * limit)
         return self._began + limit - reserve
 
     def _limit(self, share: float) -> float | None:

@@ -16,7 +16,7 @@ class Progress:
     """Where a run stands, for whoever watches.
 
     Attributes:
-        phase: ``search`` or ``fresh seeds``.
+        phase: ``search``, ``playoff``, ``fresh seeds`` or ``beside``.
         step: number of the step under way; 0 is the start.
         edges: edges of the cell that the step starts from; None where it is no cell.
         total_edges: edges of the starting cell; likewise.

@@ -114,6 +114,13 @@ class ToyTask(ArrayTask):
     def default_network(self, cell: Cell, **sizes: int) -> DenseArchitecture:
         return DenseArchitecture(cell=cell, inputs=sizes.get("inputs", 8), width=sizes.get("width", 8))
 
+    def sizes_of(self, architecture: Architecture) -> dict[str, int]:
+        assert isinstance(architecture, DenseArchitecture)
+        return {"width": architecture.width}
+
+    def sized(self, architecture: Architecture, **sizes: int) -> Architecture:
+        return architecture.from_json(architecture.to_json() | sizes)
+
     def example(self, architecture: Architecture) -> tuple[int, ...]:
         assert isinstance(architecture, DenseArchitecture)
         return (architecture.inputs,)

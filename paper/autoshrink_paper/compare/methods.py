@@ -24,7 +24,7 @@ PRIORS = ("er:0.3", "ws:4,0.5", "ba:2", "complete")
 SEARCHES: dict[str, Overrides] = {"paper": {"evaluator": "trained"}, "inherited": {"evaluator": "inherited"}}
 """AutoShrink with one evaluator or another; `--variant` adds to them."""
 METHODS = (*SEARCHES, "random", "asha", *PRIORS)
-ONCE: Overrides = {"repeats": 0, "reselect": False}
+ONCE: Overrides = {"repeats": 0, "reselect": False, "beside": ()}
 """The highest recorded S is named, as published (or the winner of the playoff, where there is one): nothing is measured
 again before."""
 TRIES = 1000

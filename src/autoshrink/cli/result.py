@@ -9,7 +9,7 @@ from rich.table import Table
 from autoshrink import findings, formatting
 from autoshrink.cli.command import plugins_again
 from autoshrink.cli.console import stdout, table
-from autoshrink.design import edges_of
+from autoshrink.design import edges_of, name_of
 from autoshrink.drawing import cells_text
 from autoshrink.escaping import shown, word
 from autoshrink.metrics import metric_of, shown_resources
@@ -72,13 +72,37 @@ def _print_best(record: RunRecord, best: Figures) -> None:
     start = record.complete()
     name, drawn = findings.start_word(record), TASKS[record.settings.task].drawn(best.design)
     shown = table(("", *_head(record, findings.metric_for(record, best).name)))
-    same = record.is_start(best.design)
-    if start is not None and not same:
+    if start is not None and not record.is_start(best.design):
         shown.add_row(name, *_row(record, start))
-    shown.add_row(name if same else f"best {findings.noun(record)}", *_row(record, best), style="bold green")
+    shown.add_row(findings.best_word(record, best), *_row(record, best), style="bold green")
     stdout.print(cells_text(*drawn) if drawn.cells else str(best.design), markup=False)
     stdout.print(shown)
     stdout.print(_verdict(record, best, start), markup=False)
+    _print_beside(record, best)
+
+
+def _print_beside(record: RunRecord, best: Figures) -> None:
+    """What was measured at equal cost, or why nothing was."""
+    rows, metric = findings.beside(record), metric_of(record.settings)
+    if not rows:
+        alone = findings.why_alone(record)
+        if alone:
+            stdout.print(f"{alone[0].upper()}{alone[1:]}.", markup=False)
+        return
+    weighs = record.settings.score.weighs
+    shown = table(("at equal cost", metric.name, weighs.short or weighs.title, "S", "S − found's"))
+    for row in rows:
+        figures = row.figures
+        shown.add_row(
+            row.what,
+            formatting.plain(metric.measured(figures.performance, row.error, fine=True)),
+            weighs.unit.exact(figures.recorded.resources[weighs.name]),
+            formatting.number(figures.score, 4),
+            "" if row.against is None else formatting.signed(row.against.score, 4),
+            style="bold green" if figures.design.key == best.design.key else "",
+        )
+    stdout.print(shown)
+    stdout.print(f"Means of {formatting.count(len(best.repeats), 'fresh seed')} ± standard error.", markup=False)
 
 
 def _print_nothing(record: RunRecord) -> None:
@@ -128,7 +152,8 @@ def _best_line(record: RunRecord, folder: Path) -> str:
     if record.octaves:
         files = ", ".join(findings.budget_file(octave) for octave, *_ in findings.octave_rows(record))
         return f"files:   {files}, and {shown(folder / findings.best_file(best.design))} of the largest"
-    return f"{f'{findings.noun(record)}:':<8} {shown(folder / findings.best_file(best.design))}"
+    noun = "network" if name_of(best.design) == "architecture" else findings.noun(record)
+    return f"{f'{noun}:':<8} {shown(folder / findings.best_file(best.design))}"
 
 
 def print_front(record: RunRecord) -> None:
@@ -166,9 +191,9 @@ def _head(record: RunRecord, metric: str) -> tuple[str, ...]:
 def _row(record: RunRecord, figures: Figures) -> tuple[str, ...]:
     metric = findings.metric_for(record, figures)
     measured = metric.measured(figures.performance, figures.performance_sd, fine=True)
-    edges = edges_of(figures.design)
+    edges = edges_of(getattr(figures.design, "cell", None) or figures.design)
     return (
-        *(() if edges is None else (str(edges),)),
+        *(() if edges_of(record.start) is None else ("" if edges is None else str(edges),)),
         formatting.plain(measured),
         *(one.unit.exact(figures.recorded.resources[one.name]) for one in _costs(record)),
         formatting.number(figures.score, 4),

@@ -98,6 +98,9 @@ def _options() -> tuple[Option, ...]:
         *of_tasks("search_options"),
         Option("--finalists", "finalists", int, "Cells measured again before one is named."),
         Option("--repeats", "repeats", int, "Fresh seeds for each of them; 0 for none."),
+        Option(
+            "--beside", "beside", str, "What is measured at equal cost: start,chain,random,hand-made (default); none."
+        ),
         Option("--strategy", "strategy", str, f"What proposes cells: {', '.join(STRATEGIES)}."),
         Option("--evaluator", "evaluator", str, f"Candidates are {_evaluators_help()}."),
         Option("--filter", "filter", str, f"none (default): edges are drawn; {', '.join(FILTERS)}: of the best score."),

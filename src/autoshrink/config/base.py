@@ -34,6 +34,7 @@ from autoshrink.registry import BY_PLUGIN, EVALUATORS, FILTERS, STRATEGIES, TASK
 from autoshrink.resources import RESOURCES, Resources, every_resource
 from autoshrink.score import FormulaName, JudgeName, Score
 
+RoleName = Literal["start", "chain", "random", "hand-made"]
 Share = Annotated[float, Field(ge=0, le=1)]
 TaskName = str
 """As `autoshrink.registry.TASKS` has it."""
@@ -274,7 +275,9 @@ class BudgetSettings(Section):
 
 
 def _listed(value: object) -> object:
-    """``a,b`` or a list of JSON as a tuple."""
+    """``a,b``, ``none`` or a list of JSON as a tuple."""
+    if value == "none":
+        return ()
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(","))
     return tuple(value) if isinstance(value, list) else value
@@ -354,6 +357,13 @@ class SearchSettings(Section):
     """Cells of the Pareto front, highest S first, that are measured again with fresh seeds before one is named."""
     repeats: NonNegativeInt = 3
     """Fresh seeds for each of them and for the starting cell."""
+    beside: Annotated[tuple[RoleName, ...], BeforeValidator(_listed)] = ("start", "chain", "random", "hand-made")
+    """What is measured at the cost of the network that the search found, with the same fresh seeds: what a search of
+    cells started from, narrower; a chain of the same operations; random designs of the space; hand-made networks, where
+    the task has some. The best of all is named; where it is one of these, the search found nothing better."""
+    draws: PositiveInt | Literal["compute"] = 3
+    """How many random designs are trained once, so that the best of them stands beside; ``compute``: as many as the
+    search's own training MACs would have trained."""
     reselect: bool = True
     """Name the finalist with the best mean S over the fresh seeds; off: the highest recorded S, as the paper does."""
     choice: Literal["all", "finalists"] = "all"

@@ -121,6 +121,7 @@ PAPER: Overrides = {
     "paired": False,
     "reselect": False,
     "choice": "finalists",
+    "beside": (),
     "judge": "performance",
     "data": {"validation_per_class": 100, "replacement": True},
     "recipe": {"stop_accuracy": 0.98, "overfit_ratio": 3.0},

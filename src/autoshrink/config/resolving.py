@@ -78,7 +78,12 @@ def settings_from_json(value: Mapping[str, Any]) -> SearchSettings:
         raise InputError(_explained(error, task)) from error
 
 
-_BEFORE: Overrides = {"choice": "finalists", "short_steps": 0, "judge": "performance"}
+_BEFORE: Overrides = {
+    "choice": "finalists",
+    "short_steps": 0,
+    "judge": "performance",
+    "beside": (),
+}
 """What settings did before there was a setting for it: logs that lack one were written then."""
 _RENAMED: Mapping[str, Mapping[str, str]] = {
     "inherit": {"settle": "statistics_batches", "glance": "validation_share", "most": "largest_share"}
@@ -153,6 +158,8 @@ _IDLE: tuple[_Idle, ...] = (
     ),
     ("walk", lambda chosen: chosen.strategy != "autoshrink", "--strategy autoshrink"),
     ("patience", lambda chosen: chosen.strategy != "exchange", "--strategy exchange"),
+    ("beside", lambda chosen: chosen.repeats == 0, "--repeats above 0"),
+    ("draws", lambda chosen: chosen.repeats == 0 or "random" not in chosen.beside, "--beside random, with --repeats,"),
     ("evolution.", lambda chosen: chosen.strategy != "evolution", "--strategy evolution"),
 )
 """Settings, or sections, that others leave unread: when, and what reads them. To give them is in vain."""

@@ -6,7 +6,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
 
-from autoshrink.config.base import DataSettings, Limits, Overrides, Recipe, ResourceName, SearchSettings, Section
+from autoshrink.config.base import (
+    DataSettings,
+    Limits,
+    Overrides,
+    Recipe,
+    ResourceName,
+    SearchSettings,
+    Section,
+)
 
 Level = Literal["word", "char"]
 Dropped = Annotated[float, Field(ge=0, lt=1)]
@@ -139,6 +147,7 @@ PAPER: Overrides = {
     "paired": False,
     "reselect": False,
     "choice": "finalists",
+    "beside": (),
     "draw": "independent",
     "candidates": 10,
     "formula": "released-text",

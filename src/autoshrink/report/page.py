@@ -55,6 +55,7 @@ def render(record: RunRecord, *, name: str) -> str:
         filter_name=findings.filter_name(record),
         lede=_lede(record),
         cells=_cells(record),
+        beside=_beside(record),
         trajectory_svg=trajectory_svg,
         front_svg=front_svg,
         limits=[(RESOURCES[name], limit) for name, limit in settings.limits.given().items()],
@@ -134,9 +135,11 @@ def _cells(record: RunRecord) -> dict[str, object]:
             "shown": _cell_figure(record, record.start, word),
             "file": "",
         }
-    same, complete = record.is_start(best.design), record.complete()
+    same, complete, called = record.is_start(best.design), record.complete(), findings.best_word(record, best)
     reference = record.start if complete is None else complete.design
     title = f"The starting {findings.noun(record)}, which nothing beat" if same else f"The best {findings.noun(record)}"
+    if record.role(best.design) is not None:
+        title = f"{called[0].upper()}{called[1:]}, which nothing found beat"
     network = record.settings.to_json().get("network", {})
     joined = "add up" if network.get("aggregate") == "sum" else "average"
     cells, _, aggregate = TASKS[record.settings.task].drawn(best.design)
@@ -144,12 +147,44 @@ def _cells(record: RunRecord) -> dict[str, object]:
     return {
         "title": title if record.finished else f"{title} so far",
         "flow": flow,
-        "shown": _cell_figure(record, best.design, word if same else f"best {findings.noun(record)}", best),
+        "shown": _cell_figure(record, best.design, called, best),
         "start": None if same else _cell_figure(record, reference, word, complete),
         "file": design_file(best.design),
         "file_name": findings.best_file(best.design),
         "file_title": f"{name_of(best.design).capitalize()} file",
     }
+
+
+def _beside(record: RunRecord) -> dict[str, object] | None:
+    """What was measured at the cost of what the search found, or why nothing was; None where nobody asked."""
+    rows, settings = findings.beside(record), record.settings
+    if not rows:
+        alone = findings.why_alone(record)
+        return {"note": f"{alone[0].upper()}{alone[1:]}.", "table": Table((), ())} if alone else None
+    metric, weighs = metric_of(settings), settings.score.weighs
+    best = record.best()
+    seeds = count(len(rows[0].figures.repeats), "fresh seed")
+    note = (
+        f"Each no dearer than what the search found in {weighs.title}, and trained with the same {seeds}; mean ± "
+        "standard error. Where there are several of a kind, each was first trained once, and the best of them stands "
+        "here. The highest S of all is named."
+    )
+    columns = {
+        "": [row.what + (f", best of {row.of}" if row.role == "hand-made" and row.of > 1 else "") for row in rows],
+        metric.name: [metric.measured(row.figures.performance, row.error, fine=True) for row in rows],
+        weighs.title: [_cost(record, row.figures.recorded) for row in rows],
+        "S": [_with_error(number(row.figures.score, 4), row.score_error) for row in rows],
+        "S − found's": [
+            "" if row.against is None else _with_error(signed(row.against.score, 4), row.against.score_error)
+            for row in rows
+        ],
+        "named": ["best" if best is not None and row.figures.design.key == best.design.key else "" for row in rows],
+    }
+    return {"note": note, "table": Table.of(columns, words=("", "named"))}
+
+
+def _with_error(text: str, error: float | None) -> str:
+    return text if error is None else f"{text} ± {number(error, 4)}"
 
 
 def _cell_figure(record: RunRecord, design: Design, name: str, figures: Figures | None = None) -> dict[str, object]:
@@ -300,6 +335,7 @@ def _failures(record: RunRecord) -> list[tuple[object, str, Evaluation]]:
     found = [(one.step, change_words(one) or "starting cell", one.evaluation) for one in record.candidates]
     later = [("playoff", one.evaluation) for one in record.retrained]
     later += [("fresh seed", one) for repeats in record.remeasured.values() for one in repeats]
+    later += [("beside", one.evaluation) for one in record.beside]
     listed = [*found, *((when, findings.called(record, one.design), one) for when, one in later)]
     return [one for one in listed if one[2].failed]
 

@@ -78,6 +78,12 @@ class Space(ABC, Generic[DesignT]):
     def mutated(self, design: DesignT, rng: Random) -> DesignT:
         """Another design of the space, one move away in either direction; the design itself where there is none."""
 
+    def chains(self, design: DesignT) -> tuple[DesignT, ...]:
+        """Plain chains of the operations that a design is made of: what a search has to beat. None where a space has
+        none, or where the design is one itself and nothing else would be."""
+        del design
+        return ()
+
     def outlook(self, design: DesignT) -> tuple[int, ...]:
         """At most how many moves there will be, step by step, from a design on: for estimates of time.
 

@@ -74,6 +74,17 @@ class CellSpace(Space[Cell]):
                 found += [_with_op(design, node, op) for op in others]
         return rng.choice(found) if found else design
 
+    def chains(self, design: Cell) -> tuple[Cell, ...]:
+        """Its own operations in a row. Of a cell that is this chain, or has no edge: as many, at least one, of the
+        start's operation that becomes most others; where none does, of each of the start's."""
+        ops = tuple(design.ops[node] for node in design.reachable[1:])
+        own = in_a_row(design.kind, ops)
+        if own.key != design.key:
+            return (own,)
+        others = dearest(design.kind, tuple(dict.fromkeys(self.start.ops[1:]))) or ()
+        alike = (in_a_row(design.kind, (op,) * max(1, len(ops))) for op in others)
+        return tuple(one for one in alike if one.key != design.key)
+
     def widened(self, parent: Cell, child: Cell) -> bool:
         """Whether it has more leaves."""
         return len(child.leaves) > len(parent.leaves)
@@ -84,6 +95,17 @@ class CellSpace(Space[Cell]):
 
 def _with_op(cell: Cell, node: int, op: str) -> Cell:
     return Cell(cell.kind, (*cell.ops[:node], op, *cell.ops[node + 1 :]), cell.edges)
+
+
+def in_a_row(kind: str, ops: tuple[str, ...]) -> Cell:
+    """The cell whose every node reads the one before it."""
+    return Cell(kind, (INPUT, *ops), tuple((node, node + 1) for node in range(len(ops))))
+
+
+def is_chain(cell: Cell) -> bool:
+    """Whether a cell is a chain of its operations, one at least."""
+    ops = tuple(cell.ops[node] for node in cell.reachable[1:])
+    return bool(ops) and cell.key == in_a_row(cell.kind, ops).key
 
 
 def dearest(kind: str, ops: tuple[str, ...] | None = None) -> tuple[str, ...] | None:

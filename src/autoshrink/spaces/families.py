@@ -127,6 +127,7 @@ def at_budget(
     *,
     seconds: Seconds | None = None,
     divisors: Sequence[int] | None = None,
+    deepens: bool = True,
 ) -> dict[str, Scalable]:
     """Each network scaled to a budget, in width and depth.
 
@@ -136,12 +137,13 @@ def at_budget(
         seconds: what one takes, as predicted; needed with a budget of latency.
         divisors: widths are multiples of the first of these that lets a network use 97 % of the budget, or of the last
             one; a network that is too large even so is left out. None: `divisors_for` the budget.
+        deepens: whether the number of cells or blocks is scaled too.
     """
     found = {}
     for name, network in networks.items():
         for divisor in divisors or divisors_for(budget):
             try:
-                fitted = Fitting(network, budget, deepens=True, divisor=divisor, seconds=seconds).fit()
+                fitted = Fitting(network, budget, deepens=deepens, divisor=divisor, seconds=seconds).fit()
             except InputError:  # even its smallest is too large, and the others go on without it
                 continue
             found[name] = fitted

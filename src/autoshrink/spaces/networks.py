@@ -18,6 +18,7 @@ from autoshrink.change import Change, Changed
 from autoshrink.cost import count
 from autoshrink.errors import InputError
 from autoshrink.spaces.base import Space, refuse_unknown
+from autoshrink.spaces.cells import is_chain
 from autoshrink.spaces.families import at_budget, divisors_for, families
 from autoshrink.spaces.fitting import Fitting, Seconds, share
 from autoshrink.spaces.moves import MOVES, USUAL, Choices, neighbours
@@ -147,6 +148,11 @@ class AtBudget(Space[Scalable]):
             if network is not None and network.key != design.key:
                 found.setdefault(network.key, (change, network))
         return tuple(found.values())
+
+    def chains(self, design: Scalable) -> tuple[Scalable, ...]:
+        """The starts whose cells are chains."""
+        del design
+        return tuple(one for one in self.starts if one.cells and all(map(is_chain, one.cells.values())))
 
     def random(self, rng: Random) -> Scalable:
         """What up to 6 random exchanges make of a random start."""

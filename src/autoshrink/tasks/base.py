@@ -6,6 +6,7 @@ Nothing here imports torch, and whatever a task needs of it it imports where it 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,10 @@ Command = tuple[str, str]
 """A command, and what it is good for."""
 Shape = tuple[int | None, int | None, tuple[int, int] | None, int | None]
 """Of a part of a network: its cells or blocks, their width, height and width of its output, channels of that."""
+
+
+WIDEST = 7
+"""Doublings of a width, of which the last one is tried, at most."""
 
 
 @dataclass(frozen=True)
@@ -208,6 +213,42 @@ class Task(ABC):
         """
         del settings, data, found, without
         self.refuse("space of networks at a budget")
+
+    def scaled(self, network: Architecture, cost: Callable[[Architecture], int], limit: int) -> Architecture | None:
+        """A network of a search as wide as it may be to cost a limit at most, and nothing else changed; None where it
+        cannot be.
+
+        Unless a task says otherwise, `sized` sets the ``width`` that `sizes_of` names; without one there is no way.
+
+        Args:
+            network: as `proxy` made it.
+            cost: of such a network, which rises with its width.
+            limit: in units of the cost.
+        """
+        width = self.sizes_of(network).get("width")
+        if width is None:
+            return None
+
+        def breaks(width: int) -> bool:
+            return cost(self.sized(network, width=width)) > limit
+
+        most = next((width << doubled for doubled in range(WIDEST) if breaks(width << doubled)), None)
+        # A cost that does not rise has no width at which it is met.
+        widest = 0 if most is None else bisect_left(range(1, most), True, key=breaks)
+        return self.sized(network, width=widest) if widest else None
+
+    def hand_made(
+        self, data: Mapping[str, Any], cost: Callable[[Architecture], int], limit: int
+    ) -> Mapping[str, Architecture]:
+        """Networks that people would otherwise take, scaled to cost a limit at most, by what they are called.
+
+        Args:
+            data: the `data` event of a search.
+            cost: of a network.
+            limit: in units of the cost.
+        """
+        del data, cost, limit
+        return {}
 
     def next_commands(self, record: RunRecord, folder: Path) -> list[Command]:
         """What to do with the best cell of a finished search."""

@@ -29,7 +29,7 @@ from autoshrink.latency.table import LatencyTable
 from autoshrink.metrics import ACCURACY
 from autoshrink.record import RunRecord
 from autoshrink.resources import RESOURCES
-from autoshrink.spaces.families import at_budget, families, smallest
+from autoshrink.spaces.families import DIVISORS, at_budget, families, smallest
 from autoshrink.spaces.fitting import share
 from autoshrink.spaces.moves import USUAL
 from autoshrink.spaces.networks import LEAST, AtBudget, starts
@@ -73,6 +73,11 @@ def _predicted(settings: SearchSettings) -> LatencyModel:
             "(`autoshrink latency --make-table`)"
         )
     return LatencyModel.fitted(LatencyTable.read(Path(settings.latency_table)))
+
+
+def _to_cost(cost: Callable[[Architecture], int], limit: int) -> tuple[Budget, Callable[[Scalable], float]]:
+    """A cost of any kind is fitted as a predicted latency is: all that counts is that it rises with the width."""
+    return Budget(latency=limit), cost
 
 
 FEWEST_STEPS = 100
@@ -212,6 +217,21 @@ class ImageTask(Task):
                 + (f"the smallest takes {' and '.join(map(str, least))}: allow more" if least else "allow more or less")
             )
         return AtBudget(begun[0], budget, seconds, begun[1:], allowed, settings.ops, tuple(named), height)
+
+    def scaled(self, network: Architecture, cost: Callable[[Architecture], int], limit: int) -> Architecture | None:
+        assert isinstance(network, ConvArchitecture | MobileArchitecture)
+        budget, seconds = _to_cost(cost, limit)
+        return at_budget({"": network}, budget, seconds=seconds, divisors=DIVISORS, deepens=False).get("")
+
+    def hand_made(
+        self, data: Mapping[str, Any], cost: Callable[[Architecture], int], limit: int
+    ) -> Mapping[str, Architecture]:
+        channels, height, width = data["input"]
+        budget, seconds = _to_cost(cost, limit)
+        found = at_budget(
+            families((channels, height, width), len(data["classes"])), budget, seconds=seconds, divisors=DIVISORS
+        )
+        return {name: network for name, network in found.items() if share(network, budget, seconds) >= LEAST}
 
     def default_network(self, cell: Cell, **sizes: int) -> Architecture:
         return self.sized(proxy_architecture(cell), **sizes)
