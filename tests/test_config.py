@@ -110,6 +110,7 @@ def test_at_a_budget_the_images_decide_the_batch_where_nobody_does() -> None:
         asked: dict[str, Any] = {"data": {"spec": spec}, "budget": {"macs": 10**6}}
         recipe = _images(asked).recipe
         decided = [recipe.for_images(images).batch for images in (2, 200, 300, 500, 900, 5_000, 10**6)]
+        assert recipe.floor_epoch is None
         assert (recipe.batch, decided) == (None, [8, 8, 16, 32, 64, 64, 64])
         given_batch = _images(asked | {"recipe": {"batch": 24}}).recipe
         assert given_batch.for_images(300) == given_batch
