@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from autoshrink.architecture import Architecture, ConvArchitecture, MobileArchitecture
 from autoshrink.budget import Budget
+from autoshrink.change import Changed
 from autoshrink.networks import ImageNetwork, build, inherit
 from autoshrink.networks.resizing import keeps_channels, strongest
 from autoshrink.spaces import AtBudget
@@ -124,7 +125,7 @@ def test_wider_blocks_of_all_kinds_are_the_same_function() -> None:
 def test_channels_that_do_nothing_go_first(name: str) -> None:
     """Where γ and β are 0, a channel is 0 whatever it reads: without it the network is the same function."""
     start = STARTS[name]
-    if not isinstance(start, MobileArchitecture) or "V3" in name:
+    if not isinstance(start, MobileArchitecture) or "V3" in name or "squeezed" in name:
         pytest.skip("squeeze and excitation counts its channels; nodes of a cell keep the same ones")
     start = start.model_copy(update={"activation": "relu"})
     wide = Sizes.of(start).wider(2.0, 1).put_into(start)
@@ -215,7 +216,9 @@ def test_every_move_is_inherited_through(name: str) -> None:
             assert child(images(network)).isfinite().all(), change.label
         after = child.state_dict()
         names = [key for key in before if key.endswith("conv.weight")]
-        fresh = [key for key in names if torch.equal(before[key], after[key])]
+        # A block of another kind is the one thing of a stage that its blocks need not survive.
+        taken = f"blocks.{change.where}_" if isinstance(change, Changed) and change.what == "block" else None
+        fresh = [key for key in names if torch.equal(before[key], after[key]) and not (taken and key.startswith(taken))]
         most = len(names) if isinstance(start, ConvArchitecture) else 3 + len(names) / 3
         assert len(fresh) < most or "aggregate" in change.label, (change.label, fresh)
 

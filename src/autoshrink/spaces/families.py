@@ -89,7 +89,8 @@ def families(
     Those of blocks are like MobileNetV2 (Sandler et al. 2018), MobileNetV3 (Howard et al. 2019: squeeze and excitation,
     5×5, hard swish), EfficientNetV2 (Tan and Le 2021: fused blocks first) and ResNet-8 (He et al. 2016, in the size of
     MLPerf Tiny), or do not widen and are all the wider themselves; those of cells a chain of separable convolutions,
-    and `complete`. A stem of stride 2 leaves more to be spent on channels, so some are there with both; from 64 pixels
+    and `complete`. One is what a search of this package left on CIFAR-10 at 1M MACs (docs/beside.md): squeezed blocks
+    throughout, larger kernels where the picture is small, no head. A stem of stride 2 leaves more to be spent on channels, so some are there with both; from 64 pixels
     on every stem is strided.
 
     Args:
@@ -107,6 +108,7 @@ def families(
         stem = f"stem of stride {stride}"
         found[f"MobileNetV2, {stem}"] = _mobile(shape, classes, stride)
         found[f"separable residual, {stem}"] = _separable(shape, classes, stride)
+        found[f"squeezed, {stem}"] = _squeezed(shape, classes, stride)
         found[f"chain, {stem}"] = _pooled(default_skeleton(CHAIN, shape, classes), stride)
         if not small:
             found[f"MobileNetV3, {stem}"] = _mobile(
@@ -218,6 +220,34 @@ def _separable(shape: tuple[int, int, int], classes: int, stride: int) -> Mobile
         stages.append(MobileStage(blocks=2, width=2 * stages[-1].width, expansion=1, stride=2))
     return MobileArchitecture(
         input=shape, classes=classes, stem=Stem(channels=32, stride=stride), stages=tuple(stages), activation="relu"
+    )
+
+
+def _squeezed(shape: tuple[int, int, int], classes: int, stride: int) -> MobileArchitecture:
+    """Inverted residual blocks at every size of the picture until it has fewer than 8 pixels, a block each and two at
+    the last: every one squeezed, the first not widened, the next three times and by a kernel of 5×5, all others four
+    times and by 7×7; without a head."""
+    size = -(-min(shape[1:]) // stride)
+    stages = [MobileStage(width=16, expansion=1, squeeze=0.25, squeeze_of="expanded")]
+    while size >= 2 * SMALLEST_MAP:
+        size, second = -(-size // 2), len(stages) == 1
+        stages.append(
+            MobileStage(
+                blocks=1 if size >= 2 * SMALLEST_MAP else 2,
+                width=24 if second else stages[-1].width * 4 // 3,
+                expansion=3 if second else 4,
+                kernel=5 if second else 7,
+                stride=2,
+                squeeze=0.25,
+                squeeze_of="expanded",
+            )
+        )
+    return MobileArchitecture(
+        input=shape,
+        classes=classes,
+        stem=Stem(channels=8, stride=stride),
+        stages=tuple(stages),
+        activation="hardswish",
     )
 
 
