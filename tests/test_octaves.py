@@ -185,7 +185,7 @@ def test_a_hand_made_network_that_turned_out_bad_gives_its_place_to_another(tmp_
     with new_store(tmp_path / "r") as store:
         record = search(store, Turning())
     names = [set(one.names.values()) for one in record.octaves]
-    assert len(names[0]) == 7
+    assert len(names[0]) == 8
     assert [any("ResNet" in name for name in some) for some in names] == [True, True, False]
 
 

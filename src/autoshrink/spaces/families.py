@@ -89,9 +89,9 @@ def families(
     Those of blocks are like MobileNetV2 (Sandler et al. 2018), MobileNetV3 (Howard et al. 2019: squeeze and excitation,
     5×5, hard swish), EfficientNetV2 (Tan and Le 2021: fused blocks first) and ResNet-8 (He et al. 2016, in the size of
     MLPerf Tiny), or do not widen and are all the wider themselves; those of cells a chain of separable convolutions,
-    and `complete`. One is what a search of this package left on CIFAR-10 at 1M MACs (docs/beside.md): squeezed blocks
-    throughout, larger kernels where the picture is small, no head. A stem of stride 2 leaves more to be spent on channels, so some are there with both; from 64 pixels
-    on every stem is strided.
+    and `complete`. `squeezed` is what a search of this package left on CIFAR-10 at 1M MACs (docs/beside.md): squeezed
+    blocks throughout, larger kernels where the picture is small, no head. A stem of stride 2 leaves more to be spent on
+    channels, so some are there with both; from 64 pixels on every stem is strided.
 
     Args:
         shape: of the input.
