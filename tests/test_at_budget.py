@@ -86,7 +86,7 @@ def test_a_search_at_a_budget_goes_uphill_from_the_best_start(tmp_path: Path) ->
 def test_every_start_and_finalist_has_fresh_seeds_and_the_best_of_them_is_named(tmp_path: Path) -> None:
     found = []
     for seed in range(6):
-        record = searched(tmp_path / str(seed), seed=seed)
+        record = searched(tmp_path / str(seed), seed=seed, beside=())
         best, reference = record.best(), record.complete()
         assert best is not None
         assert reference is not None

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from autoshrink import load, zoo
-from autoshrink.architecture import ConvArchitecture, proxy_architecture
+from autoshrink.architecture import ConvArchitecture, MobileArchitecture, proxy_architecture
 from autoshrink.cell import Cell
 from autoshrink.cli import craft_commands, run
 from autoshrink.cost import count
@@ -85,7 +85,7 @@ def test_what_scaled_to_says_makes_the_same_network(cell_file: Path, capsys: pyt
 
 def test_a_run_needs_nothing_but_its_folder_and_a_budget(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder, file = tmp_path / "run", tmp_path / "x.arch.json"
-    with new_store(folder) as store:
+    with new_store(folder, beside="none") as store:
         store.append("data", {"name": "digits", "classes": ["a", "b", "c"], "input": [1, 8, 8]})
         Loop(store, FakeEvaluator()).run()
     text = said(f"{folder} --macs 1M -o {file}", capsys)
@@ -97,6 +97,21 @@ def test_a_run_needs_nothing_but_its_folder_and_a_budget(tmp_path: Path, capsys:
     first = found(f"{folder} --pick 1", capsys)["architecture"]["cell"]
     assert first == craft(folder, pick=1).architecture.to_json()["cell"]
     assert f"{folder}: there is no cell 99 to pick" in refusal(f"{folder} --pick 99", capsys)
+
+
+def test_a_run_that_a_hand_made_network_won_gives_that(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, file = tmp_path / "run", tmp_path / "x.arch.json"
+    with new_store(folder) as store:
+        store.append("data", {"name": "digits", "classes": ["a", "b", "c"], "input": [1, 8, 8]})
+        record = Loop(store, FakeEvaluator()).run()
+    best = record.best()
+    assert best is not None
+    assert isinstance(best.design, MobileArchitecture), "as the made-up evaluator has it"
+    said(f"{folder} --macs 1M -o {file}", capsys)
+    written = load(file)
+    assert isinstance(written, MobileArchitecture)
+    assert [stage.block for stage in written.stages] == [stage.block for stage in best.design.stages]
+    assert 970_000 <= count(written).macs <= 1_000_000
 
 
 def test_json_says_all_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -159,6 +159,7 @@ def test_the_table_counts_estimates_trainings_and_what_each_part_cost(
         spent["search"] += one.evaluation.spent if one.same_as is None else Spent()
     for retrained in record.retrained:
         spent["playoff"] += retrained.evaluation.spent
+    spent["beside"] = sum((one.evaluation.spent for one in record.beside), Spent())
     for repeats in record.remeasured.values():
         spent["fresh seeds"] += sum((one.spent for one in repeats), Spent())
     assert sum(one.training_macs for one in spent.values()) == record.spent().training_macs

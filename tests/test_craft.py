@@ -211,7 +211,7 @@ def test_parts_add_up_to_the_network() -> None:
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished search on images of 1×8×8 in three classes."""
     folder = tmp_path_factory.mktemp("craft") / "run"
-    with new_store(folder, network={"stem": 12, "widths": [8, 24], "activation": "gelu"}) as store:
+    with new_store(folder, network={"stem": 12, "widths": [8, 24], "activation": "gelu"}, beside="none") as store:
         store.append("data", {"name": "digits", "classes": ["a", "b", "c"], "input": [1, 8, 8]})
         Loop(store, FakeEvaluator()).run()
     return folder

@@ -161,9 +161,11 @@ def test_it_ends_with_a_playoff_and_fresh_seeds(searched: tuple[dict[str, Any], 
     estimated = {one.evaluation.seed for one in record.candidates}
     assert len({one.evaluation.seed for one in record.retrained} - estimated) == 1, "the playoff is paired"
     assert {one.cell for one in record.finalists()} <= first
-    assert best.cell in {one.cell for one in record.finalists()}
+    found = record.found()
+    assert found is not None
+    assert found.cell in {one.cell for one in record.finalists()}
     assert len(best.repeats) == len(complete.repeats) == 1
-    assert record.best_key == best.cell.key
+    assert record.best_key == best.design.key
     # The last round's trainings see the whole recipe's samples, the first's half of them.
     train = record.data["train"]
     for one in record.retrained:
@@ -174,6 +176,7 @@ def test_it_ends_with_a_playoff_and_fresh_seeds(searched: tuple[dict[str, Any], 
     parts = [one.evaluation.spent for one in record.candidates if one.same_as is None]
     parts += [one.evaluation.spent for one in record.retrained]
     parts += [one.spent for repeats in record.remeasured.values() for one in repeats]
+    parts += [one.evaluation.spent for one in record.beside]
     assert total == sum(spent.training_macs for spent in parts)
 
 
