@@ -388,13 +388,14 @@ def scaled(
     shape: Shape,
     *,
     classes: int,
+    grains: Sequence[int] = GRAINS,
 ) -> Scaled:
     """The widest found that `measure` puts within the budget, of the coarsest rounding that comes to 95 % of it.
 
     `measure` is given what builds a network. Raises ValueError where even one channel everywhere is too much.
     """
     best: Scaled | None = None
-    for grain in GRAINS:
+    for grain in grains:
         low, high, guess = 0.01, 16.0, best.factor if best else 0.2
         for _ in range(STEPS):
             factor = guess if low < guess < high else math.sqrt(low * high)

@@ -116,6 +116,20 @@ def test_the_starts_measured_again_are_the_best_by_all_their_figures(tmp_path: P
     assert set(chosen) <= set(record.remeasured)
 
 
+def test_a_search_that_got_no_further_than_its_starts_says_so(tmp_path: Path) -> None:
+    record = searched(tmp_path / "r", seed=3, stop={"evaluations": 8}, repeats=0)
+    assert len(record.names) == 8
+    best = record.best()
+    assert best is not None
+    assert best.score == max(record.settings.score(one.evaluation) for one in record.candidates)
+    name = record.names[best.design.key]
+    said = f"starts was measured, of which the hand-made {name} is the best: "
+    assert findings.headline(record).startswith(f"Nothing but the {said}")
+    place = next(one.index for one in record.candidates if one.design.key == best.design.key)
+    fewer = replace(record, candidates=tuple(one for one in record.candidates if one.index in (0, 1, place)))
+    assert findings.headline(fewer).startswith(f"Nothing but {len(fewer.candidates)} of the 8 {said}")
+
+
 def test_a_network_is_left_as_an_architecture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "r"
     record = searched(folder, seed=3)

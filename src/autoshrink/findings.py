@@ -414,6 +414,10 @@ def _nothing_better(record: RunRecord, best: Figures, start: str) -> str:
     ended = "time ran out" if record.settings.stop.seconds is not None else record.stopped
     if not best.from_scratch:
         return f"Nothing was trained from scratch: {ended}"
+    if len(record.names) > 1:
+        measured = len({one.design.key for one in record.candidates if not one.evaluation.failed})
+        some = "the" if measured == len(record.names) else f"{measured} of the {len(record.names)}"
+        return f"Nothing but {some} starts was measured, of which the {start} is the best: {ended}"
     return f"Nothing but the {start} was {'trained from scratch' if record.settings.relative else 'measured'}: {ended}"
 
 

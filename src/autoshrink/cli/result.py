@@ -204,7 +204,8 @@ def _verdict(record: RunRecord, best: Figures, start: Figures | None) -> str:
     if not best.from_scratch:
         return f"Chosen by estimates alone: no {findings.noun(record)} was trained from scratch."
     if record.is_start(best.design):
-        nothing = _less(record) if findings.other_cells(record) else "Nothing else was trained"
+        alone = "Nothing but starts was trained" if len(record.names) > 1 else "Nothing else was trained"
+        nothing = _less(record) if findings.other_cells(record) else alone
         return f"{nothing} ({_seeds(record, best)})."
     if start is None:
         found = record.starting()
