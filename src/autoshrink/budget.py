@@ -89,8 +89,10 @@ def octaves(least: int, most: int) -> tuple[int, ...]:
     2.5M.
 
     Raises:
-        InputError: the range is no half octave.
+        InputError: the range is no half octave, or its ends are the wrong way round.
     """
+    if least > most:
+        raise InputError(f"its ends are {least:,} and {most:,}; the smaller one comes first")
     # Squared, so that whole numbers are compared.
     if not least * least * 2 <= most * most:
         raise InputError(

@@ -51,6 +51,8 @@ def amounts(unit: Unit, text: str) -> Quantity | tuple[Quantity, Quantity]:
     least, dots, most = text.partition("..")
     if not dots:
         return amount(unit, text)
+    if not least.strip() or not most.strip():
+        raise typer.BadParameter(f"{brief(text)} is no range of budgets: it takes both ends, as 500k..4M does")
     found = amount(unit, least), amount(unit, most)
     try:
         octaves(*found)
