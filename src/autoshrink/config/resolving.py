@@ -31,8 +31,8 @@ every move, which leaves little to inherit."""
 
 OVER_RANGE: Overrides = {"finalists": 2, "patience": 2}
 """What a search over a range of budgets does otherwise: at each of them two found networks and two hand-made ones have
-fresh seeds, and the search at the first ends sooner. Among equals one confirmation in three keeps the parent, so two in
-a row are to be waited for 12 rounds, and three 39."""
+fresh seeds, and the search at the first ends sooner: where nothing but noise tells networks apart, each further
+confirmation that is waited for costs several rounds."""
 
 
 def resolve(overrides: Overrides) -> SearchSettings:

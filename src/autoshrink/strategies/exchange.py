@@ -38,8 +38,7 @@ class Exchange(Strategy):
     One confirms: the best of the step before are measured once more, beside the parent, all with one new seed, and the
     best of them by S is the parent from then on, if it is better than the parent now and than the mean of all figures
     that the parent had in such steps. The best of many noisy figures flatters itself, so that it would nearly always
-    seem to be better than its parent; a second figure was not chosen by chance. (With noise of one and two points on
-    NAS-Bench-201 the mean ends searches a quarter sooner, with cells as good.)
+    seem to be better than its parent; a second figure was not chosen by chance.
     The other kind explores: K moves of the parent to designs that were never proposed before. Moves of a kind that
     gained when it was tried come first, wherever in the network that was, then kinds that were not tried, then those
     that lost; among equals the seed and the step's number draw. It is over after `patience` confirmations without an
