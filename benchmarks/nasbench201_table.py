@@ -33,7 +33,7 @@ from autoshrink.metrics import ACCURACY
 from autoshrink.registry import TASKS
 from autoshrink.resources import Resources
 from autoshrink.score import Evaluation
-from autoshrink.spaces import Space
+from autoshrink.spaces import Decision, Space
 from autoshrink.tasks.base import Prepared, Task
 from autoshrink.untrusted import brief
 from autoshrink.watching import Observer
@@ -161,6 +161,19 @@ class TableSpace(Space[TableCell]):
     def mutated(self, design: TableCell, rng: Random) -> TableCell:
         """Another operation on one edge."""
         return rng.choice(_moves(design, "both"))[1]
+
+    @property
+    def decisions(self) -> tuple[Decision, ...]:
+        """The operation of every edge, ``0-3``, whatever moves there are."""
+        return tuple(Decision(f"{source}-{node}", OPS) for source, node in EDGES)
+
+    def choices(self, design: TableCell) -> tuple[int, ...]:
+        """The place of every edge's operation in `OPS`."""
+        return tuple(map(OPS.index, design.ops))
+
+    def chosen(self, choices: Sequence[int]) -> TableCell:
+        """Any choices are a cell of the table."""
+        return TableCell(tuple(self.options(choices).values()))
 
     def outlook(self, design: TableCell) -> tuple[int, ...]:
         """Of moves in both directions there is no end before all cells are known."""

@@ -126,6 +126,17 @@ def test_moves_change_one_edge_to_what_they_say(allowed: str) -> None:
         assert space.mutated(cell, random.Random(0)) in [child for _, child in TableSpace(allowed="both").moves(cell)]
 
 
+def test_a_cell_is_six_decisions_of_five_operations() -> None:
+    space = TableSpace()
+    assert [(one.name, one.options) for one in space.decisions] == [(f"{i}-{j}", OPS) for i, j in EDGES]
+    every = itertools.product(range(len(OPS)), repeat=len(EDGES))
+    assert [space.chosen(choices) for choices in every] == ALL
+    for cell in [*random.Random(3).sample(ALL, 100), space.random(random.Random(4))]:
+        assert space.chosen(space.choices(cell)) == cell
+    with pytest.raises(InputError, match="decision 0-1 has options 0 … 4, not 5"):
+        space.chosen((5, 0, 0, 0, 0, 0))
+
+
 def test_identity_or_nothing_is_decided_once_an_edge() -> None:
     space, cell, proposed = TableSpace(allowed="identity"), TableSpace().start, 1
     while moves := space.moves(cell):

@@ -17,9 +17,10 @@ from autoshrink.change import Changed, ChangedOp, RemovedEdge, change_from_json
 from autoshrink.cost import count
 from autoshrink.design import DESIGNS, design_from_json
 from autoshrink.errors import InputError
-from autoshrink.ops import conv
-from autoshrink.spaces import CellSpace
+from autoshrink.ops import conv, names
+from autoshrink.spaces import CellSpace, NetworkSpace
 from autoshrink.spaces.cells import cheaper, dearest
+from autoshrink.spaces.families import families
 
 BOTH = frozenset({"edges", "ops"})
 
@@ -99,6 +100,83 @@ def test_changes_are_read_as_they_were_written() -> None:
         assert change_from_json(change.to_json()) == change
     assert Changed("width", "stage2", 32, 28).label == "stage2 width 32 → 28"
     assert Changed("size", "", 32, None).label == "size 32 → none"
+
+
+# --- decisions -------------------------------------------------------------------------------------------------------
+
+
+@st.composite
+def spaces(draw: st.DrawFn) -> CellSpace:
+    """Of cells of either kind, from starts that need not be complete, with either move or both."""
+    nodes, kind = draw(st.integers(2, 6)), draw(st.sampled_from(["conv", "recurrent"]))
+    ops = draw(st.lists(st.sampled_from(names(kind)), min_size=nodes - 1, max_size=nodes - 1))
+    edges = draw(st.lists(st.sampled_from(list(combinations(range(nodes), 2))), min_size=1, unique=True))
+    moves = draw(st.sampled_from([frozenset({"edges"}), frozenset({"ops"}), BOTH]))
+    return CellSpace(Cell(kind, ("input", *ops), tuple(edges)), moves)
+
+
+@given(space=spaces(), seed=st.integers(0, 10**6))
+def test_a_design_is_the_options_that_it_has(space: CellSpace, seed: int) -> None:
+    rng = random.Random(seed)
+    drawn = space.random(rng)
+    moved = [child for _, child in space.moves(drawn)]
+    for cell in (space.start, drawn, space.mutated(drawn, rng), *moved):
+        assert space.chosen(space.choices(cell)) == cell
+
+
+@given(space=spaces(), data=st.data())
+def test_any_options_make_a_design_of_the_space(space: CellSpace, data: st.DataObject) -> None:
+    choices = [data.draw(st.integers(0, len(one.options) - 1)) for one in space.decisions]
+    cell = space.chosen(choices)
+    options, kept = space.options(choices), dict(zip(space.options(choices), space.choices(cell), strict=True))
+    assert set(cell.edges) <= set(space.start.edges)
+    for (name, option), choice in zip(options.items(), choices, strict=True):
+        if name.startswith("node"):
+            assert option == cell.ops[int(name.split()[1])]
+            assert kept[name] == choice
+        else:
+            i, j = map(int, name.split("-"))
+            # Only what nothing reaches is forgotten.
+            assert ((i, j) in cell.edges) == (option == "present" and i in cell.reachable)
+    assert space.chosen(space.choices(cell)) == cell
+
+
+def test_every_option_is_had_by_a_design_that_moves_make() -> None:
+    space = CellSpace(complete(4, "conv3x3"), BOTH)
+    assert [one.name for one in space.decisions] == [
+        *("0-1", "0-2", "0-3", "1-2", "1-3", "2-3"),
+        *("node 1", "node 2", "node 3"),
+    ]
+    assert space.decisions[-1].options == ("conv3x3", *cheaper("conv", "conv3x3"))
+    start, made = space.choices(space.start), {cell for _, cell in space.moves(space.start)}
+    for place, decision in enumerate(space.decisions):
+        for option in range(len(decision.options)):
+            cell = space.chosen((*start[:place], option, *start[place + 1 :]))
+            assert space.choices(cell)[place] == option
+            assert cell == space.start or cell in made
+
+
+def test_without_an_edge_of_the_input_the_cell_is_empty() -> None:
+    space = CellSpace(complete(3))
+    assert space.chosen((0, 0, 1)) == Cell("conv", space.start.ops, ())
+    assert space.choices(space.chosen((0, 0, 1))) == (0, 0, 0)
+    assert space.chosen((0, 1, 1)).edges == ((0, 2),), "node 1 reads nothing, so nobody reads it"
+
+
+def test_what_is_none_of_the_space_is_refused() -> None:
+    space = CellSpace(complete(3), BOTH, ("sepconv3x3", "conv1x1"))
+    wrong = (complete(4), complete(3, "identity"), Cell("recurrent", ("input", "tanh"), ((0, 1),)))
+    for cell in wrong:
+        with pytest.raises(InputError, match=r"is not among those that moves make of 1:sepconv3x3<0 2:sepconv3x3<0,1"):
+            space.choices(cell)
+    with pytest.raises(InputError, match="5 choices are needed, one of each decision, not 2"):
+        space.chosen((0, 1))
+    with pytest.raises(InputError, match="decision 0-1 has options 0 … 1, not 2"):
+        space.chosen((2, 0, 0, 0, 0))
+    whole = NetworkSpace(next(iter(families().values())))
+    for ask in (lambda: whole.decisions, lambda: whole.choices(whole.start), lambda: whole.chosen(())):
+        with pytest.raises(InputError, match=r"not of decisions .* --strategy autoshrink, exchange, evol"):
+            ask()
 
 
 # --- designs ---------------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Generic, TypeVar
@@ -30,6 +30,25 @@ def refuse_unknown(allowed: frozenset[str], known: Collection[str], of: str) -> 
 
 
 DesignT = TypeVar("DesignT", bound=Design)
+
+UNDECIDED = (
+    "these designs are made by one move after another, and not of decisions that can be taken apart; "
+    "--strategy autoshrink, exchange, evolution and random go"
+)
+"""Why a space has no `Space.decisions`."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One thing to be decided of a design, whatever is decided of the others.
+
+    Attributes:
+        name: what it is about: ``0-3``, an edge.
+        options: at least two.
+    """
+
+    name: str
+    options: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -77,6 +96,48 @@ class Space(ABC, Generic[DesignT]):
     @abstractmethod
     def mutated(self, design: DesignT, rng: Random) -> DesignT:
         """Another design of the space, one move away in either direction; the design itself where there is none."""
+
+    @property
+    def decisions(self) -> tuple[Decision, ...]:
+        """What a design is made of: any option of each makes a design of the space. Strategies of distributions and
+        of blocks are written on them.
+
+        Raises:
+            InputError: designs of this space are no such list.
+        """
+        raise InputError(UNDECIDED)
+
+    def choices(self, design: DesignT) -> tuple[int, ...]:
+        """(decisions,) which option a design has of each, from 0; `chosen` makes the design of them again.
+
+        Raises:
+            InputError: it is no design of the space, or there are no `decisions`.
+        """
+        del design
+        raise InputError(UNDECIDED)
+
+    def chosen(self, choices: Sequence[int]) -> DesignT:
+        """The design that has these options, one of each decision. Several lists may make one design.
+
+        Raises:
+            InputError: they are no such list, or there are no `decisions`.
+        """
+        del choices
+        raise InputError(UNDECIDED)
+
+    def options(self, choices: Sequence[int]) -> dict[str, str]:
+        """What is chosen, by the decision's name.
+
+        Raises:
+            InputError: it is not one option of each decision.
+        """
+        decisions = self.decisions
+        if len(choices) != len(decisions):
+            raise InputError(f"{len(decisions)} choices are needed, one of each decision, not {len(choices)}")
+        for decision, choice in zip(decisions, choices, strict=True):
+            if not 0 <= choice < len(decision.options):
+                raise InputError(f"decision {decision.name} has options 0 … {len(decision.options) - 1}, not {choice}")
+        return {one.name: one.options[choice] for one, choice in zip(decisions, choices, strict=True)}
 
     def chains(self, design: DesignT) -> tuple[DesignT, ...]:
         """Plain chains of the operations that a design is made of: what a search has to beat. None where a space has

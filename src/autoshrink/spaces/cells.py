@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import chain
 from random import Random
 
 from autoshrink.cell import INPUT, Cell
 from autoshrink.change import Change, ChangedOp, RemovedEdge
+from autoshrink.errors import InputError
 from autoshrink.ops import names, operation
-from autoshrink.spaces.base import Space, refuse_unknown
+from autoshrink.spaces.base import Decision, Space, refuse_unknown
 
 MOVES = ("edges", "ops")
 """An edge goes (AutoShrink, Eq. 6); a node's operation becomes a cheaper one."""
+EDGE = ("absent", "present")
+"""What is decided of an edge."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,37 @@ class CellSpace(Space[Cell]):
                 others = (op for op in (first, *self._cheaper(first)) if op != design.ops[node])
                 found += [_with_op(design, node, op) for op in others]
         return rng.choice(found) if found else design
+
+    @cached_property
+    def decisions(self) -> tuple[Decision, ...]:
+        """With the move ``edges`` one for every edge of the start, ``0-3``: `EDGE`. With the move ``ops`` one for every
+        node whose operation can become another, ``node 3``: its own, then the cheaper ones."""
+        found: list[Decision] = []
+        if "edges" in self.allowed:
+            found += [Decision(f"{i}-{j}", EDGE) for i, j in self.start.edges]
+        if "ops" in self.allowed:
+            nodes = ((node, (op, *self._cheaper(op))) for node, op in enumerate(self.start.ops) if node)
+            found += [Decision(f"node {node}", ops) for node, ops in nodes if len(ops) > 1]
+        return tuple(found)
+
+    def choices(self, design: Cell) -> tuple[int, ...]:
+        """An edge on no path from node 0 is absent of every cell, so it is absent here as well."""
+        wanted = {f"{i}-{j}": EDGE[1] for i, j in design.edges}
+        wanted |= {f"node {node}": op for node, op in enumerate(design.ops)}
+        pairs = ((one.options, wanted.get(one.name, EDGE[0])) for one in self.decisions)
+        found = tuple(options.index(option) if option in options else 0 for options, option in pairs)
+        if self.chosen(found) != design:
+            raise InputError(f"cell {design} is not among those that moves make of {self.start}")
+        return found
+
+    def chosen(self, choices: Sequence[int]) -> Cell:
+        """As every `Cell` it is canonical: edges whose node nothing reaches are dropped, whatever was chosen of them,
+        and the operation of such a node changes no network. Where no edge of node 0 is present all are, and what is
+        left is the empty cell, whose network is its shortcut alone."""
+        options = self.options(choices)
+        edges = tuple(edge for edge in self.start.edges if options.get(f"{edge[0]}-{edge[1]}", EDGE[1]) == EDGE[1])
+        ops = (options.get(f"node {node}", op) for node, op in enumerate(self.start.ops))
+        return Cell(self.start.kind, tuple(ops), edges)
 
     def chains(self, design: Cell) -> tuple[Cell, ...]:
         """Its own operations in a row. Of a cell that is this chain, or has no edge: as many, at least one, of the
