@@ -205,7 +205,8 @@ def test_small_classes_and_uneven_classes_are_noted(tmp_path: Path) -> None:
     assert proxy.notes[-3:] == (
         "only one usable image, so none for validation: class ant",
         "classes are uneven: from 1 image (ant) to 12 (cow)",
-        "2 of 3 classes have fewer images than 6 + 3, and all of them are used; the smallest gives 1 + 0",
+        "6 images a class for training and 3 for validation are more than 2 of 3 classes have: all of theirs are used, "
+        "1 + 0 of the smallest",
     )
 
 

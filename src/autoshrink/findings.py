@@ -7,6 +7,7 @@ the terminal, the JSON and the report alike.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from autoshrink.design import Design, edges_of, name_of
@@ -344,8 +345,26 @@ def octave_rows(record: RunRecord) -> list[Octave]:
     return [(one, best, start) for one, best, start in found if best is not None]
 
 
-def octave_verdict(record: RunRecord, best: Figures, start: Figures | None) -> tuple[str, str]:
-    """By how much the best is better than the best hand-made network, and whether that is noise, in words."""
+def as_good_before(rows: Sequence[Octave]) -> list[str | None]:
+    """For every budget, that of the best network of a smaller one where it is at least as good: it makes this one
+    useless."""
+    found: list[str | None] = []
+    for place, (_, best, _) in enumerate(rows):
+        smaller = max(rows[:place], key=lambda one: one[1].judged, default=None)
+        found.append(budget_name(smaller[0]) if smaller is not None and smaller[1].judged >= best.judged else None)
+    return found
+
+
+def octave_verdicts(rows: Sequence[Octave]) -> list[tuple[str, str]]:
+    """For every budget by how much the best is better than the best hand-made network, and what to make of it."""
+    found = []
+    for row, smaller in zip(rows, as_good_before(rows), strict=True):
+        difference, said = _octave_verdict(*row)
+        found.append((difference, said if smaller is None else f"{said}; no better than at {smaller}"))
+    return found
+
+
+def _octave_verdict(record: RunRecord, best: Figures, start: Figures | None) -> tuple[str, str]:
     other = record.role(best.design)
     if other is not None:
         return "", role_words(record, other)

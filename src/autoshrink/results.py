@@ -120,11 +120,10 @@ def front(record: RunRecord) -> list[dict[str, Any]]:
     """
     if not record.octaves:
         return [_on_front(record, one) for one in record.front()]
-    found, before = [], -math.inf
-    for octave, best, start in findings.octave_rows(record):
-        more = {"complete": start and _figures(octave, start), "dominated": best.judged <= before}
+    rows, found = findings.octave_rows(record), []
+    for (octave, best, start), smaller in zip(rows, findings.as_good_before(rows), strict=True):
+        more = {"complete": start and _figures(octave, start), "dominated": smaller is not None}
         found.append(_on_front(octave, best) | _budget(octave) | more)
-        before = max(before, best.judged)
     return found
 
 

@@ -32,6 +32,7 @@ def print_result(record: RunRecord, folder: Path, *, front: bool = False, ends: 
     else:
         _print_best(record, best)
     if front and not record.octaves:
+        _print_starts(record)
         print_front(record)
     if best is None:
         return
@@ -44,17 +45,16 @@ def print_result(record: RunRecord, folder: Path, *, front: bool = False, ends: 
         markup=False,
     )
     if ends:
-        _print_next(record, folder)
+        _print_next(record, folder, again=not front)
 
 
 def _print_octaves(record: RunRecord) -> None:
     """At every budget of a range the best, the best hand-made network, and the difference between them."""
     metric, octaves = metric_of(record.settings), findings.octave_rows(record)
     shown = table(("budget", metric.name, "hand-made", "difference", ""), words=("budget", ""))
-    for octave, best, start in octaves:
+    for (octave, best, start), verdict in zip(octaves, findings.octave_verdicts(octaves), strict=True):
         hand_made = "" if start is None else metric.measured(start.performance, start.performance_sd, fine=True)
         found = metric.measured(best.performance, best.performance_sd, fine=True)
-        verdict = findings.octave_verdict(octave, best, start)
         shown.add_row(*map(formatting.plain, (findings.budget_name(octave), found, hand_made, *verdict)))
     stdout.print(shown)
     for octave, best, _ in octaves:
@@ -124,8 +124,8 @@ def _tried(record: RunRecord) -> str:
     return f"{formatting.count(trained, 'candidate')} trained"
 
 
-def _print_next(record: RunRecord, folder: Path) -> None:
-    """Where the evidence lies, and the commands that a person is likely to want now."""
+def _print_next(record: RunRecord, folder: Path, *, again: bool) -> None:
+    """Where the evidence lies, and the commands that a person is likely to want now; with `again`, ``show`` too."""
     quoted = word(folder)
     if not record.finished:
         stdout.print(f"\nnext:\n  autoshrink resume {quoted}{plugins_again()}   goes on with it", markup=False)
@@ -133,7 +133,7 @@ def _print_next(record: RunRecord, folder: Path) -> None:
     task = TASKS[record.settings.task]
     stdout.print(f"\nreport:  {shown(folder / 'report.html')}\n{_best_line(record, folder)}", markup=False)
     commands = [
-        (f"autoshrink show {quoted}", "this again, with the Pareto front"),
+        *([(f"autoshrink show {quoted}", "this again, with the Pareto front")] if again else []),
         *task.next_commands(record, folder),
         (f"autoshrink report {quoted} -o summary.svg", "a picture of the run"),
     ]
@@ -174,6 +174,22 @@ def print_front(record: RunRecord) -> None:
     for place, figures in enumerate(front, start=1):
         table.add_row(str(place), *_row(record, figures), str(figures.design))
     stdout.print(table)
+
+
+def _print_starts(record: RunRecord) -> None:
+    """The hand-made networks that a search at a budget began with, best first by all that the search measured."""
+    if not record.names:
+        return
+    scores, weighs, metric = record.start_scores(), record.settings.score.weighs, metric_of(record.settings)
+    shown = table(("began with", f"{metric.name}, one seed", weighs.short or weighs.title, "S"))
+    for one in sorted(record.starts(), key=lambda start: -scores[start.design.key]):
+        shown.add_row(
+            record.names[one.design.key],
+            metric.write(one.performance or 0.0, fine=True),
+            weighs.unit.exact(one.resources[weighs.name]),
+            formatting.number(scores[one.design.key], 4),
+        )
+    stdout.print(shown)
 
 
 def _costs(record: RunRecord) -> tuple[Resource, ...]:

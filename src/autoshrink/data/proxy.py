@@ -279,8 +279,9 @@ def _class_notes(part: Part, request: _Request, trained: Indices, validated: Ind
     sentences += uneven_classes(source.classes, part.labels, "image")
     if short:
         sentences.append(
-            f"{short} of {count} classes have fewer images than {request.train} + {request.validation}, and all of "
-            f"them are used; the smallest gives {train[least]} + {validation[least]}"
+            f"{request.train} images a class for training and {request.validation} for validation are more than "
+            f"{short} of {count} classes have: all of theirs are used, {train[least]} + {validation[least]} of the "
+            "smallest"
         )
     return tuple(sentences)
 

@@ -135,7 +135,7 @@ def _best(panel: Panel, one: Mark, metric: Metric, title: str) -> Iterator[Marku
 def octave_table(record: RunRecord) -> Table:
     """A row a budget: the best, the best hand-made network, and how they compare."""
     metric, rows = metric_of(record.settings), findings.octave_rows(record)
-    verdicts = [findings.octave_verdict(*row) for row in rows]
+    verdicts = findings.octave_verdicts(rows)
     costs = [RESOURCES[name] for name in metric.resources[:3]]
     columns = {
         "budget": [findings.budget_name(octave) for octave, *_ in rows],
