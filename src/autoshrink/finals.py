@@ -6,13 +6,15 @@ Writes `retrained`, `remeasured` and `beside` events; like the steps, it does no
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
 from autoshrink.architecture import network_of
 from autoshrink.cell import Cell
+from autoshrink.config import SearchSettings
 from autoshrink.design import Design
 from autoshrink.evaluation import Evaluator, Job
 from autoshrink.record import Beside, Figures, Retrained, RunRecord, replay
@@ -68,6 +70,18 @@ def playoff(store: Log, evaluator: Evaluator, *, deadline: float | None, told: T
         if any((turn, index) not in recorded for index in range(len(live))):
             return
         halving.tell([recorded[turn, index] for index in range(len(live))])
+
+
+def playoff_macs(settings: SearchSettings, data: Mapping[str, Any], macs: int) -> float:
+    """About the training MACs of a playoff of networks that cost so many MACs each; `data` is the run's event."""
+    train, validation = data.get("train", 0), data.get("validation", 0)
+    live, total = settings.playoff.cells, 0.0
+    for turn, epochs in enumerate(sorted({settings.short_epochs(one, train) for one in settings.playoff.rounds})):
+        if turn and live < 2:
+            break
+        total += live * macs * (3 * epochs * train + validation)
+        live = math.ceil(live / settings.playoff.reduction)
+    return total
 
 
 def measure_again(store: Log, evaluator: Evaluator, *, deadline: Callable[[], float | None], told: Told) -> None:

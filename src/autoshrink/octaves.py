@@ -21,7 +21,7 @@ from autoshrink.design import Design
 from autoshrink.errors import InputError, SearchError
 from autoshrink.events import Event
 from autoshrink.findings import budget_words
-from autoshrink.formatting import count
+from autoshrink.formatting import count, quantity
 from autoshrink.record import RunRecord, octave_events, replay
 from autoshrink.registry import TASKS
 from autoshrink.run import Loop
@@ -171,6 +171,8 @@ def _ended(record: RunRecord, space: Space[Any]) -> str | None:
         return "the time limit is reached"
     if stop.evaluations is not None and stop.evaluations - _trained(record) < len(space.starts):
         return f"another budget would exceed {count(stop.evaluations, 'evaluation')}"
+    if stop.training_macs is not None and record.spent_choosing().training_macs >= stop.training_macs:
+        return f"another budget would exceed {quantity(stop.training_macs)} training MACs"
     return None
 
 
@@ -179,9 +181,13 @@ def _trained(record: RunRecord) -> int:
 
 
 def _own(record: RunRecord, space: Space[Any]) -> dict[str, Any]:
-    """The settings of the next budget: an equal share of the evaluations left, and of the time left one by weight."""
+    """The settings of the next budget: an equal share of the evaluations left, and of the time left one by weight; of
+    the training MACs left one in proportion to the budget."""
     stop, place, weights = record.settings.stop, len(record.octaves), _weights(record.settings)
     found, share = _changes(record.settings, place), dict[str, float]()
+    if stop.training_macs is not None:
+        left, parts = stop.training_macs - record.spent_choosing().training_macs, [one**2 for one in weights[place:]]
+        share["training_macs"] = max(1, int(left * parts[0] / sum(parts)))
     if stop.evaluations is not None:
         left = stop.evaluations - _trained(record)
         share["evaluations"] = min(left, max(left // (len(weights) - place), len(space.starts)))

@@ -595,21 +595,22 @@ class RunRecord:
             known = [self.figures(one, fresh=False) for one in trained]
         return undominated(known, lambda one: cost(one.recorded.resources), lambda one: one.judged)
 
-    def spent_searching(self) -> Spent:
-        """What all trainings cost but those beside; a shared training counts once."""
+    def spent_choosing(self) -> Spent:
+        """What steps and playoff cost; a shared training counts once."""
         if self.octaves:
-            return sum((one.spent_searching() for one in self.octaves), Spent())
-        total = Spent()
+            return sum((one.spent_choosing() for one in self.octaves), Spent())
+        total = self.screening
         for one in self.candidates:
             if one.same_as is None:
                 total += one.evaluation.spent
         for retrained in self.retrained:
             total += retrained.evaluation.spent
-        total += self.screening
-        for repeats in self.remeasured.values():
-            for evaluation in repeats:
-                total += evaluation.spent
         return total
+
+    def spent_searching(self) -> Spent:
+        """What all trainings cost but those beside: steps, playoff and fresh seeds."""
+        again = (one.spent for part in self.parts for own in part.remeasured.values() for one in own)
+        return sum(again, self.spent_choosing())
 
     def spent(self) -> Spent:
         """What all trainings cost together."""

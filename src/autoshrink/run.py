@@ -17,7 +17,7 @@ from autoshrink import formatting
 from autoshrink.design import Design, edges_of
 from autoshrink.errors import RunError, SearchError
 from autoshrink.evaluation import Evaluator, Job, Ranking
-from autoshrink.finals import measure_again, measure_beside, playoff
+from autoshrink.finals import measure_again, measure_beside, playoff, playoff_macs
 from autoshrink.record import Candidate, RunRecord, replay
 from autoshrink.registry import EVALUATORS, STRATEGIES
 from autoshrink.score import Evaluation, compare
@@ -74,6 +74,7 @@ class Loop:
         self._clock = clock
         record = replay(store.events())
         self._settings = record.settings
+        self._data = record.data
         self._samples: int | None = record.data.get("train")
         self._ranks = dict(record.ranks)
         self._ranked: list[tuple[str, float | None]] = []
@@ -108,6 +109,10 @@ class Loop:
             self._keep_best(other.evaluation)
         self._stopped = record.stopped
         self._seconds = [one.evaluation.spent.seconds for one in record.candidates if one.same_as is None]
+        self._macs = record.spent_choosing().training_macs
+        self._passes: dict[int, list[float]] = {}
+        for one in record.candidates:
+            self._count_passes(one)
 
     def run(self) -> RunRecord:
         """Go on to the end; everything that is in the log already is not done again.
@@ -147,13 +152,51 @@ class Loop:
             return None
         if self._stopped is not None:
             return self._stopped
-        limit = self._settings.stop.evaluations
-        if limit is not None and len(self._seconds) + len(self._new_keys(proposals)) > limit:
-            return f"another step would exceed {formatting.count(limit, 'evaluation')}"
+        exceeded = self._exceeded(proposals)
+        if exceeded is not None:
+            return f"another step would exceed {exceeded}"
         deadline = self._search_deadline()
         if deadline is not None and self._clock() >= deadline:
             return "the time limit is reached"
         return None
+
+    def _exceeded(self, proposals: Sequence[Proposal]) -> str | None:
+        """The limit on trainings, or on their MACs, that a step would exceed; None for none."""
+        stop = self._settings.stop
+        if stop.evaluations is not None and len(self._seconds) + len(self._new_keys(proposals)) > stop.evaluations:
+            return formatting.count(stop.evaluations, "evaluation")
+        if stop.training_macs is not None and self._too_dear(proposals, stop.training_macs):
+            return f"{formatting.quantity(stop.training_macs)} training MACs"
+        return None
+
+    def _too_dear(self, proposals: Sequence[Proposal], limit: int) -> bool:
+        """Whether a step that nothing was measured of would spend more training MACs than are left for it.
+
+        A function of what was measured in the steps before, so that a killed run decides as an undisturbed one.
+        """
+        step = proposals[0].step
+        if step == 0 or step in self._passes:
+            return False
+        later = [self._passes[at] for at in sorted(self._passes) if at > 0]
+        if self._settings.relative:
+            # What the start is trained for says nothing of its children, and one child bears what all of them share.
+            passes = sum(later[-1]) / len(later[-1]) if later else 0.0
+        else:
+            passes = max(max(one) for one in later or self._passes.values())
+        macs = sum(self._evaluator.resources(one.design).macs for one in self._new_keys(proposals).values())
+        return self._macs + self._reserved_macs() + passes * macs > limit
+
+    def _reserved_macs(self) -> float:
+        """What a playoff of networks as dear as the start will cost."""
+        if not self._settings.relative or self._start is None:
+            return 0.0
+        return playoff_macs(self._settings, self._data, self._start.resources.macs)
+
+    def _count_passes(self, candidate: Candidate) -> None:
+        """Keep how many passes of its network's MACs a candidate of a step cost."""
+        one = candidate.evaluation
+        if candidate.same_as is None:
+            self._passes.setdefault(candidate.step, []).append(one.spent.training_macs / max(1, one.resources.macs))
 
     def _known(self, step: int) -> dict[str, Candidate]:
         """What need not be measured again: everything so far, or, of a relative evaluator, the same step's only."""
@@ -249,8 +292,9 @@ class Loop:
         if self._ranking is None or not self._ranked or not proposals:
             return
         ranks = [list(one) for one in self._ranked]
-        spent = asdict(self._ranking.take_spent())
-        self._store.append("screened", {"step": proposals[0].step, "ranks": ranks, "spent": spent})
+        spent = self._ranking.take_spent()
+        self._store.append("screened", {"step": proposals[0].step, "ranks": ranks, "spent": asdict(spent)})
+        self._macs += spent.training_macs
         self._ranked = []
 
     def _seed(self, proposal: Proposal) -> int:
@@ -265,8 +309,10 @@ class Loop:
         self._weights[candidate.design] = candidate.evaluation.weights
         self._keep_best(candidate.evaluation)
         self._start = self._start or candidate.evaluation
+        self._count_passes(candidate)
         if candidate.same_as is None:
             self._seconds.append(candidate.evaluation.spent.seconds)
+            self._macs += candidate.evaluation.spent.training_macs
 
     def _keep_best(self, evaluation: Evaluation) -> None:
         if evaluation.failed or self._settings.limits.broken_by(evaluation.resources):
@@ -371,6 +417,9 @@ class Loop:
         expected = max(0.0, sum(weights) - done)
         if self._settings.stop.evaluations is not None:
             expected = min(expected, self._settings.stop.evaluations - len(self._seconds))
+        if self._settings.stop.training_macs is not None and self._macs:
+            left = max(0.0, self._settings.stop.training_macs - self._macs - self._reserved_macs())
+            expected = min(expected, left * len(self._seconds) / self._macs)
         seconds = mean * expected + self._finals_seconds()
         limit = self._settings.stop.seconds
         if limit is not None:

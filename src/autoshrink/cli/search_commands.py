@@ -90,6 +90,12 @@ def _options() -> tuple[Option, ...]:
         Option("--until-edges", "stop.edges", int, "Stop at this many edges. Default: 0."),
         Option("--until-macs", "stop.macs", "count", "Stop at this many MACs."),
         Option("--max-evaluations", "stop.evaluations", int, "Train at most so many candidates."),
+        Option(
+            "--max-training-macs",
+            "stop.training_macs",
+            "count",
+            "Spend at most so many MACs on steps and playoff; fresh seeds come on top. E.g. 2e12.",
+        ),
         Option("--time-limit", "stop.seconds", "seconds", "For the whole search, e.g. 20m."),
         Option("--candidate-time-limit", "stop.candidate_seconds", "seconds", "For one candidate, e.g. 90s."),
         Option("--epochs", "recipe.epochs", int, "Epochs a candidate."),

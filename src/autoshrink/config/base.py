@@ -120,6 +120,10 @@ class StopSettings(Section):
     """Train at most so many candidates (re-measurements come on top)."""
     macs: PositiveInt | None = None
     """Stop when the cell costs at most so many MACs."""
+    training_macs: PositiveInt | None = None
+    """MACs of all passes of steps and playoff. What the search starts from is always measured; after that no step is
+    begun that would, by what candidates have cost so far, leave too few for itself and the playoff. No step is cut
+    short, and no strategy has more steps than without a limit. Fresh seeds, and what stands beside, come on top."""
     seconds: PositiveFloat | None = None
     """Time for the whole search, re-measurement included."""
     candidate_seconds: PositiveFloat | None = None
