@@ -69,7 +69,7 @@ def _plugin() -> None:
 
 
 @pytest.mark.parametrize("candidates", [1, 4, "all"])
-@pytest.mark.parametrize("name", ["autoshrink", "random", "evolution", "exchange", "one-operation"])
+@pytest.mark.parametrize("name", ["autoshrink", "random", "evolution", "exchange", "ddpnas", "one-operation"])
 @pytest.mark.usefixtures("_plugin")
 def test_strategies_keep_theirs(name: str, candidates: int | str) -> None:
     given = context()

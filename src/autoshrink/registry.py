@@ -220,6 +220,7 @@ STRATEGIES: Registry[Callable[[StrategyContext], Strategy]] = Registry(
         "random": "autoshrink.strategies.random_search:RandomSearch",
         "evolution": "autoshrink.strategies.evolution:Evolution",
         "exchange": "autoshrink.strategies.exchange:Exchange",
+        "ddpnas": "autoshrink.strategies.ddpnas:DDPNAS",
     },
 )
 """What makes an `autoshrink.strategies.Strategy` of a `StrategyContext`."""

@@ -178,6 +178,11 @@ class Limits(Section):
         return next((name for name, limit in self.given().items() if resources[name] > limit), None)
 
 
+def _tupled(value: object) -> object:
+    """A list of JSON as a tuple."""
+    return tuple(value) if isinstance(value, list) else value
+
+
 class InheritSettings(Section):
     """How much training there is with inherited weights."""
 
@@ -211,7 +216,7 @@ class PlayoffSettings(Section):
     """How many begin."""
     rounds: Annotated[
         tuple[Annotated[float, Field(gt=0, le=1)], ...],
-        BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value),
+        BeforeValidator(_tupled),
         Field(min_length=1),
     ] = (0.05, 0.1)
     """Length of the trainings in each round, as a share of the recipe's epochs, ascending."""
@@ -229,6 +234,24 @@ class EvolutionSettings(Section):
     """P: how many designs are alive."""
     sample: PositiveInt = 5
     """S: of how many drawn ones the best has a child."""
+
+
+class DDPNASSettings(Section):
+    """Dynamic distribution pruning (``--strategy ddpnas``)."""
+
+    turns: PositiveInt | Literal["auto"] = "auto"
+    """T: in how many random orders the options of a decision are drawn in each phase; of two options an order is a pair
+    of opposite designs. auto: 3, as published, where every decision has more than two options, else 8."""
+    share: Annotated[float, Field(gt=0, le=1)] | Literal["auto"] = "auto"
+    """Share of the open decisions that is settled after each phase, the clearest first; 1, as published: each of them
+    loses its least probable option instead. auto: 1 where every decision has more than two options, else 0.25."""
+    standardised: bool = True
+    """Whether scores are standardised within their phase; off, as published."""
+    temperature: PositiveFloat = 0.5
+    """τ, by which scores are divided, in standard deviations; in units of S where they are not standardised, published
+    as 0.01: one point of accuracy is worth e."""
+    budgets: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], BeforeValidator(_tupled)] = (1.0, 0.75, 0.5)
+    """For which costs networks are generated at the end, as shares of what the settled one costs."""
 
 
 Range = tuple[Limit, Limit]
@@ -335,6 +358,7 @@ class SearchSettings(Section):
     patience: PositiveInt = 3
     """Steps without an improvement after which ``--strategy exchange`` is over."""
     evolution: EvolutionSettings = EvolutionSettings()
+    ddpnas: DDPNASSettings = DDPNASSettings()
     candidates: PositiveInt | Literal["all"]
     """K, drawn without replacement in each step, or all moves."""
     walk: Literal["child", "best"] = "child"

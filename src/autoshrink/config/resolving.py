@@ -161,6 +161,7 @@ _IDLE: tuple[_Idle, ...] = (
     ("beside", lambda chosen: chosen.repeats == 0, "--repeats above 0"),
     ("draws", lambda chosen: chosen.repeats == 0 or "random" not in chosen.beside, "--beside random, with --repeats,"),
     ("evolution.", lambda chosen: chosen.strategy != "evolution", "--strategy evolution"),
+    ("ddpnas.", lambda chosen: chosen.strategy != "ddpnas", "--strategy ddpnas"),
 )
 """Settings, or sections, that others leave unread: when, and what reads them. To give them is in vain."""
 
