@@ -28,7 +28,7 @@ LAYERS = [
     {"record", "strategies", "executors", "drawing", "data"},
     {"store", "watching"},
     {"metrics", "classification"},
-    {"findings"},
+    {"findings", "learned"},
     {"report", "training", "finals"},
     {"results", "run", "progress", "bundle", "evaluators"},
     {"onnx", "generation", "octaves"},

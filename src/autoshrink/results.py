@@ -11,6 +11,7 @@ from autoshrink import findings, formatting, report
 from autoshrink.cell import Cell
 from autoshrink.design import Design, name_of
 from autoshrink.files import write_text
+from autoshrink.learned import learned
 from autoshrink.metrics import metric_of
 from autoshrink.record import Figures, Retrained, RunRecord
 from autoshrink.resources import RESOURCES, every_resource
@@ -26,7 +27,8 @@ def summary(record: RunRecord, *, run: Path) -> dict[str, Any]:
     mean over ``repeats`` trainings with fresh seeds, or the recorded figure where ``repeats`` is 0; the same figure
     stands under the metric's own name. What is not finite is null. Where the steps only estimate, both are those of
     cells trained from scratch, and null before there is one; of a cell that never was, performance and score are null.
-    ``playoff`` lists the short trainings from scratch, ``beside`` what was measured at the cost of what was found. Over
+    ``playoff`` lists the short trainings from scratch, ``beside`` what was measured at the cost of what was found; what
+    a strategy has learned (`autoshrink.learned`) has names of its own. Over
     a range of budgets ``best``, ``complete`` and ``beside`` are those of the largest that is done, counts are of all of
     them, and ``octaves`` says of each what this says of a search at one.
     """
@@ -53,6 +55,7 @@ def summary(record: RunRecord, *, run: Path) -> dict[str, Any]:
         "seconds": round(record.active_seconds, 3),
         **({"octaves": [_octave(one) for one in record.octaves]} if record.settings.budget.ranged else {}),
         "settings": record.settings.to_json(),
+        **({} if record.octaves else learned(record)),
     }
 
 
@@ -177,7 +180,8 @@ def _finite(value: float) -> float | None:
 
 def write_results(folder: Path, record: RunRecord) -> None:
     """``best.cell.json`` (of a network ``best.arch.json``, and that of its cell where cells were searched),
-    ``front.json`` and ``report.html`` in the run's folder.
+    ``front.json`` and ``report.html`` in the run's folder; what a strategy has learned in ``blocks.json`` or
+    ``meta-graph.json``.
 
     Over a range of budgets also ``best-500k.arch.json`` and so on; ``best.arch.json`` is that of the largest done.
 
@@ -191,6 +195,8 @@ def write_results(folder: Path, record: RunRecord) -> None:
             write_text(folder / findings.best_file(one), pretty(one.to_json()), own=True)
     for octave, found, _ in findings.octave_rows(record):
         write_text(folder / findings.budget_file(octave), pretty(found.design.to_json()), own=True)
+    for name, value in {} if record.octaves else learned(record).items():
+        write_text(folder / f"{name.replace('_', '-')}.json", pretty(value), own=True)
     write_text(folder / "front.json", pretty(front(record)), own=True)
     write_text(folder / "report.html", report.render(record, name=str(folder)), own=True)
 

@@ -12,6 +12,7 @@ from autoshrink.cli.console import stdout, table
 from autoshrink.design import edges_of, name_of
 from autoshrink.drawing import cells_text
 from autoshrink.escaping import shown, word
+from autoshrink.learned import tables
 from autoshrink.metrics import metric_of, shown_resources
 from autoshrink.record import Figures, RunRecord
 from autoshrink.registry import TASKS
@@ -34,6 +35,7 @@ def print_result(record: RunRecord, folder: Path, *, front: bool = False, ends: 
     if front and not record.octaves:
         _print_starts(record)
         print_front(record)
+        _print_learned(record)
     if best is None:
         return
     spent, metric = record.spent(), metric_of(record.settings)
@@ -190,6 +192,16 @@ def _print_starts(record: RunRecord) -> None:
             formatting.number(scores[one.design.key], 4),
         )
     stdout.print(shown)
+
+
+def _print_learned(record: RunRecord) -> None:
+    """What the strategy has learned, if it tells that."""
+    for one in tables(record):
+        shown = table(tuple(one.columns), words=tuple(one.columns)[:1])
+        for row in zip(*one.columns.values(), strict=True):
+            shown.add_row(*map(formatting.plain, row))
+        stdout.print(f"\n{one.title}", style="bold", markup=False)
+        stdout.print(shown)
 
 
 def _costs(record: RunRecord) -> tuple[Resource, ...]:

@@ -12,6 +12,7 @@ from autoshrink import drawing, findings
 from autoshrink.config import leaves, resolve
 from autoshrink.design import Design, edges_of, name_of
 from autoshrink.formatting import count, duration, number, percent, quantity, signed
+from autoshrink.learned import tables
 from autoshrink.metrics import Metric, metric_of, step_metric
 from autoshrink.ops.kinds import cell_kind
 from autoshrink.record import CLEAR, Figures, Retrained, RunRecord
@@ -74,6 +75,7 @@ def render(record: RunRecord, *, name: str) -> str:
         playoff=_playoff(record),
         then=partial(_then, record),
         agreements=agreements(record),
+        learned=[(one.title, one.note, Table.of(one.columns, words=tuple(one.columns)[:1])) for one in tables(record)],
         failures=_failures(record),
         facts=_facts(record),
         arxiv=ARXIV,

@@ -116,6 +116,18 @@ class Strategy(ABC):
     def outlook(self) -> tuple[int, ...]:
         """At most how many designs each following step will propose, the asked one first: for estimates of time."""
 
+    @staticmethod
+    def learned(settings: SearchSettings, space: Space[Any], steps: Sequence[Sequence[Evaluation]]) -> dict[str, Any]:
+        """What a run's log and its page say that was learned, as JSON by name; nothing, unless a strategy says more.
+
+        Args:
+            settings: of the run.
+            space: of its designs.
+            steps: the evaluations of all finished steps, each in the order of its proposals.
+        """
+        del settings, space, steps
+        return {}
+
     def obey(self, command: str, arguments: Mapping[str, Any]) -> None:
         """Take a person's command into account from the next `ask` on; a strategy says here which it knows.
 
