@@ -20,13 +20,14 @@ from autoshrink.config.resolving import is_file
 from autoshrink.data import anchored
 from autoshrink.design import Design
 from autoshrink.errors import DataError, InputError, RunError, SearchError
-from autoshrink.escaping import command_line, word
+from autoshrink.escaping import command_line, shown, word
 from autoshrink.evaluation import EvaluatorContext
 from autoshrink.evaluators.weights import drop_weights
 from autoshrink.executors import check
 from autoshrink.files import named
 from autoshrink.findings import headline
 from autoshrink.latency.table import begin_latencies, resume_latencies
+from autoshrink.learned import learned
 from autoshrink.machine import refuse_too_many
 from autoshrink.octaves import first_space, search_octaves
 from autoshrink.ops import require
@@ -40,9 +41,11 @@ from autoshrink.seeding import derive_seed
 from autoshrink.spaces import Space, space_of
 from autoshrink.spaces.cells import dearest
 from autoshrink.store import Log, Store, opening, read_record
+from autoshrink.strategies.meta_graph import weights_from_json
 from autoshrink.training.costs import DesignCosts
 from autoshrink.training.device import choose_device, describe
 from autoshrink.training.problem import Fitting, Problem
+from autoshrink.untrusted import inside, parse_json, read_text
 from autoshrink.version import __version__
 from autoshrink.watching import Observer
 
@@ -211,9 +214,35 @@ def _anchored(settings: SearchSettings) -> SearchSettings:
         "threads": settings.threads or torch.get_num_threads(),
         "data": {"spec": anchored(settings.data.spec)},
     }
+    begun = _meta_graph(settings)
+    if begun is not None:
+        changes["msnas"] = begun
     if settings.latency_table is not None:
         changes["latency_table"] = str(Path(settings.latency_table).expanduser().resolve())
     return settings.changed(changes)
+
+
+def _meta_graph(settings: SearchSettings) -> dict[str, Any] | None:
+    """What another search has learned, read: the run keeps it, and needs neither file nor run again.
+
+    Raises:
+        InputError: there is no meta-graph where the settings say, or it is damaged.
+        RunError: there is no such run.
+    """
+    source, run = settings.msnas.meta_graph, settings.msnas.from_run
+    if isinstance(source, str):
+        path = Path(source).expanduser()
+        with inside(shown(source)):
+            return {"meta_graph": weights_from_json(parse_json(read_text(path)))}
+    if source is None and run is not None:
+        folder = named(run)
+        found = learned(read_record(folder)).get("meta_graph")
+        if found is None:
+            raise InputError(
+                f"msnas.from_run: {shown(run)} has no meta-graph; it is no run with --strategy msnas, or had no step"
+            )
+        return {"meta_graph": weights_from_json(found), "from_run": str(folder.resolve())}
+    return None
 
 
 def _start(settings: SearchSettings) -> Cell:

@@ -221,6 +221,8 @@ STRATEGIES: Registry[Callable[[StrategyContext], Strategy]] = Registry(
         "evolution": "autoshrink.strategies.evolution:Evolution",
         "exchange": "autoshrink.strategies.exchange:Exchange",
         "ddpnas": "autoshrink.strategies.ddpnas:DDPNAS",
+        "msnas": "autoshrink.strategies.msnas:MetaGraphSearch",
+        "oneshot": "autoshrink.strategies.oneshot:OneShot",
     },
 )
 """What makes an `autoshrink.strategies.Strategy` of a `StrategyContext`."""

@@ -254,6 +254,52 @@ class DDPNASSettings(Section):
     """For which costs networks are generated at the end, as shares of what the settled one costs."""
 
 
+class OneShotSettings(Section):
+    """The one-shot search whose blocks have a fitness (``--strategy oneshot``)."""
+
+    rounds: PositiveInt = 15
+    designs: PositiveInt = 20
+    """P: how many are measured in a round."""
+    mutated: NonNegativeInt = 5
+    """So many of them are the best so far with one decision made otherwise."""
+
+
+class MsnasSettings(Section):
+    """Meta-graph search with structural wiring (``--strategy msnas``)."""
+
+    sweeps: PositiveInt = 6
+    """How often every node is visited, at most."""
+    samples: PositiveInt = 8
+    """How often a node is drawn in a visit."""
+    levels: PositiveInt = 4
+    """L: no path of a cell is longer."""
+    inputs: PositiveInt = 4
+    """How many others a node reads at most."""
+    excess: NonNegativeFloat = 0.5
+    """μ: what r loses where a limit is exceeded by 100 %."""
+    meta_graph: str | dict[str, dict[str, float]] | None = None
+    """What the search begins with: the path of another's ``meta-graph.json``. The run keeps the weights in it, by
+    decision and option."""
+    from_run: str | None = None
+    """A run of which the meta-graph is taken, instead of a file."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if self.from_run is not None and isinstance(self.meta_graph, str):
+            raise ValueError("meta_graph and from_run both say what to begin with; leave one out")
+        return self
+
+    def known(self) -> dict[str, dict[str, float]] | None:
+        """The weights to begin with; None where nothing is known.
+
+        Raises:
+            InputError: a file or a run is named, and was not read.
+        """
+        if isinstance(self.meta_graph, str) or (self.meta_graph is None and self.from_run is not None):
+            raise InputError(f"msnas: {self.meta_graph or self.from_run} was not read; `autoshrink.search` does that")
+        return self.meta_graph
+
+
 Range = tuple[Limit, Limit]
 """From the smallest budget to the largest."""
 
@@ -359,6 +405,8 @@ class SearchSettings(Section):
     """Steps without an improvement after which ``--strategy exchange`` is over."""
     evolution: EvolutionSettings = EvolutionSettings()
     ddpnas: DDPNASSettings = DDPNASSettings()
+    oneshot: OneShotSettings = OneShotSettings()
+    msnas: MsnasSettings = MsnasSettings()
     candidates: PositiveInt | Literal["all"]
     """K, drawn without replacement in each step, or all moves."""
     walk: Literal["child", "best"] = "child"

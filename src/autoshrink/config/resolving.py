@@ -162,6 +162,8 @@ _IDLE: tuple[_Idle, ...] = (
     ("draws", lambda chosen: chosen.repeats == 0 or "random" not in chosen.beside, "--beside random, with --repeats,"),
     ("evolution.", lambda chosen: chosen.strategy != "evolution", "--strategy evolution"),
     ("ddpnas.", lambda chosen: chosen.strategy != "ddpnas", "--strategy ddpnas"),
+    ("oneshot.", lambda chosen: chosen.strategy != "oneshot", "--strategy oneshot"),
+    ("msnas.", lambda chosen: chosen.strategy != "msnas", "--strategy msnas"),
 )
 """Settings, or sections, that others leave unread: when, and what reads them. To give them is in vain."""
 
