@@ -108,7 +108,7 @@ def test_an_architecture_survives_its_file(value: dict[str, Any]) -> None:
         ("stages.1.width", ..., "stages.1.width: Field required"),
         ("head", {}, "head.channels: Field required"),
         ("colour", "red", "colour: Extra inputs are not permitted"),
-        ("stem.kernel", 3, "stem.kernel: Extra inputs are not permitted"),
+        ("stem.bias", 3, "stem.bias: Extra inputs are not permitted"),
         ("stages.0.op", "conv", "stages.0.op: Extra inputs are not permitted"),
         ("head", {"channels": 8, "x": 1}, "head.x: Extra inputs are not permitted"),
         ("format", "autoshrink.architecture/2", "format: Input should be 'autoshrink.architecture/1'"),

@@ -7,6 +7,7 @@ import operator
 import random
 from collections import defaultdict
 from itertools import combinations
+from typing import get_args
 
 import pytest
 import torch
@@ -22,11 +23,11 @@ from autoshrink.architecture import (
     Architecture,
     ConvArchitecture,
     Head,
+    JoinName,
     LanguageModel,
     LibraryArchitecture,
     RecurrentArchitecture,
     Stage,
-    Stem,
     language_model,
     proxy_architecture,
     recurrent_proxy,
@@ -36,6 +37,7 @@ from autoshrink.cost import Cost, Layer, count, widest
 from autoshrink.errors import InputError
 from autoshrink.networks import ImageNetwork, LanguageNetwork
 from autoshrink.ops import DEFAULTS, conv, names
+from stems import stems
 
 # ShrinkCNN-A at 224×224 as a count of its released file gives it: stage.cells, layer, channels in and out, output size
 # in pixels, parameters and MACs of one such layer.
@@ -114,22 +116,24 @@ SHRINKCNN_A = """
 @st.composite
 def _architectures(draw: st.DrawFn, most_nodes: int = 7) -> ConvArchitecture:
     cells = st.builds(_cell, st.integers(1, most_nodes), st.randoms(use_true_random=False))
+    aggregate = draw(st.sampled_from(get_args(JoinName)))
     stage = st.builds(
         Stage,
         cells=st.integers(1, 2),
         width=st.integers(1, 12),
         pool=st.integers(1, 3),
         cell=st.none() | st.none() | cells,
+        output=st.none() if aggregate == "sum" else st.none() | st.integers(1, 9),
     )
     return ConvArchitecture(
         cell=draw(cells),
         input=(draw(st.sampled_from((1, 3, 5))), draw(st.integers(1, 40)), draw(st.integers(1, 40))),
         classes=draw(st.integers(2, 20)),
-        stem=Stem(channels=draw(st.integers(1, 24)), stride=draw(st.integers(1, 2))),
+        stem=draw(stems(24)),
         stages=tuple(draw(st.lists(stage, min_size=1, max_size=3))),
         head=draw(st.none() | st.builds(Head, channels=st.integers(1, 50))),
         activation=draw(st.sampled_from(("relu", "swish", "gelu"))),
-        aggregate=draw(st.sampled_from(("concat", "sum"))),
+        aggregate=aggregate,
     )
 
 
@@ -257,6 +261,35 @@ def test_layers_add_up_and_are_named_once(architecture: ConvArchitecture) -> Non
     assert len(modules) == len(names)
 
 
+def _largest_layer(architecture: ConvArchitecture) -> int:
+    """Elements that the module's largest layer reads and writes, seen by hooks."""
+    network, seen = _module(architecture), list[int]()
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            module.register_forward_hook(lambda _, reads, writes: seen.append(reads[0].numel() + writes.numel()))
+    with torch.no_grad():
+        network(_image(architecture))
+    return max(seen)
+
+
+@given(_architectures())
+@settings(max_examples=50, deadline=None)
+def test_the_largest_layer_agrees_with_hooks(architecture: ConvArchitecture) -> None:
+    # A shortcut's convolution reads what its stride leaves of the tensor; it is never the largest by what it skips.
+    strided = any(part.pool > 1 and part.projects and not part.merges for part in architecture.plan().parts)
+    counted, hooked = count(architecture).largest_layer_bytes_uint8, _largest_layer(architecture)
+    assert counted >= hooked if strided else counted == hooked
+
+
+def test_the_largest_layer_of_published_networks_by_hooks() -> None:
+    found = zoo.get("vww-swiftnet")
+    assert isinstance(found, ConvArchitecture)
+    assert count(found).largest_layer_bytes_uint8 == _largest_layer(found) == 200_704
+    assert (count(found).params, count(found).params_with_bn, count(found).macs) == _recounted(found)
+    # The embedding writes a vector; the decoder reads one and writes a number for each of 10,000 words.
+    assert count(zoo.get("shrinkrnn")).largest_layer_bytes_uint8 == 745 + 10_000
+
+
 # Peak activation memory, a second time
 
 
@@ -352,7 +385,8 @@ def test_what_grows_with_channels_and_depth(architecture: ConvArchitecture) -> N
     one_class = _more(architecture, classes=architecture.classes + 1)
     assert (one_class.params - cost.params, one_class.macs - cost.macs) == (features + 1, features)
 
-    colour, per_pixel = _more(architecture, input=[channels + 1, *size]), 9 * architecture.stem.channels
+    colour, stem = _more(architecture, input=[channels + 1, *size]), architecture.stem
+    per_pixel = stem.kernel**2 * stem.channels
     assert colour.params - cost.params == per_pixel
     assert colour.macs - cost.macs == per_pixel * stem_height * stem_width
 
@@ -362,7 +396,8 @@ def test_what_grows_with_channels_and_depth(architecture: ConvArchitecture) -> N
         deeper = _more(architecture, stages=[*around[0], stage | {"cells": stage["cells"] + 1}, *around[1]])
         wider = _more(architecture, stages=[*around[0], stage | {"width": stage["width"] + 1}, *around[1]])
         cell = architecture.cell_of(architecture.stages[index])
-        if not cell.edges and architecture.aggregate == "concat" and len(architecture.cells) == 1:
+        merges = any(one.output for one in architecture.stages)
+        if not cell.edges and architecture.aggregate == "concat" and len(architecture.cells) == 1 and not merges:
             assert _outside_shortcuts(deeper) == _outside_shortcuts(wider) == _outside_shortcuts(cost)
         if not any(conv(cell.ops[node]).mixes for node in cell.reachable[1:]):
             continue
@@ -376,7 +411,7 @@ def test_what_grows_with_channels_and_depth(architecture: ConvArchitecture) -> N
 def test_twice_the_height_is_twice_the_macs_where_every_stride_fits(
     architecture: ConvArchitecture, height: int, width: int
 ) -> None:
-    strides = architecture.stem.stride
+    strides = architecture.stem.reduction
     for stage in architecture.stages:
         strides *= stage.pool
     channels = architecture.input[0]

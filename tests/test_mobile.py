@@ -27,6 +27,7 @@ from autoshrink.data import Preprocessing
 from autoshrink.errors import InputError
 from autoshrink.networks import ImageNetwork, build
 from model_fixtures import trained_classifier
+from stems import stems
 
 # Parameters with and without BN, and MACs by torch's own counter, of the models of these names in timm 1.0.31, seen
 # beside ours: all tensors have the same shapes in the same order, and with the same weights the same outputs.
@@ -60,7 +61,7 @@ def _architectures(draw: st.DrawFn) -> MobileArchitecture:
     return MobileArchitecture(
         input=(draw(st.sampled_from((1, 3))), draw(st.integers(1, 30)), draw(st.integers(1, 30))),
         classes=draw(st.integers(2, 9)),
-        stem=Stem(channels=draw(st.integers(1, 8)), stride=draw(st.integers(1, 2))),
+        stem=draw(stems(8)),
         stages=tuple(draw(st.lists(stages, min_size=1, max_size=3))),
         head=draw(st.none() | st.builds(Head, channels=st.integers(1, 20))),
         activation=draw(st.sampled_from(("relu6", "relu", "swish"))),
@@ -270,6 +271,9 @@ class _Reference:
     def __call__(self, x: Tensor) -> Tensor:
         plan = self._plan
         x = self._conv_bn(x, "stem", plan.activation, stride=plan.stem.stride)
+        if plan.stem.separable:
+            x = self._conv_bn(self._conv_bn(x, "stem.depthwise", plan.activation), "stem.pointwise", plan.activation)
+        x = functional.max_pool2d(x, plan.stem.pool, ceil_mode=True)
         for block in plan.parts:
             x = self._block(x, block)
             assert x.shape[1:] == (block.out_channels, *block.size)

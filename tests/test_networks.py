@@ -15,10 +15,20 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
-from autoshrink.architecture import ActivationName, CellPlan, ConvArchitecture, Head, Stage, Stem, proxy_architecture
+from autoshrink.architecture import (
+    ActivationName,
+    CellPlan,
+    ConvArchitecture,
+    Head,
+    JoinName,
+    Stage,
+    Stem,
+    proxy_architecture,
+)
 from autoshrink.cell import Cell, Edge
 from autoshrink.networks import ImageNetwork, build
 from autoshrink.ops import DEFAULTS
+from stems import stems
 
 LETTERS = {"S": "sepconv3x3", "C": "conv1x1"}
 SHRINK: tuple[Edge, ...] = ((0, 1), (0, 2), (0, 3), (0, 4), (1, 3), (2, 4))
@@ -35,23 +45,25 @@ def _proxy(cell: Cell, size: int = 8, activation: ActivationName = "relu", stem:
 @st.composite
 def _architectures(draw: st.DrawFn) -> ConvArchitecture:
     cells = st.builds(_any_cell, st.integers(1, 7), st.randoms(use_true_random=False))
+    aggregate = draw(st.sampled_from(get_args(JoinName)))
     stage = st.builds(
         Stage,
         cells=st.integers(1, 2),
         width=st.integers(1, 6),
         pool=st.integers(1, 3),
         cell=st.none() | st.none() | cells,
+        output=st.none() if aggregate == "sum" else st.none() | st.integers(1, 9),
     )
     size = st.sampled_from((1, 2, 3, 7, 8, 9, 16))
     return ConvArchitecture(
         cell=draw(cells),
         input=(draw(st.sampled_from((1, 3))), draw(size), draw(size)),
         classes=draw(st.integers(2, 5)),
-        stem=Stem(channels=draw(st.integers(1, 8)), stride=draw(st.integers(1, 2))),
+        stem=draw(stems(8)),
         stages=tuple(draw(st.lists(stage, min_size=1, max_size=3))),
         head=draw(st.none() | st.builds(Head, channels=st.integers(1, 9))),
         activation=draw(st.sampled_from(get_args(ActivationName))),
-        aggregate=draw(st.sampled_from(("concat", "sum"))),
+        aggregate=aggregate,
     )
 
 
@@ -123,6 +135,11 @@ class _Reference:
         output = join([tensors[leaf] for leaf in cell.leaves])
         if adds:
             return output + tensors[0]
+        if f"{place}.merge.conv.weight" in self._weights:
+            output, x = self._conv_bn(output, f"{place}.merge"), tensors[0]
+            if x.shape != output.shape:
+                x = self._conv_bn(x, f"{place}.shortcut")
+            return _activated(output + x, self._plan.activation)
         if x.shape != output.shape:
             x = self._conv_bn(x, f"{place}.shortcut", stride=cell.pool)
         return output + x
@@ -130,6 +147,10 @@ class _Reference:
     def __call__(self, x: Tensor) -> Tensor:
         plan = self._plan
         x = self._conv_bn(x, "stem", stride=plan.stem.stride, activation=plan.activation)
+        if plan.stem.separable:
+            for part in ("depthwise", "pointwise"):
+                x = self._conv_bn(x, f"stem.{part}", activation=plan.activation)
+        x = _pooled(x, plan.stem.pool)
         for cell in plan.parts:
             x = self._cell(x, cell)
         if plan.head:
@@ -178,7 +199,7 @@ def test_every_tensor_has_its_planned_shape(architecture: ConvArchitecture) -> N
     images = _images(architecture)
     with torch.no_grad():
         assert network(images).shape == (2, architecture.classes)
-    assert seen["stem"] == (plan.stem.channels, *plan.stem_size)
+    assert seen["stem"] == (plan.stem.out_channels, *plan.first_size)
     for cell in plan.parts:
         place = f"cells.{cell.name.replace('.', '_')}"
         assert seen[place] == (cell.out_channels, *cell.size)

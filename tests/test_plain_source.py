@@ -48,12 +48,14 @@ from plain_source_fixtures import (
 def random_network(seed: int) -> ConvArchitecture:
     """Every seed another activation, odd sizes, pools up to 3, some with a head, some cells empty or with one node."""
     rng = random.Random(seed)
+    aggregate = rng.choice(["concat", "sum"])
     stages = [
         {
             "cells": rng.randint(1, 2),
             "width": rng.randint(2, 6),
             "pool": rng.randint(1, 3),
             "cell": random_cell(rng, "conv", rng.randint(1, 5)) if seed % 4 == 3 else None,
+            "output": rng.choice([None, 3, 5]) if aggregate == "concat" else None,
         }
         for _ in range(rng.randint(1, 3))
     ]
@@ -64,13 +66,20 @@ def random_network(seed: int) -> ConvArchitecture:
         "cell": random_cell(rng, "conv", 1 + seed % 8),
         "input": [rng.choice([1, 3]), size, size],
         "classes": rng.randint(2, 5),
-        "stem": {"channels": rng.randint(2, 6), "stride": rng.randint(1, 2)},
+        "stem": random_stem(rng),
         "stages": stages,
         "head": {"channels": 7} if rng.random() < 0.5 else None,
         "activation": list(ACTIVATIONS)[seed % len(ACTIVATIONS)],
-        "aggregate": rng.choice(["concat", "sum"]),
+        "aggregate": aggregate,
     }
     return ConvArchitecture.from_json(value)
+
+
+def random_stem(rng: random.Random) -> dict[str, Any]:
+    """One convolution half the time."""
+    stem = {"channels": rng.randint(2, 6), "stride": rng.randint(1, 2)}
+    more = {"kernel": rng.choice([1, 5, 7]), "separable": rng.choice([None, 4]), "pool": rng.randint(1, 3)}
+    return stem | rng.choice([{}, more])
 
 
 def random_blocks(seed: int) -> MobileArchitecture:
@@ -97,7 +106,7 @@ def random_blocks(seed: int) -> MobileArchitecture:
         "kind": "mobile",
         "input": [rng.choice([1, 3]), *[rng.choice([1, 7, 12])] * 2],
         "classes": rng.randint(2, 5),
-        "stem": {"channels": rng.randint(2, 4), "stride": rng.randint(1, 2)},
+        "stem": random_stem(rng),
         "stages": [stage() for _ in range(rng.randint(1, 3))],
         "head": {"channels": 7} if rng.random() < 0.5 else None,
         "activation": list(ACTIVATIONS)[seed % len(ACTIVATIONS)],

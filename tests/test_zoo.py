@@ -58,6 +58,8 @@ IMAGES = {
     "mnasnet-b1",
     "efficientnet-b0",
 }
+ELSEWHERE = {"vww-swiftnet"}
+"""Image networks that were published on other images than ImageNet's."""
 
 
 def _recurrent(name: str) -> RecurrentArchitecture:
@@ -67,7 +69,7 @@ def _recurrent(name: str) -> RecurrentArchitecture:
 
 
 def test_everything_has_a_source_and_nothing_else_has() -> None:
-    assert zoo.names() == tuple(sorted({*PARAMS, *IMAGES}))
+    assert zoo.names() == tuple(sorted({*PARAMS, *IMAGES, *ELSEWHERE}))
     sources = json.loads((files(zoo) / "sources.json").read_text(encoding="utf-8"))
     assert tuple(sources) == zoo.names()
     for name in zoo.names():
@@ -75,7 +77,7 @@ def test_everything_has_a_source_and_nothing_else_has() -> None:
         assert len(zoo.source(name)) > 20
 
 
-@pytest.mark.parametrize("name", sorted({*PARAMS, *IMAGES}))
+@pytest.mark.parametrize("name", sorted({*PARAMS, *IMAGES, *ELSEWHERE}))
 def test_what_was_published_is_near_what_is_counted(name: str) -> None:
     """To the rounding and the authors' own ways to count: 5 %, but for MobileNetV2-1.4's 6.9M, which nobody gets."""
     figures, counted = zoo.published(name), count(zoo.get(name))
@@ -133,6 +135,40 @@ def test_the_released_convolutional_cell() -> None:
     assert first.cell == second.cell == cell
     assert (first.activation, second.activation) == ("relu", "swish")
     assert first.model_dump(exclude={"activation"}) == second.model_dump(exclude={"activation"})
+
+
+def test_the_network_of_the_visual_wake_words_challenge() -> None:
+    """As the released graph has it: predecessors by the names of its nodes, 0 for a cell's input, s for 3×3."""
+    cells = (
+        "14:0 17:14 18:0 19:14 20:0,14 21:19,20 23:14,21 24:0,18,19,20 25s:20 26s:23 27s:20,21 28s:0,18 29:17,20,23,24",
+        "43:0 45s:43 47s:43 48:0 49:0 50:0 51:43,45 52:47,48 54:0,43,45,49 55:54 57:48 59s:43,45",
+        "67:0 71s:67 75:67 80:0,71 81s:67 82s:75 83:67 84s:75 85s:67,71 87s:67 89s:67",
+    )
+    network = ConvArchitecture.from_json(zoo.get("vww-swiftnet").to_json())
+    found = [([node.op for node in part.nodes], [node.inputs for node in part.nodes]) for part in network.plan().parts]
+    for text, (ops, inputs) in zip(cells, found, strict=True):
+        rows = [row.partition(":") for row in text.split()]
+        names = ["0", *(name.rstrip("s") for name, _, _ in rows)]
+        assert ops == ["sepconv3x3" if name.endswith("s") else "conv1x1" for name, _, _ in rows]
+        assert inputs == [tuple(map(names.index, reads.split(","))) for _, _, reads in rows]
+    assert [
+        (stage.width, stage.output, part.size) for stage, part in zip(network.stages, network.plan().parts, strict=True)
+    ] == [
+        (32, 48, (28, 28)),
+        (48, 80, (14, 14)),
+        (64, 76, (7, 7)),
+    ]
+    assert [len(cell.leaves) for cell in network.cells.values()] == [5, 6, 8]
+    assert (network.input, network.classes) == ((3, 224, 224), 2)
+
+
+def test_its_cost_is_what_its_authors_publish() -> None:
+    """57.40M multiply-adds within 3 %, and 200.70 KB: the largest layer is the first, 3·224² bytes in, 16·56² out."""
+    cost = count(zoo.get("vww-swiftnet"))
+    assert (cost.params, cost.macs) == (213_658, 56_156_504)
+    assert abs(cost.macs / 57.40e6 - 1) < 0.03
+    assert cost.largest_layer_bytes_uint8 == 200_704 == 3 * 224**2 + 16 * 56**2
+    assert round(cost.largest_layer_bytes_uint8 / 1000, 2) == 200.70
 
 
 def test_the_released_recurrent_cell() -> None:

@@ -44,6 +44,8 @@ class Cost:
         macs: multiply-adds of a forward pass.
         peak_activation_bytes: the largest, over execution steps, of all tensors that must be alive at once; float32,
             batch 1, one token. The counter of each kind says what works in place.
+        largest_layer_bytes_uint8: the largest sum of what one of `layers` reads and writes, a byte an element, as the
+            Visual Wake Words Challenge of 2019 and AutoShrink's code reckon peak memory: everything else is left out.
         cell_params: the part of `params` that lies in cells or blocks: without stem, head and classifier, or without
             embedding and decoder.
         layers: the parts, in execution order.
@@ -53,6 +55,7 @@ class Cost:
     params_with_bn: int
     macs: int
     peak_activation_bytes: int
+    largest_layer_bytes_uint8: int
     cell_params: int
     layers: tuple[Layer, ...]
 
@@ -118,7 +121,8 @@ def cost_of(steps: Iterable[Step], inputs: dict[str, int], *, kept: frozenset[st
         params_with_bn=params + sum(layer.bn_params for layer in layers),
         macs=sum(layer.macs for layer in layers),
         peak_activation_bytes=BYTES_PER_ACTIVATION * _peak_elements(steps, inputs, kept),
-        cell_params=sum(layer.params for layer in layers if layer.name not in AROUND_THE_CELLS),
+        largest_layer_bytes_uint8=_largest_layer(steps, inputs),
+        cell_params=sum(layer.params for layer in layers if layer.name.partition(".")[0] not in AROUND_THE_CELLS),
         layers=layers,
     )
 
@@ -137,6 +141,12 @@ def _peak_elements(steps: tuple[Step, ...], inputs: dict[str, int], kept: frozen
     return peak
 
 
+def _largest_layer(steps: tuple[Step, ...], inputs: dict[str, int]) -> int:
+    """Largest sum of the elements that a step with a layer reads and writes."""
+    sizes = inputs | {step.writes: step.elements for step in steps}
+    return max((sum(sizes[name] for name in step.reads) + step.elements for step in steps if step.layer), default=0)
+
+
 @dataclass(frozen=True)
 class RuntimeOperation:
     """What a runtime executes as one piece: a convolution with its bias and activation, a concatenation, a pooling …
@@ -146,8 +156,8 @@ class RuntimeOperation:
             convolution with the addition of the cell's output; ``squeeze`` is the mean of each channel and the 1×1
             convolution after it, ``excite`` the second one, its sigmoid and the product; the others are what they are
             called, with the kernel's size where there is one: ``conv1x1``, ``depthwise5x5``, dilated
-            ``depthwise3x3d2``, ``avgpool3x3``. A ``conv3x3`` is a network's first layer and reads the image; further
-            on it is a ``dense3x3``.
+            ``depthwise3x3d2``, ``avgpool3x3``. A ``conv3x3`` (``conv7x7``) is a network's first layer and reads the
+            image; further on it is a ``dense3x3``.
         reads: channels of every tensor that it reads.
         writes: channels of the tensor that it writes.
         size: height and width of what it writes, pixels; of ``average`` and ``squeeze``, of what they read.

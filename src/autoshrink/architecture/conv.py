@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from pydantic import SerializerFunctionWrapHandler, field_validator, model_serializer
+from pydantic import SerializerFunctionWrapHandler, ValidationInfo, field_validator, model_serializer
 
 from autoshrink.architecture.base import ARCHITECTURE_FORMAT, CellField, Depth, Frozen, Size
 from autoshrink.architecture.image import ImageArchitecture, NetworkPlan, Stages, reduced
@@ -19,13 +19,15 @@ JoinName = Literal["concat", "sum"]
 class Stage(Frozen):
     """Equal cells in a row. Every node has `width` channels; the first cell's input is max-pooled by `pool`.
 
-    `cell` is the stage's own; None for the network's.
+    `cell` is the stage's own; None for the network's. `output` is the channels that a 1×1 convolution makes of a cell's
+    leaves; None for the leaves themselves (see `CellPlan`).
     """
 
     cells: Depth = 1
     width: Size
     pool: Size = 1
     cell: CellField | None = None
+    output: Size | None = None
 
     @field_validator("cell")
     @classmethod
@@ -34,10 +36,16 @@ class Stage(Frozen):
             raise ValueError(f"a stage of a conv architecture needs a conv cell, not a {cell.kind} one")
         return cell
 
+    def sized(self, cells: int, width: int) -> Stage:
+        """With so many cells of a width; an output of its own goes with the width."""
+        output = self.output and max(1, round(self.output * width / self.width))
+        return self.model_copy(update={"cells": cells, "width": width, "output": output})
+
     @model_serializer(mode="wrap")
     def _as_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without a cell where a file that has none would mean the same."""
-        return {name: value for name, value in dump(self).items() if (name, value) != ("cell", None)}
+        """Without a cell or output where a file that has none would mean the same."""
+        usual = ("cell", "output")
+        return {name: value for name, value in dump(self).items() if name not in usual or value is not None}
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,10 @@ class CellPlan:
     they are added, node 0 is the pooled input, brought to the stage's width by a 1×1 convolution with BN if it has
     other channels; every node has that width, and the output is ``sum(leaves) + node 0``.
 
+    Where a stage says its output's channels, it is ``activation(conv1x1(concat(leaves)) + shortcut(node 0))``, BN after
+    either convolution, and leaves are activated as any node: the cell of Cheng et al. 2019 (SwiftNet), as their entry
+    for the Visual Wake Words Challenge has it.
+
     Attributes:
         name: ``stage1.cell1`` and so on.
         in_channels: channels of the cell's input.
@@ -58,7 +70,9 @@ class CellPlan:
         nodes: the reachable nodes after node 0, ascending.
         leaves: the nodes whose outputs are joined.
         out_channels: channels of the cell's output.
+        leaf_channels: channels of the leaves, joined.
         aggregate: how a node's inputs are joined, and the leaves.
+        merges: whether a 1×1 convolution makes the output of the leaves.
     """
 
     name: str
@@ -69,7 +83,9 @@ class CellPlan:
     nodes: tuple[NodePlan, ...]
     leaves: tuple[int, ...]
     out_channels: int
+    leaf_channels: int
     aggregate: JoinName = "concat"
+    merges: bool = False
 
     @property
     def first_channels(self) -> int:
@@ -94,7 +110,13 @@ class CellPlan:
     @property
     def projects(self) -> bool:
         """Whether the shortcut needs its 1×1 convolution."""
-        return not self.adds and (self.in_channels != self.out_channels or self.in_size != self.size)
+        resized = self.in_size != self.size and not self.merges
+        return not self.adds and (self.in_channels != self.out_channels or resized)
+
+    @property
+    def shortcut_stride(self) -> int:
+        """Of the shortcut's convolution, which reads the cell's input, or where the cell merges node 0."""
+        return 1 if self.merges else self.pool
 
 
 class ConvArchitecture(ImageArchitecture):
@@ -112,6 +134,13 @@ class ConvArchitecture(ImageArchitecture):
     cell: CellField
     stages: Stages[Stage]
     aggregate: JoinName = "concat"
+
+    @field_validator("aggregate")
+    @classmethod
+    def _has_one_output(cls, aggregate: JoinName, info: ValidationInfo) -> JoinName:
+        if aggregate == "sum" and any(stage.output for stage in info.data.get("stages", ())):
+            raise ValueError("a stage's output is for leaves that are concatenated; where they are summed leave it out")
+        return aggregate
 
     @model_serializer(mode="wrap")
     def _as_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -135,7 +164,7 @@ class ConvArchitecture(ImageArchitecture):
     @property
     def joins(self) -> str:
         """See `Architecture.joins`."""
-        return self.aggregate
+        return "merge" if all(stage.output for stage in self.stages) else self.aggregate
 
     def identity(self) -> dict[str, Any]:
         """See `Architecture.identity`; a cell counts where it stands, and the network's alone where it is used."""
@@ -159,6 +188,7 @@ class ConvArchitecture(ImageArchitecture):
                     width=stage.width,
                     pool=pool,
                     aggregate=self.aggregate,
+                    output=stage.output,
                 )
                 yield found
                 channels, size = found.out_channels, found.size
@@ -195,16 +225,28 @@ def proxy_architecture(
 
 
 def plan_cell(
-    cell: Cell, name: str, *, channels: int, size: tuple[int, int], width: int, pool: int, aggregate: JoinName
+    cell: Cell,
+    name: str,
+    *,
+    channels: int,
+    size: tuple[int, int],
+    width: int,
+    pool: int,
+    aggregate: JoinName,
+    output: int | None = None,
 ) -> CellPlan:
-    """A cell in its place: (height, width) of its input, channels of that, of every node, and the pooling before."""
+    """A cell in its place: (height, width) of its input, channels of that, of every node, and the pooling before.
+
+    `output` is what its leaves are made into, None for none.
+    """
     adds = aggregate == "sum"
     widths, nodes = {0: width if adds else channels}, []
     for node in cell.reachable[1:]:
         reads = width if adds else sum(widths[i] for i in cell.predecessors[node])
         widths[node] = conv(cell.ops[node]).out_channels(reads, width)
-        leaf = node in cell.leaves
+        leaf = node in cell.leaves and output is None
         nodes.append(NodePlan(node, cell.ops[node], cell.predecessors[node], reads, widths[node], is_leaf=leaf))
+    joined = width if adds else sum(widths[leaf] for leaf in cell.leaves)
     return CellPlan(
         name=name,
         in_channels=channels,
@@ -213,6 +255,8 @@ def plan_cell(
         size=reduced(size, pool),
         nodes=tuple(nodes),
         leaves=cell.leaves,
-        out_channels=width if adds else sum(widths[leaf] for leaf in cell.leaves),
+        out_channels=output or joined,
+        leaf_channels=joined,
         aggregate=aggregate,
+        merges=output is not None,
     )

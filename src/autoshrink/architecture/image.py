@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Generic, Protocol, TypeVar
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, field_validator, model_serializer
 
 from autoshrink.architecture.base import MOST_PARTS, Architecture, Frozen, Names, Size
 from autoshrink.cell import Cell
@@ -38,11 +38,61 @@ def _as_stages(value: object) -> object:
 Stages = Annotated[tuple[Stage, ...], BeforeValidator(_as_stages), Field(min_length=1)]
 
 
+MOST_KERNEL = 31
+"""Pixels: a larger kernel than was ever trained."""
+
+
 class Stem(Frozen):
-    """The first convolution: 3×3, BN, activation."""
+    """What stands before the first cell or block: a convolution with BN and activation, and what may follow it.
+
+    Attributes:
+        channels: of the convolution.
+        stride: of it.
+        kernel: of it, pixels; odd.
+        separable: channels of a 3×3 separable convolution after it, each half with BN and activation; None for none.
+        pool: max-pooling at the end; 1 for none.
+    """
 
     channels: Size = 32
     stride: Size = 1
+    kernel: Annotated[Size, Field(le=MOST_KERNEL)] = 3
+    separable: Size | None = None
+    pool: Size = 1
+
+    @field_validator("kernel")
+    @classmethod
+    def _centred(cls, kernel: int) -> int:
+        if kernel % 2 == 0:
+            raise ValueError("a kernel has a middle: an odd number of pixels")
+        return kernel
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what a file that lacks it would mean."""
+        usual = {"kernel": 3, "separable": None, "pool": 1}
+        return {name: value for name, value in dump(self).items() if name not in usual or value != usual[name]}
+
+    def sized(self, channels: int) -> Stem:
+        """With so many channels; those after its separable convolution go with them."""
+        separable = self.separable and max(1, round(self.separable * channels / self.channels))
+        return self.model_copy(update={"channels": channels, "separable": separable})
+
+    @property
+    def out_channels(self) -> int:
+        """Channels of what it gives."""
+        return self.separable or self.channels
+
+    @property
+    def reduction(self) -> int:
+        """Pixels of the image for one of what it gives, in each direction."""
+        return self.stride * self.pool
+
+    @property
+    def words(self) -> str:
+        """What stands there: ``conv7x7 16/4, sepconv3x3 32, maxpool 2``, channels and strides."""
+        parts = [f"conv{self.kernel}x{self.kernel} {self.channels}" + (f"/{self.stride}" if self.stride > 1 else "")]
+        parts += [f"sepconv3x3 {self.separable}"] if self.separable else []
+        return ", ".join(parts + ([f"maxpool {self.pool}"] if self.pool > 1 else []))
 
 
 class Head(Frozen):
@@ -76,7 +126,10 @@ Part_co = TypeVar("Part_co", bound=PartPlan, covariant=True)
 
 @dataclass(frozen=True)
 class NetworkPlan(Generic[Part_co]):
-    """Every shape of an image network: channels, and (height, width) in pixels; `parts` are its cells or blocks."""
+    """Every shape of an image network: channels, and (height, width) in pixels; `parts` are its cells or blocks.
+
+    `stem_size` is that of the stem's convolutions, before it pools.
+    """
 
     input: tuple[int, int, int]
     stem: Stem
@@ -86,6 +139,11 @@ class NetworkPlan(Generic[Part_co]):
     features: int
     classes: int
     activation: ActivationName
+
+    @property
+    def first_size(self) -> tuple[int, int]:
+        """Height and width that the first part reads, pixels."""
+        return reduced(self.stem_size, self.stem.pool)
 
     @property
     def final_size(self) -> tuple[int, int]:
@@ -123,7 +181,8 @@ class ImageArchitecture(Architecture):
 
     def __str__(self) -> str:
         """Input, stem and stages (parts, width, stride): ``mobile network 3×32×32, 16/2, 1x16, 2x24/2``."""
-        stem = f"{self.stem.channels}" + (f"/{self.stem.stride}" if self.stem.stride > 1 else "")
+        first = f"{self.stem.channels}" + (f"/{self.stem.stride}" if self.stem.stride > 1 else "")
+        stem = first if self.stem == Stem(channels=self.stem.channels, stride=self.stem.stride) else self.stem.words
         strides = [getattr(stage, "pool", 0) or stage.stride for stage in self.stages]
         stages = [
             f"{getattr(stage, self.part)}x{stage.width}" + (f"/{stride}" if stride > 1 else "")
@@ -139,7 +198,7 @@ class ImageArchitecture(Architecture):
         """The plan; `parts` are made from the channels and the size that the first of them reads."""
         _, height, width = self.input
         stem_size = reduced((height, width), self.stem.stride)
-        planned = tuple(parts(self.stem.channels, stem_size))
+        planned = tuple(parts(self.stem.out_channels, reduced(stem_size, self.stem.pool)))
         features = self.head.channels if self.head else planned[-1].out_channels
         return NetworkPlan(
             self.input, self.stem, stem_size, planned, self.head, features, self.classes, self.activation

@@ -239,7 +239,8 @@ def _print_cost(counted: Cost, *, layers: bool, of: Architecture) -> None:
         stdout.print(of.sizes, markup=False)
     stdout.print(
         f"parameters {counted.params:,} ({beside})   MACs {counted.macs:,}{unit}   "
-        f"peak activations {counted.peak_activation_bytes:,} bytes (float32, batch 1)",
+        f"peak activations {counted.peak_activation_bytes:,} bytes (float32, batch 1)   "
+        f"largest layer {counted.largest_layer_bytes_uint8:,} bytes (input and output, uint8)",
         markup=False,
     )
     for one, amount in registered_amounts(of, counted):

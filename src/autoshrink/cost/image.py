@@ -18,8 +18,10 @@ from autoshrink.steps import Step, classification, convolution, excitation
 
 def image_steps(plan: NetworkPlan[PartPlan]) -> Iterator[Step]:
     """One image through a network of cells or blocks, from tensor ``input``."""
-    yield _convolved("input", "stem", (plan.input[0], plan.stem.channels), plan.stem_size, Convolution(3))
-    tensor = "stem"
+    tensor = "input"
+    for step in _stem_steps(plan):
+        yield step
+        tensor = step.writes
     for part in plan.parts:
         assert isinstance(part, CellPlan | BlockPlan), "the parts of image networks"
         for step in _cell_steps(part, tensor) if isinstance(part, CellPlan) else _block_steps(part, tensor):
@@ -29,6 +31,20 @@ def image_steps(plan: NetworkPlan[PartPlan]) -> Iterator[Step]:
         yield _convolved(tensor, "head", (plan.parts[-1].out_channels, plan.features), plan.final_size)
         tensor = "head"
     yield from classification(tensor, plan.features, plan.classes)
+
+
+def _stem_steps(plan: NetworkPlan[PartPlan]) -> Iterator[Step]:
+    stem, size = plan.stem, plan.stem_size
+    yield _convolved("input", "stem", (plan.input[0], stem.channels), size, Convolution(stem.kernel))
+    tensor = "stem"
+    if stem.separable:
+        depthwise = Convolution(3, depthwise=True)
+        yield _convolved(tensor, "stem.depthwise", (stem.channels, stem.channels), size, depthwise)
+        yield _convolved("stem.depthwise", "stem.pointwise", (stem.channels, stem.separable), size)
+        tensor = "stem.pointwise"
+    if stem.pool > 1:
+        height, width = plan.first_size
+        yield Step((tensor,), "stem.pool", stem.out_channels * height * width)
 
 
 def _cell_steps(cell: CellPlan, source: str) -> Iterator[Step]:
@@ -46,11 +62,14 @@ def _cell_steps(cell: CellPlan, source: str) -> Iterator[Step]:
     output = tensors[cell.leaves[0]]
     if len(cell.leaves) > 1:
         output = f"{cell.name}.leaves"
-        yield Step(tuple(tensors[leaf] for leaf in cell.leaves), output, cell.out_channels * area)
-    shortcut = tensors[0] if cell.adds else source
+        yield Step(tuple(tensors[leaf] for leaf in cell.leaves), output, cell.leaf_channels * area)
+    if cell.merges:
+        leaves, output = output, f"{cell.name}.merge"
+        yield _convolved(leaves, output, (cell.leaf_channels, cell.out_channels), cell.size)
+    shortcut = beside = tensors[0] if cell.adds or cell.merges else source
     if cell.projects:
         shortcut = f"{cell.name}.shortcut"
-        yield _convolved(source, shortcut, (cell.in_channels, cell.out_channels), cell.size)
+        yield _convolved(beside, shortcut, (cell.in_channels, cell.out_channels), cell.size)
     yield Step((output, shortcut), cell.name, cell.out_channels * area, in_place=True)
 
 

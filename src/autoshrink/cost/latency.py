@@ -56,27 +56,20 @@ def every_operation(
                 f"operation {name!r} gives as many channels as it reads, which can be any number; search without a "
                 "table, and what is needed is measured on the way"
             )
+    if any(stage.output for stage in around.stages):
+        raise InputError("stages with an output of their own have no such table: what is needed is measured on the way")
     plan = around.plan()
-    found: dict[str, RuntimeOperation] = {}
-    fixed = {"call", "conv3x3"}
-    found.update((one.key, one) for one in _network(plan) if one.name in fixed)
-    inputs = {around.stem.channels}
+    found = {one.key: one for one in (RuntimeOperation("call"), *_stem(plan))}
+    inputs = {around.stem.out_channels}
     for cell, stage in zip(plan.parts, around.stages, strict=True):
         outputs = {stage.width * leaves for leaves in range(1, nodes)}
         for channels in sorted(inputs):
             for one in _stage(cell, channels, stage.width, nodes, around.activation, ops):
                 found[one.key] = one
         inputs |= outputs
-    size = plan.final_size
     for channels in sorted(inputs):
         features = around.head.channels if around.head else channels
-        if around.head:
-            head = RuntimeOperation("conv1x1", (channels,), features, size, activation=around.activation)
-            found[head.key] = head
-        for one in (
-            RuntimeOperation("average", (features,), features, size),
-            RuntimeOperation("linear", (features,), plan.classes),
-        ):
+        for one in _end(plan, channels, features):
             found[one.key] = one
     return tuple(found.values())
 
@@ -113,16 +106,30 @@ def _stage(  # noqa: PLR0917 - all of one stage
 
 def _network(plan: NetworkPlan[PartPlan]) -> Iterator[RuntimeOperation]:
     yield RuntimeOperation("call")
-    stem = plan.stem
-    yield RuntimeOperation("conv3x3", (plan.input[0],), stem.channels, plan.stem_size, stem.stride, plan.activation)
+    yield from _stem(plan)
     for part in plan.parts:
         assert isinstance(part, CellPlan | BlockPlan), "the parts of image networks"
         yield from _cell(part, plan.activation) if isinstance(part, CellPlan) else _block(part)
-    last = plan.parts[-1]
+    yield from _end(plan, plan.parts[-1].out_channels, plan.features)
+
+
+def _end(plan: NetworkPlan[PartPlan], channels: int, features: int) -> Iterator[RuntimeOperation]:
+    """What follows a last part of so many channels."""
     if plan.head:
-        yield RuntimeOperation("conv1x1", (last.out_channels,), plan.features, last.size, activation=plan.activation)
-    yield RuntimeOperation("average", (plan.features,), plan.features, last.size)
-    yield RuntimeOperation("linear", (plan.features,), plan.classes)
+        yield RuntimeOperation("conv1x1", (channels,), features, plan.final_size, activation=plan.activation)
+    yield RuntimeOperation("average", (features,), features, plan.final_size)
+    yield RuntimeOperation("linear", (features,), plan.classes)
+
+
+def _stem(plan: NetworkPlan[PartPlan]) -> Iterator[RuntimeOperation]:
+    stem, size, act = plan.stem, plan.stem_size, plan.activation
+    first = f"conv{stem.kernel}x{stem.kernel}"
+    yield RuntimeOperation(first, (plan.input[0],), stem.channels, size, stem.stride, act)
+    if stem.separable:
+        yield RuntimeOperation("depthwise3x3", (stem.channels,), stem.channels, size, activation=act)
+        yield RuntimeOperation("conv1x1", (stem.channels,), stem.separable, size, activation=act)
+    if stem.pool > 1:
+        yield RuntimeOperation("maxpool", (stem.out_channels,), stem.out_channels, plan.first_size, stem.pool)
 
 
 def _cell(cell: CellPlan, activation: str) -> Iterator[RuntimeOperation]:
@@ -136,12 +143,13 @@ def _cell(cell: CellPlan, activation: str) -> Iterator[RuntimeOperation]:
         yield from join(tuple(widths[i] for i in node.inputs), cell.size)
         yield from conv(node.op).latency(node, cell.size, activation)
     yield from join(tuple(widths[leaf] for leaf in cell.leaves), cell.size)
+    out, last = cell.out_channels, activation if cell.merges else None
+    if cell.merges:
+        yield RuntimeOperation("conv1x1", (cell.leaf_channels,), out, cell.size)
     if cell.projects:
-        yield RuntimeOperation(
-            "shortcut", (cell.in_channels, cell.out_channels), cell.out_channels, cell.size, cell.pool
-        )
+        yield RuntimeOperation("shortcut", (cell.in_channels, out), out, cell.size, cell.shortcut_stride, last)
     else:
-        yield RuntimeOperation("add", (cell.out_channels, cell.out_channels), cell.out_channels, cell.size)
+        yield RuntimeOperation("add", (out, out), out, cell.size, activation=last)
 
 
 def _block(block: BlockPlan) -> Iterator[RuntimeOperation]:

@@ -195,7 +195,7 @@ def _sources(graph: _Graph, operation: RuntimeOperation) -> tuple[str, ...]:
     """What an operation reads."""
     if operation.name == "linear":
         return (graph.given(1, operation.reads[0]),)
-    if operation.name == "conv3x3":
+    if re.fullmatch(r"conv([3-9]|\d\d)x\1", operation.name):
         # The first convolution reads the image itself.
         return (graph.given(1, operation.reads[0], *_in_size(operation)),)
     sizes = [_in_size(operation)] * len(operation.reads)

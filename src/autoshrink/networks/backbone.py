@@ -209,8 +209,8 @@ def feature_info(architecture: Architecture) -> list[dict[str, Any]]:
     """
     if not isinstance(architecture, ImageArchitecture):
         raise InputError(f"a {architecture.kind} architecture is no image network")
-    reduction = architecture.stem.stride
-    levels = {reduction: {"num_chs": architecture.stem.channels, "reduction": reduction, "module": "stem"}}
+    reduction = architecture.stem.reduction
+    levels = {reduction: {"num_chs": architecture.stem.out_channels, "reduction": reduction, "module": "stem"}}
     for part in architecture.plan().parts:
         reduction *= part.stride
         where = f"{architecture.part}.{part.name.replace('.', '_')}"

@@ -14,7 +14,7 @@ from autoshrink.architecture import CellPlan
 from autoshrink.networks.projection import Projection
 from autoshrink.ops import ActivationName
 from autoshrink.ops import conv as operation
-from autoshrink.ops.layers import conv_bn
+from autoshrink.ops.layers import ACTIVATIONS, conv_bn
 
 
 class ConvCell(nn.Module):
@@ -28,13 +28,18 @@ class ConvCell(nn.Module):
         self.nodes = nn.ModuleDict(
             {f"node{node.node}": operation(node.op).module(node, activation) for node in plan.nodes}
         )
-        self.shortcut = Projection((plan.in_channels, plan.out_channels), plan.pool) if plan.projects else None
+        channels = plan.in_channels, plan.out_channels
+        self.shortcut = Projection(channels, plan.shortcut_stride) if plan.projects else None
+        self.merge = self.activation = None
+        if plan.merges:
+            self.merge = conv_bn(plan.leaf_channels, plan.out_channels, activation=None)
+            self.activation = ACTIVATIONS[activation]()
         self._walk = tuple((f"node{node.node}", node.node, node.inputs) for node in plan.nodes)
         self._leaves = plan.leaves
         self._adds = plan.adds
 
     def forward(self, x: Tensor) -> Tensor:
-        """Leaves concatenated, plus the shortcut from before the pooling; or leaves and node 0 added."""
+        """Leaves concatenated, plus the shortcut from before the pooling; or leaves and node 0 added; or merged."""
         first = x if self.pool is None else self.pool(x)
         tensors = {0: first if self.entry is None else self.entry(first)}
         for name, node, inputs in self._walk:
@@ -42,6 +47,10 @@ class ConvCell(nn.Module):
         output = self._joined([tensors[leaf] for leaf in self._leaves])
         if self._adds:
             return tensors[0] + output
+        if self.merge is not None and self.activation is not None:
+            x = first if self.shortcut is None else self.shortcut(first)
+            merged: Tensor = self.activation(x + self.merge(output))
+            return merged
         return (x if self.shortcut is None else self.shortcut(x)) + output
 
     def _joined(self, tensors: list[Tensor]) -> Tensor:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from autoshrink.architecture import ActivationName, BlockPlan, CellPlan, NetworkPlan, PartPlan
+from autoshrink.architecture import ActivationName, BlockPlan, CellPlan, NetworkPlan, PartPlan, Stem
 from autoshrink.networks.conv import ConvCell
 from autoshrink.networks.mobile import Block
 from autoshrink.ops import Convolution
@@ -28,9 +28,7 @@ class ImageNetwork(nn.Module):
         super().__init__()
         self.plan = plan
         activation = plan.activation
-        self.stem: nn.Module = conv_bn(
-            plan.input[0], plan.stem.channels, Convolution(3), stride=plan.stem.stride, activation=activation
-        )
+        self.stem: nn.Module = _stem(plan.input[0], plan.stem, activation)
         self.trunk_name = "cells" if isinstance(plan.parts[0], CellPlan) else "blocks"
         named = OrderedDict((part.name.replace(".", "_"), _module(part, activation)) for part in plan.parts)
         self.add_module(self.trunk_name, nn.Sequential(named))
@@ -52,6 +50,18 @@ class ImageNetwork(nn.Module):
             x = self.head(x)
         logits: Tensor = self.classifier(x.mean(dim=(2, 3)))
         return logits
+
+
+def _stem(channels: int, stem: Stem, activation: ActivationName) -> nn.Sequential:
+    """The first convolution, whose parts stand in the row itself, and what follows it."""
+    row = conv_bn(channels, stem.channels, Convolution(stem.kernel), stride=stem.stride, activation=activation)
+    if stem.separable:
+        depthwise = Convolution(3, depthwise=True)
+        row.add_module("depthwise", conv_bn(stem.channels, stem.channels, depthwise, activation=activation))
+        row.add_module("pointwise", conv_bn(stem.channels, stem.separable, activation=activation))
+    if stem.pool > 1:
+        row.add_module("pool", nn.MaxPool2d(stem.pool, ceil_mode=True))
+    return row
 
 
 def _module(part: PartPlan, activation: ActivationName) -> nn.Module:

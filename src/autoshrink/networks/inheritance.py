@@ -57,7 +57,9 @@ def inherit(child: nn.Module, parent: nn.Module) -> tuple[nn.BatchNorm2d, ...]:
 
 def _inherit_cells(child: ImageNetwork, parent: ImageNetwork) -> tuple[nn.BatchNorm2d, ...]:
     """At once where the sizes are the same, or the cells are; else by a network between the two."""
-    if {plan.aggregate for plan in child.plan.parts} != {plan.aggregate for plan in parent.plan.parts}:
+    if {(plan.aggregate, plan.merges) for plan in child.plan.parts} != {
+        (plan.aggregate, plan.merges) for plan in parent.plan.parts
+    }:
         _copy_equals(child, parent)
         return ()
     pairs = matched(child.plan.parts, parent.plan.parts)
@@ -94,12 +96,13 @@ def _between(
 ) -> NetworkPlan[CellPlan]:
     """The parent's cells in the child's sizes; the child's own where the parent has none."""
     parts: list[CellPlan] = []
-    channels = child.stem.channels
+    channels = child.stem.out_channels
     for part, at in zip(child.parts, pairs, strict=True):
         known = part if at is None else parent.parts[at]
         width = next((node.out_channels for node in part.nodes if conv(node.op).mixes), part.out_channels)
         place = partial(plan_cell, channels=channels, size=part.in_size, width=width, pool=part.pool)
-        parts.append(place(_cell(known), part.name, aggregate=part.aggregate))
+        output = part.out_channels if part.merges else None
+        parts.append(place(_cell(known), part.name, aggregate=part.aggregate, output=output))
         channels = parts[-1].out_channels
     features = child.head.channels if child.head else channels
     return replace(child, parts=tuple(parts), features=features)
@@ -130,7 +133,11 @@ def _inherit_conv(child: ImageNetwork, parent: ImageNetwork) -> Iterator[nn.Batc
         assert isinstance(cell, ConvCell), "cells of a ImageNetwork"
         assert isinstance(parent_cell, ConvCell), "cells of a ImageNetwork"
         _inherit_nodes((cell, plan, slots), (parent_cell, parent_plan, known))
-        after, known_after = _leaf_slots(plan, slots), _leaf_slots(parent_plan, known)
+        after, known_after = _output_slots(plan, slots), _output_slots(parent_plan, known)
+        if cell.merge is not None and parent_cell.merge is not None:
+            inheriting.copy_dense(
+                cell.merge, parent_cell.merge, _leaf_slots(plan, slots), _leaf_slots(parent_plan, known)
+            )
         if cell.shortcut is not None:
             fresh = _inherit_shortcut(cell.shortcut, parent_cell.shortcut, (after, slots), (known_after, known))
             if fresh is not None:
@@ -194,7 +201,7 @@ def _inherit_shortcut(
 
 
 def _stem_slots(plan: NetworkPlan[CellPlan]) -> tuple[Slot, ...]:
-    return (Slot(("stem", 0), plan.stem.channels),)
+    return (Slot(("stem", 0), plan.stem.out_channels),)
 
 
 def _read_slots(plan: CellPlan, inputs: Sequence[Slot], nodes: Sequence[int]) -> tuple[Slot, ...]:
@@ -217,6 +224,10 @@ def _read_slots(plan: CellPlan, inputs: Sequence[Slot], nodes: Sequence[int]) ->
         else:
             slots.extend(Slot((*owner, *slot.owner), slot.channels) for slot in _read_slots(plan, inputs, node.inputs))
     return tuple(slots)
+
+
+def _output_slots(plan: CellPlan, inputs: Sequence[Slot]) -> tuple[Slot, ...]:
+    return (Slot((plan.name,), plan.out_channels),) if plan.merges else _leaf_slots(plan, inputs)
 
 
 def _leaf_slots(plan: CellPlan, inputs: Sequence[Slot]) -> tuple[Slot, ...]:

@@ -70,7 +70,7 @@ class _Resizing:
             if keeps_channels(part):
                 self._source[place + 1] = self._source[place]
         self._scores: dict[int, Tensor] = {}
-        self._score(0, parent.stem)
+        self._score(0, dict(parent.stem.named_children()).get("pointwise", parent.stem))
         for place, module in enumerate(parent.trunk, start=1):
             for writer in _writers(self._theirs[place - 1], module):
                 self._score(place, writer)
@@ -80,7 +80,7 @@ class _Resizing:
         child, parent = self._child, self._parent
         now = self._stem()
         image = Channels(-1, torch.arange(child.plan.input[0]))
-        copy_layer(child.stem, parent.stem, now.kept, image.kept)
+        copy_stem(child.stem, parent.stem, now.kept, image.kept)
         for place, (part, module) in enumerate(zip(child.plan.parts, child.trunk, strict=True)):
             at = self._pairs[place]
             if at is None:
@@ -113,9 +113,9 @@ class _Resizing:
 
     def _stem(self) -> Channels:
         """Its channels: those of the first cell's leaves where that adds its input to them as it is."""
-        first, known, count = self._child.plan.parts[0], self._theirs[0], self._child.plan.stem.channels
+        first, known, count = self._child.plan.parts[0], self._theirs[0], self._child.plan.stem.out_channels
         kept = self._pairs[0] == 0 and keeps_channels(first) and keeps_channels(known)
-        if not isinstance(first, CellPlan) or not kept:
+        if not isinstance(first, CellPlan) or first.merges or not kept:
             return self._kept(0, count)
         each = self._nodes(0, count // len(first.leaves))
         width = known.out_channels // len(known.leaves)
@@ -149,6 +149,9 @@ class _Resizing:
             copy_row(cell.nodes[name], its.nodes[name], columns, rows)
             tensors[node.node] = rows, old.out_channels
         out = _joined(plan, [tensors[leaf] for leaf in plan.leaves])
+        if plan.merges:
+            leaves, out = out, self._kept(at + 1, plan.out_channels).kept
+            copy_layer(cell.merge, its.merge, out, leaves)
         fresh = None
         if cell.shortcut is not None and its.shortcut is not None:
             copy_layer(cell.shortcut, its.shortcut, out, reads)
@@ -215,7 +218,9 @@ def keeps_channels(part: Any) -> bool:
 
 
 def _writers(part: Any, module: nn.Module) -> Iterator[nn.Module]:
-    """The layers whose sum a part's output is; of a cell, those of its nodes count (`_Resizing._nodes`)."""
+    """The layers whose sum a part's output is; of a cell that merges nothing, its nodes' count (`_Resizing._nodes`)."""
+    if isinstance(part, CellPlan):
+        yield from (one for name, one in module.named_children() if part.merges and name in ("merge", "shortcut"))
     if isinstance(part, BlockPlan):
         yield module.get_submodule("layers").get_submodule(part.layers[-1].name)
         if part.shortcut is not None:
@@ -337,6 +342,18 @@ def _copy_excitation(ours: SqueezeExcite, theirs: nn.Module | None, channels: Te
     between = strongest(score, len(ours.squeeze.weight))
     copy_weight(ours.squeeze, theirs.squeeze, between, channels)
     copy_weight(ours.excite, theirs.excite, channels, between)
+
+
+def copy_stem(ours: nn.Module, theirs: nn.Module, rows: Tensor, columns: Tensor) -> None:
+    """The first convolution, and the separable one after it, which stems of two sizes both have or neither."""
+    mine, known = dict(ours.named_children()), dict(theirs.named_children())
+    if "pointwise" not in mine:
+        copy_layer(ours, theirs, rows, columns)
+        return
+    between = strongest(score_of(theirs), len(mine["conv"].get_parameter("weight")))
+    copy_layer(ours, theirs, between, columns)
+    copy_layer(mine["depthwise"], known["depthwise"], between, torch.zeros(1, dtype=torch.long))
+    copy_layer(mine["pointwise"], known["pointwise"], rows, between)
 
 
 def copy_layer(ours: nn.Module, theirs: nn.Module, rows: Tensor, columns: Tensor) -> None:

@@ -37,6 +37,12 @@ _KINDS = {
         shortcut=True,
         flow="Data flow downwards. Nodes add what they read; leaves are added, and the input along the dashed line.",
     ),
+    "conv merge": CellKind(
+        output="conv1x1",
+        formula="output = conv1x1(concat({nodes})) + shortcut(0)",
+        shortcut=True,
+        flow="Data flow downwards. A 1×1 convolution merges the leaves; the dashed line is the cell's shortcut.",
+    ),
     "recurrent": CellKind(
         first="tanh(x, h)",
         output="mean → h",

@@ -261,7 +261,7 @@ def _celled(network: ConvArchitecture, cell: Cell, own: Sequence[Cell | None]) -
 
 def _aggregates(network: Scalable) -> Found:
     """Nodes that add what they read, or concatenate it."""
-    if isinstance(network, ConvArchitecture):
+    if isinstance(network, ConvArchitecture) and not any(stage.output for stage in network.stages):
         other = "sum" if network.aggregate == "concat" else "concat"
         change = Changed("aggregate", "", network.aggregate, other)
         yield change, network.model_copy(update={"aggregate": other})

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
-from autoshrink.architecture import ConvArchitecture, Head, MobileArchitecture, MobileStage, Stage, Stem
+from autoshrink.architecture import ConvArchitecture, Head, MobileArchitecture, MobileStage, Stage
 
 Scalable = ConvArchitecture | MobileArchitecture
 """An image network of stages, each with a width and a number of cells or blocks."""
@@ -82,7 +82,7 @@ class Sizes:
         stages = zip(before, self.cells, self.widths, strict=True)
         return skeleton.model_copy(
             update={
-                "stem": Stem(channels=self.stem, stride=skeleton.stem.stride),
+                "stem": skeleton.stem.sized(self.stem),
                 "stages": tuple(_with(old, cells, width) for old, cells, width in stages),
                 "head": self.head and Head(channels=self.head),
             }
@@ -130,4 +130,6 @@ def parts_of(stage: Stage | MobileStage) -> int:
 
 
 def _with(stage: Stage | MobileStage, cells: int, width: int) -> Stage | MobileStage:
-    return stage.model_copy(update={"cells" if isinstance(stage, Stage) else "blocks": cells, "width": width})
+    if isinstance(stage, Stage):
+        return stage.sized(cells, width)
+    return stage.model_copy(update={"blocks": cells, "width": width})

@@ -6,7 +6,8 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from autoshrink.architecture import CellPlan, ConvArchitecture
+from autoshrink.architecture import CellPlan, ConvArchitecture, Stage
+from autoshrink.cell import Cell
 from autoshrink.deploy.plain_source.layout import INDENT, LINE, listing
 from autoshrink.ops import NodePlan, Source
 from autoshrink.ops import conv as operation
@@ -18,14 +19,19 @@ _Width = tuple[int, int]
 def network(architecture: ConvArchitecture) -> tuple[dict[str, Any], Callable[[str], str]]:
     """What the template needs, and what a tensor of the network is called in the generated file."""
     plan = architecture.plan()
+
+    def kind(stage: Stage) -> tuple[Cell, bool]:
+        """What has a class of its own."""
+        return architecture.cell_of(stage), stage.output is not None
+
     ops = dict.fromkeys(node.op for part in plan.parts for node in part.nodes)
     sources = {name: operation(name).plain() for name in ops}
     definitions = [source.definition for source in sources.values() if source.definition]
-    different = tuple(architecture.cells.values())
-    names = {cell: "Cell" if len(different) == 1 else f"Cell{place}" for place, cell in enumerate(different, start=1)}
+    different = tuple(dict.fromkeys(map(kind, architecture.stages)))
+    names = {one: "Cell" if len(different) == 1 else f"Cell{place}" for place, one in enumerate(different, start=1)}
     firsts = [part for part in plan.parts if part.name.endswith(".cell1")]
     stages = list(zip(architecture.stages, firsts, strict=True))
-    plans = {names[architecture.cell_of(stage)]: first for stage, first in stages}
+    plans = {names[kind(stage)]: first for stage, first in stages}
     values = {
         "plan": plan,
         "trunk": "cells",
@@ -35,10 +41,11 @@ def network(architecture: ConvArchitecture) -> tuple[dict[str, Any], Callable[[s
         "squeezes": any("SqueezeExcite(" in definition for definition in definitions),
         "definitions": definitions,
         "adds": architecture.aggregate == "sum",
+        "merges": any(part.merges for part in plan.parts),
         "cells": {name: _cell(plans[name], sources) for name in names.values()},
         # One pixel is not pooled any further, and its shortcut is that of a cell without pooling.
         "stages": [
-            (names[architecture.cell_of(stage)], stage.cells, stage.width, 1 if one.in_size == one.size else stage.pool)
+            (names[kind(stage)], stage.cells, stage.width, 1 if one.in_size == one.size else stage.pool, stage.output)
             for stage, one in stages
         ],
     }
@@ -72,13 +79,15 @@ def _cell(plan: CellPlan, sources: Mapping[str, Source]) -> dict[str, Any]:
     listed = leaves[0] if len(leaves) == 1 else f"{', '.join(leaves[:-1])} and {leaves[-1]}"
     beside = " side by side" if len(leaves) > 1 and not plan.adds else ""
     added = "x0" if plan.adds else "the shortcut"
+    made = f"made of {listed}{beside} by `merge`" if plan.merges else f"{listed}{beside}"
     words = (
-        f"Nodes are numbered as in the search; x0 is the cell's input. The output is {listed}{beside}, plus {added}."
+        f"Nodes are numbered as in the search; x0 is the cell's input. The output is {made}, plus {added}."
         if plan.nodes
         else f"It has no node: the output is the pooled input plus {added}."
     )
     return {
         "words": textwrap.fill(words, LINE - len(INDENT)).replace("\n", f"\n{INDENT}"),
+        "merges": plan.merges,
         "out_channels": _channels([widths[leaf] for leaf in plan.leaves[: 1 if plan.adds else None]]),
         "nodes": [(node.node, _module(node, widths, sources[node.op], adds=plan.adds)) for node in plan.nodes],
         "steps": steps,

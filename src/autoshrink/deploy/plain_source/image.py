@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from autoshrink.architecture import ActivationName, MobileArchitecture
+from autoshrink.architecture import ActivationName, MobileArchitecture, Stem
 from autoshrink.bundle import TrainedClassifier
 from autoshrink.cost import count
 from autoshrink.data import picture
@@ -58,7 +58,25 @@ def render(model: TrainedClassifier) -> PlainSource:
     texts = {"model.py": source}
     if values["class_file"]:
         texts[CLASSES_FILE] = json.dumps(model.classes, indent=0) + "\n"
-    return PlainSource(texts, {names(name): tensor for name, tensor in model.network.state_dict().items()})
+    stem = _stem_names(network["plan"].stem)
+    tensors = {names(stem(name)): tensor for name, tensor in model.network.state_dict().items()}
+    return PlainSource(texts, tensors)
+
+
+def _stem_names(stem: Stem) -> Callable[[str], str]:
+    """What a tensor of the stem is called in the generated file: there a stem of several layers is a row of them."""
+    if not stem.separable and stem.pool == 1:
+        return lambda name: name
+    places = {"depthwise": "1.", "pointwise": "2."}
+
+    def renamed(name: str) -> str:
+        first, _, rest = name.partition(".")
+        part, _, inner = rest.partition(".")
+        if first != "stem":
+            return name
+        return f"stem.{places[part]}{inner}" if part in places else f"stem.0.{rest}"
+
+    return renamed
 
 
 def facts(model: TrainedClassifier) -> dict[str, Any]:

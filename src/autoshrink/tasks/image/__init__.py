@@ -276,7 +276,7 @@ class ImageTask(Task):
     def part_shapes(self, architecture: Architecture) -> Mapping[str, Shape]:
         assert isinstance(architecture, ConvArchitecture | MobileArchitecture)
         plan, sizes = architecture.plan(), Sizes.of(architecture)
-        shapes: dict[str, Shape] = {"stem": (None, None, plan.stem_size, plan.stem.channels)}
+        shapes: dict[str, Shape] = {"stem": (None, None, plan.first_size, plan.stem.out_channels)}
         # A stage's last cell or block comes last, and is the one to stay.
         last = {one.name.partition(".")[0]: one for one in plan.parts}
         for (name, one), cells, width in zip(last.items(), sizes.cells, sizes.widths, strict=True):
@@ -298,15 +298,18 @@ class ImageTask(Task):
         return " ".join(parts + ([f"--head {head.channels}"] if head else []))
 
     def described(self, architecture: Architecture) -> tuple[str, list[tuple[str, ...]]]:
+        if isinstance(architecture, ConvArchitecture):
+            return _around_cells(architecture)
         if not isinstance(architecture, MobileArchitecture):
-            return f"input {architecture.sizes}" if isinstance(architecture, ConvArchitecture) else "", []
+            return "", []
         plan = architecture.plan()
         rows: list[tuple[str, ...]] = [
             ("stage", "block", "blocks", "width", "expansion", "kernel", "stride", "squeeze", "activation", "size")
         ]
         stem, head = plan.stem, plan.head
         rows.append(("input", "", "", str(plan.input[0]), "", "", "", "", "", _size(plan.input[1:])))
-        rows.append(("stem", "", "", str(stem.channels), "", "3", str(stem.stride), "", "", _size(plan.stem_size)))
+        first = ("stem", "", "", str(stem.out_channels), "", str(stem.kernel), str(stem.reduction))
+        rows.append((*first, "", "", _size(plan.first_size)))
         sizes = {block.name.partition(".")[0]: block.size for block in plan.parts}
         for (name, size), stage in zip(sizes.items(), architecture.stages, strict=True):
             squeeze = "" if stage.squeeze is None else f"{stage.squeeze:g} of {stage.squeeze_of}"
@@ -417,9 +420,20 @@ _BLOCKS = {
 """In words."""
 
 
+def _around_cells(network: ConvArchitecture) -> tuple[str, list[tuple[str, ...]]]:
+    """What the pictures of a network's cells do not say."""
+    rows: list[tuple[str, ...]] = [("stage", "cells", "width", "pool", "output", "size")]
+    sizes = {part.name.partition(".")[0]: part for part in network.plan().parts}
+    for (name, last), stage in zip(sizes.items(), network.stages, strict=True):
+        numbers = (stage.cells, stage.width, stage.pool, last.out_channels)
+        rows.append((name, *map(str, numbers), _size(last.size)))
+    return f"input {network.sizes}, stem {network.stem.words}", rows
+
+
 def _stem_part(network: MobileArchitecture) -> Part:
     plan = network.plan()
-    return Part("stem", f"3×3, {plan.activation}", plan.stem.channels, plan.stem_size)
+    kernel = plan.stem.kernel
+    return Part("stem", f"{kernel}×{kernel}, {plan.activation}", plan.stem.out_channels, plan.first_size)
 
 
 def _size(size: tuple[int, int]) -> str:

@@ -59,7 +59,7 @@ def image_skeleton(begin: Source, said: Mapping[str, Any]) -> Scalable:
     if stages:
         assert isinstance(skeleton, ConvArchitecture), "a network of cells"
         value["stages"] = [stage.model_dump() for stage in _with_cells(stages, skeleton)]
-    value |= {"stem": said["stem"].model_dump()} if "stem" in said else {}
+    value |= {"stem": _stem(skeleton.stem, said["stem"]).model_dump()} if "stem" in said else {}
     if "head" in said:
         value["head"] = None if said["head"] == "none" else {"channels": said["head"]}
     made = type(skeleton).from_json(value)
@@ -76,15 +76,22 @@ def _another(begin: Source, shape: tuple[int, int, int] | None) -> bool:
 
 def _with_cells(stages: Sequence[Stage], skeleton: ConvArchitecture) -> tuple[Stage, ...]:
     """Stages that a person gave, with the cells that the skeleton's have of their own."""
-    own = [stage.cell for stage in skeleton.stages]
-    if not any(own):
+    if not any(stage.cell or stage.output for stage in skeleton.stages):
         return tuple(stages)
-    if len(stages) != len(own):
+    if len(stages) != len(skeleton.stages):
         raise InputError(
-            f"stages: {formatting.count(len(stages), 'stage')}, and the network has {len(own)}, some with a cell of "
-            "their own; give as many"
+            f"stages: {formatting.count(len(stages), 'stage')}, and the network has {len(skeleton.stages)}, some with "
+            "a cell of their own; give as many"
         )
-    return tuple(stage.model_copy(update={"cell": cell}) for stage, cell in zip(stages, own, strict=True))
+    pairs = zip(stages, skeleton.stages, strict=True)
+    return tuple(its.sized(stage.cells, stage.width).model_copy(update={"pool": stage.pool}) for stage, its in pairs)
+
+
+def _stem(found: Stem, said: Stem) -> Stem:
+    """What was said of channels and stride; the form of the network's, unless it was said too."""
+    if said != Stem(channels=said.channels, stride=said.stride):
+        return said
+    return found.sized(said.channels).model_copy(update={"stride": said.stride})
 
 
 def stem(text: str) -> Stem:
@@ -148,7 +155,7 @@ def strided(network: MobileArchitecture, *, stem: bool = False) -> MobileArchite
     place = 0 if stem else -1
     while min(network.plan().final_size) < FEWEST_PIXELS and place < len(stages):
         if place < 0:
-            first = Stem(channels=first.channels, stride=1)
+            first = first.model_copy(update={"stride": 1})
         else:
             stages[place] = stages[place].model_copy(update={"stride": 1})
         network = network.model_copy(update={"stem": first, "stages": tuple(stages)})
