@@ -28,7 +28,8 @@ class Job:
         design: to measure.
         seed: decides its initial weights and batches.
         parent: the design that it was made of; None for one that was made of no other.
-        weights: the parent's, by the SHA-256 of the file that holds them; None where nobody kept some.
+        weights: the parent's, by the SHA-256 of the file that holds them, or those that all candidates share; None
+            where nobody kept some.
         epochs: of a short training from scratch, perhaps a fraction; None for a whole one, by the recipe.
     """
 
@@ -144,9 +145,13 @@ class EvaluatorKind:
 
     Attributes:
         make: the evaluator of a run.
-        relative: its figures compare the candidates of one step with each other and nothing else. They are then never
-            shared between steps, and the best cell is chosen among cells trained from scratch.
-        trains: its figures are performances of networks, and the starting cell's is of one trained from scratch.
+        relative: its figures compare the candidates of one step with each other and nothing else, always or with some
+            settings. They are then never shared between steps.
+        estimates: its figures are no trainings from scratch, though they may compare across steps; those of a relative
+            one never are. The best cell is then chosen among cells trained from scratch.
+        trains: its figures are performances of networks.
+        start_from_scratch: and the starting cell's is of one trained from scratch.
+        shares: all of its candidates share their weights: a job has those that the last step left, whatever its parent.
         metric: how its figures are shown, from the task's metric; None: as that, as estimates of it where they are
             relative, and as plain scores where nothing was trained.
         words: how that is said.
@@ -154,11 +159,19 @@ class EvaluatorKind:
     """
 
     make: Callable[[EvaluatorContext], Evaluator]
-    relative: bool = False
+    relative: bool | Callable[[SearchSettings], bool] = False
+    estimates: bool = False
     trains: bool = True
+    start_from_scratch: bool = True
+    shares: bool = False
     metric: Callable[[Metric], Metric] | None = None
     words: EvaluatorWords = EvaluatorWords()
     needs: str | None = None
+
+    @property
+    def start_trained(self) -> bool:
+        """Whether the starting cell's figure is of a network trained from scratch."""
+        return self.trains and self.start_from_scratch
 
     def shown(self, usual: Metric) -> Metric:
         """How its figures are shown, from the task's metric."""
@@ -166,7 +179,7 @@ class EvaluatorKind:
             return self.metric(usual)
         if not self.trains:
             return usual.untrained("score")
-        return usual.estimated() if self.relative else usual
+        return usual.estimated() if self.relative or self.estimates else usual
 
 
 @dataclass(frozen=True)

@@ -241,7 +241,7 @@ def _draws(record: RunRecord, found: Figures) -> int:
 def _epochs(record: RunRecord) -> tuple[float | None, float | None]:
     """Of the training by which the best of a role is chosen, and of one with a fresh seed; None for a whole one."""
     settings, samples = record.settings, record.data.get("train")
-    if not settings.relative:
+    if not settings.estimates:
         return None, None
     shares = (min(settings.playoff.rounds), settings.playoff.fresh)
     short, whole = (settings.short_epochs(share, samples) for share in shares)

@@ -437,14 +437,14 @@ def _nothing_better(record: RunRecord, best: Figures, start: str) -> str:
         measured = len({one.design.key for one in record.candidates if not one.evaluation.failed})
         some = "the" if measured == len(record.names) else f"{measured} of the {len(record.names)}"
         return f"Nothing but {some} starts was measured, of which the {start} is the best: {ended}"
-    return f"Nothing but the {start} was {'trained from scratch' if record.settings.relative else 'measured'}: {ended}"
+    return f"Nothing but the {start} was {'trained from scratch' if record.settings.estimates else 'measured'}: {ended}"
 
 
 def other_cells(record: RunRecord) -> int:
     """How many cells but the starting one were trained from scratch without failing."""
     found = [one.evaluation for one in record.retrained]
     found += [one for repeats in record.remeasured.values() for one in repeats]
-    if not record.settings.relative:
+    if not record.settings.estimates:
         found += [one.evaluation for one in record.candidates]
     return len({one.design.key for one in found if not one.failed and not record.is_start(one.design)})
 
@@ -478,7 +478,7 @@ def status(record: RunRecord) -> str:
     if record.octaves:
         of = count(len(record.settings.budget.octaves()), "budget")
         return f"unfinished: {sum(one.finished for one in record.octaves)} of {of} are done"
-    if record.stopped and record.settings.relative and not record.remeasured:
+    if record.stopped and record.settings.estimates and not record.remeasured:
         return "unfinished: the steps are done, the playoff is not over"
     if record.stopped:
         measured = (
@@ -529,23 +529,23 @@ def metric_for(record: RunRecord, figures: Figures) -> Metric:
 
 def estimated(record: RunRecord) -> tuple[Candidate, ...]:
     """The candidates whose figures are estimates; the starting cell of an inherited run was trained."""
-    if not record.settings.relative:
+    if not record.settings.estimates:
         return ()
-    return tuple(one for one in record.candidates if one.step or not record.kind.trains)
+    return tuple(one for one in record.candidates if one.step or not record.kind.start_trained)
 
 
 def trained_cells(record: RunRecord) -> int:
     """How many different cells were trained from scratch."""
     keys = {one.evaluation.design.key for one in record.retrained} | set(record.remeasured)
-    if record.kind.trains:
-        first = record.of_step(0) if record.settings.relative else record.candidates
+    if record.kind.start_trained:
+        first = record.of_step(0) if record.settings.estimates else record.candidates
         keys |= {one.design.key for one in first}
     return len(keys)
 
 
 def count_words(record: RunRecord) -> str:
     """How many candidates there were, and what was done with them."""
-    if not record.settings.relative:
+    if not record.settings.estimates:
         return f"{count(sum(len(one.candidates) for one in record.parts), noun(record))} measured"
     candidates = sum(len(estimated(one)) for one in record.parts)
     trained = sum(map(trained_cells, record.parts))
@@ -561,8 +561,8 @@ def measured_words(record: RunRecord, figures: Figures) -> str:
         seeds = count(len(figures.repeats), "fresh seed")
         found = f"mean of {seeds}" if len(figures.repeats) > 1 else f"one measurement with {seeds}"
         # What is trained less than the recipe says is not left unsaid.
-        return f"{found}, {figures.repeats[0].fidelity}" if record.settings.relative else found
-    if record.settings.relative and figures.from_scratch:
+        return f"{found}, {figures.repeats[0].fidelity}" if record.settings.estimates else found
+    if record.settings.estimates and figures.from_scratch:
         return f"one seed, {figures.recorded.fidelity}"
     return evaluator_words(record).measured
 

@@ -75,7 +75,7 @@ class _Narrator(Watcher):
         self._warned = False
         self._settings = settings
         self._chosen: set[Design] = set()
-        self._relative = settings is not None and settings.relative
+        self._relative = settings is not None and settings.estimates
 
     def _line(self, candidate: Candidate, score: float, comparison: Comparison | None) -> str:
         kept = candidate.design in self._chosen

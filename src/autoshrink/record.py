@@ -350,7 +350,7 @@ class RunRecord:
         return tuple(
             one
             for one in evaluations
-            if cost(one.resources) < cost(start.resources) or (not settings.relative and self.is_start(one.design))
+            if cost(one.resources) < cost(start.resources) or (not settings.estimates and self.is_start(one.design))
         )
 
     def estimates(self) -> tuple[Evaluation, ...]:
@@ -435,9 +435,9 @@ class RunRecord:
 
     def from_scratch(self, evaluation: Evaluation) -> bool:
         """Whether a network was trained from scratch for it, for however short a time."""
-        if not self.settings.relative or any(one.evaluation == evaluation for one in self.retrained):
+        if not self.settings.estimates or any(one.evaluation == evaluation for one in self.retrained):
             return True
-        return self.kind.trains and evaluation == self.starting()
+        return self.kind.start_trained and evaluation == self.starting()
 
     @property
     def kind(self) -> EvaluatorKind:
@@ -469,7 +469,7 @@ class RunRecord:
         None before anything usable was evaluated, and where nothing is better than chance. Before the run is finished
         it is the best so far; then None while there are estimates only.
         """
-        if not self.finished and self.settings.relative and not self.retrained and not self.remeasured:
+        if not self.finished and self.settings.estimates and not self.retrained and not self.remeasured:
             return None
         return self.named()
 
@@ -519,7 +519,7 @@ class RunRecord:
         if again and self._enough_again(finalists):
             order = {one.design.key: place for place, one in enumerate(finalists)}
             return sorted(again, key=lambda one: order.get(one.design.key, len(order)))
-        if settings.relative and not self.retrained:
+        if settings.estimates and not self.retrained:
             kept = start is not None and not start.failed and limits.broken_by(start.resources) is None
             alone = (start,) if kept and start is not None else finalists[:1]
             return [self.figures(one, fresh=False) for one in alone]
@@ -591,7 +591,7 @@ class RunRecord:
         fullest = max((one.fullness for one in known), default=None)
         known = [one for one in known if one.fullness == fullest]
         if len(known) < 2:
-            trained = () if self.settings.relative and not self.retrained else self._recorded()
+            trained = () if self.settings.estimates and not self.retrained else self._recorded()
             known = [self.figures(one, fresh=False) for one in trained]
         return undominated(known, lambda one: cost(one.recorded.resources), lambda one: one.judged)
 

@@ -233,6 +233,7 @@ EVALUATORS: Registry[EvaluatorKind] = Registry(
     {
         "trained": "autoshrink.evaluators:TRAINED",
         "inherited": "autoshrink.evaluators:INHERITED",
+        "shared": "autoshrink.evaluators:SHARED",
         "zico": "autoshrink.evaluators.zico:ZICO",
     },
     has=("make", "words", "relative"),

@@ -178,7 +178,7 @@ class Loop:
         if step == 0 or step in self._passes:
             return False
         later = [self._passes[at] for at in sorted(self._passes) if at > 0]
-        if self._settings.relative:
+        if self._settings.estimates:
             # What the start is trained for says nothing of its children, and one child bears what all of them share.
             passes = sum(later[-1]) / len(later[-1]) if later else 0.0
         else:
@@ -188,7 +188,7 @@ class Loop:
 
     def _reserved_macs(self) -> float:
         """What a playoff of networks as dear as the start will cost."""
-        if not self._settings.relative or self._start is None:
+        if not self._settings.estimates or self._start is None:
             return 0.0
         return playoff_macs(self._settings, self._data, self._start.resources.macs)
 
@@ -271,7 +271,14 @@ class Loop:
 
     def _job(self, proposal: Proposal) -> Job:
         weights = None if proposal.parent is None else self._weights.get(proposal.parent)
+        if EVALUATORS[self._settings.evaluator].shares:
+            weights = self._shared_before(proposal.step)
         return Job(proposal.design, self._seed(proposal), proposal.parent, weights)
+
+    def _shared_before(self, step: int) -> str | None:
+        """The weights that the steps before left to all."""
+        known = ((at, one.evaluation.weights) for (at, _), one in self._recorded.items() if at < step)
+        return max(((at, weights) for at, weights in known if weights), default=(0, None))[1]
 
     # --- the filter --------------------------------------------------------------------------------------------------
 
@@ -356,7 +363,7 @@ class Loop:
         record = replay(self._store.events())
         if record.finished:
             return record
-        if record.settings.relative:
+        if record.settings.estimates:
             playoff(self._store, self._fresh, deadline=self._limit(PLAYOFF_SHARE), told=self._tell_final)
             record = replay(self._store.events())
         start = record.starting()
@@ -364,7 +371,7 @@ class Loop:
             start is None or record.settings.limits.broken_by(start.resources) is not None or start.failed
         ):
             raise SearchError(_nothing_usable(record, self._store.folder))
-        share = AGAIN_SHARE if record.settings.relative and record.settings.beside else 1.0
+        share = AGAIN_SHARE if record.settings.estimates and record.settings.beside else 1.0
         measure_again(self._store, self._fresh, deadline=lambda: self._limit(share), told=self._tell_final)
         measure_beside(self._store, self._fresh, self._space, deadline=lambda: self._limit(1.0), told=self._tell_final)
         record = replay(self._store.events())
@@ -383,7 +390,7 @@ class Loop:
         limit = self._settings.stop.seconds
         if limit is None:
             return None
-        if self._settings.relative:
+        if self._settings.estimates:
             return self._limit(ESTIMATING_SHARE)
         reserve = min((self._mean_seconds() or 0.0) * self._again * self._settings.repeats, RESERVE_SHARE * limit)
         return self._began + limit - reserve
@@ -396,9 +403,9 @@ class Loop:
         """A guess of the time after the last step; halved trainings where finalists are smaller and stop early."""
         settings = self._settings
         again = self._again * settings.repeats * (0.5 if self._falls else 1.0)
-        if not settings.relative:
+        if not settings.estimates:
             return again * (self._mean_seconds() or 0.0)
-        if self._start is None or not EVALUATORS[settings.evaluator].trains:
+        if self._start is None or not EVALUATORS[settings.evaluator].start_trained:
             return 0.0
         length = partial(settings.short_epochs, samples=self._samples)
         epoch: float = self._start.spent.seconds / length(settings.inherit.start)

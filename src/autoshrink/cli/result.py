@@ -120,7 +120,7 @@ def _print_nothing(record: RunRecord) -> None:
 
 
 def _tried(record: RunRecord) -> str:
-    if record.settings.relative:
+    if record.settings.estimates:
         return findings.count_words(record)
     trained = sum(one.same_as is None for part in record.parts for one in part.candidates)
     return f"{formatting.count(trained, 'candidate')} trained"
@@ -256,6 +256,6 @@ def _less(record: RunRecord) -> str:
 def _seeds(record: RunRecord, best: Figures) -> str:
     """How the best cell's figures were measured."""
     if best.repeats:
-        length = f", {best.repeats[0].fidelity}" if record.settings.relative else ""
+        length = f", {best.repeats[0].fidelity}" if record.settings.estimates else ""
         return f"mean of {formatting.count(len(best.repeats), 'fresh seed')}{length}"
-    return f"one seed, {best.recorded.fidelity if record.settings.relative else 'as recorded in the search'}"
+    return f"one seed, {best.recorded.fidelity if record.settings.estimates else 'as recorded in the search'}"

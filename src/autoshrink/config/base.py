@@ -206,6 +206,18 @@ class InheritSettings(Section):
     """Share after which the comparison ends."""
 
 
+class SharedSettings(Section):
+    """How the weights that all candidates share are trained (``--evaluator shared``)."""
+
+    warm_up: PositiveFloat = 5.0
+    """Epochs, perhaps a fraction, with a cell drawn anew for every batch, before the first candidate is judged."""
+    tune: NonNegativeFloat = 0.0
+    """Epochs, perhaps a fraction, that the weights of each candidate are trained for before it is judged. They stay
+    trained, so that later candidates have an advantage: figures then compare within a step only."""
+    statistics_batches: PositiveInt = 5
+    """Batches on which a candidate's BN statistics are taken anew."""
+
+
 class PlayoffSettings(Section):
     """How the best is chosen where the search itself only estimates.
 
@@ -368,8 +380,8 @@ class SearchSettings(Section):
     """What proposes cells: a name in `autoshrink.registry.STRATEGIES`."""
     evaluator: str = "trained"
     """How candidates are measured: a name in `autoshrink.registry.EVALUATORS`. ``trained``: each from scratch;
-    ``inherited``: with weights of the cell they were cut from. Where it only estimates (`EvaluatorKind.relative`), a
-    playoff among cells trained from scratch chooses the best."""
+    ``inherited``: with weights of the cell they were cut from; ``shared``: with blocks of one network's weights. Where
+    it only estimates, a playoff among cells trained from scratch chooses the best."""
     filter: str = "none"
     """How the K candidates of a step are chosen from its shrink space: drawn, or those of the highest rank by one of
     `autoshrink.registry.FILTERS`."""
@@ -386,6 +398,7 @@ class SearchSettings(Section):
     populations: ClassVar[bool] = False
     """Whether the task can."""
     inherit: InheritSettings = InheritSettings()
+    shared: SharedSettings = SharedSettings()
     playoff: PlayoffSettings = PlayoffSettings()
     data: DataSettings
     recipe: Recipe
@@ -499,8 +512,14 @@ class SearchSettings(Section):
 
     @property
     def relative(self) -> bool:
-        """Whether the steps compare by estimates, and the best is chosen by a playoff of cells trained from scratch."""
-        return EVALUATORS[self.evaluator].relative
+        """Whether figures compare the candidates of one step with each other and nothing else."""
+        relative = EVALUATORS[self.evaluator].relative
+        return relative(self) if callable(relative) else relative
+
+    @property
+    def estimates(self) -> bool:
+        """Whether the steps estimate, and the best is chosen by a playoff of cells trained from scratch."""
+        return self.relative or EVALUATORS[self.evaluator].estimates
 
     @property
     def times(self) -> bool:

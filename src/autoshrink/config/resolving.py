@@ -145,10 +145,15 @@ _Idle = tuple[str, Callable[[SearchSettings], bool], str]
 
 _IDLE: tuple[_Idle, ...] = (
     ("inherit.", lambda chosen: chosen.evaluator != "inherited", "--evaluator inherited"),
-    ("playoff.", lambda chosen: not chosen.relative, "--evaluator inherited, or another that estimates,"),
-    ("short_batch", lambda chosen: not chosen.relative, "--evaluator inherited, or another that estimates,"),
-    ("population", lambda chosen: chosen.relative, "--evaluator trained"),
-    ("population", lambda chosen: not (chosen.relative or chosen.populations or chosen.population == 1), "--task text"),
+    ("shared.", lambda chosen: chosen.evaluator != "shared", "--evaluator shared"),
+    ("playoff.", lambda chosen: not chosen.estimates, "--evaluator inherited, or another that estimates,"),
+    ("short_batch", lambda chosen: not chosen.estimates, "--evaluator inherited, or another that estimates,"),
+    ("population", lambda chosen: chosen.estimates, "--evaluator trained"),
+    (
+        "population",
+        lambda chosen: not (chosen.estimates or chosen.populations or chosen.population == 1),
+        "--task text",
+    ),
     ("draw", lambda chosen: is_file(chosen.start), "a start that is drawn, and no cell file"),
     ("ops", lambda chosen: is_file(chosen.start), "a start that is drawn, and no cell file"),
     ("filter", lambda chosen: chosen.candidates == "all", "--candidates K"),

@@ -15,6 +15,12 @@ def _inherited(context: EvaluatorContext) -> Evaluator:
     return InheritedEvaluator.of(context)
 
 
+def _shared(context: EvaluatorContext) -> Evaluator:
+    from autoshrink.evaluators.shared import SharedEvaluator  # noqa: PLC0415 - torch takes seconds to import
+
+    return SharedEvaluator.of(context)
+
+
 TRAINED = EvaluatorKind(_trained)
 INHERITED = EvaluatorKind(
     _inherited,
@@ -33,4 +39,23 @@ INHERITED = EvaluatorKind(
         predictor="estimate with inherited weights",
     ),
     needs="inherit",
+)
+SHARED = EvaluatorKind(
+    _shared,
+    relative=lambda settings: settings.shared.tune > 0,
+    estimates=True,
+    start_from_scratch=False,
+    shares=True,
+    metric=lambda usual: usual.estimated(),
+    words=EvaluatorWords(
+        done="judged with shared weights",
+        measured="an estimate with shared weights",
+        note="The figures of the steps are estimates: all candidates share the weights of one network, which was "
+        "trained with a cell drawn for every batch. How well they rank is measured below, and never assumed.",
+        compared="All candidates were judged on all validation samples.",
+        candidate="estimate with shared weights",
+        chosen="chosen by estimate",
+        predictor="estimate with shared weights",
+    ),
+    needs="cuts",
 )

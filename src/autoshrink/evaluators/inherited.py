@@ -143,7 +143,7 @@ class InheritedEvaluator:
         found = replace(found, resources=self._costs(job.design))
         if found.failed or learner is None:
             return found
-        return replace(found, weights=self._weights.keep(learner.network))
+        return replace(found, weights=self._weights.keep(learner.network.state_dict()))
 
     # --- a step ------------------------------------------------------------------------------------------------------
 
@@ -167,7 +167,7 @@ class InheritedEvaluator:
         for child in live:
             one = found[child.position]
             if not one.failed and one.rung == furthest:
-                found[child.position] = replace(one, weights=self._weights.keep(child.learner.network))
+                found[child.position] = replace(one, weights=self._weights.keep(child.learner.network.state_dict()))
         # A parent's training is on its first child's account.
         for position, spent in tuning.items():
             found[position] = replace(found[position], spent=found[position].spent + spent)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from autoshrink.errors import InputError, RunError
 from autoshrink.files import write_bytes
@@ -26,13 +27,13 @@ class WeightFiles:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def keep(self, network: nn.Module) -> str:
-        """Write a network's weights; their name.
+    def keep(self, tensors: Mapping[str, Tensor]) -> str:
+        """Write the weights of a network; their name.
 
         Raises:
             RunError: they cannot be written.
         """
-        content = checkpoint.packed(network.state_dict(), {})
+        content = checkpoint.packed(tensors, {})
         name = hashlib.sha256(content).hexdigest()
         try:
             self._folder.mkdir(exist_ok=True)
@@ -57,6 +58,12 @@ class WeightFiles:
         if hashlib.sha256(path.read_bytes()).hexdigest() != name:
             raise InputError(f"{path}: damaged: its content is not what its name says; restore it, or start a new run")
         return tensors, path
+
+    def drop_others(self, *names: str | None) -> None:
+        """Remove all weights but these."""
+        for path in self._folder.glob("*.safetensors"):
+            if path.stem not in names:
+                path.unlink(missing_ok=True)
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.safetensors"

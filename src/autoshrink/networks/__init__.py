@@ -11,6 +11,7 @@ from autoshrink.networks.backbone import Backbone, feature_info
 from autoshrink.networks.image import ImageNetwork, set_normalisation
 from autoshrink.networks.inheritance import inherit, undo_normalisation
 from autoshrink.networks.recurrent import LanguageNetwork, Masks
+from autoshrink.networks.supernet import ImageSupernet, LanguageSupernet, Supernet, supernet
 from autoshrink.ops.layers import BN_EPSILON, BN_MOMENTUM
 
 __all__ = [
@@ -18,12 +19,16 @@ __all__ = [
     "BN_MOMENTUM",
     "Backbone",
     "ImageNetwork",
+    "ImageSupernet",
     "LanguageNetwork",
+    "LanguageSupernet",
     "Masks",
+    "Supernet",
     "build",
     "feature_info",
     "inherit",
     "set_normalisation",
+    "supernet",
     "undo_normalisation",
 ]
 

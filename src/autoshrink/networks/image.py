@@ -85,8 +85,13 @@ def initialise(network: nn.Module, seed: int) -> None:
     comparison is paired as far as it can be.
     """
     for name, module in network.named_modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            generator = torch.Generator().manual_seed(derive_seed(seed, "weights", name))
-            nn.init.xavier_normal_(module.weight, generator=generator)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
+        initialise_layer(module, seed, name)
+
+
+def initialise_layer(module: nn.Module, seed: int, name: str) -> None:
+    """One of them; nothing where it is no convolution and not linear."""
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        generator = torch.Generator().manual_seed(derive_seed(seed, "weights", name))
+        nn.init.xavier_normal_(module.weight, generator=generator)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -127,16 +127,16 @@ def undo_normalisation(layer: nn.BatchNorm2d) -> None:
 
 def _inherit_conv(child: ImageNetwork, parent: ImageNetwork) -> Iterator[nn.BatchNorm2d]:
     child.stem.load_state_dict(parent.stem.state_dict())
-    slots, known = _stem_slots(child.plan), _stem_slots(parent.plan)
+    slots, known = stem_slots(child.plan), stem_slots(parent.plan)
     pairs = zip(child.plan.parts, parent.plan.parts, child.trunk, parent.trunk, strict=True)
     for plan, parent_plan, cell, parent_cell in pairs:
         assert isinstance(cell, ConvCell), "cells of a ImageNetwork"
         assert isinstance(parent_cell, ConvCell), "cells of a ImageNetwork"
         _inherit_nodes((cell, plan, slots), (parent_cell, parent_plan, known))
-        after, known_after = _output_slots(plan, slots), _output_slots(parent_plan, known)
+        after, known_after = output_slots(plan, slots), output_slots(parent_plan, known)
         if cell.merge is not None and parent_cell.merge is not None:
             inheriting.copy_dense(
-                cell.merge, parent_cell.merge, _leaf_slots(plan, slots), _leaf_slots(parent_plan, known)
+                cell.merge, parent_cell.merge, leaf_slots(plan, slots), leaf_slots(parent_plan, known)
             )
         if cell.shortcut is not None:
             fresh = _inherit_shortcut(cell.shortcut, parent_cell.shortcut, (after, slots), (known_after, known))
@@ -169,8 +169,8 @@ def _inherit_nodes(child: _Side, parent: _Side) -> None:
         if its is not None:
             name = f"node{node.node}"
             ours, theirs = cell.nodes[name], parent_cell.nodes[name]
-            reads = _read_slots(plan, slots, node.inputs)
-            theirs_read = _read_slots(parent_plan, known_slots, its.inputs)
+            reads = read_slots(plan, slots, node.inputs)
+            theirs_read = read_slots(parent_plan, known_slots, its.inputs)
             conv(node.op).inherit_from(conv(its.op), ours, theirs, reads, theirs_read)
 
 
@@ -200,12 +200,13 @@ def _inherit_shortcut(
     return bn if theirs is None and places else None
 
 
-def _stem_slots(plan: NetworkPlan[CellPlan]) -> tuple[Slot, ...]:
+def stem_slots(plan: NetworkPlan[CellPlan]) -> tuple[Slot, ...]:
+    """The slots of the first cell's input."""
     return (Slot(("stem", 0), plan.stem.out_channels),)
 
 
-def _read_slots(plan: CellPlan, inputs: Sequence[Slot], nodes: Sequence[int]) -> tuple[Slot, ...]:
-    """The slots of a concatenation of nodes.
+def read_slots(plan: CellPlan, inputs: Sequence[Slot], nodes: Sequence[int]) -> tuple[Slot, ...]:
+    """The slots of a concatenation of a cell's nodes.
 
     Node 0 stands for all of the cell's inputs; where an operation mixes no channels, those of its inputs go on.
     """
@@ -222,13 +223,15 @@ def _read_slots(plan: CellPlan, inputs: Sequence[Slot], nodes: Sequence[int]) ->
         if conv(node.op).mixes:
             slots.append(Slot(owner, node.out_channels))
         else:
-            slots.extend(Slot((*owner, *slot.owner), slot.channels) for slot in _read_slots(plan, inputs, node.inputs))
+            slots.extend(Slot((*owner, *slot.owner), slot.channels) for slot in read_slots(plan, inputs, node.inputs))
     return tuple(slots)
 
 
-def _output_slots(plan: CellPlan, inputs: Sequence[Slot]) -> tuple[Slot, ...]:
-    return (Slot((plan.name,), plan.out_channels),) if plan.merges else _leaf_slots(plan, inputs)
+def output_slots(plan: CellPlan, inputs: Sequence[Slot]) -> tuple[Slot, ...]:
+    """The slots of a cell's output: one where its leaves are merged."""
+    return (Slot((plan.name,), plan.out_channels),) if plan.merges else leaf_slots(plan, inputs)
 
 
-def _leaf_slots(plan: CellPlan, inputs: Sequence[Slot]) -> tuple[Slot, ...]:
-    return _read_slots(plan, inputs, plan.leaves)
+def leaf_slots(plan: CellPlan, inputs: Sequence[Slot]) -> tuple[Slot, ...]:
+    """The slots of a cell's leaves."""
+    return read_slots(plan, inputs, plan.leaves)

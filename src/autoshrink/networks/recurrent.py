@@ -5,6 +5,7 @@ Shape letters: T time steps, B streams, V vocabulary, n width, k layers of state
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -181,6 +182,11 @@ def _name(edge: Edge) -> str:
     return f"{edge[0]}-{edge[1]}"
 
 
+def usual_range(width: int) -> float:
+    """r of the uniform weights that a cell of a width starts from, see `initialise`."""
+    return RELEASED_RANGE * math.sqrt(RELEASED_WIDTH / width)
+
+
 def initialise(network: LanguageNetwork, seed: int, *, initial_range: float | None = None) -> None:
     """U(−r, r) for embedding and cell, zero for the decoder's bias, torch's own range ±1/√n for an LSTM or GRU.
 
@@ -192,7 +198,7 @@ def initialise(network: LanguageNetwork, seed: int, *, initial_range: float | No
     weights in both, and their comparison is paired as far as it can be.
     """
     width = network.embedding.shape[1]
-    cell_range = initial_range or RELEASED_RANGE * (RELEASED_WIDTH / width) ** 0.5
+    cell_range = initial_range or usual_range(width)
     library = isinstance(network.core, LibraryCore)
     for name, parameter in network.named_parameters():
         if name == "decoder_bias":

@@ -15,7 +15,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from autoshrink.errors import InputError
-from autoshrink.ops.pieces import Convolution, Piece, Pooling
+from autoshrink.ops.pieces import Convolution, Cut, Piece, Pooling
 from autoshrink.steps import RuntimeOperation, Step
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ _WAYS_OUT = {
     "module": "an operation needs `pieces`, or a `module` of its own",
     "steps": "an operation needs `pieces`, or `steps` of its own",
     "inherit": "search with --evaluator trained",
+    "cuts": "search with --evaluator trained",
     "latency": "measure the network whole with `autoshrink latency`",
     "source": "export it as ONNX",
 }
@@ -225,6 +226,26 @@ class ConvOperation(Operation):
                 ours.load_state_dict(theirs.state_dict())
             else:
                 piece.inherit(ours, theirs, reads, known)
+            mixed |= piece.dense
+
+    def cuts(self) -> Iterator[tuple[str, Cut]]:
+        """Every layer of its module that has weights, by name, and how these belong to the tensors that a node
+        concatenates: where all know that, cells can share them block by block.
+
+        Raises:
+            InputError: nobody has said how, or some belong to all tensors together.
+        """
+        if self.pieces is None:
+            raise self.lacks("cuts")
+        mixed = False
+        for part, piece in self._named():
+            for layer, cut in piece.cuts().items():
+                if cut == "mixed" and not mixed:
+                    raise InputError(
+                        f"operation {self.name!r}: its {piece.what} weighs all channels that a node reads together, so "
+                        f"no other cell can share its weights; {_WAYS_OUT['cuts']}"
+                    )
+                yield f"{part}.{layer}", "whole" if mixed else cut
             mixed |= piece.dense
 
     def inherit_from(

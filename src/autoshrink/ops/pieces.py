@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from autoshrink.steps import RuntimeOperation, Step, convolution, excitation
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 Size = tuple[int, int]
 """Height and width, pixels."""
+Cut = Literal["columns", "rows", "whole", "mixed"]
+"""How weights belong to tensors that are concatenated: by input channel (a sum of blocks, one a tensor), by output
+channel, not at all; or to all of them together, so that no other concatenation can have them."""
 
 
 class Piece(ABC):
@@ -66,6 +69,10 @@ class Piece(ABC):
     @abstractmethod
     def source(self, reads: str, writes: str, activation: str) -> tuple[str, list[str]]:
         """Its module in plain source: what is called, and with which arguments, given as expressions."""
+
+    def cuts(self) -> dict[str, Cut]:
+        """By the name of each of its layers with weights, how these belong to the tensors that are read."""
+        return {}
 
     def inherit(  # noqa: B027 - most have nothing to copy
         self, ours: nn.Module, theirs: nn.Module, reads: Sequence[Slot], known: Sequence[Slot]
@@ -142,6 +149,10 @@ class Convolution(Piece):
 
         copy = inheriting.copy_depthwise if self.depthwise else inheriting.copy_dense
         copy(ours, theirs, reads, known)
+
+    def cuts(self) -> dict[str, Cut]:
+        """See `Piece`."""
+        return {"conv": "rows", "bn": "rows"} if self.depthwise else {"conv": "columns", "bn": "whole"}
 
 
 @dataclass(frozen=True)
@@ -232,6 +243,10 @@ class Squeeze(Piece):
         """All where the channels are the same: a gate is made of every channel."""
         if tuple(reads) == tuple(known):
             ours.load_state_dict(theirs.state_dict())
+
+    def cuts(self) -> dict[str, Cut]:
+        """See `Piece`."""
+        return {"squeeze": "mixed", "excite": "mixed"}
 
 
 def square(side: int, dilation: int = 1) -> str:

@@ -69,7 +69,7 @@ def _trained(record: RunRecord) -> dict[str, Trained]:
     score = record.settings.score
     groups: dict[str, Trained] = {}
     listed = (
-        [] if record.settings.relative else [("candidates of the steps", one.evaluation) for one in record.candidates]
+        [] if record.settings.estimates else [("candidates of the steps", one.evaluation) for one in record.candidates]
     )
     listed += [(f"playoff, round {one.round + 1}", one.evaluation) for one in record.retrained]
     for group, evaluation in listed:

@@ -45,7 +45,7 @@ def render(record: RunRecord, *, name: str) -> str:
         "run.html.j2",
         name=name,
         record=record,
-        relative=settings.relative,
+        relative=settings.estimates,
         style=asset("style.css") + drawing.CELL_STYLE,
         script=asset("run.js"),
         findings=findings,

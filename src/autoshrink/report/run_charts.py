@@ -71,7 +71,7 @@ def points(record: RunRecord, quantity: str) -> tuple[Point, ...]:
     the playoff; estimates stand beside them in a lighter style, and what no training gave (``untrained``) has a panel
     of its own.
     """
-    if not record.settings.relative:
+    if not record.settings.estimates:
         return _candidates(record, "")
     if quantity in ("cost", "untrained"):
         return _candidates(record, " estimate")
@@ -83,7 +83,7 @@ def points(record: RunRecord, quantity: str) -> tuple[Point, ...]:
 def _candidates(record: RunRecord, style: str) -> tuple[Point, ...]:
     chosen = {(step.number, step.chosen.index): step.evidence() for step in steps(record)}
     # The starting cell of an inherited run was trained from scratch.
-    first = " scratch" if style and record.kind.trains else style
+    first = " scratch" if style and record.kind.start_trained else style
     found = []
     for one in record.candidates:
         evidence = chosen.get((one.step, one.index))

@@ -28,7 +28,7 @@ from autoshrink.training.feeds.base import Batches
 from autoshrink.training.feeds.proxy import ProxyMeasuring, ProxyTraining
 from autoshrink.training.images import DeviceImages
 from autoshrink.training.loop import Batch, Stops, Validation
-from autoshrink.training.optimisers import Rates, make_optimiser, restore_state, state_tensors
+from autoshrink.training.optimisers import Rates, make_optimiser, restore_state, state_tensors, take_up
 from autoshrink.training.statistics import SETTLED, normalising, take_statistics
 
 FRESH = 32
@@ -118,6 +118,10 @@ class ImageLearner:
     def scale_learning_rate(self, factor: float) -> None:
         """Learn at the recipe's rate, of a schedule its peak, times a factor from now on."""
         self._scaled = factor
+
+    def take_up(self) -> None:
+        """Learn all parameters of the network, also those that it has got since."""
+        take_up(self._optimiser, make_optimiser(self.network, self._recipe))
 
     def _step(self, images: Tensor, labels: Tensor) -> Batch:
         """One step on a batch; its figures are over all processes."""

@@ -110,6 +110,16 @@ def make_optimiser(network: nn.Module, recipe: ClassifierRecipe) -> torch.optim.
     return torch.optim.SGD(groups, lr=rate, momentum=recipe.momentum, nesterov=recipe.nesterov, foreach=True)
 
 
+def take_up(optimiser: torch.optim.Optimizer, fresh: torch.optim.Optimizer) -> None:
+    """Let an optimiser learn all parameters that a fresh one of the same recipe has; what it remembers stays."""
+    known = {group["weight_decay"]: group for group in optimiser.param_groups}
+    for group in fresh.param_groups:
+        if group["weight_decay"] in known:
+            known[group["weight_decay"]]["params"] = group["params"]
+        else:
+            optimiser.add_param_group(group)
+
+
 def _groups(network: nn.Module, strength: float, shortcuts: float | None = None) -> list[dict[str, Any]]:
     """Weights of dense convolutions and of linear layers are held small, those of projections in shortcuts perhaps by
     another strength; depthwise kernels, BN and biases are not."""

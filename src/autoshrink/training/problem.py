@@ -16,6 +16,7 @@ from torch import nn
 from autoshrink.architecture import Architecture
 from autoshrink.cell import Cell
 from autoshrink.design import Design
+from autoshrink.networks import Supernet
 from autoshrink.training.loop import Learner, Stops, Validation
 
 
@@ -61,6 +62,33 @@ class Problem(Protocol):
 
     def learner(self, architecture: Architecture, seed: int, *, batch: int | None = None) -> SearchLearner:
         """A freshly initialised network that is ready to learn, by batches of so many where that is given."""
+        ...
+
+
+class SharedLearner(SearchLearner, Protocol):
+    """A learner whose network may get parameters while it learns."""
+
+    def take_up(self) -> None:
+        """Learn all parameters of the network, also those that it has got since."""
+        ...
+
+
+@runtime_checkable
+class Supernets(Protocol):
+    """A problem whose networks can share their weights, which is a thing that problems need not be able to."""
+
+    def supernet(self, architecture: Architecture, seed: int) -> Supernet:
+        """A fresh one on the device, with an architecture chosen.
+
+        Raises:
+            InputError: its weights cannot be shared.
+        """
+        ...
+
+    def learner_of(
+        self, network: nn.Module, architecture: Architecture, seed: int, *, batch: int | None = None
+    ) -> SharedLearner:
+        """A network as it is, of an architecture's input and output, ready to learn like a fresh one."""
         ...
 
 

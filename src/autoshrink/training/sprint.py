@@ -30,6 +30,18 @@ def sprint(learner: SearchLearner, epochs: float, clock: Clock) -> int:
         TrainingError: the loss became NaN, or the candidate's time was up.
         DeadlineError: the search's deadline passed.
     """
+    for _ in descent(learner, epochs, clock):
+        pass
+    return learner.recalibrate_statistics(CONSECUTIVE)
+
+
+def descent(learner: SearchLearner, epochs: float, clock: Clock) -> Iterator[Batch]:
+    """The training of a sprint, a step each time the iterator is asked for one.
+
+    Raises:
+        TrainingError: the loss became NaN, or the candidate's time was up.
+        DeadlineError: the search's deadline passed.
+    """
     wanted = max(1, round(epochs * learner.epoch_samples))
     began = learner.seen
     for batch in _batches(learner):
@@ -40,10 +52,10 @@ def sprint(learner: SearchLearner, epochs: float, clock: Clock) -> int:
         if not math.isfinite(batch.loss):
             raise TrainingError(f"the training loss became {batch.loss} in a short training")
         done = learner.seen - began
+        learner.scale_learning_rate(max(LAST_RATE, 1 - done / wanted))
+        yield batch
         if done >= wanted:
             break
-        learner.scale_learning_rate(max(LAST_RATE, 1 - done / wanted))
-    return learner.recalibrate_statistics(CONSECUTIVE)
 
 
 def judged(learner: SearchLearner) -> Validation:

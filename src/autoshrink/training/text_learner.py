@@ -63,6 +63,10 @@ class TextLearner:
         """Learn at the recipe's rate times a factor from now on, whatever the epoch."""
         self._factor = factor
 
+    def take_up(self) -> None:
+        """Learn all parameters of the network, also those that it has got since."""
+        self._optimiser.param_groups[0]["params"] = list(self.network.parameters())
+
     def _rate(self, epoch: int) -> float:
         late = sum(self._recipe.epochs - epoch <= left for left in self._recipe.drops)
         return self._recipe.learning_rate * (0.1**late if self._factor is None else self._factor)

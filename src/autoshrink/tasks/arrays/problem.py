@@ -15,7 +15,7 @@ from autoshrink.architecture import Architecture, network_of
 from autoshrink.config import SearchSettings
 from autoshrink.design import Design
 from autoshrink.errors import DataError
-from autoshrink.networks import build
+from autoshrink.networks import Supernet, build, supernet
 from autoshrink.seeding import derive_seed
 from autoshrink.tasks.arrays import ArrayRecipe, Arrays, ArraySettings, ArrayTask, Floats, event_of
 from autoshrink.tasks.base import Prepared
@@ -73,6 +73,10 @@ class ArrayLearner:
         """Learn at the recipe's rate times a factor from now on."""
         for group in self._optimiser.param_groups:
             group["lr"] = factor * self._recipe.learning_rate
+
+    def take_up(self) -> None:
+        """Learn all parameters of the network, also those that it has got since."""
+        self._optimiser.param_groups[0]["params"] = list(self.network.parameters())
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """One pass over the training data in an order of its own, from a step on."""
@@ -162,9 +166,24 @@ class ArrayProblem:
 
     def learner(self, architecture: Architecture, seed: int, *, batch: int | None = None) -> ArrayLearner:
         """A fresh network on the device."""
+        return self.learner_of(build(architecture, seed=seed).to(self.device), architecture, seed, batch=batch)
+
+    def supernet(self, architecture: Architecture, seed: int) -> Supernet:
+        """See `autoshrink.training.problem.Supernets`."""
+        return supernet(architecture, seed=seed).to(self.device)
+
+    def learner_of(
+        self,
+        network: nn.Module,
+        architecture: Architecture,  # noqa: ARG002 - all have the same data
+        seed: int,
+        *,
+        batch: int | None = None,
+    ) -> ArrayLearner:
+        """See `autoshrink.training.problem.Supernets`."""
         recipe = self._settings.recipe
         recipe = recipe if batch is None else recipe.model_copy(update={"batch": batch})
-        return ArrayLearner(self._task, build(architecture, seed=seed).to(self.device), self._data, recipe, seed=seed)
+        return ArrayLearner(self._task, network, self._data, recipe, seed=seed)
 
 
 def prepare(task: ArrayTask, settings: SearchSettings, observer: Observer) -> Prepared:

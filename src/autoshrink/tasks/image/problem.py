@@ -22,7 +22,7 @@ from autoshrink.data.decoding import resized
 from autoshrink.data.understood import images_understood
 from autoshrink.design import Design
 from autoshrink.errors import DataError
-from autoshrink.networks import build
+from autoshrink.networks import Supernet, build, supernet
 from autoshrink.seeding import derive_seed
 from autoshrink.tasks.base import Prepared
 from autoshrink.training.costs import DesignCosts, largest_below
@@ -119,8 +119,20 @@ class ImageProblem:
 
     def learner(self, architecture: Architecture, seed: int, *, batch: int | None = None) -> ImageLearner:
         """A fresh network on the device."""
+        return self.learner_of(self._placed(build(architecture, seed=seed)), architecture, seed, batch=batch)
+
+    def supernet(self, architecture: Architecture, seed: int) -> Supernet:
+        """See `autoshrink.training.problem.Supernets`."""
+        network = supernet(architecture, seed=seed)
+        self._placed(network)
+        return network
+
+    def learner_of(
+        self, network: nn.Module, architecture: Architecture, seed: int, *, batch: int | None = None
+    ) -> ImageLearner:
+        """See `autoshrink.training.problem.Supernets`."""
         return search_learner(
-            self._fresh(architecture, seed),
+            network,
             self._recipe if batch is None else self._recipe.model_copy(update={"batch": batch}),
             self._data(architecture),
             classes=self._classes,
@@ -133,7 +145,7 @@ class ImageProblem:
         self, architecture: Architecture, seed: int, *, batches: int, draw: int
     ) -> list[dict[str, Tensor]]:
         """See `autoshrink.training.gradients.LayerGradients` and `image_gradients`."""
-        network = self._fresh(architecture, seed)
+        network = self._placed(build(architecture, seed=seed))
         images, _ = self._data(architecture)
         return image_gradients(network, images, batch=self._gradient_batch, batches=batches, draw=draw)
 
@@ -154,8 +166,7 @@ class ImageProblem:
         pixels = images.images if side == self._shape[1] else resized(images.images, side)
         return DeviceImages(pixels, images.labels, self._norm, self.device)
 
-    def _fresh(self, architecture: Architecture, seed: int) -> nn.Module:
-        network = build(architecture, seed=seed)
+    def _placed(self, network: nn.Module) -> nn.Module:
         # Channels last: half as fast again as channels first on the CPU for these small depthwise convolutions.
         network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return network

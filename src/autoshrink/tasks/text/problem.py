@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from autoshrink import formatting
 from autoshrink.architecture import Architecture, LanguageModel, RecurrentArchitecture, network_of, recurrent_proxy
@@ -16,7 +16,7 @@ from autoshrink.cell import Cell
 from autoshrink.config import SearchSettings, TextSettings
 from autoshrink.data import TextProxy, load_text_proxy
 from autoshrink.design import Design
-from autoshrink.networks import LanguageNetwork, build
+from autoshrink.networks import LanguageNetwork, Supernet, build, supernet
 from autoshrink.seeding import derive_seed
 from autoshrink.tasks.base import Prepared
 from autoshrink.training.costs import DesignCosts, largest_below
@@ -105,8 +105,23 @@ class TextProblem:
 
     def learner(self, architecture: Architecture, seed: int, *, batch: int | None = None) -> TextLearner:
         """A fresh network on the device."""
-        data = (self._streams(batch or self._recipe.batch), self._data[1])
-        return TextLearner(self._fresh(architecture, seed), self._recipe, data, seed=seed)
+        return self.learner_of(self._fresh(architecture, seed), architecture, seed, batch=batch)
+
+    def supernet(self, architecture: Architecture, seed: int) -> Supernet:
+        """See `autoshrink.training.problem.Supernets`."""
+        network = supernet(architecture, seed=seed, initial_range=self._network.initial_range).to(self.device)
+        network.choose(architecture)
+        return network
+
+    def learner_of(
+        self, network: nn.Module, architecture: Architecture, seed: int, *, batch: int | None = None
+    ) -> TextLearner:
+        """See `autoshrink.training.problem.Supernets`."""
+        assert isinstance(network, LanguageNetwork), "what a text is learned by"
+        assert isinstance(architecture, LanguageModel), "of a vocabulary and a width"
+        return TextLearner(
+            network, self._recipe, (self._streams(batch or self._recipe.batch), self._data[1]), seed=seed
+        )
 
     def _streams(self, batch: int) -> Streams:
         """The training text in so many streams, cut once."""
