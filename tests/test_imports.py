@@ -35,7 +35,7 @@ LAYERS = [
     {"latency"},
     {"deploy"},
     {"launch", "final", "timm"},
-    {"crafting", "evaluating"},
+    {"crafting", "evaluating", "comparing"},
     {"tasks.image", "tasks.text", "tasks.arrays"},
     {"cli", "testing"},
     {"__main__"},

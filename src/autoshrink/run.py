@@ -182,7 +182,11 @@ class Loop:
             # What the start is trained for says nothing of its children, and one child bears what all of them share.
             passes = sum(later[-1]) / len(later[-1]) if later else 0.0
         else:
-            passes = max(max(one) for one in later or self._passes.values())
+            # A supernet's training is on the account of what was measured first: no candidate takes more than a whole
+            # training.
+            train, validation = self._data.get("train"), self._data.get("validation", 0)
+            whole = math.inf if train is None else self._settings.recipe.epochs * (3 * train + validation)
+            passes = min(whole, max(max(one) for one in later or self._passes.values()))
         macs = sum(self._evaluator.resources(one.design).macs for one in self._new_keys(proposals).values())
         return self._macs + self._reserved_macs() + passes * macs > limit
 

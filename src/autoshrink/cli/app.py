@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from autoshrink.cli import (
+    compare_commands,
     craft_commands,
     data_commands,
     deploy_commands,
@@ -25,6 +26,7 @@ from autoshrink.version import __version__
 
 PARTS = (
     search_commands,
+    compare_commands,
     craft_commands,
     train_commands,
     evaluate_commands,

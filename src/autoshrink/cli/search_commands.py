@@ -47,7 +47,7 @@ ExecutorOption = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    app.command("search")(with_options(search, _options()))
+    app.command("search")(with_options(search, search_options()))
     app.command("resume")(resume)
 
 
@@ -66,7 +66,7 @@ def _evaluators_help() -> str:
     return "; ".join(f"{EVALUATORS[name].words.done} ({name})" for name in EVALUATORS)
 
 
-def _options() -> tuple[Option, ...]:
+def search_options() -> tuple[Option, ...]:
     """Every option of ``search`` that is a setting."""
     return (
         Option("--task", "task", str, _tasks_help()),
@@ -132,7 +132,7 @@ def search(
     cell on Python's own documentation.
     """
     options["data"]["spec"] = named_data(options["data"]["spec"], image_column, label_column)
-    overrides = asked(options, settings or [], flags(_options()))
+    overrides = asked(options, settings or [], flags(search_options()))
     resolved = resolve(overrides)
     for text in remarks(overrides, resolved):
         note(text)

@@ -9,7 +9,14 @@ from autoshrink.data.proxy import Proxy, Split, load_proxy, load_split
 from autoshrink.data.sources import SOURCES, FoundText, ImageReader, Place, TextReader
 from autoshrink.data.text import TextSource
 from autoshrink.data.text_opening import open_text
-from autoshrink.data.text_proxy import EncodedText, TextProxy, load_text_proxy, load_text_split, repeated_lines
+from autoshrink.data.text_proxy import (
+    EncodedText,
+    TextProxy,
+    load_text_proxy,
+    load_text_split,
+    load_unseen_text,
+    repeated_lines,
+)
 from autoshrink.data.vocabulary import Vocabulary
 
 __all__ = [
@@ -41,6 +48,7 @@ __all__ = [
     "load_split",
     "load_text_proxy",
     "load_text_split",
+    "load_unseen_text",
     "open_images",
     "open_text",
     "repeated_lines",

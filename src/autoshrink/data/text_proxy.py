@@ -130,6 +130,35 @@ def load_text_proxy(  # noqa: PLR0913 - one keyword per setting
     )
 
 
+def load_unseen_text(
+    spec: str,
+    vocabulary: Vocabulary,
+    *,
+    level: Level,
+    tokens: Tokens,
+    after: int,
+    sentences: int,
+    sample: Sample,
+    seed: int,
+) -> tuple[Ids, int]:
+    """The training sentences that `load_text_proxy` would draw after so many, by the same seed, and how many they are.
+
+    Raises DataError where there are none, and as `load_text_proxy` for anything wrong with the text.
+    """
+    source = open_text(spec, level=level, tokens=tokens)
+    count = source.count(TRAIN)
+    order = np.random.Generator(np.random.PCG64([seed, 0])).permutation(count) if sample == "random" else range(count)
+    places = sorted(int(place) for place in order[after : after + sentences])
+    if not places:
+        raise DataError(
+            f"{source.location}: all {count:,} training sentences are the search's own, so none is left that it does "
+            "not see; lower --sentences"
+        )
+    ids = vocabulary.encode(chain.from_iterable(source.pick(TRAIN, places)))
+    _usable(source, TRAIN, ids, vocabulary)
+    return ids, len(places)
+
+
 def load_text_split(
     spec: str,
     split: str,

@@ -82,6 +82,19 @@ class Prepared:
     settings: SearchSettings | None = None
 
 
+@dataclass(frozen=True)
+class Unseen:
+    """Samples of the training split that no search with some settings reads, to judge by what searches found.
+
+    Attributes:
+        words: what they are: ``520 images …``.
+        problem: `Prepared.problem` with them in the place of the validation samples.
+    """
+
+    words: str
+    problem: Callable[[torch.device], Problem]
+
+
 class Drawn(NamedTuple):
     """What pictures show of a design: the arguments of `autoshrink.drawing.cells_svg` and `cells_text`.
 
@@ -117,6 +130,7 @@ class Task(ABC):
         at_budget: what a search of whole networks at a budget does otherwise, besides.
         search_options: the options of ``search`` that this task's settings have beyond those of every task.
         searches_networks: whether it has a space of whole networks at a budget (`space`, `space_after`).
+        compared: what a comparison of searches on these does otherwise, so that it has samples that none of them sees.
         sizes: the options that make the smallest network smaller.
         shorter: options that make a search a matter of minutes.
         data: what it learns from, in a word: ``images``.
@@ -142,6 +156,7 @@ class Task(ABC):
     a playoff has come before."""
     search_options: ClassVar[tuple[Option, ...]] = ()
     searches_networks: ClassVar[bool] = False
+    compared: ClassVar[Overrides] = {}
     sizes: ClassVar[str] = "the network"
     shorter: ClassVar[str] = "--epochs 3"
     data: ClassVar[str] = "data"
@@ -161,6 +176,16 @@ class Task(ABC):
         Raises:
             DataError: they cannot be used.
         """
+
+    def unseen(self, settings: SearchSettings, observer: Observer) -> Unseen:
+        """Samples of the training split that no search with these settings and this seed reads.
+
+        Raises:
+            DataError: none are left.
+            InputError: the task has none.
+        """
+        del settings, observer
+        self.refuse("samples that no search saw, by which a comparison judges")
 
     @abstractmethod
     def proxy(self, cell: Cell, settings: SearchSettings, data: Mapping[str, Any]) -> Architecture:

@@ -29,6 +29,11 @@ class SearchLearner(Learner, Protocol):
         """What learns."""
         ...
 
+    @property
+    def evaluated(self) -> nn.Module:
+        """What is measured: the network, or the average of its weights."""
+        ...
+
     def scale_learning_rate(self, factor: float) -> None:
         """Learn at the recipe's rate, of a schedule its peak, times a factor from now on."""
         ...

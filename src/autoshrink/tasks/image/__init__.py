@@ -34,7 +34,7 @@ from autoshrink.spaces.fitting import share
 from autoshrink.spaces.moves import USUAL
 from autoshrink.spaces.networks import LEAST, AtBudget, starts
 from autoshrink.spaces.sizes import Scalable, Sizes, sides
-from autoshrink.tasks.base import Command, Option, Prepared, Shape, Task
+from autoshrink.tasks.base import Command, Option, Prepared, Shape, Task, Unseen
 from autoshrink.tasks.image.fitting import ImageScaling
 from autoshrink.tasks.image.skeleton import depth, head, image_skeleton, stem
 from autoshrink.watching import Observer
@@ -97,6 +97,7 @@ class ImageTask(Task):
     settings = ImageSettings
     built_in = "digits"
     quick = image.DIGITS
+    compared = image.DIGITS_COMPARED
     paper = image.PAPER
     at_budget = image.AT_BUDGET
     searches_networks = True
@@ -169,6 +170,11 @@ class ImageTask(Task):
                 "networks hardly begin to learn; a smaller --batch or more --epochs gives figures worth comparing"
             )
         return found
+
+    def unseen(self, settings: SearchSettings, observer: Observer) -> Unseen:
+        from autoshrink.tasks.image.problem import unseen  # noqa: PLC0415 - torch takes seconds to import
+
+        return unseen(settings, observer)
 
     def proxy(self, cell: Cell, settings: SearchSettings, data: Mapping[str, Any]) -> ConvArchitecture:
         assert isinstance(settings, ImageSettings)

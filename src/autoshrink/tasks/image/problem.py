@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -21,10 +21,10 @@ from autoshrink.data.carving import Keeping
 from autoshrink.data.decoding import resized
 from autoshrink.data.understood import images_understood
 from autoshrink.design import Design
-from autoshrink.errors import DataError
+from autoshrink.errors import DataError, InputError
 from autoshrink.networks import Supernet, build, supernet
 from autoshrink.seeding import derive_seed
-from autoshrink.tasks.base import Prepared
+from autoshrink.tasks.base import Prepared, Unseen
 from autoshrink.training.costs import DesignCosts, largest_below
 from autoshrink.training.device import choose_precision
 from autoshrink.training.gradients import image_gradients, images_a_batch
@@ -37,6 +37,10 @@ GRADIENT_BATCH = 64
 paper takes."""
 
 
+UNSEEN_PER_CLASS = 200
+"""Images of each class that judge what compared searches found, at most."""
+
+
 def prepare(settings: SearchSettings, observer: Observer) -> Prepared:
     """Decode the proxy's images.
 
@@ -47,6 +51,43 @@ def prepare(settings: SearchSettings, observer: Observer) -> Prepared:
     proxy = _load(settings, observer)
     settled = settings.model_copy(update={"recipe": settings.recipe.for_images(len(proxy.train))})
     return Prepared(proxy.name, _event(proxy), lambda device: ImageProblem(settled, proxy, device), settled)
+
+
+def unseen(settings: SearchSettings, observer: Observer) -> Unseen:
+    """Images of each class beyond those that a search draws, at most `UNSEEN_PER_CLASS`.
+
+    A proxy draws each class's images in an order that its seed alone decides, validation first and training next. So
+    one with more training images begins with the search's own, which is checked, and goes on with images that are in
+    neither of its parts. Draws with replacement, and groups that are never parted, have no such order.
+
+    Raises:
+        DataError: of a class none is left.
+        InputError: images are drawn so that those left cannot be told.
+    """
+    assert isinstance(settings, ImageSettings)
+    data = settings.data
+    if data.replacement or data.group is not None:
+        name = "--group" if data.group is not None else "replacement=true"
+        raise InputError(f"{name}: which images no search saw cannot be told then; leave it out of a comparison")
+    own = _load(settings, observer)
+    more = settings.changed({"data": {"train_per_class": data.train_per_class + UNSEEN_PER_CLASS}})
+    assert isinstance(more, ImageSettings)
+    larger = _load(more, Observer())
+    used = np.bincount(own.train.labels, minlength=len(own.classes))
+    # Images lie class by class.
+    rank = np.concatenate([np.arange(many) for many in np.bincount(larger.train.labels)])
+    left = rank >= used[larger.train.labels]
+    same = np.array_equal(larger.train.images[~left], own.train.images)
+    if not (same and np.array_equal(larger.validation.images, own.validation.images)):
+        raise DataError(f"{data.spec}: a larger draw does not begin with the search's own, so no image is known unseen")
+    judging = LabelledImages(larger.train.images[left], larger.train.labels[left])
+    fewest = int(np.bincount(judging.labels, minlength=len(own.classes)).min())
+    if not fewest:
+        lower = f"lower --train-per-class {data.train_per_class} or --validation-per-class {data.validation_per_class}"
+        raise DataError(f"{data.spec}: a class has no image left that the search does not see; {lower}")
+    settled = settings.model_copy(update={"recipe": settings.recipe.for_images(len(own.train))})
+    words = f"{formatting.count(len(judging), 'image')} of the training split that no search saw"
+    return Unseen(words, lambda device: ImageProblem(settled, replace(own, validation=judging), device))
 
 
 class ImageProblem:

@@ -23,7 +23,7 @@ from autoshrink.errors import InputError
 from autoshrink.escaping import word
 from autoshrink.metrics import PERPLEXITY
 from autoshrink.record import RunRecord
-from autoshrink.tasks.base import Command, Option, Prepared, Shape, Task
+from autoshrink.tasks.base import Command, Option, Prepared, Shape, Task, Unseen
 from autoshrink.tasks.text.fitting import LanguageScaling
 from autoshrink.watching import Observer
 
@@ -79,6 +79,11 @@ class TextTask(Task):
         from autoshrink.tasks.text.problem import prepare  # noqa: PLC0415 - torch takes seconds to import
 
         return prepare(settings, observer)
+
+    def unseen(self, settings: SearchSettings, observer: Observer) -> Unseen:
+        from autoshrink.tasks.text.problem import unseen  # noqa: PLC0415 - torch takes seconds to import
+
+        return unseen(settings, observer)
 
     def proxy(self, cell: Cell, settings: SearchSettings, data: Mapping[str, Any]) -> RecurrentArchitecture:
         assert isinstance(settings, TextSettings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from functools import partial
@@ -14,17 +15,20 @@ from autoshrink import formatting
 from autoshrink.architecture import Architecture, LanguageModel, RecurrentArchitecture, network_of, recurrent_proxy
 from autoshrink.cell import Cell
 from autoshrink.config import SearchSettings, TextSettings
-from autoshrink.data import TextProxy, load_text_proxy
+from autoshrink.data import TextProxy, load_text_proxy, load_unseen_text
 from autoshrink.design import Design
 from autoshrink.networks import LanguageNetwork, Supernet, build, supernet
 from autoshrink.seeding import derive_seed
-from autoshrink.tasks.base import Prepared
+from autoshrink.tasks.base import Prepared, Unseen
 from autoshrink.training.costs import DesignCosts, largest_below
 from autoshrink.training.gradients import steps_a_chunk, text_gradients
 from autoshrink.training.text import Streams
 from autoshrink.training.text_learner import TextLearner, text_stops
 from autoshrink.training.text_population import TextPopulation, groups
 from autoshrink.watching import Observer
+
+UNSEEN = 2
+"""Times the search's validation sentences: what judges what compared searches found, at most."""
 
 
 def prepare(settings: SearchSettings, observer: Observer) -> Prepared:
@@ -34,8 +38,46 @@ def prepare(settings: SearchSettings, observer: Observer) -> Prepared:
         DataError: the text cannot be used.
     """
     assert isinstance(settings, TextSettings)
+    proxy, data = _load(settings), settings.data
+    observer.on_data(
+        f"data: {data.spec}: {formatting.count(proxy.train_sentences, 'training sentence')} "
+        f"({formatting.count(len(proxy.train), 'token')}), "
+        f"{proxy.validation_sentences:,} for validation ({len(proxy.validation):,}); vocabulary "
+        f"{len(proxy.vocabulary):,}, level {data.level}"
+    )
+    for note in proxy.notes:
+        observer.remark(note)
+    return Prepared(proxy.name, _event(proxy), lambda device: TextProblem(settings, proxy, device))
+
+
+def unseen(settings: SearchSettings, observer: Observer) -> Unseen:
+    """Sentences of the training text beyond those that a search draws: as many as judge in it, times `UNSEEN`.
+
+    Raises:
+        DataError: none are left.
+    """
+    assert isinstance(settings, TextSettings)
+    proxy, data = _load(settings), settings.data
+    tokens, sentences = load_unseen_text(
+        data.spec,
+        proxy.vocabulary,
+        level=data.level,
+        tokens=data.tokens,
+        after=data.sentences,
+        sentences=UNSEEN * data.validation_sentences,
+        sample=data.sample,
+        seed=derive_seed(settings.seed, "data"),
+    )
+    del observer
+    counted = f"{formatting.count(sentences, 'sentence')} ({formatting.count(len(tokens), 'token')})"
+    judging = dataclasses.replace(proxy, validation=tokens)
+    words = f"{counted} of the training text that no search saw"
+    return Unseen(words, lambda device: TextProblem(settings, judging, device))
+
+
+def _load(settings: TextSettings) -> TextProxy:
     data = settings.data
-    proxy = load_text_proxy(
+    return load_text_proxy(
         data.spec,
         level=data.level,
         tokens=data.tokens,
@@ -47,15 +89,6 @@ def prepare(settings: SearchSettings, observer: Observer) -> Prepared:
         shared_vocabulary=data.shared_vocabulary,
         seed=derive_seed(settings.seed, "data"),
     )
-    observer.on_data(
-        f"data: {data.spec}: {formatting.count(proxy.train_sentences, 'training sentence')} "
-        f"({formatting.count(len(proxy.train), 'token')}), "
-        f"{proxy.validation_sentences:,} for validation ({len(proxy.validation):,}); vocabulary "
-        f"{len(proxy.vocabulary):,}, level {data.level}"
-    )
-    for note in proxy.notes:
-        observer.remark(note)
-    return Prepared(proxy.name, _event(proxy), lambda device: TextProblem(settings, proxy, device))
 
 
 class TextProblem:
