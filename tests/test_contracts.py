@@ -4,6 +4,7 @@ same whatever runs the jobs."""
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import combinations
@@ -26,8 +27,10 @@ from autoshrink.evaluators.measuring import Conditions
 from autoshrink.evaluators.trained import TrainedEvaluator
 from autoshrink.executors import execute
 from autoshrink.registry import EVALUATORS, STRATEGIES, load_plugin
+from autoshrink.score import Evaluation
+from autoshrink.spaces import CellSpace
 from autoshrink.store import read_record
-from autoshrink.strategies import Strategy, StrategyContext
+from autoshrink.strategies import Choice, Proposal, Strategy, StrategyContext
 from autoshrink.strategies.autoshrink import shrinking
 from autoshrink.strategies.random_search import RandomSearch
 from autoshrink.tasks import TASKS
@@ -69,18 +72,25 @@ def _plugin() -> None:
 
 
 @pytest.mark.parametrize("candidates", [1, 4, "all"])
-@pytest.mark.parametrize("name", ["autoshrink", "random", "evolution", "exchange", "ddpnas", "one-operation"])
+@pytest.mark.parametrize("name", [*STRATEGIES, "one-operation"])
 @pytest.mark.usefixtures("_plugin")
 def test_strategies_keep_theirs(name: str, candidates: int | str) -> None:
-    given = context()
-    check_strategy(STRATEGIES[name], replace(given, settings=given.settings.changed({"candidates": candidates})))
+    if name == "optuna":
+        pytest.importorskip("optuna")
+    given = context(nodes=4 if name in ("ddpnas", "optuna") and candidates != 4 else 5)
+    changed = replace(given, settings=given.settings.changed({"candidates": candidates}))
+    if name == "one-operation":
+        dearest = Cell("conv", ("input", *["conv3x3"] * 4), cell_of(given.start).edges)
+        changed = replace(changed, space=CellSpace(dearest, frozenset({"edges", "ops"})))
+    # Uphill for as long as it goes up.
+    check_strategy(STRATEGIES[name], changed, foreseen=name != "exchange")
 
 
 @pytest.mark.parametrize("candidates", [1, 4, "all"])
 def test_autoshrink_from_the_best_so_far_keeps_them_too(candidates: int | str) -> None:
     given = context(nodes=4)
     changed = given.settings.changed({"candidates": candidates, "walk": "best"})
-    check_strategy(STRATEGIES["autoshrink"], replace(given, settings=changed))
+    check_strategy(STRATEGIES["autoshrink"], replace(given, settings=changed), foreseen=False)
 
 
 def _wayward(way: str) -> type[Strategy]:
@@ -127,6 +137,58 @@ def _wayward(way: str) -> type[Strategy]:
 def test_a_strategy_that_breaks_its_contract_is_told(way: str, complaint: str) -> None:
     with pytest.raises(AssertionError, match=complaint):
         check_strategy(_wayward(way))
+
+
+class Straying(RandomSearch):
+    """Its last design is of a larger space."""
+
+    def ask(self) -> tuple[Proposal, ...]:
+        *some, last = super().ask() or [None]
+        return () if last is None else (*some, replace(last, design=context(nodes=6).start))
+
+
+class Limitless(RandomSearch):
+    """It proposes nothing but the start."""
+
+    def ask(self) -> tuple[Proposal, ...]:
+        return tuple(replace(one, design=self._context.start) for one in super().ask())
+
+
+class Shortsighted(RandomSearch):
+    """It foresees no second step."""
+
+    def outlook(self) -> tuple[int, ...]:
+        return super().outlook()[:1]
+
+
+class Forgetful(RandomSearch):
+    """What it is told without having been asked confuses it."""
+
+    confused, seen = False, -1
+
+    def ask(self) -> tuple[Proposal, ...]:
+        self.seen = self._step
+        return super().ask()[::-1] if self.confused else super().ask()
+
+    def tell(self, evaluations: Sequence[Evaluation]) -> Choice:
+        unasked = self.seen != self._step
+        chosen = super().tell(evaluations)
+        self.confused |= unasked
+        return chosen
+
+
+@pytest.mark.parametrize(
+    ("make", "complaint"),
+    [
+        (Straying, "is no design of the space"),
+        (Limitless, "nothing that keeps it"),
+        (Shortsighted, "where it foresaw"),
+        (Forgetful, "without being asked, it goes on otherwise"),
+    ],
+)
+def test_so_is_one_that_strays_or_forgets(make: type[Strategy], complaint: str) -> None:
+    with pytest.raises(AssertionError, match=complaint):
+        check_strategy(make)
 
 
 def test_random_search_measures_as_many_as_autoshrink_and_keeps_the_limits() -> None:

@@ -331,15 +331,17 @@ class RunRecord:
     def _recorded(self) -> tuple[Evaluation, ...]:
         """Evaluations within the limits that were measured alike, one seed each; not the fresh ones.
 
-        Where there was a playoff, those of its first round. Of the others, those that no clock cut short, or, where it
-        cut all of them, those that came as far as any.
+        Where there was a playoff, those of its first round. Of the others, those that were trained longest; of these
+        those that no clock cut short, or, where it cut all of them, those that came as far as any.
         """
         limits = self.settings.limits
         first = (one.evaluation for one in self.retrained if one.round == 0)
         found = [one for one in first if not one.failed and limits.broken_by(one.resources) is None]
         found = found or list(self.usable())
-        furthest = max((one.fullness for one in found), default=math.inf)
-        return tuple(one for one in found if one.fullness == furthest)
+        # An estimate's rung compares it with those of its step alone.
+        reached = [(0 if self.settings.estimates else one.rung, one.fullness) for one in found]
+        furthest = max(reached, default=None)
+        return tuple(one for one, its in zip(found, reached, strict=True) if its == furthest)
 
     def _nameable(self, evaluations: Iterable[Evaluation]) -> tuple[Evaluation, ...]:
         """Those that may be named: the starting cell, and what costs less; in old runs and paper mode, all of them."""

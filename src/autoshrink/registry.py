@@ -220,6 +220,8 @@ STRATEGIES: Registry[Callable[[StrategyContext], Strategy]] = Registry(
         "random": "autoshrink.strategies.random_search:RandomSearch",
         "evolution": "autoshrink.strategies.evolution:Evolution",
         "exchange": "autoshrink.strategies.exchange:Exchange",
+        "successive-halving": "autoshrink.strategies.halving_search:HalvingSearch",
+        "optuna": "autoshrink.strategies.optuna_search:OptunaSearch",
         "ddpnas": "autoshrink.strategies.ddpnas:DDPNAS",
         "msnas": "autoshrink.strategies.msnas:MetaGraphSearch",
         "oneshot": "autoshrink.strategies.oneshot:OneShot",

@@ -241,10 +241,12 @@ class Loop:
         first = list(new.values())
         jobs = [self._job(proposal) for proposal in first]
         if jobs:
-            for position, evaluation in self._evaluator.evaluate(jobs, deadline=self._search_deadline()):
-                if (step, first[position].index) in self._recorded:
+            for position, found in self._evaluator.evaluate(jobs, deadline=self._search_deadline()):
+                asked = first[position]
+                if (step, asked.index) in self._recorded:
                     continue
-                self._record(Candidate(step, first[position].index, evaluation, first[position].change))
+                evaluation = replace(found, rung=asked.rung or found.rung)
+                self._record(Candidate(step, asked.index, evaluation, asked.change))
                 self._tell_search(proposals, evaluation)
         known = self._known(step)
         for proposal in proposals:
@@ -253,8 +255,8 @@ class Loop:
                 # Its nodes may be numbered otherwise: the other's weights are none of its own.
                 shared = replace(same.evaluation, design=proposal.design, weights=None)
                 self._record(Candidate(step, proposal.index, shared, proposal.change, (same.step, same.index)))
-        found = [self._recorded.get((step, proposal.index)) for proposal in proposals]
-        complete = [one.evaluation for one in found if one is not None]
+        recorded = [self._recorded.get((step, proposal.index)) for proposal in proposals]
+        complete = [one.evaluation for one in recorded if one is not None]
         return complete if len(complete) == len(proposals) else None
 
     def _refuse_others(self, proposals: Sequence[Proposal]) -> None:
@@ -277,7 +279,8 @@ class Loop:
         weights = None if proposal.parent is None else self._weights.get(proposal.parent)
         if EVALUATORS[self._settings.evaluator].shares:
             weights = self._shared_before(proposal.step)
-        return Job(proposal.design, self._seed(proposal), proposal.parent, weights)
+        epochs = None if proposal.share == 1 else proposal.share * self._settings.recipe.epochs
+        return Job(proposal.design, self._seed(proposal), proposal.parent, weights, epochs)
 
     def _shared_before(self, step: int) -> str | None:
         """The weights that the steps before left to all."""

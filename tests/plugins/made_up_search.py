@@ -32,11 +32,9 @@ class OneOperation(Strategy):
         if node == len(cell.ops):
             return ()
         others = [op for op in sorted(ops.names(cell.kind)) if op not in ("input", cell.ops[node])][:2]
-        changed = [Cell(cell.kind, (*cell.ops[:node], op, *cell.ops[node + 1 :]), cell.edges) for op in others]
-        return tuple(
-            Proposal(node, index, one, cell, ChangedOp(node, op))
-            for index, (one, op) in enumerate(zip(changed, others, strict=True))
-        )
+        changed = [(Cell(cell.kind, (*cell.ops[:node], op, *cell.ops[node + 1 :]), cell.edges), op) for op in others]
+        kept = [one for one in changed if self._context.allowed(one[0])]
+        return tuple(Proposal(node, index, one, cell, ChangedOp(node, op)) for index, (one, op) in enumerate(kept))
 
     def tell(self, evaluations: Sequence[Evaluation]) -> Choice:
         refuse_others(self.ask(), evaluations)

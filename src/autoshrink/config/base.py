@@ -183,6 +183,9 @@ def _tupled(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
+Shares = Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], BeforeValidator(_tupled)]
+
+
 class InheritSettings(Section):
     """How much training there is with inherited weights."""
 
@@ -226,11 +229,7 @@ class PlayoffSettings(Section):
 
     cells: PositiveInt = 5
     """How many begin."""
-    rounds: Annotated[
-        tuple[Annotated[float, Field(gt=0, le=1)], ...],
-        BeforeValidator(_tupled),
-        Field(min_length=1),
-    ] = (0.05, 0.1)
+    rounds: Annotated[Shares, Field(min_length=1)] = (0.05, 0.1)
     """Length of the trainings in each round, as a share of the recipe's epochs, ascending."""
     reduction: Annotated[int, Field(ge=2)] = 3
     """One of so many cells stays after each round."""
@@ -262,7 +261,7 @@ class DDPNASSettings(Section):
     temperature: PositiveFloat = 0.5
     """τ, by which scores are divided, in standard deviations; in units of S where they are not standardised, published
     as 0.01: one point of accuracy is worth e."""
-    budgets: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], BeforeValidator(_tupled)] = (1.0, 0.75, 0.5)
+    budgets: Shares = (1.0, 0.75, 0.5)
     """For which costs networks are generated at the end, as shares of what the settled one costs."""
 
 
@@ -310,6 +309,26 @@ class MsnasSettings(Section):
         if isinstance(self.meta_graph, str) or (self.meta_graph is None and self.from_run is not None):
             raise InputError(f"msnas: {self.meta_graph or self.from_run} was not read; `autoshrink.search` does that")
         return self.meta_graph
+
+
+class HalvingSettings(Section):
+    """Successive halving (``--strategy successive-halving``)."""
+
+    designs: Annotated[int, Field(ge=2)] = 27
+    """How many are drawn."""
+    rounds: Annotated[Shares, Field(min_length=1)] = (0.1, 0.3, 1.0)
+    """Length of the trainings in each round, as a share of the recipe's epochs; the start has the longest."""
+    reduction: Annotated[int, Field(ge=2)] = 3
+    """One of so many designs stays after each round."""
+
+
+class OptunaSettings(Section):
+    """Samplers of Optuna (``--strategy optuna``)."""
+
+    sampler: Literal["tpe", "nsga2"] = "tpe"
+    """``tpe`` for S; ``nsga2`` for performance against the weighed resource."""
+    population: Annotated[int, Field(ge=2)] = 20
+    """Designs of a generation of ``nsga2``."""
 
 
 Range = tuple[Limit, Limit]
@@ -420,6 +439,8 @@ class SearchSettings(Section):
     ddpnas: DDPNASSettings = DDPNASSettings()
     oneshot: OneShotSettings = OneShotSettings()
     msnas: MsnasSettings = MsnasSettings()
+    halving: HalvingSettings = HalvingSettings()
+    optuna: OptunaSettings = OptunaSettings()
     candidates: PositiveInt | Literal["all"]
     """K, drawn without replacement in each step, or all moves."""
     walk: Literal["child", "best"] = "child"

@@ -166,6 +166,8 @@ _IDLE: tuple[_Idle, ...] = (
     ("beside", lambda chosen: chosen.repeats == 0, "--repeats above 0"),
     ("draws", lambda chosen: chosen.repeats == 0 or "random" not in chosen.beside, "--beside random, with --repeats,"),
     ("evolution.", lambda chosen: chosen.strategy != "evolution", "--strategy evolution"),
+    ("halving.", lambda chosen: chosen.strategy != "successive-halving", "--strategy successive-halving"),
+    ("optuna.", lambda chosen: chosen.strategy != "optuna", "--strategy optuna"),
     ("ddpnas.", lambda chosen: chosen.strategy != "ddpnas", "--strategy ddpnas"),
     ("oneshot.", lambda chosen: chosen.strategy != "oneshot", "--strategy oneshot"),
     ("msnas.", lambda chosen: chosen.strategy != "msnas", "--strategy msnas"),

@@ -26,7 +26,9 @@ class Proposal:
 
     `parent` is the design that it was made of, from which weights may be inherited, and `change` what was done to that;
     both are None where a search starts, and `change` is None where it is not one move. One that is asked for `anew` is
-    measured with this step's seed though it was measured before: where it was chosen for that figure, say.
+    measured with this step's seed though it was measured before: where it was chosen for that figure, say. One that
+    gets a `share` of the recipe's epochs is trained from scratch for as long, and the best is chosen among those of the
+    highest `rung`: whoever trains designs for different times numbers the times so, the longest last.
     """
 
     step: int
@@ -35,6 +37,8 @@ class Proposal:
     parent: Design | None = None
     change: Change | None = None
     anew: bool = False
+    share: float = 1.0
+    rung: int = 0
 
     @property
     def cell(self) -> Cell:

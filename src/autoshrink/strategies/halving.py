@@ -21,10 +21,20 @@ class SuccessiveHalving:
         score: Eq. 5.
         rounds: epochs of a training in each round, ascending.
         reduction: one of so many stays after a round, and at least one.
+        alone: whether one that is left alone goes through the rounds that are left, so that it was trained to the end.
     """
 
-    def __init__(self, designs: Sequence[Design], *, score: Score, rounds: Sequence[float], reduction: int = 3) -> None:
+    def __init__(
+        self,
+        designs: Sequence[Design],
+        *,
+        score: Score,
+        rounds: Sequence[float],
+        reduction: int = 3,
+        alone: bool = False,
+    ) -> None:
         self._designs = tuple(designs)
+        self._fewest = 1 if alone else 2
         self._score = score
         self._rounds = tuple(rounds)
         self._reduction = reduction
@@ -32,7 +42,7 @@ class SuccessiveHalving:
 
     def ask(self) -> tuple[int, float, tuple[Design, ...]]:
         """The round from 0, the epochs of its trainings, and the designs; none when it is over."""
-        if self._round == len(self._rounds) or (self._round > 0 and len(self._designs) < 2):
+        if self._round == len(self._rounds) or (self._round > 0 and len(self._designs) < self._fewest):
             return self._round, 0, ()
         return self._round, self._rounds[self._round], self._designs
 
@@ -48,6 +58,17 @@ class SuccessiveHalving:
         usable = [one.design for one in ranked if not one.failed]
         self._designs = tuple(usable[: math.ceil(len(ranked) / self._reduction)])
         self._round += 1
+
+    def outlook(self) -> tuple[int, ...]:
+        """How many designs the rounds that are left have, where none fails."""
+        _, _, left = self.ask()
+        found, count = list[int](), len(left)
+        for _ in self._rounds[self._round :]:
+            if count < (self._fewest if found else 1):
+                break
+            found.append(count)
+            count = math.ceil(count / self._reduction)
+        return tuple(found)
 
 
 def entrants(evaluations: Sequence[Evaluation], *, score: Score, count: int) -> tuple[Design, ...]:
