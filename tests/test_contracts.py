@@ -78,7 +78,8 @@ def test_strategies_keep_theirs(name: str, candidates: int | str) -> None:
     if name == "optuna":
         pytest.importorskip("optuna")
     given = context(nodes=4 if name in ("ddpnas", "optuna") and candidates != 4 else 5)
-    changed = replace(given, settings=given.settings.changed({"candidates": candidates}))
+    short = {"oneshot": {"rounds": 4, "designs": 8}}
+    changed = replace(given, settings=given.settings.changed({"candidates": candidates} | short))
     if name == "one-operation":
         dearest = Cell("conv", ("input", *["conv3x3"] * 4), cell_of(given.start).edges)
         changed = replace(changed, space=CellSpace(dearest, frozenset({"edges", "ops"})))
