@@ -6,7 +6,7 @@ AutoShrink's strategy is driven from the complete graph to the last edge with K 
 the real ones; performances are drawn at random around one value, with the standard deviation that training and
 validation noise have (`--noise`, default .015: an accuracy near .4 on 1,000 images), so the way down is decided by cost
 and noise. What counts is how many cells of which size have to be measured. Data and network are those of
-`autoshrink_paper.compare` for images. Prints JSON, and a table in Markdown on standard error.
+docs/evaluators.md for images (`PROXY`). Prints JSON, and a table in Markdown on standard error.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any
 
 from autoshrink.architecture import proxy_architecture
 from autoshrink.cell import Cell, cell_of
+from autoshrink.comparing.figures import Figure
 from autoshrink.config import ImageSettings, InheritSettings, resolve
 from autoshrink.cost import count
 from autoshrink.priors import start_cell
@@ -31,11 +32,18 @@ from autoshrink.seeding import derive_seed
 from autoshrink.spaces import CellSpace
 from autoshrink.strategies import AutoShrink, entrants
 from autoshrink.training.sprint import CONSECUTIVE
-from autoshrink_paper.compare.__main__ import PRESETS
-from autoshrink_paper.compare.figures import mean_and_error
-from autoshrink_paper.compare.plot import COLOURS, MARKERS, pyplot, save
+from autoshrink_paper.plotting import COLOURS, MARKERS, pyplot, save
 
 CLASSES, CHANNELS = 10, 3
+PROXY: dict[str, Any] = {
+    "nodes": 6,
+    "penalty": 0.03,
+    "data": {"spec": "cifar10", "size": 12, "train_per_class": 200, "validation_per_class": 100},
+    "network": {"stem": 16, "widths": [8, 16, 32]},
+    "recipe": {"batch": 64, "epochs": 10},
+    "threads": 1,
+}
+"""The small CIFAR-10 of docs/evaluators.md."""
 
 
 @dataclass(frozen=True)
@@ -178,8 +186,8 @@ def row(settings: ImageSettings, workload: Workload, nodes: int, options: argpar
 
 def average(values: Sequence[float]) -> dict[str, float | None]:
     """Mean and standard error."""
-    mean, error = mean_and_error(values)
-    return {"mean": mean, "error": error}
+    found = Figure.of(values)
+    return {"mean": None, "error": None} if found is None else {"mean": found.mean, "error": found.error}
 
 
 def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
@@ -215,7 +223,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="searches with other draws for each number of nodes")
     parser.add_argument("--plot", type=Path, help="SVG file")
     options = parser.parse_args()
-    preset = {"data": {"spec": "cifar10"}} if options.paper else PRESETS["image"]
+    preset = {"data": {"spec": "cifar10"}} if options.paper else PROXY
     settings = resolve(preset | {"candidates": options.candidates})
     assert isinstance(settings, ImageSettings)
     data = settings.data

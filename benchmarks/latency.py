@@ -27,7 +27,7 @@ from autoshrink import zoo
 from autoshrink.cost import count
 from autoshrink.latency.measuring import Latency, Session, race
 from autoshrink.onnx.untrained import architecture_to_onnx
-from autoshrink_paper.compare.plot import COLOURS, pyplot, save
+from autoshrink_paper.plotting import COLOURS, pyplot, save
 
 FIRST = "shrinkcnn-a"
 OTHERS = ("mobilenetv2-1.0", "mobilenetv2-1.4", "mnasnet-b1", "mnasnet-a1", "efficientnet-b0")

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from autoshrink_paper.compare.plot import COLOURS, pyplot, save
+from autoshrink_paper.plotting import COLOURS, pyplot, save
 
 LINES = {
     ("autoshrink", "edges", None, "child"): "AutoShrink: edges, all",

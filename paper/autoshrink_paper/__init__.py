@@ -1,5 +1,4 @@
-"""The tables of the AutoShrink paper, rebuilt as far as a machine, its data and a budget of time allow; and search
-methods compared (`autoshrink_paper.compare`).
+"""The tables of the AutoShrink paper, rebuilt as far as a machine, its data and a budget of time allow.
 
     from autoshrink_paper.rebuilding import Asked, rebuild
 
