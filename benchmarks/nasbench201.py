@@ -1,4 +1,4 @@
-"""AutoShrink on NAS-Bench-201, where everybody can check, against evolution, random search and Optuna.
+"""AutoShrink on NAS-Bench-201, where everybody can check, against the package's other strategies and Optuna.
 
     python benchmarks/nasbench201.py --table nasbench201.csv.gz --validation cifar10_val_short \\
         --test cifar10_test_200 [--cost raspi4_latency] [--seeds 200] [--drawn 8 12] [--only evolution] [--json]
@@ -9,11 +9,11 @@ column `arch` and those columns will do.
 
 Rows, one for each number of evaluations of `--budgets` that a search reaches, and one for its end:
 
-    method       autoshrink; evolution (regularised, population 10, sample 5) and random, of this package too; tpe and
-                 nsga2 of Optuna
+    method       autoshrink; evolution (regularised, population 10, sample 5), random, ddpnas, oneshot and msnas, of this
+                 package too; tpe and nsga2 of Optuna
     moves        edges: an edge removed; identity: an edge's operation becomes identity or nothing; ops: any cheaper
                  operation; both: any other operation, dearer ones too
-    drawn        K moves a step, or null for all of them
+    drawn        K moves a step, or null for all of them; of ddpnas its T, 3 as published or 12
     walk         child: each step goes on from its best candidate; best: from the best cell so far that has moves left
     evaluations  mean over the seeds. A network counts once, however often and in whatever spelling it is proposed,
                  since a run trains it once; with --count proposals every proposal counts
@@ -59,6 +59,8 @@ from nasbench201_table import EDGES, MOVES, OPS, Table, TableCell, TableEvaluato
 BUDGETS = (25, 43, 80, 100, 175)
 POINTS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 18, 20, *range(22, 60, 3), *range(60, 176, 5))
 """Numbers of evaluations at which curves are given."""
+TURNS = (3, 12)
+"""Random orders a phase of ddpnas: as published, and so many that it takes up the largest budget."""
 IDLE = 200
 """Proposals in a row of networks that are all known before a search counts as done."""
 
@@ -182,8 +184,10 @@ class Ground:
                         continue
                     for drawn in (None, *options.drawn):
                         yield self._autoshrink(moves, walk, drawn, penalty)
-        for name in ("evolution", "random"):
+        for name in ("evolution", "random", "oneshot", "msnas"):
             yield Method(name, partial(self._other, name))
+        for turns in TURNS:
+            yield Method("ddpnas", partial(self._other, "ddpnas", ddpnas={"turns": turns}), drawn=turns)
         if find_spec("optuna") is None:
             note("tpe and nsga2 are left out: Optuna is not installed (pip install optuna)")
             return
@@ -191,9 +195,9 @@ class Ground:
         if options.cost:
             yield Method("nsga2", lambda seed: optuna_search(_nsga2, seed, self.notebook(), cost=True))
 
-    def _other(self, strategy: str, seed: int) -> list[Evaluation]:
-        # Their searches are as long as moves in both directions would be: until the budget ends them.
-        return self.search("both", self.settings(strategy=strategy, seed=seed))
+    def _other(self, strategy: str, seed: int, **changes: Any) -> list[Evaluation]:
+        # Searches as long as AutoShrink's are as long as moves in both directions would be: the budget ends them.
+        return self.search("both", self.settings(strategy=strategy, seed=seed, **changes))
 
     def _autoshrink(self, moves: str, walk: str, drawn: int | None, penalty: float) -> Method:
         settings = self.settings(candidates=drawn or "all", walk=walk, penalty=penalty)
@@ -346,7 +350,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--drawn", type=_positive, nargs="*", default=(8, 12))
     parser.add_argument("--penalty", type=float, nargs="+", default=(0.0,))
     parser.add_argument("--count", choices=("networks", "proposals"), default="networks")
-    parser.add_argument("--only", nargs="+", metavar="METHOD", help="autoshrink, evolution, random, tpe, nsga2")
+    parser.add_argument("--only", nargs="+", metavar="METHOD", help="autoshrink, evolution, random, oneshot, …")
     parser.add_argument("--run", type=Path)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--curves", action="store_true", help="also the curves, for nasbench201_plot.py")
