@@ -9,8 +9,8 @@ column `arch` and those columns will do.
 
 Rows, one for each number of evaluations of `--budgets` that a search reaches, and one for its end:
 
-    method       autoshrink; evolution (regularised, population 10, sample 5), random, ddpnas, oneshot and msnas, of this
-                 package too; tpe and nsga2 of Optuna
+    method       autoshrink; evolution (regularised, population 10, sample 5), random, ddpnas, oneshot and msnas, all of
+                 this package; tpe and nsga2 of Optuna
     moves        edges: an edge removed; identity: an edge's operation becomes identity or nothing; ops: any cheaper
                  operation; both: any other operation, dearer ones too
     drawn        K moves a step, or null for all of them; of ddpnas its T, 3 as published or 12

@@ -29,6 +29,10 @@ LINES = {
     ("evolution", None, None, None): "regularised evolution",
     ("tpe", None, None, None): "TPE (Optuna)",
     ("random", None, None, None): "random",
+    ("ddpnas", None, 3, None): "DDPNAS, T = 3",
+    ("ddpnas", None, 12, None): "DDPNAS, T = 12",
+    ("oneshot", None, None, None): "one-shot, by blocks",
+    ("msnas", None, None, None): "MSNAS",
 }
 DASHED = ("edges", "identity", "ops")
 
@@ -57,15 +61,17 @@ def main() -> None:
 
 def _panel(panel: Any, result: Mapping[str, Any]) -> None:
     lows = []
-    for colour, (head, label) in zip(COLOURS, LINES.items(), strict=True):
+    for number, (head, label) in enumerate(LINES.items()):
+        colour, again = COLOURS[number % len(COLOURS)], number >= len(COLOURS)
+        # What draws nothing is one search.
+        style = ":" if again else "--" if head[2] is None and head[1] in DASHED else "-"
         for curve in result["curves"]:
             if (curve["method"], curve["moves"], curve["drawn"], curve["walk"]) != head:
                 continue
             places = np.array([*curve["evaluations"], 175], dtype=float)
             means = np.array([*curve["mean"], curve["mean"][-1]], dtype=float)
             errors = np.array([*curve["sd"], curve["sd"][-1]], dtype=float) / math.sqrt(curve["seeds"])
-            # What draws nothing is one search.
-            panel.plot(places, means, "--" if head[2] is None and head[1] in DASHED else "-", color=colour, label=label)
+            panel.plot(places, means, style, color=colour, label=label)
             panel.fill_between(places, means - errors, means + errors, color=colour, alpha=0.2, linewidth=0)
             lows.append(means[places >= 12].min())
     tops = [max(one["test_mean"] for one in result["rows"] if one["test_mean"] is not None)]

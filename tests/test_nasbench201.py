@@ -180,6 +180,16 @@ def test_rows_say_what_they_are_and_grow_with_the_evaluations(table: Path) -> No
     assert ("autoshrink", "both", 8, "child") not in heads
 
 
+def test_strategies_of_decisions_search_the_table_too(table: Path) -> None:
+    found = rows(
+        f"--table {table} --validation v --test t --seeds 3 --budgets 30 60 --only ddpnas oneshot msnas random"
+    )
+    last = {(row["method"], row["drawn"]): row for row in found}
+    assert set(last) == {("ddpnas", 3), ("ddpnas", 12), ("oneshot", None), ("msnas", None), ("random", None)}
+    # A start, four phases and the generated ones; a network that is asked for again counts once.
+    assert 30 < last["ddpnas", 3]["evaluations"] <= 1 + 3 * (5 + 4 + 3 + 2) + 3
+
+
 def test_a_network_counts_once_unless_proposals_are_counted(table: Path) -> None:
     words = f"--table {table} --validation v --test t --only autoshrink --moves identity --walk child --drawn"
     once, often = rows(words)[-1], rows(f"{words} --count proposals")[-1]
