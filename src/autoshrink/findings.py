@@ -263,8 +263,10 @@ def start_name(record: RunRecord, design: Design) -> str:
     """What to call one of the starts."""
     if record.names:
         return f"hand-made {record.names.get(design.key, 'network')}"
-    nodes = len(getattr(record.start, "ops", ()))
-    complete = edges_of(record.start) == nodes * (nodes - 1) // 2
+    first = record.starting()
+    start = record.start if first is None else first.design
+    nodes = len(getattr(start, "ops", ()))
+    complete = edges_of(start) == nodes * (nodes - 1) // 2
     return "complete graph" if complete else f"starting {noun(record)}"
 
 

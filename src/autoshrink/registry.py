@@ -225,6 +225,7 @@ STRATEGIES: Registry[Callable[[StrategyContext], Strategy]] = Registry(
         "ddpnas": "autoshrink.strategies.ddpnas:DDPNAS",
         "msnas": "autoshrink.strategies.msnas:MetaGraphSearch",
         "oneshot": "autoshrink.strategies.oneshot:OneShot",
+        "firefly": "autoshrink.strategies.firefly:Firefly",
     },
 )
 """What makes an `autoshrink.strategies.Strategy` of a `StrategyContext`."""
@@ -236,6 +237,7 @@ EVALUATORS: Registry[EvaluatorKind] = Registry(
         "trained": "autoshrink.evaluators:TRAINED",
         "inherited": "autoshrink.evaluators:INHERITED",
         "shared": "autoshrink.evaluators:SHARED",
+        "grown": "autoshrink.evaluators:GROWN",
         "zico": "autoshrink.evaluators.zico:ZICO",
     },
     has=("make", "words", "relative"),

@@ -2,6 +2,7 @@
 
 from autoshrink.config.base import (
     DataSettings,
+    FireflySettings,
     InheritSettings,
     Limits,
     Overrides,
@@ -34,6 +35,7 @@ __all__ = [
     "DataSettings",
     "Dropout",
     "FinalSettings",
+    "FireflySettings",
     "ImageData",
     "ImageNetwork",
     "ImageRecipe",

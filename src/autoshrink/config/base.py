@@ -331,6 +331,23 @@ class OptunaSettings(Section):
     """Designs of a generation of ``nsga2``."""
 
 
+class FireflySettings(Section):
+    """Growing (``--strategy firefly``, ``--evaluator grown``)."""
+
+    start: Literal["chain", "edge"] = "chain"
+    """With what it begins: all nodes in a row, or a single edge."""
+    edges: PositiveInt = 3
+    """Edges that a step adds, at most, unless a single move adds more."""
+    epochs: PositiveFloat = 5.0
+    """Epochs of training after every growth, and of what it begins with: short ones, at a rate that falls to zero."""
+    batches: PositiveInt = 2
+    """Training batches on which gains are taken."""
+    points: PositiveInt = 1
+    """n: at how many points from 0 to `step` the gradient is taken; 1: where nothing is changed yet."""
+    step: PositiveFloat = 0.01
+    """ε: how far along its steepest direction a growth is imagined to go, for the estimate of its performance."""
+
+
 Range = tuple[Limit, Limit]
 """From the smallest budget to the largest."""
 
@@ -441,6 +458,7 @@ class SearchSettings(Section):
     msnas: MsnasSettings = MsnasSettings()
     halving: HalvingSettings = HalvingSettings()
     optuna: OptunaSettings = OptunaSettings()
+    firefly: FireflySettings = FireflySettings()
     candidates: PositiveInt | Literal["all"]
     """K, drawn without replacement in each step, or all moves."""
     walk: Literal["child", "best"] = "child"

@@ -29,6 +29,13 @@ AT_BUDGET: Overrides = {"strategy": "exchange", "evaluator": "trained", "penalty
 every move, which leaves little to inherit."""
 
 
+OF_STRATEGY: Mapping[str, Overrides] = {
+    "firefly": {"evaluator": "grown", "candidates": "all", "choice": "finalists"},
+}
+"""What searches by a strategy do otherwise. One that grows scores all its moves together, and may name what costs more
+than its start."""
+
+
 OVER_RANGE: Overrides = {"finalists": 2, "patience": 2}
 """What a search over a range of budgets does otherwise: at each of them two found networks and two hand-made ones have
 fresh seeds, and the search at the first ends sooner: where nothing but noise tells networks apart, each further
@@ -50,6 +57,9 @@ def resolve(overrides: Overrides) -> SearchSettings:
         base = task.sound
     if overrides.get("mode") == "paper":
         base = merge(base, task.paper)
+    strategy = overrides.get("strategy")
+    if overrides.get("mode") != "paper" and isinstance(strategy, str):
+        base = merge(base, OF_STRATEGY.get(strategy, {}))
     if any(one is not None for one in (overrides.get("budget") or {}).values()):
         base = merge(merge(base, AT_BUDGET), task.at_budget)
     if any(isinstance(one, list | tuple) for one in (overrides.get("budget") or {}).values()):
@@ -165,6 +175,11 @@ _IDLE: tuple[_Idle, ...] = (
     ("patience", lambda chosen: chosen.strategy != "exchange", "--strategy exchange"),
     ("beside", lambda chosen: chosen.repeats == 0, "--repeats above 0"),
     ("draws", lambda chosen: chosen.repeats == 0 or "random" not in chosen.beside, "--beside random, with --repeats,"),
+    ("firefly.", lambda chosen: chosen.strategy != "firefly", "--strategy firefly"),
+    *(
+        (f"stop.{name}", lambda chosen: chosen.strategy == "firefly", "a strategy that shrinks")
+        for name in ("edges", "macs")
+    ),
     ("evolution.", lambda chosen: chosen.strategy != "evolution", "--strategy evolution"),
     ("halving.", lambda chosen: chosen.strategy != "successive-halving", "--strategy successive-halving"),
     ("optuna.", lambda chosen: chosen.strategy != "optuna", "--strategy optuna"),
@@ -201,6 +216,11 @@ def refuse_contradictions(asked: Overrides, chosen: SearchSettings) -> None:
             f"--resource {said['resource']} and formula={chosen.formula}, which weighs the cell's parameters, "
             "contradict each other; leave one out, or add --set formula=paper"
         )
+    if chosen.evaluator == "grown" and chosen.strategy != "firefly":
+        raise InputError(
+            f"--evaluator grown and --strategy {chosen.strategy}, which does not grow its cells, contradict each "
+            "other; add --strategy firefly, or leave --evaluator out"
+        )
     if chosen.walk == "best" and chosen.relative:
         raise InputError(
             f"walk=best and --evaluator {chosen.evaluator}, whose figures compare the candidates of one step only, "
@@ -221,10 +241,11 @@ def _refuse_budget(name: str, chosen: SearchSettings) -> None:
         raise InputError(f"--{name} and --mode paper, which searches cells, contradict each other; leave one out")
     if not TASKS[chosen.task].searches_networks:
         raise InputError(f"--{name}: task {chosen.task} has no space of networks at a budget; leave it out")
-    if chosen.strategy == "autoshrink":
+    ways = {"autoshrink": "down", "firefly": "up"}
+    if chosen.strategy in ways:
         raise InputError(
-            f"--strategy autoshrink goes down, and networks at a budget (--{name}) cost the same; take exchange, "
-            "evolution or random"
+            f"--strategy {chosen.strategy} goes {ways[chosen.strategy]}, and networks at a budget (--{name}) cost the "
+            "same; take exchange, evolution or random"
         )
 
 

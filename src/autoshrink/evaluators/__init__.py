@@ -21,6 +21,12 @@ def _shared(context: EvaluatorContext) -> Evaluator:
     return SharedEvaluator.of(context)
 
 
+def _grown(context: EvaluatorContext) -> Evaluator:
+    from autoshrink.evaluators.grown import GrownEvaluator  # noqa: PLC0415 - torch takes seconds to import
+
+    return GrownEvaluator.of(context)
+
+
 TRAINED = EvaluatorKind(_trained)
 INHERITED = EvaluatorKind(
     _inherited,
@@ -58,4 +64,21 @@ SHARED = EvaluatorKind(
         predictor="estimate with shared weights",
     ),
     needs="cuts",
+)
+GROWN = EvaluatorKind(
+    _grown,
+    relative=True,
+    metric=lambda usual: usual.estimated(),
+    words=EvaluatorWords(
+        done="grown and trained further, or weighed by the gradient of what would be new",
+        measured="an estimate with inherited weights",
+        note="The figures of the steps are estimates. Where a step has several candidates, each has its parent's "
+        "figure and what the loss would fall by to first order in a small step; one that stands alone has grown from "
+        "its parent and trained further.",
+        compared="The candidates of a step were compared by their first-order gain, which has no standard error.",
+        candidate="candidate, by its gradient",
+        chosen="grown",
+        predictor="first-order gain",
+    ),
+    needs="inherit",
 )

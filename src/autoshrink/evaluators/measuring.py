@@ -119,9 +119,17 @@ def train(
 
 
 def trained(
-    problem: Problem, job: Job, conditions: Conditions, *, clock: Clock, on_epoch: OnEpoch
+    problem: Problem,
+    job: Job,
+    conditions: Conditions,
+    *,
+    clock: Clock,
+    on_epoch: OnEpoch,
+    begin: Callable[[SearchLearner], int] = lambda _: 0,
 ) -> tuple[Evaluation, SearchLearner | None]:
     """The evaluation of a training, and what has learned; None where there is none.
+
+    `begin` may change the weights before a short training; it says how many samples it passed forward.
 
     Raises:
         DeadlineError: the search's deadline passed.
@@ -140,7 +148,8 @@ def trained(
                 on_epoch=lambda history: on_epoch(job.design, len(history.curve), history.curve[-1]),
             )
         learner = problem.learner(architecture, job.seed, batch=conditions.short_batch)
-        forward = sprint(learner, job.epochs, clock)
+        forward = begin(learner)
+        forward += sprint(learner, job.epochs, clock)
         validation = judged(learner)
         on_epoch(job.design, 1, validation.performance)
         return History((validation.performance,), validation, "all of a short training")

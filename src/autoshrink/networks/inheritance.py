@@ -11,7 +11,8 @@ edge lacks its block, and every other block is inherited as it stands. What a ch
 - a shortcut with new rows (fresh), or one that was the identity and is a convolution now: it starts as the identity,
   and its BN has to be told so after statistics were taken, see `ImageNetwork` and `undo_normalisation`.
 
-For recurrent cells every parameter belongs to one edge, or to all cells alike: they are copied by name.
+For recurrent cells every parameter belongs to one edge, or to all cells alike: they are copied by name. What a child
+has more than its parent is fresh (`autoshrink.networks.growing` is about such children).
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ def inherit(child: nn.Module, parent: nn.Module) -> tuple[nn.BatchNorm2d, ...]:
         known = dict(parent.named_parameters())
         with torch.no_grad():
             for name, parameter in child.named_parameters():
-                parameter.copy_(known[name])
+                if name in known:
+                    parameter.copy_(known[name])
         return ()
     raise TypeError(f"a {type(child).__name__} cannot inherit from a {type(parent).__name__}")
 

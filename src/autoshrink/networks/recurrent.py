@@ -16,6 +16,7 @@ from torch.nn import functional
 from autoshrink.architecture import LanguageModel, LibraryArchitecture, RecurrentArchitecture, RecurrentPlan
 from autoshrink.cell import Edge
 from autoshrink.errors import InputError
+from autoshrink.networks import reference
 from autoshrink.networks.decoder import tied_cross_entropy, token_losses
 from autoshrink.networks.unrolled import Wiring
 from autoshrink.seeding import derive_seed
@@ -61,6 +62,10 @@ class RecurrentCell(nn.Module):
     """A recurrent cell: `input_weight` W₀ (2n, 2n), and for each edge W_ij (n, 2n); gates are the left halves.
 
     (T, B, n) and (1, B, n) to (T, B, n) and (1, B, n), see `autoshrink.architecture.RecurrentArchitecture`.
+
+    Attributes:
+        gates: what some edges and leaves count for in their means, with gradients, while a cell grows
+            (`autoshrink.networks.growing`), at the pace of `autoshrink.networks.reference`; None: all the same.
     """
 
     layers = 1
@@ -72,6 +77,7 @@ class RecurrentCell(nn.Module):
         self.input_weight = nn.Parameter(torch.empty(2 * width, 2 * width))
         self.edges = nn.ParameterDict({_name(edge): nn.Parameter(torch.empty(width, 2 * width)) for edge in plan.edges})
         self.wiring = Wiring([plan])
+        self.gates: reference.Gates | None = None
 
     def edge_weights(self) -> dict[Edge, Tensor]:
         """W_ij (n, 2n) by edge."""
@@ -80,6 +86,17 @@ class RecurrentCell(nn.Module):
     def forward(self, inputs: Tensor, state: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Outputs (T, B, n) and the next state (1, B, n); `mask` (B, n) is the hidden dropout."""
         width = self.plan.width
+        if self.gates is not None:
+            slowly = reference.run(
+                self.plan,
+                inputs,
+                state[0],
+                input_weight=self.input_weight,
+                edge_weights=self.edge_weights(),
+                mask=mask,
+                gates=self.gates,
+            )
+            return slowly, slowly[-1:]
         # What does not depend on the step before is one product for the whole chunk.
         projected = inputs @ self.input_weight[:width]
         fans = []

@@ -15,7 +15,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from autoshrink.errors import InputError
-from autoshrink.ops.pieces import Convolution, Cut, Piece, Pooling
+from autoshrink.ops.pieces import Convolution, Cut, Piece, Pooling, Squeeze
 from autoshrink.steps import RuntimeOperation, Step
 
 if TYPE_CHECKING:
@@ -151,6 +151,22 @@ class ConvOperation(Operation):
         for piece in self.pieces:
             if isinstance(piece, Convolution | Pooling) and (piece.kernel < 1 or piece.kernel % 2 == 0):
                 raise InputError(f"operation {self.name!r}: {piece.what} would change the size; kernels are odd")
+
+    @property
+    def additive(self) -> bool:
+        """Whether it gives what it gave when channels are added to its input to which the first convolution across
+        channels gives no weight. Without one, each added channel is one more of the output."""
+        for piece in self.pieces or ():
+            if isinstance(piece, Squeeze):
+                return False
+            if piece.dense:
+                break
+        return self.pieces is not None and not self.residual
+
+    @property
+    def mixer(self) -> str | None:
+        """The part that is the first convolution across channels; None where there is none, or nobody has said."""
+        return next((name for name, piece in self._named() if piece.dense), None)
 
     def provides(self, part: str) -> bool:
         """See `Operation.provides`."""

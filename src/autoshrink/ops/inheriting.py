@@ -124,13 +124,14 @@ def columns(weight: Tensor, parent: Tensor, slots: Sequence[Slot], known: Sequen
 
 def places(slots: Sequence[Slot], known: Sequence[Slot]) -> list[tuple[slice, slice]]:
     """Where the slots that both have lie, here and there."""
-    there = _ranges(known)
-    return [(here, there[slot]) for slot, here in _ranges(slots).items() if slot in there]
+    there = ranges(known)
+    return [(here, there[slot]) for slot, here in ranges(slots).items() if slot in there]
 
 
-def _ranges(slots: Sequence[Slot]) -> dict[Slot, slice]:
-    ranges, start = {}, 0
+def ranges(slots: Sequence[Slot]) -> dict[Slot, slice]:
+    """Where each slot lies."""
+    found, start = {}, 0
     for slot in slots:
-        ranges[slot] = slice(start, start + slot.channels)
+        found[slot] = slice(start, start + slot.channels)
         start += slot.channels
-    return ranges
+    return found

@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 from autoshrink.change import Change
 from autoshrink.design import Design
 from autoshrink.errors import InputError
+from autoshrink.spaces.growing import Seedling
 
 
 def refuse_unknown(allowed: frozenset[str], known: Collection[str], of: str) -> None:
@@ -138,6 +139,27 @@ class Space(ABC, Generic[DesignT]):
             if not 0 <= choice < len(decision.options):
                 raise InputError(f"decision {decision.name} has options 0 … {len(decision.options) - 1}, not {choice}")
         return {one.name: one.options[choice] for one, choice in zip(decisions, choices, strict=True)}
+
+    def seedling(self, way: Seedling) -> DesignT:
+        """The small design that a search begins with which grows up to `start`; see `growths`."""
+        raise self._shrinks(way)
+
+    def growths(self, design: DesignT) -> tuple[tuple[Change, DesignT], ...]:
+        """Everything that one move adds to a design, up to `start`, so that a trained network may get it without
+        computing anything else at first; in a fixed order.
+
+        Raises:
+            InputError: designs of this space do not grow.
+        """
+        raise self._shrinks(design)
+
+    def united(self, designs: Sequence[DesignT]) -> DesignT:
+        """What several of the growths of one design make of it together."""
+        raise self._shrinks(designs)
+
+    def _shrinks(self, asked: object) -> InputError:
+        del asked
+        return InputError(f"designs of a {type(self).__name__} do not grow; take another --strategy than firefly")
 
     def chains(self, design: DesignT) -> tuple[DesignT, ...]:
         """Plain chains of the operations that a design is made of: what a search has to beat. None where a space has

@@ -12,7 +12,9 @@ from autoshrink.cell import INPUT, Cell
 from autoshrink.change import Change, ChangedOp, RemovedEdge
 from autoshrink.errors import InputError
 from autoshrink.ops import names, operation
+from autoshrink.spaces import growing
 from autoshrink.spaces.base import Decision, Space, refuse_unknown
+from autoshrink.spaces.growing import Seedling
 
 MOVES = ("edges", "ops")
 """An edge goes (AutoShrink, Eq. 6); a node's operation becomes a cheaper one."""
@@ -108,6 +110,18 @@ class CellSpace(Space[Cell]):
         edges = tuple(edge for edge in self.start.edges if options.get(f"{edge[0]}-{edge[1]}", EDGE[1]) == EDGE[1])
         ops = (options.get(f"node {node}", op) for node, op in enumerate(self.start.ops))
         return Cell(self.start.kind, tuple(ops), edges)
+
+    def seedling(self, way: Seedling) -> Cell:
+        """See `autoshrink.spaces.growing.seedling`."""
+        return growing.seedling(self.start, way)
+
+    def growths(self, design: Cell) -> tuple[tuple[Change, Cell], ...]:
+        """See `autoshrink.spaces.growing.growths`."""
+        return growing.growths(self.start, design)
+
+    def united(self, designs: Sequence[Cell]) -> Cell:
+        """With the edges of all."""
+        return growing.united(designs)
 
     def chains(self, design: Cell) -> tuple[Cell, ...]:
         """Its own operations in a row. Of a cell that is this chain, or has no edge: as many, at least one, of the

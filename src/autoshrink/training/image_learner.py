@@ -201,6 +201,14 @@ class ImageLearner:
         parts = _levels(torch.cat(given)) if given and probabilities and self._probabilities else None
         return Validation(hits / count, loss / count, correct=correct, parts=parts)
 
+    def losses(self, batches: int) -> Iterator[Tensor]:
+        """See `autoshrink.training.problem.Differentiable`."""
+        network = self.evaluated.eval()
+        for images, labels in self._train.for_statistics(batches):
+            with self._autocast():
+                logits = network(images)
+            yield _losses(logits, labels) / len(labels)
+
     def recalibrate_statistics(self, batches: int) -> int:
         """Take BN's running statistics anew on some training batches; how many images were passed forward."""
         return self._take_statistics(self.evaluated, batches)

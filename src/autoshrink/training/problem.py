@@ -2,16 +2,17 @@
 
 What an evaluator asks for beyond that is a capability that a problem has or lacks: that of training candidates
 together (`autoshrink.training.population.Populations`), of gradients before any training
-(`autoshrink.training.gradients.LayerGradients`), of naming options with which a limit can be kept (`Fitting`).
+(`autoshrink.training.gradients.LayerGradients`) or of a trained network (its learner is `Differentiable`), of naming
+options with which a limit can be kept (`Fitting`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from autoshrink.architecture import Architecture
 from autoshrink.cell import Cell
@@ -45,6 +46,16 @@ class SearchLearner(Learner, Protocol):
     def recalibrate_statistics(self, batches: int) -> int:
         """Take BN's running statistics anew on some batches, where there are any; the samples that were passed forward
         for that."""
+        ...
+
+
+@runtime_checkable
+class Differentiable(Protocol):
+    """A learner that lets others differentiate what it minimises."""
+
+    def losses(self, batches: int) -> Iterator[Tensor]:
+        """The mean loss, nats, of the network in evaluation mode on each of so many training batches, fewer where there
+        are no more: always the same ones, without augmentation or dropout; gradients flow."""
         ...
 
 

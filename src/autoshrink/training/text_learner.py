@@ -122,6 +122,17 @@ class TextLearner:
         self.validated += part.tokens
         return measure(self.evaluated, part, self._recipe.bptt)
 
+    def losses(self, batches: int) -> Iterator[Tensor]:
+        """See `autoshrink.training.problem.Differentiable`: chunks from the text's beginning on, the state carried from
+        one to the next."""
+        network, state = self.evaluated, None
+        starts = range(0, len(self._train), self._recipe.bptt)
+        for start in starts[:batches]:
+            rows = slice(start, start + self._recipe.bptt)
+            before = network.initial_state(self._train.width) if state is None else state.detach()
+            features, state = network.features(self._train.inputs[rows], before)
+            yield network.loss(features, self._train.targets[rows])
+
     def recalibrate_statistics(self, batches: int) -> int:  # noqa: ARG002 - see `SearchLearner`
         """Nothing: a language model has no statistics to take."""
         return 0
