@@ -178,16 +178,19 @@ class Loop:
         if step == 0 or step in self._passes:
             return False
         later = [self._passes[at] for at in sorted(self._passes) if at > 0]
+        new = self._new_keys(proposals)
         if self._settings.estimates:
-            # What the start is trained for says nothing of its children, and one child bears what all of them share.
-            passes = sum(later[-1]) / len(later[-1]) if later else 0.0
+            # What the start is trained for says nothing of its children, and one child bears what all of them share. A
+            # candidate alone may be trained where several are compared without.
+            alike = [one for one in later if (len(one) > 1) == (len(new) > 1)] or later
+            passes = sum(alike[-1]) / len(alike[-1]) if alike else 0.0
         else:
             # A supernet's training is on the account of what was measured first: no candidate takes more than a whole
             # training.
             train, validation = self._data.get("train"), self._data.get("validation", 0)
             whole = math.inf if train is None else self._settings.recipe.epochs * (3 * train + validation)
             passes = min(whole, max(max(one) for one in later or self._passes.values()))
-        macs = sum(self._evaluator.resources(one.design).macs for one in self._new_keys(proposals).values())
+        macs = sum(self._evaluator.resources(one.design).macs for one in new.values())
         return self._macs + self._reserved_macs() + passes * macs > limit
 
     def _reserved_macs(self) -> float:

@@ -248,7 +248,7 @@ class GrownEvaluator:
         for loss in learner.losses(self._settings.batches):
             for place, gradient in enumerate(torch.autograd.grad(loss, list(growth.parameters))):
                 sums[place] += gradient
-            total, batches = total + float(loss), batches + 1
+            total, batches = total + float(loss.detach()), batches + 1
         return total / batches, [one / batches for one in sums]
 
     def _along(self, learner: Any, growth: Growth, directions: Sequence[torch.Tensor], first: float) -> float:

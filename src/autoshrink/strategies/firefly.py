@@ -52,6 +52,11 @@ class Firefly(Strategy):
             return (self._taken[1],)
         parent = self._grown
         moves = self._moves(parent)
+        if len(moves) == 1:
+            # There is nothing to compare it with.
+            change, grown = moves[0]
+            self._taken = (change.aim,), Proposal(self._step, 0, grown, parent, change)
+            return (self._taken[1],)
         return tuple(Proposal(self._step, index, one, parent, change) for index, (change, one) in enumerate(moves))
 
     @property
