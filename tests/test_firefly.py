@@ -69,10 +69,11 @@ def _walk(roof: Cell, draw: random.Random) -> Cell:
 
 
 def _frame(draw: random.Random) -> dict[str, Any]:
+    merged = {"output": 4} if draw.random() < 0.3 else {}
     return {
         "stem": {"channels": draw.choice([3, 4]), "stride": 1},
         "stages": [
-            {"cells": draw.randint(1, 2), "width": draw.choice([3, 4]), "pool": draw.choice([1, 2])}
+            {"cells": draw.randint(1, 2), "width": draw.choice([3, 4]), "pool": draw.choice([1, 2])} | merged
             for _ in range(draw.randint(1, 2))
         ],
         "head": draw.choice([None, {"channels": 5}]),

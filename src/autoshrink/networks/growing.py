@@ -23,7 +23,14 @@ from torch import Tensor, nn
 from autoshrink.architecture import CellPlan, NetworkPlan, RecurrentPlan
 from autoshrink.errors import InputError
 from autoshrink.networks.image import ImageNetwork
-from autoshrink.networks.inheritance import inherit, leaf_slots, read_slots, stem_slots, undo_normalisation
+from autoshrink.networks.inheritance import (
+    inherit,
+    leaf_slots,
+    output_slots,
+    read_slots,
+    stem_slots,
+    undo_normalisation,
+)
 from autoshrink.networks.recurrent import LanguageNetwork, RecurrentCell
 from autoshrink.ops import conv
 from autoshrink.ops.inheriting import Slot, places, ranges
@@ -142,7 +149,10 @@ def new_blocks(plan: NetworkPlan[CellPlan], known: NetworkPlan[CellPlan]) -> Ite
                 )
                 layer = f"{place}.nodes.node{node.node}.{mixer}.conv.weight"
                 yield from _added(part.name, layer, everything, reads, known_reads)
-        after, known_after = leaf_slots(part, slots), leaf_slots(its, before)
+        if part.merges:
+            leaves, known_leaves = leaf_slots(part, slots), leaf_slots(its, before)
+            yield from _added(part.name, f"{place}.merge.conv.weight", everything, leaves, known_leaves)
+        after, known_after = output_slots(part, slots), output_slots(its, before)
         if part.projects:
             rows = tuple(mine for mine, _ in places(after, known_after))
             yield from _added(part.name, f"{place}.shortcut.conv.weight", rows, slots, before)
