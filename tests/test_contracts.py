@@ -84,7 +84,7 @@ def test_strategies_keep_theirs(name: str, candidates: int | str) -> None:
         dearest = Cell("conv", ("input", *["conv3x3"] * 4), cell_of(given.start).edges)
         changed = replace(changed, space=CellSpace(dearest, frozenset({"edges", "ops"})))
     # Uphill for as long as it goes up.
-    check_strategy(STRATEGIES[name], changed, foreseen=name != "exchange")
+    check_strategy(STRATEGIES[name], changed, foreseen=name not in ("exchange", "firefly"))
 
 
 @pytest.mark.parametrize("candidates", [1, 4, "all"])

@@ -132,7 +132,11 @@ class GrownEvaluator:
         found = replace(found, resources=self._costs(job.design))
         if job.parent is not None:
             found = replace(found, fidelity=f"grown, {found.fidelity.replace(' from scratch', '')}")
-        return found if found.failed or learner is None else replace(found, weights=self._weights.keep(learner.network))
+        return (
+            found
+            if found.failed or learner is None
+            else replace(found, weights=self._weights.keep(learner.network.state_dict()))
+        )
 
     def _parent(self, job: Job) -> SearchLearner:
         """A learner of the parent with its weights.
