@@ -37,6 +37,7 @@ from autoshrink.cost import Cost, Layer, count, widest
 from autoshrink.errors import InputError
 from autoshrink.networks import ImageNetwork, LanguageNetwork
 from autoshrink.ops import DEFAULTS, conv, names
+from autoshrink.steps import Step, cost_of
 from stems import stems
 
 # ShrinkCNN-A at 224×224 as a count of its released file gives it: stage.cells, layer, channels in and out, output size
@@ -288,6 +289,14 @@ def test_the_largest_layer_of_published_networks_by_hooks() -> None:
     assert (count(found).params, count(found).params_with_bn, count(found).macs) == _recounted(found)
     # The embedding writes a vector; the decoder reads one and writes a number for each of 10,000 words.
     assert count(zoo.get("shrinkrnn")).largest_layer_bytes_uint8 == 745 + 10_000
+
+
+def test_a_sample_of_unknown_size_is_left_out() -> None:
+    layer = Layer("dense", "linear", 4, 5, (1, 1), 20, 0, 20)
+    steps = [Step(("input",), "y", 5, layer), Step(("y",), "z", 1)]
+    assert cost_of(steps, {}).largest_layer_bytes_uint8 == 5
+    assert cost_of(steps, {"input": 4}).largest_layer_bytes_uint8 == 9
+    assert cost_of(steps[1:], {"y": 5}).largest_layer_bytes_uint8 == 0
 
 
 # Peak activation memory, a second time

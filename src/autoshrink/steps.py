@@ -45,7 +45,8 @@ class Cost:
         peak_activation_bytes: the largest, over execution steps, of all tensors that must be alive at once; float32,
             batch 1, one token. The counter of each kind says what works in place.
         largest_layer_bytes_uint8: the largest sum of what one of `layers` reads and writes, a byte an element, as the
-            Visual Wake Words Challenge of 2019 and AutoShrink's code reckon peak memory: everything else is left out.
+            Visual Wake Words Challenge of 2019 and AutoShrink's code reckon peak memory: everything else is left out
+            (and, as in the peak, a sample whose size an architecture of a plug-in does not say).
         cell_params: the part of `params` that lies in cells or blocks: without stem, head and classifier, or without
             embedding and decoder.
         layers: the parts, in execution order.
@@ -144,7 +145,9 @@ def _peak_elements(steps: tuple[Step, ...], inputs: dict[str, int], kept: frozen
 def _largest_layer(steps: tuple[Step, ...], inputs: dict[str, int]) -> int:
     """Largest sum of the elements that a step with a layer reads and writes."""
     sizes = inputs | {step.writes: step.elements for step in steps}
-    return max((sum(sizes[name] for name in step.reads) + step.elements for step in steps if step.layer), default=0)
+    return max(
+        (sum(sizes.get(name, 0) for name in step.reads) + step.elements for step in steps if step.layer), default=0
+    )
 
 
 @dataclass(frozen=True)
