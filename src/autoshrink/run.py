@@ -35,6 +35,8 @@ ESTIMATING_SHARE = 0.4
 """Of a time limit, for the steps, where they estimate and a playoff follows."""
 PLAYOFF_SHARE = 0.7
 """Of a time limit, for steps and playoff."""
+STATISTICS_BATCHES = 8
+"""At the end of a short training, at most (`autoshrink.training.sprint.CONSECUTIVE`)."""
 AGAIN_SHARE = 0.85
 """Of a time limit, for all that and the fresh seeds, where more is measured beside."""
 
@@ -177,21 +179,29 @@ class Loop:
         step = proposals[0].step
         if step == 0 or step in self._passes:
             return False
+        new = list(self._new_keys(proposals).values())
+        expected = sum(self._passes_of(one, len(new)) * self._evaluator.resources(one.design).macs for one in new)
+        return self._macs + self._reserved_macs() + expected > limit
+
+    def _passes_of(self, proposal: Proposal, together: int) -> float:
+        """How many passes of its network's MACs a candidate will cost: at most, where candidates are trained.
+
+        Where the steps estimate, the mean of the step before: what the start is trained for says nothing of its
+        children, and one child bears what all of them share; a candidate alone may be trained where several are
+        compared without. Else what the recipe asks for, without its early stops,
+        and, of a short training, with the samples on which statistics are taken.
+        """
+        settings, train = self._settings, self._data.get("train")
         later = [self._passes[at] for at in sorted(self._passes) if at > 0]
-        new = self._new_keys(proposals)
-        if self._settings.estimates:
-            # What the start is trained for says nothing of its children, and one child bears what all of them share. A
-            # candidate alone may be trained where several are compared without.
-            alike = [one for one in later if (len(one) > 1) == (len(new) > 1)] or later
-            passes = sum(alike[-1]) / len(alike[-1]) if alike else 0.0
-        else:
-            # A supernet's training is on the account of what was measured first: no candidate takes more than a whole
-            # training.
-            train, validation = self._data.get("train"), self._data.get("validation", 0)
-            whole = math.inf if train is None else self._settings.recipe.epochs * (3 * train + validation)
-            passes = min(whole, max(max(one) for one in later or self._passes.values()))
-        macs = sum(self._evaluator.resources(one.design).macs for one in new.values())
-        return self._macs + self._reserved_macs() + passes * macs > limit
+        if settings.estimates:
+            alike = [one for one in later if (len(one) > 1) == (together > 1)] or later
+            return sum(alike[-1]) / len(alike[-1]) if alike else 0.0
+        if train is None:
+            return max(max(one) for one in self._passes.values())
+        epochs, validation = settings.recipe.epochs, self._data.get("validation", 0)
+        if proposal.share == 1:
+            return float(epochs * (3 * train + validation))
+        return float(3 * proposal.share * epochs * train + validation + STATISTICS_BATCHES * settings.samples_a_step)
 
     def _reserved_macs(self) -> float:
         """What a playoff of networks as dear as the start will cost."""
