@@ -66,6 +66,10 @@ def _text(overrides: dict[str, Any]) -> TextSettings:
         ({"task": "text", "data": {"spec": "ptb"}}, "inherited"),
         ({"data": {"spec": "photos"}, "mode": "paper"}, "trained"),
         ({"data": {"spec": "photos"}, "evaluator": "trained"}, "trained"),
+        ({"strategy": "oneshot"}, "shared"),
+        ({"task": "text", "strategy": "ddpnas"}, "shared"),
+        ({"strategy": "ddpnas", "evaluator": "trained"}, "trained"),
+        ({"strategy": "msnas", "mode": "paper"}, "trained"),
     ],
 )
 def test_only_small_data_and_the_paper_train_every_candidate(overrides: dict[str, Any], evaluator: str) -> None:

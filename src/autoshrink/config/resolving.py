@@ -31,9 +31,13 @@ every move, which leaves little to inherit."""
 
 OF_STRATEGY: Mapping[str, Overrides] = {
     "firefly": {"evaluator": "grown", "candidates": "all", "choice": "finalists"},
+    "ddpnas": {"evaluator": "shared", "shared": {"tune": 1.0}},
+    "oneshot": {"evaluator": "shared"},
+    "msnas": {"evaluator": "shared"},
 }
 """What searches by a strategy do otherwise. One that grows scores all its moves together, and may name what costs more
-than its start."""
+than its start. Those that judge many designs do so with shared weights; DDPNAS trains each for an epoch before, as
+published."""
 
 
 OVER_RANGE: Overrides = {"finalists": 2, "patience": 2}
