@@ -59,6 +59,9 @@ class SharedEvaluator:
         resources: what a design costs; None: counted in the problem's networks.
         on_epoch: told of every candidate.
 
+    Attributes:
+        draw: a random design, as every batch of the warm-up has one.
+
     Raises:
         InputError: the problem's networks cannot share weights.
     """
@@ -82,7 +85,7 @@ class SharedEvaluator:
             raise InputError("--evaluator shared: this task's networks share no weights; take --evaluator trained")
         self._problem, self._sharing = problem, problem
         self._settings = settings
-        self._draw, self._seed = draw, seed
+        self.draw, self._seed = draw, seed
         self._files = WeightFiles(weights)
         self._conditions = conditions or Conditions()
         self._costs = resources or DesignCosts(problem.architecture)
@@ -161,14 +164,14 @@ class SharedEvaluator:
 
     def _warm_up(self, supernet: Supernet, job: Job, clock: Clock) -> Spent:
         began, rng = time.monotonic(), random.Random(derive_seed(self._seed, "draws"))
-        total, cell = Spent(), self._draw(rng)
+        total, cell = Spent(), self.draw(rng)
         learner = self._learner(supernet, cell, job.seed, self._conditions.short_batch)
 
         def work() -> None:
             nonlocal total, cell
             for batch in descent(learner, self._settings.warm_up, clock):
                 total += Spent(batch.samples, 3 * batch.samples * self._costs(cell).macs)
-                cell = self._draw(rng)
+                cell = self.draw(rng)
                 if supernet.choose(self._problem.architecture(cell)):
                     learner.take_up()
 
