@@ -338,7 +338,9 @@ def test_a_missing_kind_is_conv() -> None:
 def _language_models(draw: st.DrawFn) -> dict[str, Any]:
     sizes = {"vocabulary": draw(st.integers(2, 10**6)), "width": draw(st.integers(1, 10**4))}
     if draw(st.booleans()):
-        return LSTM | sizes | {"kind": draw(st.sampled_from(["lstm", "gru"])), "layers": draw(st.integers(1, 9))}
+        return (
+            LSTM | sizes | {"kind": draw(st.sampled_from(["lstm", "gru", "mingru"])), "layers": draw(st.integers(1, 9))}
+        )
     edges = draw(st.lists(st.sampled_from([[i, j] for j in range(5) for i in range(j)]), unique_by=tuple))
     cell = Cell.from_json(RECURRENT_CELL | {"edges": edges})
     value = RECURRENT | sizes | {"cell": cell.to_json()}

@@ -253,7 +253,11 @@ def test_show_of_language_models(tmp_path: Path, capsys: pytest.CaptureFixture[s
     shown = capsys.readouterr().out
     assert "mean(1, 2, 3, 4, 5, 6, 7, 8)" in shown
     assert "mean(4, 6, 7, 8)" not in shown
-    for name, module in (("lstm", "torch.nn.LSTM, 1 layer: no cell"), ("gru", "torch.nn.GRU, 1 layer: no cell")):
+    for name, module in (
+        ("lstm", "torch.nn.LSTM, 1 layer: no cell"),
+        ("gru", "torch.nn.GRU, 1 layer: no cell"),
+        ("mingru", "minGRU, 2 layers: no cell"),
+    ):
         assert run(["show", name]) == 0
         assert module in capsys.readouterr().out
         assert run(["show", name, "--json"]) == 0
@@ -311,7 +315,7 @@ def test_the_zoo_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
         "source": zoo.source("shrinkcnn-a"),
     }
     assert listed["shrinkcnn-a"] == wanted
-    assert {row["kind"] for row in listed.values()} == {"conv", "mobile", "recurrent", "lstm", "gru"}
+    assert {row["kind"] for row in listed.values()} == {"conv", "mobile", "recurrent", "lstm", "gru", "mingru"}
     assert run(["zoo"]) == 0
     shown = capsys.readouterr().out
     for told in ("3,600,981", "3×224×224", "23,000,700", "10,000 words, width 745", zoo.source("shrinkrnn")):

@@ -6,6 +6,8 @@ import math
 import operator
 import random
 from collections import defaultdict
+from collections.abc import Callable
+from functools import partial
 from itertools import combinations
 from typing import get_args
 
@@ -36,6 +38,7 @@ from autoshrink.cell import Cell, Edge
 from autoshrink.cost import Cost, Layer, count, widest
 from autoshrink.errors import InputError
 from autoshrink.networks import ImageNetwork, LanguageNetwork
+from autoshrink.networks.mingru import MinGRU
 from autoshrink.ops import DEFAULTS, conv, names
 from autoshrink.steps import Step, cost_of
 from stems import stems
@@ -485,7 +488,7 @@ def _recurrent(draw: st.DrawFn) -> RecurrentArchitecture:
 @st.composite
 def _library(draw: st.DrawFn) -> LibraryArchitecture:
     return LibraryArchitecture(
-        kind=draw(st.sampled_from(("lstm", "gru"))),
+        kind=draw(st.sampled_from(("lstm", "gru", "mingru"))),
         vocabulary=draw(st.integers(2, 300)),
         width=draw(st.integers(1, 40)),
         layers=draw(st.integers(1, 3)),
@@ -524,6 +527,13 @@ def test_every_layer_of_a_small_language_model() -> None:
         ("cell.layer2.hidden", 27 + 9, 27),
         ("decoder", 7, 21),
     ]
+    mingru = LibraryArchitecture(kind="mingru", vocabulary=7, width=3, layers=2)
+    assert [(layer.name, layer.params, layer.macs) for layer in count(mingru).layers] == [
+        ("embedding", 21, 0),
+        ("cell.layer1.input", 18 + 6, 18),
+        ("cell.layer2.input", 18 + 6, 18),
+        ("decoder", 7, 21),
+    ]
 
 
 @given(_recurrent())
@@ -538,10 +548,12 @@ def test_a_recurrent_network_costs_what_the_formula_says(architecture: Recurrent
 
 @given(_library())
 @settings(deadline=None, max_examples=50)
-def test_torchs_own_modules_cost_what_torch_builds(architecture: LibraryArchitecture) -> None:
+def test_modules_cost_what_torch_builds(architecture: LibraryArchitecture) -> None:
     cost, v, n = count(architecture), architecture.vocabulary, architecture.width
-    made = {"lstm": nn.LSTM, "gru": nn.GRU}[architecture.kind]
-    module = made(n, n, architecture.layers, device="meta")
+    with torch.device("meta"):
+        made: dict[str, Callable[[int, int], nn.Module]]
+        made = {"lstm": partial(nn.LSTM, n), "gru": partial(nn.GRU, n), "mingru": MinGRU}
+        module = made[architecture.kind](n, architecture.layers)
     parameters = dict(module.named_parameters())
     assert cost.cell_params == sum(parameter.numel() for parameter in parameters.values())
     assert cost.params == cost.params_with_bn == v * n + v + cost.cell_params
@@ -633,6 +645,14 @@ def test_peak_memory_of_torchs_own_modules(layers: int) -> None:
             )
             expected = max((2 * gates + states * layers) * n, states * layers * n + vocabulary)
             assert count(architecture).peak_activation_bytes == 4 * expected
+
+
+@pytest.mark.parametrize(("layers", "vocabulary", "elements"), [(1, 2, 4), (2, 2, 5), (3, 2, 6), (3, 10_000, 10_024)])
+def test_peak_memory_of_mingru(layers: int, vocabulary: int, elements: int) -> None:
+    """The first product (2n) beside its input (n) and all states; for many words the logits beside all new states."""
+    architecture = LibraryArchitecture(kind="mingru", vocabulary=vocabulary, width=8, layers=layers)
+    expected = elements if vocabulary > 2 else 8 * elements
+    assert count(architecture).peak_activation_bytes == 4 * expected
 
 
 @given(st.one_of(_recurrent(), _library()), st.integers(0, 10**6))

@@ -13,7 +13,7 @@ import autoshrink
 SOURCE = Path(autoshrink.__file__).parent
 INSIDE = {"tasks", "networks", "ops", "architecture", "cost", "spaces", "testing", "registry.py"}
 """Where kinds may be told apart."""
-TASKS, KINDS = frozenset({"image", "text"}), frozenset({"conv", "recurrent", "mobile", "lstm", "gru"})
+TASKS, KINDS = frozenset({"image", "text"}), frozenset({"conv", "recurrent", "mobile", "lstm", "gru", "mingru"})
 CLASSES = frozenset(
     {
         *("ImageArchitecture", "ConvArchitecture", "MobileArchitecture"),

@@ -142,7 +142,10 @@ def test_it_trains_as_ours_does(tmp_path: Path) -> None:
         torch.testing.assert_close(network(images), model.network(images))
 
 
-LANGUAGE_MODELS = [*map(random_language_model, range(14)), *(library(k, n) for k in ("lstm", "gru") for n in (1, 2))]
+LANGUAGE_MODELS = [
+    *map(random_language_model, range(14)),
+    *(library(k, n) for k in ("lstm", "gru", "mingru") for n in (1, 2)),
+]
 
 
 @pytest.mark.parametrize("architecture", LANGUAGE_MODELS, ids=lambda one: f"{one.kind} {one.cell}")

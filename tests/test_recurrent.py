@@ -374,6 +374,32 @@ def test_library_networks_are_torchs_own_modules(kind: str, layers: int) -> None
     torch.testing.assert_close(torch.cat(pieces), expected)
 
 
+@pytest.mark.parametrize("layers", [1, 3])
+def test_mingru_is_its_equations(layers: int) -> None:
+    """Feng et al. 2024, §3.1: h_t = (1 − z_t) ⊙ h_{t−1} + z_t ⊙ h̃_t, token by token; whole and in chunks."""
+    network = build(LibraryArchitecture(kind="mingru", vocabulary=6, width=4, layers=layers), seed=1).double()
+    assert isinstance(network.core, LibraryCore)
+    weights = dict(network.core.module.named_parameters())
+    tokens = torch.randint(6, (7, 3), generator=torch.Generator().manual_seed(0))
+    hidden = [torch.zeros(3, 4, dtype=torch.float64) for _ in range(layers)]
+    expected = []
+    for embedded in functional.embedding(tokens, network.embedding):
+        x = embedded
+        for layer in range(layers):
+            weight, bias = weights[f"weight_l{layer}"], weights[f"bias_l{layer}"]
+            z, candidate = torch.sigmoid(x @ weight[:4].T + bias[:4]), x @ weight[4:].T + bias[4:]
+            hidden[layer] = x = (1 - z) * hidden[layer] + z * candidate
+        expected.append(x @ network.embedding.T + network.decoder_bias)
+    state, pieces = network.initial_state(3), []
+    assert state.shape == (layers, 3, 4)
+    for piece in (tokens[:2], tokens[2:3], tokens[3:]):
+        logits, state = network(piece, state)
+        pieces.append(logits)
+    torch.testing.assert_close(torch.cat(pieces), torch.stack(expected))
+    torch.testing.assert_close(network(tokens, network.initial_state(3))[0], torch.stack(expected))
+    torch.testing.assert_close(state, torch.stack(hidden))
+
+
 # Costs, a second way
 
 
@@ -450,7 +476,7 @@ def test_weights_are_uniform_within_their_range(width: int, asked: float | None,
     assert not network.decoder_bias.any()
 
 
-@pytest.mark.parametrize("kind", ["lstm", "gru"])
+@pytest.mark.parametrize("kind", ["lstm", "gru", "mingru"])
 def test_library_modules_start_from_torchs_own_range(kind: str) -> None:
     value = {"format": "autoshrink.architecture/1", "kind": kind, "vocabulary": 300, "width": 36}
     network = build(LibraryArchitecture.from_json(value), seed=0)

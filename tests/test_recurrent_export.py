@@ -38,6 +38,7 @@ KINDS: dict[str, LanguageModel] = {
     "sum of named nodes": recurrent(CELL, aggregate="sum", output=[1, 2, 4]),
     "empty cell": recurrent(Cell("recurrent", ("input", "relu"), ())),
     "lstm": LibraryArchitecture(kind="lstm", layers=2, vocabulary=WORDS, width=4),
+    "mingru": LibraryArchitecture(kind="mingru", layers=2, vocabulary=WORDS, width=4),
     "gru": LibraryArchitecture(kind="gru", layers=2, vocabulary=WORDS, width=4),
 }
 

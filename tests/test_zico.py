@@ -265,7 +265,7 @@ def test_a_model_without_a_cell_is_refused() -> None:
     model = zoo.get("lstm")
     assert isinstance(model, LanguageModel)
     network = build(language_model(model, vocabulary=WORDS, width=WIDTH), seed=0)
-    with pytest.raises(InputError, match="not of torch's LSTM or GRU"):
+    with pytest.raises(InputError, match="not of an LSTM, a GRU or minGRU"):
         _of_text(network)
 
 

@@ -1,4 +1,4 @@
-"""Language models: a vocabulary, a width, a tied decoder, and between them a cell or one of torch's own modules."""
+"""Language models: a vocabulary, a width, a tied decoder, and between them a cell, torch's LSTM or GRU, or minGRU."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ class LanguageModel(Architecture):
 
 
 class LibraryArchitecture(LanguageModel):
-    """A baseline without a cell: ``torch.nn.LSTM(width, width, layers)`` or ``torch.nn.GRU`` of the same sizes."""
+    """A baseline without a cell: ``torch.nn.LSTM(width, width, layers)``, ``torch.nn.GRU`` of the same sizes, or minGRU
+    (Feng et al. 2024), whose gates read its input alone (`autoshrink.networks.mingru`)."""
 
-    kind: Literal["lstm", "gru"]
+    kind: Literal["lstm", "gru", "mingru"]
     cell: None = Field(default=None, exclude=True)
     layers: Depth = 1
 

@@ -1,4 +1,4 @@
-"""Steps of language models, for one token at batch 1: recurrent cells, and torch's own LSTM and GRU.
+"""Steps of language models, for one token at batch 1: recurrent cells, torch's own LSTM and GRU, and minGRU.
 
 What works in place: activations, the addition of a second predecessor's message, a node's mean, and the mean over the
 output nodes, which overwrites the first of them. A tensor of its own: the concatenation [x ; h], every matrix product,
@@ -38,12 +38,17 @@ def recurrent_steps(plan: RecurrentPlan) -> Iterator[Step]:
 
 
 def library_steps(architecture: LibraryArchitecture) -> Iterator[Step]:
-    """One token through ``torch.nn.LSTM`` or ``torch.nn.GRU``, layer by layer."""
-    n, gates = architecture.width, GATES[architecture.kind]
+    """One token through ``torch.nn.LSTM``, ``torch.nn.GRU`` or minGRU, layer by layer."""
+    n, gates = architecture.width, GATES.get(architecture.kind, 2)
     yield _embedding(architecture.vocabulary, n)
     below = "x"
     for layer in range(1, architecture.layers + 1):
         name, hidden, new = f"layer{layer}", f"layer{layer}.state", f"layer{layer}.new state"
+        if architecture.kind == "mingru":
+            yield Step((below,), f"{name}.gates", gates * n, _matrix(f"cell.{name}.input", n, gates * n, bias=True))
+            yield Step((hidden, f"{name}.gates"), new, n, in_place=True)
+            below = new
+            continue
         for source, part in ((below, "input"), (hidden, "hidden")):
             matrix = _matrix(f"cell.{name}.{part}", n, gates * n, bias=True)
             yield Step((source,), f"{name}.{part}", gates * n, matrix)

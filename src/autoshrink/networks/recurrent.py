@@ -1,4 +1,4 @@
-"""Language models as `torch.nn.Module`s: an embedding, a cell (or torch's LSTM or GRU), the tied decoder.
+"""Language models as `torch.nn.Module`s: an embedding, a cell (or torch's LSTM or GRU, or minGRU), the tied decoder.
 
 Shape letters: T time steps, B streams, V vocabulary, n width, k layers of state.
 """
@@ -18,6 +18,7 @@ from autoshrink.cell import Edge
 from autoshrink.errors import InputError
 from autoshrink.networks import reference
 from autoshrink.networks.decoder import tied_cross_entropy, token_losses
+from autoshrink.networks.mingru import MinGRU
 from autoshrink.networks.unrolled import Wiring
 from autoshrink.seeding import derive_seed
 
@@ -112,16 +113,21 @@ class RecurrentCell(nn.Module):
 
 
 class LibraryCore(nn.Module):
-    """torch's LSTM or GRU with the interface of a cell; an LSTM's state is (2·layers, B, n): hidden, then cell.
+    """torch's LSTM or GRU, or minGRU, with the interface of a cell; an LSTM's state is (2·layers, B, n): hidden, then
+    cell.
 
     The hidden mask multiplies the state that a chunk starts from only: torch's kernels take none inside.
     """
 
     def __init__(self, architecture: LibraryArchitecture) -> None:
         super().__init__()
-        kind = nn.LSTM if architecture.kind == "lstm" else nn.GRU
-        self.module = kind(architecture.width, architecture.width, architecture.layers)
-        self.layers = architecture.layers * (2 if architecture.kind == "lstm" else 1)
+        width, layers = architecture.width, architecture.layers
+        self.module: nn.LSTM | nn.GRU | MinGRU
+        if architecture.kind == "mingru":
+            self.module = MinGRU(width, layers)
+        else:
+            self.module = (nn.LSTM if architecture.kind == "lstm" else nn.GRU)(width, width, layers)
+        self.layers = layers * (2 if architecture.kind == "lstm" else 1)
 
     def forward(self, inputs: Tensor, state: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Outputs (T, B, n) and the next state (k, B, n)."""
@@ -205,7 +211,8 @@ def usual_range(width: int) -> float:
 
 
 def initialise(network: LanguageNetwork, seed: int, *, initial_range: float | None = None) -> None:
-    """U(−r, r) for embedding and cell, zero for the decoder's bias, torch's own range ±1/√n for an LSTM or GRU.
+    """U(−r, r) for embedding and cell, zero for the decoder's bias, torch's own range ±1/√n for an LSTM or GRU,
+    which minGRU has too.
 
     r is `initial_range`, or .04·√(745/n): what the released model starts from at its width, with the same variance of a
     product's result at every other. (The released search takes .04 at n = 100 too: there its deep cells hardly start

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from autoshrink.networks import LanguageNetwork, reference
+from autoshrink.networks.mingru import MinGRU
 from autoshrink.networks.recurrent import Core, LibraryCore, RecurrentCell
 from autoshrink.onnx.export import OPSET, Form, to_onnx
 from autoshrink.onnx.session import onnx_library
@@ -95,6 +96,11 @@ class CoreStep(nn.Module):
         hiddens, cells = [], []
         layers = core.module.num_layers
         for layer in range(layers):
+            if isinstance(core.module, MinGRU):
+                gate, candidate = core.module.gates(layer, x)
+                x = state[layer] + gate * (candidate - state[layer])
+                hiddens.append(x)
+                continue
             weights = [getattr(core.module, f"{name}_l{layer}") for name in _WEIGHTS]
             if isinstance(core.module, nn.LSTM):
                 x, cell = torch.lstm_cell(x, (state[layer], state[layers + layer]), *weights)

@@ -128,7 +128,9 @@ def text_gradients(
     """
     core = network.core
     if not isinstance(core, RecurrentCell):
-        raise InputError("gradients by layer are those of language models around a cell, not of torch's LSTM or GRU")
+        raise InputError(
+            "gradients by layer are those of language models around a cell, not of an LSTM, a GRU or minGRU"
+        )
     steps = steps_a_chunk(streams, bptt=bptt, batches=batches)
     generator = torch.Generator().manual_seed(draw)
     starts = torch.randperm(len(streams) // steps, generator=generator)[:batches] * steps

@@ -1,4 +1,4 @@
-"""Language models as readable PyTorch: the cell's equations a node a statement, or torch's own LSTM or GRU."""
+"""Language models as readable PyTorch: the cell's equations a node a statement, torch's own LSTM or GRU, or minGRU."""
 
 from __future__ import annotations
 

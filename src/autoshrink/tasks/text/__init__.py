@@ -44,7 +44,7 @@ class TextTask(Task):
     about = "predict the next word"
     model = "language model"
     cell_kind = "recurrent"
-    architecture_kinds = ("recurrent", "lstm", "gru")
+    architecture_kinds = ("recurrent", "lstm", "gru", "mingru")
     trained = TrainedLanguageModel
     metric = PERPLEXITY
     settings = TextSettings
@@ -144,7 +144,8 @@ class TextTask(Task):
     def described(self, architecture: Architecture) -> tuple[str, list[tuple[str, ...]]]:
         if isinstance(architecture, LibraryArchitecture):
             layers = f"{architecture.layers} layer{'' if architecture.layers == 1 else 's'}"
-            return f"torch.nn.{architecture.kind.upper()}, {layers}: no cell to draw", []
+            name = "minGRU" if architecture.kind == "mingru" else f"torch.nn.{architecture.kind.upper()}"
+            return f"{name}, {layers}: no cell to draw", []
         assert isinstance(architecture, RecurrentArchitecture)
         return f"a node takes the {architecture.aggregate} over its predecessors", []
 
