@@ -27,7 +27,7 @@ from autoshrink.score import Evaluation
 from autoshrink.tasks.text.problem import TextProblem
 from autoshrink.training.loop import Batch, TrainingError, Validation, fit
 from autoshrink.training.text import Streams, chunk_lengths
-from autoshrink.training.text_learner import TextLearner, draw_masks, measure, text_stops
+from autoshrink.training.text_learner import TextLearner, draw_masks, measure, rate, text_stops
 
 CPU = torch.device("cpu")
 END = 1
@@ -338,6 +338,32 @@ class Told(TextLearner):
             self.validate()
             begun.append(self.average is not None)
         return begun
+
+
+def test_a_cosine_climbs_and_falls_to_zero_over_the_whole_training() -> None:
+    """Hand-made: a twentieth of 10 epochs is half an epoch; 5.25 is halfway from there to the end."""
+    recipe = _recipe(epochs=10, learning_rate=2.0, schedule="cosine")
+    told = [rate(recipe, epochs) for epochs in (0.0, 0.25, 0.5, 5.25, 10.0)]
+    assert told == pytest.approx([0.2, 1.0, 2.0, 1.0, 0.0])
+    learner = _watched(_recipe(epochs=2, learning_rate=2.0, schedule="cosine", random_lengths=False, bptt=10))
+    for epoch in range(2):
+        list(learner.epoch(epoch))
+    each = [one * 10 / length for one, length in zip(learner.rates, learner.lengths, strict=True)]
+    assert each[-1] < 0.1 < max(each)
+    assert each[2:] == sorted(each[2:], reverse=True)
+
+
+@pytest.mark.parametrize("optimiser", ["sgd", "adam"])
+def test_a_training_goes_on_from_its_state_to_the_last_bit(optimiser: str) -> None:
+    recipe = _recipe(epochs=3, optimiser=optimiser, learning_rate=0.01, schedule="cosine")
+    whole, first, second = (_learner(recipe) for _ in range(3))
+    list(whole.epoch(0))
+    list(whole.epoch(1))
+    list(first.epoch(0))
+    second.restore(*first.state(), [])
+    list(second.epoch(1))
+    pairs = zip(whole.network.parameters(), second.network.parameters(), strict=True)
+    assert all(torch.equal(*pair) for pair in pairs)
 
 
 @pytest.mark.parametrize(

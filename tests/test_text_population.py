@@ -344,10 +344,15 @@ def test_who_takes_other_chunks_is_trained_apart() -> None:
     assert groups(cells, (1, 2, 1, 3, 2), _recipe()) == [[0, 2], [1, 4], [3]]
     assert groups(cells, (1, 2, 1, 3, 2), fixed) == [[0, 1, 2, 3, 4]]
     assert groups([cells[0], library, cells[1], library], (1, 1, 1, 1), fixed) == [[0, 2], [1], [3]]
+    wider = recurrent_proxy(CELLS[0], vocabulary=WORDS, width=6)
+    assert groups([cells[0], wider, cells[1], wider], (1, 1, 1, 1), fixed) == [[0, 2], [1, 3]]
 
 
-def test_those_that_are_kept_go_on_as_if_alone() -> None:
-    recipe = _recipe(dropout=DROPOUT, epochs=4)
+@pytest.mark.parametrize("optimiser", ["sgd", "adam"])
+def test_those_that_are_kept_go_on_as_if_alone(optimiser: str) -> None:
+    """Whatever the optimiser remembers of a weight stays with it."""
+    schedule = {"adam": {"learning_rate": 0.01, "schedule": "cosine"}}.get(optimiser, {})
+    recipe = _recipe(dropout=DROPOUT, epochs=4, optimiser=optimiser, **schedule)
     population, learners = _together(recipe), _learners(recipe)
     for epoch, kept in enumerate(([0, 2, 3, 4], [1, 3], [1], [0])):
         _assert_same_epoch(population, learners, epoch)

@@ -1,4 +1,4 @@
-"""How a language model learns: SGD with clipping, variational dropout, chunks of random length, averaged weights.
+"""How a language model learns: SGD or Adam with clipping, variational dropout, chunks of random length, averages.
 
 Shape letters: T time steps of a chunk, B streams, V vocabulary, n width.
 """
@@ -24,6 +24,12 @@ SMOOTHING = 0.9
 DIVERGED_RATIO = 3.0
 AVERAGE = "average."
 """Before the names of averaged weights in a state file."""
+OPTIMISER = "optimiser."
+"""Before those of what the optimiser remembers."""
+ADAM = ("step", "exp_avg", "exp_avg_sq")
+"""What torch's Adam remembers of a parameter: steps, and the means of the gradient and of its square."""
+CLIMB = 0.05
+"""Share of a training in which a cosine's learning rate climbs to its peak."""
 
 
 class TextLearner:
@@ -55,9 +61,7 @@ class TextLearner:
         self._seed = seed
         self._factor: float | None = None
         self.epoch_samples = self._train.tokens
-        self._optimiser = torch.optim.SGD(
-            network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.l2, foreach=True
-        )
+        self._optimiser = make_optimiser(network, recipe)
 
     def scale_learning_rate(self, factor: float) -> None:
         """Learn at the recipe's rate times a factor from now on, whatever the epoch."""
@@ -67,9 +71,8 @@ class TextLearner:
         """Learn all parameters of the network, also those that it has got since."""
         self._optimiser.param_groups[0]["params"] = list(self.network.parameters())
 
-    def _rate(self, epoch: int) -> float:
-        late = sum(self._recipe.epochs - epoch <= left for left in self._recipe.drops)
-        return self._recipe.learning_rate * (0.1**late if self._factor is None else self._factor)
+    def _rate(self, epochs: float) -> float:
+        return rate(self._recipe, epochs) if self._factor is None else self._recipe.learning_rate * self._factor
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """One pass over the training streams, the state carried from chunk to chunk."""
@@ -79,7 +82,7 @@ class TextLearner:
         for length in chunk_lengths(len(self._train), self._recipe, generator):
             stop = start + length
             for group in self._optimiser.param_groups:
-                group["lr"] = self._rate(epoch) * length / self._recipe.bptt
+                group["lr"] = self._rate(epoch + start / len(self._train)) * length / self._recipe.bptt
             loss, state = self._step(self._train.inputs[start:stop], self._train.targets[start:stop], state, generator)
             start = stop
             self.seen += length * self._train.width
@@ -147,12 +150,14 @@ class TextLearner:
         return self.evaluated is not self.network
 
     def learning_rate(self, epoch: int) -> float:
-        """Of an epoch, for a chunk of mean length."""
+        """At the beginning of an epoch, for a chunk of mean length."""
         return self._rate(epoch)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Weights and their average; SGD without momentum remembers nothing else."""
+        """Weights, what Adam remembers of each, and their average."""
         tensors = dict(self.network.state_dict())
+        for name, parameter in self.network.named_parameters():
+            tensors |= {f"{OPTIMISER}{key}.{name}": one for key, one in self._optimiser.state[parameter].items()}
         if self.average is None:
             return tensors, {"averaged": 0}
         tensors |= {AVERAGE + name: tensor for name, tensor in self.average.module.state_dict().items()}
@@ -165,7 +170,12 @@ class TextLearner:
             RuntimeError: weights do not fit the network.
         """
         averages = {name.removeprefix(AVERAGE): tensor for name, tensor in tensors.items() if name.startswith(AVERAGE)}
-        self.network.load_state_dict({name: one for name, one in tensors.items() if not name.startswith(AVERAGE)})
+        weights = {name: one for name, one in tensors.items() if not name.startswith((AVERAGE, OPTIMISER))}
+        self.network.load_state_dict(weights)
+        for name, parameter in self.network.named_parameters():
+            keys = {key: f"{OPTIMISER}{key}.{name}" for key in ADAM if f"{OPTIMISER}{key}.{name}" in tensors}
+            if keys:
+                self._optimiser.state[parameter] = {key: tensors[full].clone() for key, full in keys.items()}
         if averages:
             self.average = AveragedModel(self.network)
             self.average.module.load_state_dict(averages)
@@ -179,6 +189,23 @@ class TextLearner:
             return self.network
         module: LanguageNetwork = self.average.module  # type: ignore[assignment]
         return module
+
+
+def make_optimiser(network: torch.nn.Module, recipe: TextRecipe) -> torch.optim.Optimizer:
+    """The recipe's, over all weights of one network, or of several with a leading axis."""
+    kind = torch.optim.Adam if recipe.optimiser == "adam" else torch.optim.SGD
+    return kind(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.l2, foreach=True)
+
+
+def rate(recipe: TextRecipe, epochs: float) -> float:
+    """The learning rate after so many epochs, for a chunk of mean length."""
+    if recipe.schedule == "drops":
+        return recipe.learning_rate * 0.1 ** sum(recipe.epochs - int(epochs) <= left for left in recipe.drops)
+    done = min(1.0, epochs / recipe.epochs)
+    if done < CLIMB:
+        # The first chunk learns too.
+        return recipe.learning_rate * max(done, 0.1 * CLIMB) / CLIMB
+    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * (done - CLIMB) / (1 - CLIMB)))
 
 
 def draw_masks(network: LanguageNetwork, recipe: TextRecipe, streams: int, generator: torch.Generator) -> Masks:

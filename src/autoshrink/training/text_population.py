@@ -5,6 +5,7 @@ Shape letters: K live candidates, T time steps of a chunk, B streams.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
@@ -12,7 +13,7 @@ from dataclasses import fields
 import torch
 from torch import Tensor, nn
 
-from autoshrink.architecture import Architecture
+from autoshrink.architecture import Architecture, LanguageModel
 from autoshrink.config import TextRecipe
 from autoshrink.networks import LanguageNetwork, Masks
 from autoshrink.networks.language_population import LanguagePopulation
@@ -20,7 +21,7 @@ from autoshrink.seeding import derive_seed
 from autoshrink.training.loop import Validation
 from autoshrink.training.population import PopulationBatch
 from autoshrink.training.text import Streams, chunk_lengths
-from autoshrink.training.text_learner import draw_masks
+from autoshrink.training.text_learner import ADAM, draw_masks, make_optimiser, rate
 
 CLIP_EPSILON = 1e-6
 """torch's `clip_grad_norm_` adds it to the norm."""
@@ -69,20 +70,19 @@ class TextPopulation:
         self._seeds = list(seeds)
         # Masks have the same shapes for every candidate.
         self._example = networks[0]
-        self._optimiser = self._fresh_optimiser()
+        self._optimiser = make_optimiser(self.population, recipe)
 
     def epoch(self, epoch: int) -> Iterator[PopulationBatch]:
         """One pass over the training streams, the states carried from chunk to chunk."""
         recipe = self._recipe
         seeds = self._seeds[:1] if len(set(self._seeds)) == 1 else self._seeds
         generators = [torch.Generator().manual_seed(derive_seed(seed, "epoch", epoch)) for seed in seeds]
-        rate = recipe.learning_rate * 0.1 ** sum(recipe.epochs - epoch <= left for left in recipe.drops)
         state = self.population.initial_state(self._train.width)
         start = 0
         for length in chunk_lengths(len(self._train), recipe, generators[0]):
             stop = start + length
             for group in self._optimiser.param_groups:
-                group["lr"] = rate * length / recipe.bptt
+                group["lr"] = rate(recipe, epoch + start / len(self._train)) * length / recipe.bptt
             inputs, targets = self._train.inputs[start:stop], self._train.targets[start:stop]
             losses, state = self._step(inputs, targets, state, self._draw(generators))
             start = stop
@@ -155,34 +155,45 @@ class TextPopulation:
 
     def keep(self, positions: Sequence[int]) -> None:
         """Go on with these only; what only the others' cells had is gone too."""
-        self.population = self.population.kept(positions)
+        before, self.population = self.population, self.population.kept(positions)
+        self._optimiser = _gone_on(self._optimiser, before, self.population, positions)
         self.average = self.average and self.average.kept(positions)
         self.averaged = [self.averaged[k] for k in positions]
         self.curves = [self.curves[k] for k in positions]
         self._seeds = [self._seeds[k] for k in positions]
         self.size = len(positions)
-        self._optimiser = self._fresh_optimiser()
 
-    def _fresh_optimiser(self) -> torch.optim.SGD:
-        """Without momentum it has no state, and can be replaced between any two steps."""
-        recipe = self._recipe
-        return torch.optim.SGD(
-            self.population.parameters(), lr=recipe.learning_rate, weight_decay=recipe.l2, foreach=True
-        )
+
+def _gone_on(
+    optimiser: torch.optim.Optimizer, before: LanguagePopulation, after: LanguagePopulation, positions: Sequence[int]
+) -> torch.optim.Optimizer:
+    """The optimiser of those that were kept; what Adam remembers of a weight moves as the weight does."""
+    found = type(optimiser)(after.parameters(), **optimiser.defaults)
+    states = [optimiser.state[parameter] for parameter in before.parameters()]
+    if not all(states):
+        return found
+    held = copy.deepcopy(before)
+    for key in ADAM[1:]:
+        for place, state in zip(held.parameters(), states, strict=True):
+            place.data = state[key]
+        for parameter, moment in zip(after.parameters(), held.kept(positions).parameters(), strict=True):
+            found.state[parameter] |= {ADAM[0]: states[0][ADAM[0]].clone(), key: moment.detach()}
+    return found
 
 
 def groups(architectures: Sequence[Architecture], seeds: Sequence[int], recipe: TextRecipe) -> list[list[int]]:
-    """Positions of those that can be one population, ascending, in order: cells of any wiring and activations that take
-    the same chunks.
+    """Positions of those that can be one population, ascending, in order: cells of any wiring and activations that have
+    one width and take the same chunks.
 
     Candidates of one seed do (a search that pairs them), and all do where no length is drawn. Otherwise even the number
     of steps differs with the seed, and those of other seeds are other groups. torch's own modules are trained alone.
     """
-    found: dict[tuple[str, int], list[int]] = {}
+    found: dict[tuple[str, int, int], list[int]] = {}
     for position, (architecture, seed) in enumerate(zip(architectures, seeds, strict=True)):
-        key = ("seed", seed if recipe.random_lengths else 0)
+        assert isinstance(architecture, LanguageModel)
+        key = ("seed", seed if recipe.random_lengths else 0, architecture.width)
         if architecture.cell is None:
-            key = ("alone", position)
+            key = ("alone", position, architecture.width)
         found.setdefault(key, []).append(position)
     return list(found.values())
 
