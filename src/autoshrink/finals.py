@@ -222,8 +222,9 @@ def _asked(
     if "random" in beside:
         rng = random.Random(derive_seed(settings.seed, "beside"))
         yield from (("random", "", at_cost(space.random(rng))) for _ in range(_draws(record, found)))
-    if "hand-made" in beside and isinstance(found.design, Cell):
-        yield from (("hand-made", name, one) for name, one in task.hand_made(data, cost, limit).items())
+    if "hand-made" in beside:
+        made = task.hand_made(data, cost, limit) if isinstance(found.design, Cell) else space.hand_made
+        yield from (("hand-made", name, one) for name, one in made.items())
 
 
 def _draws(record: RunRecord, found: Figures) -> int:

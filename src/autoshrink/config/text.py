@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
 
 from autoshrink.config.base import (
+    BudgetSettings,
     DataSettings,
     Limits,
     Overrides,
@@ -71,16 +72,21 @@ class Dropout(Section):
 
 
 class TextRecipe(Recipe):
-    """How a language model is trained by SGD. The defaults are those of the released search of recurrent cells, but
-    for one early stop."""
+    """How a language model is trained. The defaults are those of the released search of recurrent cells, but for one
+    early stop."""
 
     epochs: PositiveInt = 10
     batch: PositiveInt = 128
     """Streams that the training text is cut into, read side by side."""
     validation_batch: PositiveInt = 32
     """The same for validation; 256 in the released search, which leaves 27 tokens a stream."""
+    optimiser: Literal["sgd", "adam"] = "sgd"
+    """SGD without momentum, as released; or Adam, whose rate is about a thousandth."""
     learning_rate: PositiveFloat = 20.0
-    """SGD without momentum."""
+    """Of a cosine its peak."""
+    schedule: Literal["drops", "cosine"] = "drops"
+    """Of the learning rate: a tenth where `drops` says so, as released; or a climb over the first twentieth of the
+    tokens, then half a cosine to zero, at whose end the weights have settled."""
     clip: PositiveFloat = 0.25
     """Largest norm of the gradient."""
     drops: tuple[PositiveInt, ...] = (3, 1)
@@ -109,6 +115,12 @@ class TextRecipe(Recipe):
 NO_LATENCY = "a step of a recurrent cell takes as long as its edges are many: --resource cell_params weighs the same"
 
 
+NO_LATENCY_BUDGET = (
+    "no table predicts what a step of a language model takes; take --macs, --params or --memory, and time what is "
+    "found with `autoshrink latency`"
+)
+
+
 class TextSettings(SearchSettings):
     """Everything that decides what a search on text does."""
 
@@ -134,6 +146,13 @@ class TextSettings(SearchSettings):
         if resource == "latency":
             raise ValueError(NO_LATENCY)
         return resource
+
+    @field_validator("budget")
+    @classmethod
+    def _is_counted(cls, budget: BudgetSettings) -> BudgetSettings:
+        if budget.latency is not None:
+            raise ValueError(NO_LATENCY_BUDGET)
+        return budget
 
     @field_validator("limits")
     @classmethod
@@ -167,6 +186,19 @@ PAPER: Overrides = {
 validation text, K = 10, an end at four edges, its own score, an operation drawn for each node by itself, a seed for
 each candidate, all its early stops, weights that start from ±.04 whatever the width, and the highest recorded S named
 best. Its embeddings start from pretrained vectors, which are not part of this project."""
+
+AT_BUDGET: Overrides = {
+    "resource": "params",
+    "recipe": {
+        "optimiser": "adam",
+        "learning_rate": 1e-2,
+        "schedule": "cosine",
+        "batch": 20,
+        "patience": None,
+    },
+}
+"""Models of equal cost are close to one another, and a rate that stays high to the end tells more of the last chunks
+than of them (benchmarks/text_recipes.py)."""
 
 PYDOCS: Overrides = {
     "candidates": 3,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Generic, TypeVar
@@ -81,6 +81,12 @@ class Space(ABC, Generic[DesignT]):
     def starts(self) -> tuple[DesignT, ...]:
         """What a search measures before its first move; `start` is the first of them."""
         return (self.start,)
+
+    @property
+    def hand_made(self) -> Mapping[str, Design]:
+        """Networks that people would otherwise take, of a design's cost and no designs of the space themselves, by what
+        they are called: what a search has to beat, where the space knows that cost."""
+        return {}
 
     @abstractmethod
     def moves(self, design: DesignT) -> tuple[tuple[Change, DesignT], ...]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autoshrink import formatting
 from autoshrink.architecture import (
     Architecture,
     LanguageModel,
@@ -14,15 +15,20 @@ from autoshrink.architecture import (
     language_model,
     recurrent_proxy,
 )
-from autoshrink.budget import Budget
+from autoshrink.budget import Budget, shown
 from autoshrink.bundle import TrainedLanguageModel
 from autoshrink.cell import Cell
 from autoshrink.config import SearchSettings, TextSettings, text
 from autoshrink.crafting import Measure, Source
+from autoshrink.design import Design, name_of
 from autoshrink.errors import InputError
 from autoshrink.escaping import word
+from autoshrink.findings import budget_name
 from autoshrink.metrics import PERPLEXITY
 from autoshrink.record import RunRecord
+from autoshrink.resources import RESOURCES
+from autoshrink.spaces import Space
+from autoshrink.spaces.languages import LEAST, MOVES, LanguagesAtBudget, families, fitted, library, use
 from autoshrink.tasks.base import Command, Option, Prepared, Shape, Task, Unseen
 from autoshrink.tasks.text.fitting import LanguageScaling
 from autoshrink.watching import Observer
@@ -51,6 +57,8 @@ class TextTask(Task):
     built_in = "pydocs"
     quick = text.PYDOCS
     paper = text.PAPER
+    at_budget = text.AT_BUDGET
+    searches_networks = True
     sizes = "--width or --vocabulary"
     shorter = "--sentences 1000 --width 50 --epochs 3"
     data = "text"
@@ -90,6 +98,45 @@ class TextTask(Task):
         network = settings.network
         return recurrent_proxy(cell, vocabulary=data["vocabulary"], width=network.width, aggregate=network.aggregate)
 
+    def space(self, settings: SearchSettings, start: Design | None, data: Mapping[str, Any]) -> Space[Any] | None:
+        """At a budget: language models around hand-made and published cells, and what exchanges make of them."""
+        del start
+        return self.space_after(settings, data) if settings.budget.given() else None
+
+    def space_after(
+        self,
+        settings: SearchSettings,
+        data: Mapping[str, Any],
+        found: Sequence[Design] = (),
+        without: Collection[str] = (),
+    ) -> LanguagesAtBudget:
+        """The same, some of the models left out, and beside them what was found, scaled in width."""
+        limits: dict[str, Any] = settings.budget.given()
+        budget, words = Budget(**limits), data["vocabulary"]
+        made = fitted(families(words), budget)
+        named = {name: one for name, one in made.items() if name not in without} or made
+        keys = {one.key for one in named.values()}
+        models = {one.key: one for one in found if isinstance(one, RecurrentArchitecture)}
+        others = {one.key: one for one in fitted(models, budget).values() if one.key not in keys}
+        begun: Any = (*named.values(), *others.values())
+        if not begun:
+            asked = " ".join(
+                f"--{name} {formatting.plain(RESOURCES[name].unit.limit(limits[name]))}" for name in limits
+            )
+            least = min((use(one, budget) for one in families(words).values()), key=lambda one: one.used)
+            says = f"{asked}: no language model of {words:,} words uses {100 * LEAST:.0f} to 100 % of it"
+            if least.share > 1:
+                says += f"; the smallest, of width 1, takes {shown(least.used, least.name)}"
+            raise InputError(f"{says}: allow more, or take a smaller --vocabulary")
+        allowed = frozenset(MOVES if settings.moves is None else settings.moves)
+        return LanguagesAtBudget(begun[0], budget, begun[1:], allowed, settings.ops, tuple(named))
+
+    def hand_made(
+        self, data: Mapping[str, Any], cost: Callable[[Architecture], int], limit: int
+    ) -> Mapping[str, Architecture]:
+        scaled = {name: self.scaled(one, cost, limit) for name, one in library(data["vocabulary"]).items()}
+        return {name: one for name, one in scaled.items() if one is not None}
+
     def default_network(self, cell: Cell, **sizes: int) -> Architecture:
         return self.sized(recurrent_proxy(cell, vocabulary=VOCABULARY, width=WIDTH), **sizes)
 
@@ -99,13 +146,20 @@ class TextTask(Task):
     def next_commands(self, record: RunRecord, folder: Path) -> list[Command]:
         cell, width = word(folder / "best.cell.json"), record.settings.to_json()["network"]["width"]
         sizes = f"--vocabulary {record.data['vocabulary']} --width {width}" if "vocabulary" in record.data else ""
-        spec, trained = word(record.settings.data.spec), word(folder / "trained")
+        spec, run, trained = word(record.settings.data.spec), word(folder), word(folder / "trained")
         reading = "".join(
             f" {option} {word(value)}" for option, value in self.reading_options(record.settings, record.data)
         )
+        best, full = record.best(), "train it in full"
+        if record.octaves:
+            at = f"autoshrink train {run} --budget {budget_name(record)} --data {spec}{reading}"
+            return [(f"{at} -o {trained}", "train that of one budget in full")]
+        if best is not None and name_of(best.design) == "architecture":
+            architecture = word(folder / "best.arch.json")
+            return [(f"autoshrink train {architecture} --data {spec}{reading} -o {trained}", full)]
         return [
             (f"autoshrink cost {cell} {sizes}".rstrip(), "what it costs, part by part"),
-            (f"autoshrink train {cell} --data {spec}{reading} -o {trained}", "train it in full"),
+            (f"autoshrink train {cell} --data {spec}{reading} -o {trained}", full),
         ]
 
     def reading_options(self, settings: SearchSettings, data: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

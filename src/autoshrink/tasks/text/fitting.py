@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from autoshrink.architecture import LanguageModel, language_model
-from autoshrink.budget import Budget, Larger, Use, binding, too_few
-from autoshrink.cost import count, widest
+from autoshrink.budget import Budget, Larger, Use, too_few
+from autoshrink.cost import widest
 from autoshrink.errors import InputError
+from autoshrink.spaces.languages import use, widest_within
 
 
 @dataclass(frozen=True)
@@ -29,15 +30,10 @@ class LanguageScaling:
             model = widest(self.skeleton, self.budget.params)
             if self._use(model.width).share <= 1:
                 return model, ()
-        low, high = 0, 1
-        while self._use(high).share <= 1:
-            low, high = high, 2 * high
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if self._use(middle).share <= 1 else (low, middle)
-        if low == 0:
+        width = widest_within(self.skeleton, self.budget)
+        if width == 0:
             raise InputError(f"{too_few(self._use(1), 'width 1')} or take a smaller vocabulary")
-        return language_model(self.skeleton, width=low), ()
+        return language_model(self.skeleton, width=width), ()
 
     def larger(self, architecture: LanguageModel) -> Larger:
         """What the next width would use."""
@@ -45,6 +41,4 @@ class LanguageScaling:
         return Larger(f"width from {width} to {width + 1}", self._use(width + 1))
 
     def _use(self, width: int) -> Use:
-        found = binding(self.budget.uses(count(language_model(self.skeleton, width=width))))
-        assert found is not None, "there is a budget to fit into"
-        return found
+        return use(language_model(self.skeleton, width=width), self.budget)
