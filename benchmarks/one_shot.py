@@ -1,6 +1,7 @@
 """Whether one supernet ranks cells of about equal cost as trainings of each from scratch do.
 
-    AUTOSHRINK_DATA=path/to/data python benchmarks/one_shot.py --data digits cifar10 -o docs/benchmarks/one-shot.json
+    AUTOSHRINK_DATA=path/to/data python benchmarks/one_shot.py --data digits cifar10 --warm-up 5 20 \
+      -o docs/benchmarks/one-shot.json
 
 Cells are drawn as the supernet of a search draws them; of those whose MACs are within a tenth of the median's so many
 are taken. The supernet is warmed up as in a search with ``--evaluator shared``, and judges each on all validation
@@ -65,49 +66,53 @@ def cells(space_draw: Callable[[random.Random], Any], costs: DesignCosts, count:
     return [one for one in found.values() if abs(costs(one).macs / middle - 1) <= NEAR][:count]
 
 
-def measured(name: str, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Both figures of every cell on one data set, and how they agree."""
+def measured(name: str, options: argparse.Namespace) -> dict[str, Any]:
+    """All figures of every cell on one data set, and how they agree."""
     asked = SMALL.get(name, {})
-    asked = asked | {"data": asked.get("data", {}) | {"spec": name}}
     settings = resolve(
         asked
-        | {"evaluator": "shared", "nodes": options.nodes, "shared": {"warm_up": options.warm_up}}
+        | {"data": asked.get("data", {}) | {"spec": name}, "evaluator": "shared", "nodes": options.nodes}
         | {"seed": options.seed, "threads": options.threads, "short_steps": 0, "device": "cpu"}
     )
     prepared = TASKS[settings.task].prepare(settings, Observer())
     settings, problem = prepared.settings or settings, prepared.problem(torch.device("cpu"))
-    rng = random.Random(options.seed)
-    start = start_cell("complete", kind="conv", nodes=options.nodes, rng=rng, draw="balanced", ops=None)
-    costs, conditions = DesignCosts(problem.architecture), Conditions.of(settings)
-    record = RunRecord(settings, {}, start, 0.0, 0.0, data=prepared.event)
-    shared = SharedEvaluator.of(EvaluatorContext(record, problem, costs, folder))
-    trained = TrainedEvaluator(problem, conditions, resources=costs)
-    drawn = cells(shared.draw, costs, options.cells, options.seed)
-    # The first job bears the warm-up.
-    estimates = _in_order(shared.evaluate([Job(one, options.seed) for one in (start, *drawn)]), f"{name}, shared")
+    start = start_cell("complete", kind="conv", nodes=options.nodes, rng=random.Random(options.seed))
+    costs = DesignCosts(problem.architecture)
+    drawn: list[Cell] = []
+    ways, spent = dict[str, list[float]](), dict[str, int]()
+    for epochs in options.warm_up:
+        changed = settings.changed({"shared": {"warm_up": epochs}})
+        record = RunRecord(changed, {}, start, 0.0, 0.0, data=prepared.event)
+        with tempfile.TemporaryDirectory() as folder:
+            shared = SharedEvaluator.of(EvaluatorContext(record, problem, costs, Path(folder)))
+            drawn = drawn or cells(shared.draw, costs, options.cells, options.seed)
+            # The first job bears the warm-up.
+            jobs = [Job(one, options.seed) for one in (start, *drawn)]
+            way = f"shared, {epochs:g} epochs"
+            found = _in_order(shared.evaluate(jobs), f"{name}, {way}")
+        ways[way], spent[way] = _figures(found[1:]), sum(one.spent.training_macs for one in found)
+    trained = TrainedEvaluator(problem, Conditions.of(settings), resources=costs)
     seeds = [
         _in_order(trained.evaluate([Job(one, 100 + seed) for one in drawn]), f"{name}, from scratch, seed {seed}")
         for seed in range(options.repeats)
     ]
-    values = [one.performance or 0.0 for one in estimates[1:]]
-    again = [[one.performance or 0.0 for one in each] for each in seeds]
-    truth = [statistics.fmean(each) for each in zip(*again, strict=True)]
-    macs = [float(costs(one).macs) for one in drawn]
+    truth = [statistics.fmean(each) for each in zip(*map(_figures, seeds), strict=True)]
+    ways["MACs"] = [float(costs(one).macs) for one in drawn]
+    agreement = {way: _agreement(values, truth) for way, values in ways.items()}
+    if len(seeds) > 1:
+        agreement["one seed with another"] = _agreement(_figures(seeds[0]), _figures(seeds[1]))
     return {
         "data": name,
-        "cells": [
-            {"cell": str(one), "macs": int(cost), "shared": value, "from_scratch": list(each)}
-            for one, cost, value, each in zip(drawn, macs, values, zip(*again, strict=True), strict=True)
-        ],
-        "shared": _agreement(values, truth),
-        "macs": _agreement(macs, truth),
-        "one seed with another": _agreement(again[0], again[1]) if len(again) > 1 else None,
-        "training_macs": {
-            "shared": sum(one.spent.training_macs for one in estimates),
-            "from scratch": sum(one.spent.training_macs for each in seeds for one in each),
-        },
+        "cells": [str(one) for one in drawn],
+        "ways": ways | {f"from scratch, seed {seed}": _figures(found) for seed, found in enumerate(seeds)},
+        "agreement": agreement,
+        "training_macs": spent | {"from scratch": sum(one.spent.training_macs for each in seeds for one in each)},
         "settings": settings.to_json(),
     }
+
+
+def _figures(found: list[Evaluation]) -> list[float]:
+    return [one.performance or 0.0 for one in found]
 
 
 def _in_order(found: Iterator[tuple[int, Evaluation]], said: str) -> list[Evaluation]:
@@ -129,7 +134,7 @@ def main() -> None:
     parser.add_argument("--data", nargs="+", default=["digits"])
     parser.add_argument("--cells", type=int, default=16)
     parser.add_argument("--nodes", type=int, default=5)
-    parser.add_argument("--warm-up", type=float, default=5.0)
+    parser.add_argument("--warm-up", type=float, nargs="+", default=[5.0])
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
@@ -137,13 +142,12 @@ def main() -> None:
     options = parser.parse_args()
     rows = []
     for name in options.data:
-        with tempfile.TemporaryDirectory() as folder:
-            rows.append(measured(name, options, Path(folder)))
-        for what in ("shared", "macs", "one seed with another"):
-            one = rows[-1][what]
-            if one is not None:
-                line = f"{name}: {what}: ρ = {one['spearman']:.2f} ({one['low']:.2f} … {one['high']:.2f})"
-                print(line, file=sys.stderr)
+        rows.append(measured(name, options))
+        for way, one in rows[-1]["agreement"].items():
+            line = (
+                f"{name}: {way}: ρ = {one['spearman']:.2f} ({one['low']:.2f} … {one['high']:.2f}), n = {one['cells']}"
+            )
+            print(line, file=sys.stderr)
     text = json.dumps({"torch": torch.__version__, "options": vars(options), "rows": rows}, indent=1)
     if options.output:
         write_bytes(Path(options.output), text.encode())

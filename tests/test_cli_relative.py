@@ -350,9 +350,14 @@ def test_rank_correlations_are_those_of_the_record(runs: dict[str, tuple[RunReco
     assert found.performance == pytest.approx(spearman(scaled, truth))
     macs = [trained[key].resources.macs for key in keys]
     assert rows["candidates of the steps", "MACs"].performance == pytest.approx(spearman(macs, truth))
-    assert f"n = {len(keys)}{formatting.signed(found.performance or 0.0, 2)}{formatting.signed(by_score, 2)}" in seen(
-        filtered
-    )
+    shown = ""
+    for value, interval in ((found.performance, found.performance_interval), (by_score, found.score_interval)):
+        assert value is not None
+        assert interval is not None
+        assert interval[0] <= value <= interval[1]
+        low, high = (formatting.signed(end, 2) for end in interval)
+        shown += f"{formatting.signed(value, 2)} ({low} … {high})"
+    assert f"n = {len(keys)}{shown}" in seen(filtered)
     assert "never assumed" in seen(filtered)
 
     for record, predictor in ((inherited, "estimate with inherited weights"), (zico, "ZiCo")):
@@ -362,10 +367,15 @@ def test_rank_correlations_are_those_of_the_record(runs: dict[str, tuple[RunReco
             value = record.settings.score(one.evaluation)
             known[one.cell.key] = max(value, known.get(one.cell.key, value))
         both = [key for key in begun if key in known]
-        expected = spearman([known[key] for key in both], [record.settings.score(begun[key]) for key in both])
+        pairs = [known[key] for key in both], [record.settings.score(begun[key]) for key in both]
         agreed = {(one.where, one.predictor): one for one in agreement.agreements(record)}
         assert agreed["playoff, round 1", predictor].cells == len(both)
-        assert agreed["playoff, round 1", predictor].score == pytest.approx(expected)
+        if len(both) < agreement.FEWEST:
+            assert agreed["playoff, round 1", predictor].score is None
+            assert f"n = {len(both)}too few" in seen(record)
+            assert summary(record, run=Path("x"))["agreement"][0]["score_rho"] is None
+        else:
+            assert agreed["playoff, round 1", predictor].score == pytest.approx(spearman(*pairs))
 
 
 def test_charts_do_not_pass_estimates_for_trainings(runs: dict[str, tuple[RunRecord, str]]) -> None:

@@ -13,7 +13,7 @@ from autoshrink.design import Design
 from autoshrink.resources import Resources
 from autoshrink.score import Evaluation, Score
 from autoshrink.spaces import CellSpace
-from autoshrink.strategies import AutoShrink, SuccessiveHalving, entrants
+from autoshrink.strategies import AutoShrink, SuccessiveHalving, entrants, spread
 from fakes import edge_of
 
 FREE = Score(penalty=0.0)
@@ -260,3 +260,13 @@ def test_equal_ranks_are_drawn_and_a_cell_without_a_rank_comes_last() -> None:
     drawn = {tuple(_ranked(ranks, 2, seed)) for seed in range(20)}
     assert len(drawn) > 3
     assert all(_ranked(ranks, 6, seed)[-1] == (0, 1) for seed in range(5))
+
+
+def test_what_checks_estimates_is_spread_over_their_order() -> None:
+    evaluations = [_measured(cell, place / 10) for place, cell in enumerate(CELLS)] + [_measured(_fan(2), None)]
+    # Of the seven by S, best first, two are trained anyway: of the five left the 1st, 3rd and 5th.
+    taken = (CELLS[6], CELLS[3])
+    assert spread(evaluations, taken, score=FREE, count=3) == (CELLS[5], CELLS[2], CELLS[0])
+    assert spread(evaluations, taken, score=FREE, count=9) == (CELLS[5], CELLS[4], CELLS[2], CELLS[1], CELLS[0])
+    assert spread(evaluations, CELLS, score=FREE, count=2) == ()
+    assert spread(evaluations, (), score=FREE, count=0) == ()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoshrink.ranking import kendall, spearman
+from autoshrink.ranking import kendall, spearman, spearman_interval
 
 Correlation = Callable[[Sequence[float], Sequence[float]], float]
 PAIRS = st.integers(3, 30).flatmap(
@@ -65,3 +65,15 @@ def test_what_cannot_be_ranked_is_refused(correlation: Correlation) -> None:
     for x, y in (([1.0, math.nan, 2.0], [1.0, 2.0, 3.0]), ([1.0, 2.0, 3.0], [math.nan] * 3)):
         with pytest.raises(ValueError, match="no NaN"):
             correlation(x, y)
+
+
+def test_an_interval_is_that_of_draws_of_pairs() -> None:
+    """A second way to it: every draw by `spearman` itself."""
+    rng = np.random.default_rng(5)
+    x, y = rng.integers(0, 6, 12).astype(float), rng.normal(size=12)
+    chosen = np.random.default_rng(3).integers(12, size=(200, 12))
+    wanted = np.percentile([spearman(x[draw], y[draw]) for draw in chosen], [2.5, 97.5])
+    assert spearman_interval(x, y, draws=200, seed=3) == pytest.approx(tuple(wanted))
+    assert spearman_interval([1.0, 1.0, 1.0], [1.0, 2.0, 3.0]) == (0.0, 0.0)
+    low, high = spearman_interval(np.arange(30.0), np.arange(30.0))
+    assert (low, high) == (1.0, 1.0)

@@ -23,6 +23,7 @@ from autoshrink.evaluators.shared import SharedEvaluator
 from autoshrink.evaluators.weights import FOLDER, WeightFiles
 from autoshrink.events import Event
 from autoshrink.priors import complete_edges
+from autoshrink.results import summary
 from autoshrink.score import Evaluation
 from autoshrink.spaces.cells import CellSpace
 from autoshrink.store import Store, read_record
@@ -45,7 +46,7 @@ IMAGES: dict[str, Any] = {
     "network": {"stem": 4, "widths": [4]},
     "short_steps": 0,
     "short_batch": 20,
-    "shared": {"warm_up": 0.5, "statistics_batches": 2},
+    "shared": {"warm_up": 0.5, "statistics_batches": 2, "check": 3},
     "playoff": {"cells": 2, "rounds": [1.0]},
     "threads": 1,
 }
@@ -56,7 +57,7 @@ TEXT: dict[str, Any] = {
     "network": {"width": 6},
     "short_batch": 6,
 }
-TUNED = {"warm_up": 0.5, "tune": 0.25, "statistics_batches": 2}
+TUNED = {"warm_up": 0.5, "tune": 0.25, "statistics_batches": 2, "check": 3}
 
 
 @pytest.fixture(autouse=True)
@@ -139,7 +140,14 @@ def test_it_estimates_across_steps_unless_it_goes_on_training(searched: tuple[di
     tunes = record.settings.shared.tune > 0
     assert (record.settings.relative, record.settings.estimates) == (tunes, True)
     assert record.finished
-    assert len(record.retrained) == 2, "the best is chosen among cells trained from scratch"
+    # Two that are recommended, and three by which the estimates are checked.
+    assert len(record.retrained) == 5, "the best is chosen among cells trained from scratch"
+    (agreed,) = summary(record, run=Path("x"))["agreement"][:1]
+    assert agreed["by"] == "estimate with shared weights"
+    if agreed["cells"] >= 5:
+        low, high = agreed["score_interval"]
+        assert -1 <= low <= agreed["score_rho"] + 1e-9
+        assert agreed["score_rho"] - 1e-9 <= high <= 1
     assert all("from scratch" in one.evaluation.fidelity for one in record.retrained)
     best = record.best()
     assert best is not None

@@ -23,7 +23,7 @@ from autoshrink.score import Evaluation
 from autoshrink.seeding import derive_seed
 from autoshrink.spaces import Space
 from autoshrink.store import Log
-from autoshrink.strategies import SuccessiveHalving, entrants
+from autoshrink.strategies import SuccessiveHalving, entrants, spread
 
 Pool = dict[tuple[str, int], tuple[str, Design]]
 """Designs by role and index: what each is called, or nothing where its role says enough, and itself."""
@@ -51,7 +51,8 @@ def playoff(store: Log, evaluator: Evaluator, *, deadline: float | None, told: T
     record = replay(store.events())
     settings = record.settings
     rounds = sorted({settings.short_epochs(share, record.data.get("train")) for share in settings.playoff.rounds})
-    designs = entrants(record.estimates(), score=settings.score, count=settings.playoff.cells)
+    designs = entrants(record.estimates(), score=settings.score, count=settings.entrants[0])
+    designs += spread(record.estimates(), designs, score=settings.score, count=settings.entrants[1])
     halving = SuccessiveHalving(designs, score=settings.score, rounds=rounds, reduction=settings.playoff.reduction)
     recorded = {(one.round, one.index): one.evaluation for one in record.retrained}
     seed = derive_seed(settings.seed, "playoff")
@@ -75,7 +76,7 @@ def playoff(store: Log, evaluator: Evaluator, *, deadline: float | None, told: T
 def playoff_macs(settings: SearchSettings, data: Mapping[str, Any], macs: int) -> float:
     """About the training MACs of a playoff of networks that cost so many MACs each; `data` is the run's event."""
     train, validation = data.get("train", 0), data.get("validation", 0)
-    live, total = settings.playoff.cells, 0.0
+    live, total = sum(settings.entrants), 0.0
     for turn, epochs in enumerate(sorted({settings.short_epochs(one, train) for one in settings.playoff.rounds})):
         if turn and live < 2:
             break

@@ -14,6 +14,7 @@ from autoshrink.files import write_text
 from autoshrink.learned import learned
 from autoshrink.metrics import metric_of
 from autoshrink.record import Figures, Retrained, RunRecord
+from autoshrink.report import agreement
 from autoshrink.resources import RESOURCES, every_resource
 from autoshrink.score import Evaluation
 
@@ -27,6 +28,7 @@ def summary(record: RunRecord, *, run: Path) -> dict[str, Any]:
     mean over ``repeats`` trainings with fresh seeds, or the recorded figure where ``repeats`` is 0; the same figure
     stands under the metric's own name. What is not finite is null. Where the steps only estimate, both are those of
     cells trained from scratch, and null before there is one; of a cell that never was, performance and score are null.
+    ``agreement`` says how estimates ordered the cells that were trained from scratch, null where too few were;
     ``playoff`` lists the short trainings from scratch, ``beside`` what was measured at the cost of what was found; what
     a strategy has learned (`autoshrink.learned`) has names of its own. Over
     a range of budgets ``best``, ``complete`` and ``beside`` are those of the largest that is done, counts are of all of
@@ -49,6 +51,7 @@ def summary(record: RunRecord, *, run: Path) -> dict[str, Any]:
         "evaluations": len(trained),
         "failed": sum(one.evaluation.failed for one in trained),
         "shared": sum(len(part.candidates) for part in parts) - len(trained),
+        "agreement": [_agreement(one) for one in agreement.agreements(record)],
         "playoff": [_played(part, one) for part in parts for one in part.retrained],
         "remeasured": sum(len(repeats) for part in parts for repeats in part.remeasured.values()),
         "steps": sum(max(0, len(part.decisions) - 1) for part in parts),
@@ -159,6 +162,14 @@ def _own_cell(record: RunRecord, design: Design) -> Cell | None:
     """The cell that a network in a search for cells is made of; None where it has none, or several."""
     cells: dict[str, Cell] = getattr(design, "cells", {})
     return next(iter(cells.values())) if isinstance(record.start, Cell) and len(cells) == 1 else None
+
+
+def _agreement(one: agreement.Agreement) -> dict[str, Any]:
+    value: dict[str, Any] = {"trained": one.where, "by": one.predictor, "cells": one.cells}
+    for name in ("performance", "score"):
+        interval = getattr(one, f"{name}_interval")
+        value |= {f"{name}_rho": getattr(one, name), f"{name}_interval": interval and list(interval)}
+    return value
 
 
 def _played(record: RunRecord, one: Retrained) -> dict[str, Any]:

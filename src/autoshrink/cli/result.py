@@ -16,6 +16,7 @@ from autoshrink.learned import tables
 from autoshrink.metrics import metric_of, shown_resources
 from autoshrink.record import Figures, RunRecord
 from autoshrink.registry import TASKS
+from autoshrink.report.agreement import agreement_words, of_estimates
 from autoshrink.resources import RESOURCES, Resource
 
 
@@ -36,6 +37,7 @@ def print_result(record: RunRecord, folder: Path, *, front: bool = False, ends: 
         _print_starts(record)
         print_front(record)
         _print_learned(record)
+        _print_agreement(record)
     if best is None:
         return
     spent, metric = record.spent(), metric_of(record.settings)
@@ -48,6 +50,12 @@ def print_result(record: RunRecord, folder: Path, *, front: bool = False, ends: 
     )
     if ends:
         _print_next(record, folder, again=not front)
+
+
+def _print_agreement(record: RunRecord) -> None:
+    """How the estimates ordered what was trained from scratch."""
+    for one in of_estimates(record):
+        stdout.print(f"{one.predictor} against {one.where}: {agreement_words(one)}", markup=False)
 
 
 def _print_octaves(record: RunRecord) -> None:

@@ -219,6 +219,9 @@ class SharedSettings(Section):
     trained, so that later candidates have an advantage: figures then compare within a step only."""
     statistics_batches: PositiveInt = 5
     """Batches on which a candidate's BN statistics are taken anew."""
+    check: NonNegativeInt = 4
+    """Cells that begin the playoff beside the recommended ones, spread over the range of shared figures: so that what
+    the report says of their rank correlation with trainings rests on good and bad ones."""
 
 
 class PlayoffSettings(Section):
@@ -559,6 +562,11 @@ class SearchSettings(Section):
     def estimates(self) -> bool:
         """Whether the steps estimate, and the best is chosen by a playoff of cells trained from scratch."""
         return self.relative or EVALUATORS[self.evaluator].estimates
+
+    @property
+    def entrants(self) -> tuple[int, int]:
+        """How many cells begin the playoff: the recommended, and those by which estimates are checked."""
+        return self.playoff.cells, self.shared.check if EVALUATORS[self.evaluator].shares else 0
 
     @property
     def times(self) -> bool:

@@ -7,12 +7,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from autoshrink.findings import estimated, filter_name
-from autoshrink.ranking import spearman
+from autoshrink.formatting import signed
+from autoshrink.ranking import spearman, spearman_interval
 from autoshrink.record import RunRecord
 from autoshrink.score import Evaluation
 
-FEWEST = 3
-"""Cells that a rank correlation takes at least."""
+FEWEST = 5
+"""Cells below which a rank correlation says nothing: of four, one order in 24 is perfect by chance."""
+Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -23,15 +25,24 @@ class Agreement:
         where: which trainings.
         predictor: what is held against them.
         cells: how many cells have both.
-        performance: ρ with the performance; None where the predictor says nothing about it.
-        score: ρ with S.
+        performance: ρ with the performance; None where the predictor says nothing about it, or of too few cells.
+        score: ρ with S; None of too few cells.
+        performance_interval: of ρ, by a bootstrap over cells (`autoshrink.ranking.spearman_interval`).
+        score_interval: likewise.
     """
 
     where: str
     predictor: str
     cells: int
-    performance: float | None
-    score: float | None
+    performance: float | None = None
+    score: float | None = None
+    performance_interval: Interval | None = None
+    score_interval: Interval | None = None
+
+    @property
+    def enough(self) -> bool:
+        """Whether there are cells enough for a number."""
+        return self.cells >= FEWEST
 
 
 Trained = dict[str, tuple[float, float, Evaluation]]
@@ -41,8 +52,23 @@ Predicted = Mapping[str, tuple[float | None, float]]
 
 
 def agreements(record: RunRecord) -> tuple[Agreement, ...]:
-    """Every rank correlation that the run has cells for, at least three each; never over trainings of unlike length."""
+    """Every rank correlation that the run has two cells for, without a figure below `FEWEST`; never over trainings of
+    unlike length."""
     return tuple(_agreements(record))
+
+
+def of_estimates(record: RunRecord) -> tuple[Agreement, ...]:
+    """Those of the estimates by which the steps chose."""
+    own = record.kind.words.predictor
+    return tuple(one for one in agreements(record) if one.predictor == own) if record.settings.estimates else ()
+
+
+def agreement_words(one: Agreement) -> str:
+    """``ρ = +0.60 (−0.31 … +1.00, n = 6)``, or that there are too few."""
+    if not one.enough or one.score is None or one.score_interval is None:
+        return f"{one.cells} cells have both figures, fewer than the {FEWEST} that a rank correlation takes"
+    low, high = (signed(value, 2) for value in one.score_interval)
+    return f"ρ of S = {signed(one.score, 2)} (95 % interval {low} … {high}, n = {one.cells})"
 
 
 def _agreements(record: RunRecord) -> Iterator[Agreement]:
@@ -56,12 +82,22 @@ def _agreements(record: RunRecord) -> Iterator[Agreement]:
         for predictor, values in (predicted | free).items():
             keys = [key for key in trained if key in values]
             if len(keys) < FEWEST:
+                if len(keys) > 1:
+                    yield Agreement(where, predictor, len(keys))
                 continue
             by_performance = [value for key in keys if (value := values[key][0]) is not None]
             complete = len(by_performance) == len(keys)
-            performance = spearman(by_performance, [trained[key][0] for key in keys]) if complete else None
-            score = spearman([values[key][1] for key in keys], [trained[key][1] for key in keys])
-            yield Agreement(where, predictor, len(keys), performance, score)
+            performances = (by_performance, [trained[key][0] for key in keys]) if complete else None
+            scores = [values[key][1] for key in keys], [trained[key][1] for key in keys]
+            yield Agreement(
+                where,
+                predictor,
+                len(keys),
+                performances and spearman(*performances),
+                spearman(*scores),
+                performances and spearman_interval(*performances),
+                spearman_interval(*scores),
+            )
 
 
 def _trained(record: RunRecord) -> dict[str, Trained]:

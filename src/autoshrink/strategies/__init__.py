@@ -5,7 +5,7 @@ They are made by name (`autoshrink.registry.STRATEGIES`). To add one, register w
 
 from autoshrink.strategies.autoshrink import AutoShrink
 from autoshrink.strategies.base import Choice, Proposal, Strategy, StrategyContext, best_first, choice, refuse_others
-from autoshrink.strategies.halving import SuccessiveHalving, entrants
+from autoshrink.strategies.halving import SuccessiveHalving, entrants, spread
 
 __all__ = [
     "AutoShrink",
@@ -18,4 +18,5 @@ __all__ = [
     "choice",
     "entrants",
     "refuse_others",
+    "spread",
 ]

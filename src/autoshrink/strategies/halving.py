@@ -102,6 +102,24 @@ def entrants(evaluations: Sequence[Evaluation], *, score: Score, count: int) -> 
     return tuple(one.design for one in [one for turn in turns for one in turn if one is not None][:count])
 
 
+def spread(
+    evaluations: Sequence[Evaluation], taken: Sequence[Design], *, score: Score, count: int
+) -> tuple[Design, ...]:
+    """Designs by which estimates are held against trainings: evenly spread over their order by S, good and bad ones.
+
+    Args:
+        evaluations: in any order; failed ones are no candidates.
+        taken: what is trained anyway.
+        score: Eq. 5.
+        count: how many, at most.
+    """
+    ranked = sorted((one for one in evaluations if not one.failed), key=score.preference, reverse=True)
+    known = {one.key for one in taken}
+    left = list({one.design.key: one.design for one in ranked if one.design.key not in known}.values())
+    count = min(count, len(left))
+    return tuple(left[(2 * place + 1) * len(left) // (2 * count)] for place in range(count))
+
+
 def _other_leaves_next(part: list[Evaluation]) -> list[Evaluation]:
     """The best of every number of leaves first, then the others."""
     best = list({len(getattr(one.design, "leaves", ())): one for one in reversed(part)}.values())
