@@ -189,16 +189,10 @@ best. Its embeddings start from pretrained vectors, which are not part of this p
 
 AT_BUDGET: Overrides = {
     "resource": "params",
-    "recipe": {
-        "optimiser": "adam",
-        "learning_rate": 1e-2,
-        "schedule": "cosine",
-        "batch": 20,
-        "patience": None,
-    },
+    "recipe": {"learning_rate": 20.0, "schedule": "cosine", "batch": 8, "patience": None},
 }
 """Models of equal cost are close to one another, and a rate that stays high to the end tells more of the last chunks
-than of them (benchmarks/text_recipes.py)."""
+than of them; and of the same tokens more streams make fewer steps (benchmarks/text_recipes.py)."""
 
 PYDOCS: Overrides = {
     "candidates": 3,
