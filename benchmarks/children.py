@@ -57,6 +57,7 @@ TEMPERATURE, TAUGHT = 4.0, 0.5
 """Of the softened outputs, and the share of the loss that is the distance to them."""
 BATCHES = 16
 """Of 64 images, for gradients."""
+PAIRS = tuple((f"{way}, distilled", way) for way in ("inherited, all trained", "a tenth from scratch"))
 SETTINGS = ("nodes", "edges", "train", "epochs", "repeats", "seed", "threads")
 
 
@@ -248,14 +249,26 @@ def rows(children: list[dict[str, Any]]) -> list[dict[str, Any]]:
             low, high = _interval(values, truth)
             row = {"way": way, "measure": measure, "spearman": spearman(values, truth), "low": low, "high": high}
             found.append(row | {"seconds": float(np.mean([child["seconds"][way] for child in children]))})
+    macs = np.array([float(child["macs"]) for child in children])
+    low, high = _interval(macs, truth)
+    found.append({"way": "MACs", "measure": "score", "spearman": spearman(macs, truth), "low": low, "high": high})
+    for one, other in PAIRS:
+        ours, theirs = (np.array([child[way][1] for child in children]) for way in (one, other))
+        low, high = _interval(ours, truth, less=theirs)
+        difference = spearman(ours, truth) - spearman(theirs, truth)
+        row = {"way": f"{one}, less without", "measure": "probability", "spearman": difference}
+        found.append(row | {"low": low, "high": high})
     halves = [spearman([child["full"][0] for child in children], [child["full"][-1] for child in children])]
     return [*found, {"way": "one full training, by another", "measure": "accuracy", "spearman": halves[0]}]
 
 
-def _interval(values: Values, truth: Values, draws: int = 2000) -> tuple[float, float]:
-    """95 %, children drawn with replacement."""
+def _interval(values: Values, truth: Values, *, less: Values | None = None) -> tuple[float, float]:
+    """95 %, children drawn with replacement; of the correlation, or of what it is more than that of `less`."""
     rng = np.random.default_rng(0)
-    found = [spearman(values[some], truth[some]) for some in rng.integers(len(values), size=(draws, len(values)))]
+    found = []
+    for some in rng.integers(len(values), size=(2000, len(values))):
+        beside = 0.0 if less is None else spearman(less[some], truth[some])
+        found.append(spearman(values[some], truth[some]) - beside)
     low, high = np.percentile(found, [2.5, 97.5])
     return float(low), float(high)
 
