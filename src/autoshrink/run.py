@@ -9,7 +9,6 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -402,7 +401,8 @@ class Loop:
     # --- time ------------------------------------------------------------------------------------------------------
 
     def _mean_seconds(self) -> float | None:
-        recent = self._seconds[-20:]
+        """Of a candidate; where a search estimates, the first, with the training that others build on, is none of them."""
+        recent = self._seconds[1 if self._settings.estimates else 0 :][-20:]
         return sum(recent) / len(recent) if recent else None
 
     def _search_deadline(self) -> float | None:
@@ -425,14 +425,12 @@ class Loop:
         again = self._again * settings.repeats * (0.5 if self._falls else 1.0)
         if not settings.estimates:
             return again * (self._mean_seconds() or 0.0)
-        if self._start is None or not EVALUATORS[settings.evaluator].start_trained:
+        if self._start is None or not EVALUATORS[settings.evaluator].trains:
             return 0.0
-        length = partial(settings.short_epochs, samples=self._samples)
-        epoch: float = self._start.spent.seconds / length(settings.inherit.start)
-        rounds = 0.0
-        for place, epochs in enumerate(sorted(set(map(length, settings.playoff.rounds)))):
-            rounds += settings.playoff.cells * epochs / settings.playoff.reduction**place
-        return epoch * (again * length(settings.playoff.fresh) + 0.5 * rounds)
+        spent, epochs = self._start.spent, settings.short_epochs(settings.playoff.fresh, self._samples)
+        passes: float = 3 * epochs * self._data.get("train", 0) + self._data.get("validation", 0)
+        macs = again * passes * self._start.resources.macs + 0.5 * self._reserved_macs()
+        return macs * spent.seconds / max(1.0, spent.training_macs)
 
     def _seconds_left(self, done: int) -> float | None:
         """The recent mean for each expected evaluation, in proportion to the edges that will be left by then."""
