@@ -401,7 +401,7 @@ class Loop:
     # --- time ------------------------------------------------------------------------------------------------------
 
     def _mean_seconds(self) -> float | None:
-        """Of a candidate; where a search estimates, the first, with the training that others build on, is none of them."""
+        """Of a candidate; where a search estimates, the first, with a training that others build on, is none."""
         recent = self._seconds[1 if self._settings.estimates else 0 :][-20:]
         return sum(recent) / len(recent) if recent else None
 
