@@ -14,6 +14,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -60,6 +61,27 @@ def grow(child: nn.Module, parent: nn.Module, settle: Callable[[], None] = lambd
 def _copy(child: nn.Module, parent: nn.Module) -> None:
     for layer in inherit(child, parent):
         undo_normalisation(layer)
+
+
+def freeze(child: nn.Module, parent: nn.Module) -> None:
+    """Let gradients of a grown image network reach only what its parent lacks, and normalisations and the classifier.
+
+    Whoever trained the parent's blocks can then go on with them as they are: `inherit` takes them out of the grown
+    network to the last bit. An optimiser with weight decay would change them nevertheless.
+    """
+    known = [{name: tensor.clone() for name, tensor in network.state_dict().items()} for network in (child, parent)]
+    with torch.no_grad():
+        # Where ones arrive among twos, an entry is inherited.
+        for value, network in ((2.0, child), (1.0, parent)):
+            for parameter in network.parameters():
+                parameter.fill_(value)
+        inherit(child, parent)
+        for module in child.modules():
+            if isinstance(module, nn.Conv2d):
+                new = (module.weight != 1.0).to(module.weight.dtype)
+                module.weight.register_hook(partial(torch.mul, new))  # type: ignore[no-untyped-call]
+        for network, tensors in zip((child, parent), known, strict=True):
+            network.load_state_dict(tensors)
 
 
 class Growth(ABC):
