@@ -432,7 +432,7 @@ def test_the_options_reach_the_settings(tmp_path: Path, capsys: pytest.CaptureFi
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("search --evaluator luck", "there is no such evaluator; choose from trained, inherited, zico"),
+        ("search --evaluator luck", "there is no such evaluator; choose from trained, inherited, shared, grown, zico"),
         ("search --filter luck", "there is no such filter; choose from none, zico"),
     ],
 )

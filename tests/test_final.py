@@ -29,8 +29,12 @@ from training_fixtures import Stopped, assert_same, left, rewritten, stopping_af
 
 LANGUAGE_MODELS = [name for name in zoo.names() if isinstance(zoo.get(name), LanguageModel)]
 PAIR = recurrent_proxy(Cell("recurrent", ("input", "tanh", "relu"), ((0, 1), (0, 2), (1, 2))), vocabulary=2, width=6)
-AVERAGED = {"epochs": 6, "averaging": 1, "learning_rate": 45.0, "drops": []}
-"""A rate at which validation goes up and down, so that averaging begins early."""
+
+
+def averaged(text: Path) -> dict[str, Any]:
+    """A rate and a seed with which validation is worse again in the middle, so that averaging begins; the rate is low
+    enough for another CPU's last bits to change nothing."""
+    return asked(text, epochs=6, averaging=1, learning_rate=15.0, drops=[]) | {"seed": 7}
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +46,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def whole(tmp_path_factory: pytest.TempPathFactory, text: Path) -> Path:
     """An undisturbed training that begins to average."""
     folder = tmp_path_factory.mktemp("whole") / "model"
-    train(PAIR, asked(text, **AVERAGED), out=folder)
+    train(PAIR, averaged(text), out=folder)
     return folder
 
 
@@ -87,7 +91,7 @@ def test_a_texts_training_keeps_its_figures_and_logs_them(text: Path, tmp_path: 
 
 def test_the_model_is_that_of_the_best_epoch(text: Path, tmp_path: Path) -> None:
     """Its facts name the epoch; measured again on the validation text it gives the recorded figure."""
-    result = train(PAIR, asked(text, **AVERAGED), out=tmp_path / "model")
+    result = train(PAIR, averaged(text), out=tmp_path / "model")
     model = load_as(TrainedLanguageModel, tmp_path / "model")
     best = result.history.curve.index(max(result.history.curve))
     assert (model.facts.epoch, model.facts.performance) == (best + 1, result.history.curve[best])
@@ -155,7 +159,7 @@ def test_averaging_begins_in_the_middle(whole: Path) -> None:
 def test_stopped_after_epochs_it_ends_the_same(session: int, whole: Path, text: Path, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     with pytest.raises(Stopped):
-        train(PAIR, asked(text, **AVERAGED), out=folder, watcher=stopping_after(session))
+        train(PAIR, averaged(text), out=folder, watcher=stopping_after(session))
     stops = 1
     while True:
         try:
@@ -173,7 +177,7 @@ def test_stopped_within_any_epoch_it_ends_the_same(whole: Path, text: Path, tmp_
     """Also within the first one, when nothing has been measured yet."""
     folder = tmp_path / "model"
     with pytest.raises(Stopped):
-        train(PAIR, asked(text, **AVERAGED), out=folder, watcher=stopping_at_batch(2))
+        train(PAIR, averaged(text), out=folder, watcher=stopping_at_batch(2))
     for batch in (1, 9, 9, 9, 9, 9):
         with pytest.raises(Stopped):
             resume_training(folder, watcher=stopping_at_batch(batch))
@@ -203,7 +207,7 @@ def attempt(folder):
 
 
 def test_killed_at_random_times_it_ends_the_same(whole: Path, text: Path, tmp_path: Path) -> None:
-    arguments = (json.dumps(asked(text, **AVERAGED)), json.dumps(PAIR.to_json()))
+    arguments = (json.dumps(averaged(text)), json.dumps(PAIR.to_json()))
     assert deaths_until_done(KILLED, tmp_path / "model", *arguments) > 0
     assert_same(tmp_path / "model", whole)
 

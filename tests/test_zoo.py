@@ -125,7 +125,7 @@ def test_an_unknown_name_hints_at_a_near_one() -> None:
     for ask in (load, zoo.get, zoo.source, zoo.published):
         with pytest.raises(InputError, match=said):
             ask("shrinkcnn_c")
-        with pytest.raises(InputError, match=r"resnet50: .*; it has complete-rnn, darts-rnn, .*, shrinkrnn$"):
+        with pytest.raises(InputError, match=r"resnet50: .*; it has complete-rnn, darts-rnn, .*, vww-swiftnet$"):
             ask("resnet50")
 
 

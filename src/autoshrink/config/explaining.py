@@ -34,10 +34,13 @@ def explained(error: ValidationError, settings: type[BaseModel], *, where: str =
 
 
 def _nearest(place: str, settings: type[BaseModel]) -> str:
-    """The settings of a name that is meant, whatever the section."""
+    """The settings of a name that is meant: in the section that is named, else whatever the section."""
     known = {name: name.rpartition(".")[2] for name in _places(settings)}
     close = get_close_matches(place.rpartition(".")[2], known.values(), n=1)
     meant = [name for name, last in known.items() if [last] == close]
+    # What only some searches read is a section of their own: what every search reads is meant rather.
+    section = place.rpartition(".")[0] or "recipe"
+    meant = [name for name in meant if name.rpartition(".")[0] == section] or meant
     return f"; did you mean {' or '.join(meant)}?" if meant else ""
 
 

@@ -167,7 +167,7 @@ def fidelity(problem: Problem, job: Job) -> str:
     """How much training a job is, in words."""
     if job.epochs is None:
         return problem.fidelity
-    return f"{job.epochs:g} short epoch{'s' * (job.epochs > 1)} from scratch"
+    return f"{job.epochs:.3g} short epoch{'s' * (job.epochs > 1)} from scratch"
 
 
 def attempted(work: Callable[[], Result]) -> Result | str:

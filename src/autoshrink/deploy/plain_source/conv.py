@@ -8,7 +8,7 @@ from typing import Any
 
 from autoshrink.architecture import CellPlan, ConvArchitecture, Stage
 from autoshrink.cell import Cell
-from autoshrink.deploy.plain_source.layout import INDENT, LINE, listing
+from autoshrink.deploy.plain_source.layout import INDENT, LINE, call, listing
 from autoshrink.ops import NodePlan, Source
 from autoshrink.ops import conv as operation
 
@@ -89,7 +89,10 @@ def _cell(plan: CellPlan, sources: Mapping[str, Source]) -> dict[str, Any]:
         "words": textwrap.fill(words, LINE - len(INDENT)).replace("\n", f"\n{INDENT}"),
         "merges": plan.merges,
         "out_channels": _channels([widths[leaf] for leaf in plan.leaves[: 1 if plan.adds else None]]),
-        "nodes": [(node.node, _module(node, widths, sources[node.op], adds=plan.adds)) for node in plan.nodes],
+        "nodes": [
+            call(f"self.node{node.node}", _module(node, widths, sources[node.op], adds=plan.adds), indent=2)
+            for node in plan.nodes
+        ],
         "steps": steps,
         "output": leaves[0] if len(leaves) == 1 else "output",
     }

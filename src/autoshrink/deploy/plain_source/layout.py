@@ -66,6 +66,16 @@ def listing(head: str, items: Sequence[str], *, indent: int = 0) -> str:
     return "\n".join([f"{margin}{head}[", *(f"{margin}{INDENT}{item}," for item in items), f"{margin}]"])
 
 
+def call(name: str, made: str, *, indent: int) -> str:
+    """``name = Class(arguments)``, the arguments on a line of their own where one line is too long."""
+    margin = INDENT * indent
+    line = f"{margin}{name} = {made}"
+    if len(line) <= LINE:
+        return line
+    head, _, arguments = line.partition("(")
+    return "\n".join([f"{head}(", f"{margin}{INDENT}{arguments.removesuffix(')')}", f"{margin})"])
+
+
 def total(name: str, terms: Sequence[str], divisor: int, *, indent: int) -> str:
     """``name = (a + b) / divisor``, or without parentheses for 1; several lines where one is too long."""
     margin = INDENT * indent
