@@ -122,6 +122,7 @@ class Points(Space[Point]):
     def chosen(self, choices: Sequence[int]) -> Point:
         return Point(tuple(choices))
 
+    # DDPNAS knows a space by its decisions alone: that it never asks for these is part of what is tested.
     def moves(self, design: Point) -> tuple[tuple[Change, Point], ...]:
         raise NotImplementedError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import Generic, TypeVar
 
@@ -184,3 +184,31 @@ class Space(ABC, Generic[DesignT]):
         """Whether a child has outputs that its parent had not: with inherited weights it seems worse than it is."""
         del parent, child
         return False
+
+
+@dataclass(frozen=True)
+class HeldSpace(Space[DesignT], ABC):
+    """A space that holds the cost: several starts of about one, and moves that give back as width what they save.
+
+    Attributes:
+        others: what it starts with too.
+        called: the names of the starts, in their order.
+    """
+
+    others: tuple[DesignT, ...] = field(default=(), kw_only=True)
+    called: tuple[str, ...] = field(default=(), kw_only=True)
+
+    @property
+    def falls(self) -> bool:
+        """See `Space.falls`."""
+        return False
+
+    @property
+    def starts(self) -> tuple[DesignT, ...]:
+        """See `Space.starts`."""
+        return (self.start, *self.others)
+
+    @property
+    def names(self) -> dict[str, str]:
+        """See `Space.names`."""
+        return {one.key: name for one, name in zip(self.starts, self.called, strict=False)}

@@ -26,7 +26,7 @@ from autoshrink.change import Change, Changed, ChangedOp, RemovedEdge
 from autoshrink.cost import count
 from autoshrink.errors import InputError
 from autoshrink.ops import DEFAULTS
-from autoshrink.spaces.base import Space, refuse_unknown
+from autoshrink.spaces.base import HeldSpace, refuse_unknown
 from autoshrink.spaces.cells import in_a_row, is_chain
 
 LEAST = 0.9
@@ -190,7 +190,7 @@ def _around(model: RecurrentArchitecture, cell: Cell) -> RecurrentArchitecture:
 
 
 @dataclass(frozen=True)
-class LanguagesAtBudget(Space[RecurrentArchitecture]):
+class LanguagesAtBudget(HeldSpace[RecurrentArchitecture]):
     """The language models around a cell that cost a budget: 90 to 100 % of it, each as wide as it allows.
 
     Attributes:
@@ -206,10 +206,8 @@ class LanguagesAtBudget(Space[RecurrentArchitecture]):
     """
 
     budget: Budget
-    others: tuple[RecurrentArchitecture, ...] = ()
     allowed: frozenset[str] = ALL
     ops: tuple[str, ...] | None = None
-    called: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         refuse_unknown(self.allowed, MOVES, "language models")
@@ -217,21 +215,6 @@ class LanguagesAtBudget(Space[RecurrentArchitecture]):
             used = use(model, self.budget).share
             if not LEAST <= used <= 1:
                 raise InputError(f"a start uses {used:.1%} of the budget; between {LEAST:.0%} and 100 % is needed")
-
-    @property
-    def falls(self) -> bool:
-        """See `Space.falls`."""
-        return False
-
-    @property
-    def starts(self) -> tuple[RecurrentArchitecture, ...]:
-        """See `Space.starts`."""
-        return (self.start, *self.others)
-
-    @property
-    def names(self) -> dict[str, str]:
-        """See `Space.names`."""
-        return {one.key: name for one, name in zip(self.starts, self.called, strict=False)}
 
     @property
     def hand_made(self) -> Mapping[str, LanguageModel]:

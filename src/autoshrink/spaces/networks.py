@@ -17,7 +17,7 @@ from autoshrink.budget import NEAR, Budget
 from autoshrink.change import Change, Changed
 from autoshrink.cost import count
 from autoshrink.errors import InputError
-from autoshrink.spaces.base import Space, refuse_unknown
+from autoshrink.spaces.base import HeldSpace, Space, refuse_unknown
 from autoshrink.spaces.cells import is_chain
 from autoshrink.spaces.families import at_budget, divisors_for, families
 from autoshrink.spaces.fitting import Fitting, Seconds, share
@@ -83,7 +83,7 @@ class NetworkSpace(Space[Scalable]):
 
 
 @dataclass(frozen=True)
-class AtBudget(Space[Scalable]):
+class AtBudget(HeldSpace[Scalable]):
     """The networks that cost a budget: 90 to 100 % of it, nearly all at least 97 %.
 
     A move changes one thing, and all widths but the changed one are then scaled until the network costs the budget
@@ -106,10 +106,8 @@ class AtBudget(Space[Scalable]):
 
     budget: Budget
     seconds: Seconds | None = None
-    others: tuple[Scalable, ...] = ()
     allowed: frozenset[str] = USUAL
     ops: tuple[str, ...] | None = None
-    called: tuple[str, ...] = ()
     side: int | None = None
 
     def __post_init__(self) -> None:
@@ -120,21 +118,6 @@ class AtBudget(Space[Scalable]):
             used = share(network, self.budget, self.seconds)
             if not LEAST <= used <= 1:
                 raise InputError(f"a start uses {used:.1%} of the budget; between {LEAST:.0%} and 100 % is needed")
-
-    @property
-    def falls(self) -> bool:
-        """See `Space.falls`."""
-        return False
-
-    @property
-    def starts(self) -> tuple[Scalable, ...]:
-        """See `Space.starts`."""
-        return (self.start, *self.others)
-
-    @property
-    def names(self) -> dict[str, str]:
-        """See `Space.names`."""
-        return {one.key: name for one, name in zip(self.starts, self.called, strict=False)}
 
     @property
     def _choices(self) -> Choices:

@@ -222,7 +222,7 @@ class ImageTask(Task):
                 f"{asked}: no hand-made network for {channels}×{height}×{width} uses {100 * LEAST:.0f} to 100 % of it; "
                 + (f"the smallest takes {' and '.join(map(str, least))}: allow more" if least else "allow more or less")
             )
-        return AtBudget(begun[0], budget, seconds, begun[1:], allowed, settings.ops, tuple(named), height)
+        return AtBudget(begun[0], budget, seconds, allowed, settings.ops, height, others=begun[1:], called=tuple(named))
 
     def scaled(self, network: Architecture, cost: Callable[[Architecture], int], limit: int) -> Architecture | None:
         assert isinstance(network, ConvArchitecture | MobileArchitecture)

@@ -129,7 +129,7 @@ class TextTask(Task):
                 says += f"; the smallest, of width 1, takes {shown(least.used, least.name)}"
             raise InputError(f"{says}: allow more, or take a smaller --vocabulary")
         allowed = frozenset(MOVES if settings.moves is None else settings.moves)
-        return LanguagesAtBudget(begun[0], budget, begun[1:], allowed, settings.ops, tuple(named))
+        return LanguagesAtBudget(begun[0], budget, allowed, settings.ops, others=begun[1:], called=tuple(named))
 
     def hand_made(
         self, data: Mapping[str, Any], cost: Callable[[Architecture], int], limit: int
