@@ -640,16 +640,44 @@ def replay(events: Iterable[Event]) -> RunRecord:
         InputError: the log does not begin with `created`, holds an event of a kind that this version lacks, or one
             that cannot be: of wrong types, or at odds with those before it. The message names the event.
     """
-    stream = iter(events)
-    first = next(stream, None)
-    if first is None or first.kind != "created":
-        raise InputError("the log does not begin with a 'created' event")
-    with _named(first):
-        record = _begun(first)
-    fold = _Fold(record, first)
-    for event in stream:
-        fold.apply(event)
-    return fold.record()
+    replaying = Replaying()
+    for event in events:
+        replaying.take(event)
+    return replaying.record()
+
+
+class Replaying:
+    """`replay` that goes on: a log is folded as it grows, each event once. One thread at a time."""
+
+    def __init__(self) -> None:
+        self._fold: _Fold | None = None
+
+    def take(self, event: Event) -> None:
+        """Fold the next event.
+
+        Raises:
+            InputError: as `replay`.
+        """
+        if self._fold is not None:
+            self._fold.apply(event)
+            return
+        if event.kind != "created":
+            raise InputError(_NO_BEGINNING)
+        with _named(event):
+            self._fold = _Fold(_begun(event), event)
+
+    def record(self) -> RunRecord:
+        """The run so far.
+
+        Raises:
+            InputError: no event was taken.
+        """
+        if self._fold is None:
+            raise InputError(_NO_BEGINNING)
+        return self._fold.record()
+
+
+_NO_BEGINNING = "the log does not begin with a 'created' event"
 
 
 def _begun(created: Event) -> RunRecord:

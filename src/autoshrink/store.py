@@ -231,6 +231,89 @@ def read_events(folder: Path) -> Iterator[Event]:
         yield from _select(connection, folder)
 
 
+class Tail:
+    """A run's events as they come, each read and held against its digest once; the log is never touched.
+
+    Every reading takes what was appended since the one before, in a moment's lock of its own, so that a process that
+    writes is not held up. One thread at a time.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._chain: _Chain | None = None
+
+    def read(self, most: int = 1000) -> list[Event]:
+        """The events that follow those read so far, oldest first: at most so many, and none where there are none yet.
+
+        Raises:
+            ReplacedError: the log is not the one that was read before: a tail of its own has to begin from its start.
+            RunError: there is no run in the folder any more, or it is damaged or of another version.
+        """
+        if self._chain is None:
+            check_readable(self.folder)
+        with _explained(self.folder):
+            if not has_run(self.folder):
+                raise RunError(f"{self.folder}: the run is gone (it has no {FILE_NAME} any more)")
+            with _reading(self.folder) as connection:
+                rows = self._rows(connection, most)
+        return [_event(self.folder, row) for row in rows]
+
+    def _rows(self, connection: sqlite3.Connection, most: int) -> list[_Row]:
+        digests = _version(connection) >= CHAINED
+        if self._chain is None:
+            self._chain = _Chain(digests)
+        elif not self._goes_on(connection, digests):
+            raise ReplacedError(f"{self.folder}: another log is here than a moment ago; open it anew")
+        return list(_rows(connection, self.folder, self._chain, most))
+
+    def _goes_on(self, connection: sqlite3.Connection, digests: bool) -> bool:
+        """Whether the last event that was read is still where it was."""
+        chain = self._chain
+        assert chain is not None, "something was read"
+        if digests != chain.digests:
+            return False
+        column = "digest" if digests else "number"
+        statement = f"SELECT {column} FROM events WHERE number = ?"  # noqa: S608 - of two names
+        found = connection.execute(statement, (chain.number,)).fetchone()
+        return chain.number == 0 or (found is not None and found[0] == (chain.digest if digests else chain.number))
+
+
+@dataclass(frozen=True)
+class Glance:
+    """The two ends of a log: what it began with, and the last of its events so far."""
+
+    created: Event
+    last: Event
+
+
+def glance(folder: Path) -> Glance:
+    """The two ends of a run's log, at once whatever its length; what lies between them is not checked.
+
+    Raises:
+        RunError: there is no run in the folder, or its ends cannot be read.
+    """
+    check_readable(folder)
+    columns = "number, at, CAST(kind AS BLOB), CAST(body AS BLOB)"
+    ends = []
+    with _explained(folder), _reading(folder) as connection:
+        for order in ("ASC", "DESC"):
+            statement = f"SELECT {columns} FROM events ORDER BY number {order} LIMIT 1"  # noqa: S608 - of two texts
+            ends.append(connection.execute(statement).fetchone())
+    if None in ends:
+        raise RunError(f"{folder / FILE_NAME}: damaged (it holds no event); {_RESTORE}")
+    created, last = (_event(folder, _checked(folder, *found)) for found in ends)
+    try:
+        check_body(created)
+        check_body(last)
+    except InputError as error:
+        raise _not_as_written(folder, created.number, str(error)) from error
+    return Glance(created, last)
+
+
+class ReplacedError(RunError):
+    """A log is not the one that was read before."""
+
+
 def read_record(folder: str | os.PathLike[str]) -> RunRecord:
     """What a run has found so far; works while another process searches.
 
@@ -331,14 +414,19 @@ def _version(connection: sqlite3.Connection) -> int:
 
 def _select(connection: sqlite3.Connection, folder: Path) -> Iterator[Event]:
     chain = _Chain(_version(connection) >= CHAINED)
-    for number, at, kind, body in _rows(connection, folder, chain):
-        try:
-            value = parse_json(body)
-        except InputError as error:
-            raise _not_as_written(folder, number, str(error)) from error
-        if not isinstance(value, dict):
-            raise _not_as_written(folder, number, f"its body is {brief(value)}")
-        yield Event(number, at, kind, value)
+    for row in _rows(connection, folder, chain):
+        yield _event(folder, row)
+
+
+def _event(folder: Path, row: _Row) -> Event:
+    number, at, kind, body = row
+    try:
+        value = parse_json(body)
+    except InputError as error:
+        raise _not_as_written(folder, number, str(error)) from error
+    if not isinstance(value, dict):
+        raise _not_as_written(folder, number, f"its body is {brief(value)}")
+    return Event(number, at, kind, value)
 
 
 _Row = tuple[int, float, str, bytes]
@@ -366,27 +454,34 @@ class _Chain:
         return None
 
 
-def _rows(connection: sqlite3.Connection, folder: Path, chain: _Chain) -> Iterator[_Row]:
-    """The stored events, in order, held against their digests and their number.
+def _rows(connection: sqlite3.Connection, folder: Path, chain: _Chain, most: int = -1) -> Iterator[_Row]:
+    """The stored events that follow the chain's last, in order, held against their digests and their number.
+
+    At most so many; of a negative number all.
 
     Number, event and digest come from one statement, so that what another process appends meanwhile does no harm.
     """
     head = "(SELECT events FROM head), events.digest" if chain.digests else "NULL, NULL"
     columns = f"number, at, CAST(kind AS BLOB), CAST(body AS BLOB), {head}"
-    total: object = None
-    statement = f"SELECT {columns} FROM events ORDER BY number"  # noqa: S608 - of two texts
+    total, last = (None if chain.number == 0 else chain.number), chain.number + most
+    statement = f"SELECT {columns} FROM events WHERE number > ? ORDER BY number LIMIT ?"  # noqa: S608 - of two texts
     found: tuple[Any, ...]
-    for found in connection.execute(statement):
-        number, at, kind, body, total, digest = found
-        if not (isinstance(at, float) and 0 <= at < LATEST and isinstance(kind, bytes) and isinstance(body, bytes)):
-            raise _not_as_written(folder, number, "its time, kind or body cannot be one")
-        row = (number, at, kind.decode("utf-8", "replace"), body)
+    for found in connection.execute(statement, (chain.number, most)):
+        *parts, total, digest = found
+        row = _checked(folder, *parts)
         wrong = chain.follow(row, digest)
         if wrong is not None:
             raise _not_as_written(folder, chain.number, wrong)
         yield row
-    if chain.digests and total != chain.number:
+    if chain.digests and total != chain.number and (most < 0 or chain.number < last):
         raise _not_as_written(folder, chain.number + 1, f"the log holds {chain.number} events and says {brief(total)}")
+
+
+def _checked(folder: Path, number: int, at: object, kind: object, body: object) -> _Row:
+    """A stored event, of the types that it was written with."""
+    if not (isinstance(at, float) and 0 <= at < LATEST and isinstance(kind, bytes) and isinstance(body, bytes)):
+        raise _not_as_written(folder, number, "its time, kind or body cannot be one")
+    return number, at, kind.decode("utf-8", "replace"), body
 
 
 def _insert(connection: sqlite3.Connection, before: bytes, row: _Row) -> bytes:
