@@ -19,7 +19,7 @@ PAPER: dict[str, Any] = tomllib.loads((ROOT / "paper" / "pyproject.toml").read_t
 EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
 NAMES = {"PIL": "pillow", "sklearn": "scikit-learn", "litert_torch": "litert-torch", "pillow_heif": "pillow-heif"}
 """Distributions whose module is called otherwise."""
-BROUGHT = {"ai_edge_litert", "ml_dtypes", "onnx_ir", "pydantic_core", "markupsafe"}
+BROUGHT = {"ai_edge_litert", "ml_dtypes", "onnx_ir", "pydantic_core", "markupsafe", "anyio"}
 """Modules that a declared dependency always brings, and that are used where that one is."""
 
 

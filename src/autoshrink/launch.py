@@ -28,6 +28,7 @@ from autoshrink.files import named
 from autoshrink.findings import headline
 from autoshrink.latency.table import begin_latencies, resume_latencies
 from autoshrink.learned import learned
+from autoshrink.liveness import live_file
 from autoshrink.machine import refuse_too_many
 from autoshrink.octaves import first_space, search_octaves
 from autoshrink.ops import require
@@ -109,7 +110,8 @@ def search(
         if latencies is not None:
             latencies.keep(folder)
             observer.remark(f"latencies: {latencies}")
-        return _run(store, problem, resources, observer, executor)
+        with live_file(folder, observer) as observer:
+            return _run(store, problem, resources, observer, executor)
 
 
 def resume(run: str | os.PathLike[str], *, observer: Observer | None = None, executor: str = "local") -> RunRecord:
@@ -148,7 +150,8 @@ def resume(run: str | os.PathLike[str], *, observer: Observer | None = None, exe
         store.append("opened", opening())
         if not record.data:
             store.append("data", prepared.event)
-        return _run(store, problem, DesignCosts(problem.architecture, latencies), observer, executor)
+        with live_file(folder, observer) as observer:
+            return _run(store, problem, DesignCosts(problem.architecture, latencies), observer, executor)
 
 
 def _run(

@@ -212,6 +212,15 @@ def write_results(folder: Path, record: RunRecord) -> None:
     write_text(folder / "report.html", report.render(record, name=str(folder)), own=True)
 
 
+def finite(value: Any) -> Any:
+    """Of JSON, with null for numbers that are not finite: JSON has none."""
+    if isinstance(value, float):
+        return _finite(value)
+    if isinstance(value, dict):
+        return {name: finite(one) for name, one in value.items()}
+    return [finite(one) for one in value] if isinstance(value, list | tuple) else value
+
+
 def pretty(value: object) -> str:
     """JSON for a file."""
     return json.dumps(value, indent=1) + "\n"

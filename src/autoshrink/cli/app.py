@@ -19,6 +19,7 @@ from autoshrink.cli import (
     reproduce_commands,
     search_commands,
     train_commands,
+    watch_commands,
 )
 from autoshrink.cli.command import Command
 from autoshrink.registry import loaded_plugins
@@ -34,6 +35,7 @@ PARTS = (
     inspect_commands,
     latency_commands,
     reproduce_commands,
+    watch_commands,
 )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ from autoshrink.config import Overrides, leaves, merge
 from autoshrink.errors import InputError
 from autoshrink.escaping import message, shown, shown_lines, word
 from autoshrink.quantity import Quantity
+from autoshrink.results import finite
 from autoshrink.untrusted import MOST_DEPTH, brief, parse_json
 
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, nothing else there.")]
@@ -80,15 +80,7 @@ def note(text: object) -> None:
 
 def print_json(value: dict[str, Any]) -> None:
     """One JSON object, on standard output, and nothing else there. What is not finite is null: JSON has no NaN."""
-    print(json.dumps(_finite(value), indent=1, allow_nan=False))
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {name: _finite(one) for name, one in value.items()}
-    return [_finite(one) for one in value] if isinstance(value, list | tuple) else value
+    print(json.dumps(finite(value), indent=1, allow_nan=False))
 
 
 def note_unchecked(model: Path) -> None:
