@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from autoshrink.score import Evaluation, Score
     from autoshrink.spaces.families import default_skeleton
     from autoshrink.store import read_record
+    from autoshrink.telling import tell
     from autoshrink.watching import Observer, Watcher
 
 __all__ = [
@@ -83,6 +84,7 @@ __all__ = [
     "resume",
     "resume_training",
     "search",
+    "tell",
     "train",
     "widest",
 ]
@@ -125,6 +127,7 @@ _LAZY = {
     "resume": "autoshrink.launch",
     "resume_training": "autoshrink.final",
     "search": "autoshrink.launch",
+    "tell": "autoshrink.telling",
     "train": "autoshrink.final",
     "widest": "autoshrink.cost",
 }

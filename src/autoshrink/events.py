@@ -166,6 +166,15 @@ class _Beside(_Body):
     evaluation: _Evaluation
 
 
+class _Command(_Body):
+    id: Annotated[str, Field(min_length=1, max_length=100)]
+    author: Annotated[str, Field(min_length=1, max_length=100)]
+    at: Finite
+    command: dict[str, Any]
+    step: Count
+    refused: str | None
+
+
 class _Finished(_Body):
     best: str | None
 
@@ -182,6 +191,7 @@ _BODIES: dict[str, type[_Body]] = {
     "retrained": _Retrained,
     "remeasured": _Remeasured,
     "beside": _Beside,
+    "command": _Command,
     "finished": _Finished,
 }
 

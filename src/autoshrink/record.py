@@ -25,6 +25,9 @@ remeasured     finalist (its key), repeat, evaluation
 beside         role (`start`, `chain`, `random` or `hand-made`), index (among those of the role), name (of a hand-made
                network), repeat (of the fresh seeds; null where several of a role are trained once to choose the best),
                evaluation: measured beside what the search found, at its cost
+command        id, author, at, command (`autoshrink.commands`), step (from which on it counts), refused (why it was not
+               followed, or null): a person's, or a script's. A ``pick`` after `finished` begins a branch: what follows
+               are further steps, and finals of their own
 finished       best (its key; null where nothing could be told from chance)
 =============  =====================================================================================================
 """
@@ -35,10 +38,12 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Any
 
 from autoshrink.cell import Cell, Edge, cell_of
 from autoshrink.change import Change, RemovedEdge, change_from_json
+from autoshrink.commands import Focus, Forbid, Pick, Pin, SetOp, command_of
 from autoshrink.config import SearchSettings, merge, stored_settings
 from autoshrink.design import Design, design_from_json
 from autoshrink.errors import AutoshrinkError, InputError
@@ -46,6 +51,7 @@ from autoshrink.evaluation import EvaluatorKind
 from autoshrink.events import Event, check_body
 from autoshrink.registry import EVALUATORS
 from autoshrink.score import Comparison, Evaluation, Spent, mean_and_deviation, pareto_front, undominated
+from autoshrink.steering import Steering, Told
 from autoshrink.untrusted import brief
 
 CLEAR = 2.0
@@ -218,6 +224,25 @@ class Chance:
 
 
 @dataclass(frozen=True)
+class Forced:
+    """A turn that a person forced.
+
+    Attributes:
+        step: from which on.
+        by: the command.
+        preferred: the candidate with which the search would have gone on.
+        picked: that with which it went on instead, where one was picked.
+        reason: what was forced, in words.
+    """
+
+    step: int
+    by: Told
+    preferred: Candidate
+    picked: Candidate | None
+    reason: str
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """A run so far.
 
@@ -245,6 +270,11 @@ class RunRecord:
         sessions: how many processes worked on it.
         active_seconds: time that those processes had it open, up to the last event of each.
         octaves: of a search over a range, that at each budget so far, smallest first; else empty.
+        commands: what the search was told while it went on, refused ones too, in order of events.
+        steering: what those that hold say together.
+        ends: the records of the ends that were gone on from by a ``pick``, oldest first.
+        penalties: λ by the step from which on it held, where a command changed it: the first is that of the settings
+            that were asked for.
     """
 
     settings: SearchSettings
@@ -267,11 +297,76 @@ class RunRecord:
     sessions: int = 0
     active_seconds: float = 0.0
     octaves: tuple[RunRecord, ...] = ()
+    commands: tuple[Told, ...] = ()
+    steering: Steering = field(default_factory=Steering)
+    ends: tuple[RunRecord, ...] = ()
+    penalties: tuple[tuple[int, float], ...] = ()
 
     @property
     def parts(self) -> tuple[RunRecord, ...]:
         """The searches that it is made of: those of the octaves, or itself."""
         return self.octaves or (self,)
+
+    @property
+    def asked(self) -> SearchSettings:
+        """The settings that the search began with, whatever penalty was commanded since."""
+        return self.settings.changed({"penalty": self.penalties[0][1]}) if self.penalties else self.settings
+
+    def told(self, one: Told) -> RunRecord:
+        """With one more command."""
+        record = replace(self, commands=(*self.commands, one))
+        if one.refused is not None:
+            return record
+        if self.finished and isinstance(one.command, Pick):
+            record = record.reopened()
+        steering = record.steering.told(one.command)
+        penalty = steering.penalty
+        penalty = record.asked.penalty if penalty is None else penalty
+        if penalty == record.settings.penalty:
+            return replace(record, steering=steering)
+        held = (*(record.penalties or ((0, record.settings.penalty),)), (one.step, penalty))
+        return replace(
+            record, steering=steering, penalties=held, settings=record.settings.changed({"penalty": penalty})
+        )
+
+    def reopened(self) -> RunRecord:
+        """A finished run that goes on: its steps, without the end and the finals, which are kept in `ends`."""
+        return replace(
+            self,
+            finished=False,
+            stopped=None,
+            best_key=None,
+            remeasured={},
+            retrained=(),
+            beside=(),
+            steering=replace(self.steering, ending=None, paused=False),
+            ends=(*self.ends, self),
+        )
+
+    def forced(self) -> tuple[Forced, ...]:
+        """Where commands let the search go on otherwise than it would have, in order of steps."""
+        found, steering = list[Forced](), Steering()
+        for step, told in groupby((one for one in self.commands if one.refused is None), key=lambda one: one.step):
+            own = tuple(told)
+            for one in own:
+                steering = steering.told(one.command)
+            before = [one for one in self.decisions if one.step < step]
+            if before:
+                found += self._forced(step, own, before[-1], steering)
+        return tuple(found)
+
+    def _forced(self, step: int, told: Sequence[Told], decision: Decision, steering: Steering) -> Iterator[Forced]:
+        by_place = {(one.step, one.index): one for one in self.candidates}
+        preferred = by_place[decision.step, decision.index]
+        picks = [one for one in told if isinstance(one.command, Pick) and one.command in steering.acting]
+        if picks and isinstance(picks[-1].command, Pick):
+            picked = by_place[picks[-1].command.place]
+            if picked.design != preferred.design:
+                yield Forced(step, picks[-1], preferred, picked, f"candidate {picks[-1].command.candidate} was picked")
+        held = [one for one in told if isinstance(one.command, Pin | Forbid | SetOp | Focus)]
+        broken = steering.constraints.broken_by(preferred.design)
+        if held and broken is not None and not picks:
+            yield Forced(step, held[-1], preferred, None, broken)
 
     def of_step(self, step: int) -> tuple[Candidate, ...]:
         """A step's candidates by index."""
@@ -294,7 +389,15 @@ class RunRecord:
             found = list({one.design.key: one for one in found}.values())
         if self.retrained:
             found = list({one.evaluation.design.key: one.evaluation for one in self.retrained}.values())
-        return tuple(one for one in found if not one.failed and limits.broken_by(one.resources) is None)
+        return tuple(
+            one
+            for one in found
+            if not one.failed and limits.broken_by(one.resources) is None and self.keeps(one.design)
+        )
+
+    def keeps(self, design: Design) -> bool:
+        """Whether it keeps what commands hold of designs: only such a one may be named."""
+        return self.steering.constraints.keeps(design)
 
     def finalists(self) -> tuple[Evaluation, ...]:
         """The cells to measure again: those of the recorded front with the highest S, best first.
@@ -336,7 +439,11 @@ class RunRecord:
         """
         limits = self.settings.limits
         first = (one.evaluation for one in self.retrained if one.round == 0)
-        found = [one for one in first if not one.failed and limits.broken_by(one.resources) is None]
+        found = [
+            one
+            for one in first
+            if not one.failed and limits.broken_by(one.resources) is None and self.keeps(one.design)
+        ]
         found = found or list(self.usable())
         # An estimate's rung compares it with those of its step alone.
         reached = [(0 if self.settings.estimates else one.rung, one.fullness) for one in found]
@@ -360,7 +467,11 @@ class RunRecord:
         limits = self.settings.limits
         chosen = {(one.step, one.index) for one in self.chosen()}
         ordered = sorted(self.candidates, key=lambda one: (one.step, one.index) not in chosen)
-        found = [one.evaluation for one in ordered if limits.broken_by(one.evaluation.resources) is None]
+        found = [
+            one.evaluation
+            for one in ordered
+            if limits.broken_by(one.evaluation.resources) is None and self.keeps(one.design)
+        ]
         return self._nameable(found)
 
     def starting(self) -> Evaluation | None:
@@ -486,11 +597,16 @@ class RunRecord:
 
         None where there is none.
         """
-        return _highest([one for one in self._own_rivals() if self.above_chance(one)])
+        return _highest([one for one in self._own_rivals() if self.above_chance(one) and self.keeps(one.design)])
+
+    def unforced(self) -> Figures | None:
+        """What would be named if commands held nothing, of all that was measured alike."""
+        return replace(self, steering=Steering(), best_key=None).named()
 
     def rivals(self) -> list[Figures]:
         """Everything that the choice is made from, by the measure that is worth most; what the search found first."""
-        return self._own_rivals() + [figures for _, figures in self.beside_figures()]
+        found = self._own_rivals() + [figures for _, figures in self.beside_figures()]
+        return [one for one in found if self.keeps(one.design)]
 
     def beside_figures(self) -> tuple[tuple[Beside, Figures], ...]:
         """What was measured beside with all the fresh seeds that the finalists had, within the limits.
@@ -589,7 +705,11 @@ class RunRecord:
         if self.octaves:
             return tuple(best for one in self.octaves if one.finished and (best := one.best()) is not None)
         limits, cost = self.settings.limits, self.settings.score.cost
-        known = [one for one in self.measured_again() if limits.broken_by(one.recorded.resources) is None]
+        known = [
+            one
+            for one in self.measured_again()
+            if limits.broken_by(one.recorded.resources) is None and self.keeps(one.design)
+        ]
         fullest = max((one.fullness for one in known), default=None)
         known = [one for one in known if one.fullness == fullest]
         if len(known) < 2:
@@ -605,18 +725,18 @@ class RunRecord:
         for one in self.candidates:
             if one.same_as is None:
                 total += one.evaluation.spent
-        for retrained in self.retrained:
-            total += retrained.evaluation.spent
-        return total
+        return sum((one.evaluation.spent for end in (*self.ends, self) for one in end.retrained), total)
 
     def spent_searching(self) -> Spent:
         """What all trainings cost but those beside: steps, playoff and fresh seeds."""
-        again = (one.spent for part in self.parts for own in part.remeasured.values() for one in own)
+        parts = (one for part in self.parts for one in (*part.ends, part))
+        again = (one.spent for part in parts for own in part.remeasured.values() for one in own)
         return sum(again, self.spent_choosing())
 
     def spent(self) -> Spent:
         """What all trainings cost together."""
-        beside = (one.evaluation.spent for part in self.parts for one in part.beside)
+        parts = (one for part in self.parts for one in (*part.ends, part))
+        beside = (one.evaluation.spent for part in parts for one in part.beside)
         return sum(beside, self.spent_searching())
 
 
@@ -753,6 +873,7 @@ class _Fold:
             "retrained": lambda body: self._retrained.append(_retrained(body)),
             "screened": self._screen,
             "beside": lambda body: self._beside.append(_beside(body)),
+            "command": self._command,
             "finished": lambda body: self._set(finished=True, best_key=body["best"]),
         }
 
@@ -793,6 +914,18 @@ class _Fold:
             check_body(event)
             handler(event.body)
 
+    def _command(self, body: dict[str, Any]) -> None:
+        told = Told(
+            **{name: body[name] for name in ("id", "author", "at", "step", "refused")},
+            command=command_of(body["command"]),
+        )
+        ends = len(self._record.ends)
+        if told.refused is None and isinstance(told.command, Pick) and told.command.place not in self._places:
+            raise InputError(f"there is no candidate {told.command.candidate}")
+        self._record = (self.record() if self._record.finished else self._record).told(told)
+        if len(self._record.ends) > ends:
+            self._remeasured, self._retrained, self._beside = {}, [], []
+
     def record(self) -> RunRecord:
         if self._octaves:
             return self._over_range()
@@ -821,6 +954,7 @@ class _Fold:
             sessions=whole.sessions,
             active_seconds=whole.active_seconds,
             octaves=octaves,
+            commands=tuple(one for octave in octaves for one in octave.commands),
         )
 
     def _set(self, **changes: Any) -> None:

@@ -13,7 +13,7 @@ from autoshrink.design import Design, name_of
 from autoshrink.files import write_text
 from autoshrink.learned import learned
 from autoshrink.metrics import metric_of
-from autoshrink.record import Figures, Retrained, RunRecord
+from autoshrink.record import Candidate, Figures, Forced, Retrained, RunRecord
 from autoshrink.report import agreement
 from autoshrink.resources import RESOURCES, every_resource
 from autoshrink.score import Evaluation
@@ -30,11 +30,14 @@ def summary(record: RunRecord, *, run: Path) -> dict[str, Any]:
     cells trained from scratch, and null before there is one; of a cell that never was, performance and score are null.
     ``agreement`` says how estimates ordered the cells that were trained from scratch, null where too few were;
     ``playoff`` lists the short trainings from scratch, ``beside`` what was measured at the cost of what was found; what
-    a strategy has learned (`autoshrink.learned`) has names of its own. Over
-    a range of budgets ``best``, ``complete`` and ``beside`` are those of the largest that is done, counts are of all of
-    them, and ``octaves`` says of each what this says of a search at one.
+    a strategy has learned (`autoshrink.learned`) has names of its own. ``commands`` are those that the search was told,
+    ``forced`` where they let it go on otherwise than it would have, ``unforced`` what would be named without them where
+    that is another, ``penalties`` each λ with the step from which on it held, ``ends`` the ends that were gone on from.
+    Over a range of budgets ``best``, ``complete`` and ``beside`` are those of the largest that is done, counts are of
+    all of them, and ``octaves`` says of each what this says of a search at one.
     """
     metric, parts = metric_of(record.settings), record.parts
+    own = [_forced(part, one) for part in parts for one in part.forced()]
     spent, best, complete = record.spent(), record.best(), record.complete()
     trained = [one for part in parts for one in part.candidates if one.same_as is None]
     return {
@@ -55,11 +58,47 @@ def summary(record: RunRecord, *, run: Path) -> dict[str, Any]:
         "playoff": [_played(part, one) for part in parts for one in part.retrained],
         "remeasured": sum(len(repeats) for part in parts for repeats in part.remeasured.values()),
         "steps": sum(max(0, len(part.decisions) - 1) for part in parts),
+        "commands": [one.to_json() for one in record.commands],
+        "forced": own,
+        "penalties": [{"step": step, "penalty": penalty} for step, penalty in record.penalties],
+        "ends": [_end(one) for one in record.ends],
+        "unforced": _unforced(record),
         "seconds": round(record.active_seconds, 3),
         **({"octaves": [_octave(one) for one in record.octaves]} if record.settings.budget.ranged else {}),
         "settings": record.settings.to_json(),
         **({} if record.octaves else learned(record)),
     }
+
+
+def _forced(record: RunRecord, one: Forced) -> dict[str, Any]:
+    return {
+        "step": one.step,
+        "command": one.by.id,
+        "author": one.by.author,
+        "reason": one.reason,
+        "preferred": _placed(record, one.preferred),
+        "instead": one.picked and _placed(record, one.picked),
+    }
+
+
+def _placed(record: RunRecord, one: Candidate) -> dict[str, Any]:
+    """A candidate of a step by the name that `pick` knows."""
+    place = {"candidate": f"{one.step}.{one.index}", "step": one.step, "index": one.index}
+    return {**place, **_design(record, one.design), **_recorded(record, one.evaluation)}
+
+
+def _end(record: RunRecord) -> dict[str, Any]:
+    """An end that was gone on from."""
+    best = record.best()
+    return {"stopped": record.stopped, "best": best and _figures(record, best)}
+
+
+def _unforced(record: RunRecord) -> dict[str, Any] | None:
+    """What would be named if commands held nothing; null where that is what is named."""
+    if not record.steering.constraints:
+        return None
+    best, other = record.best(), record.unforced()
+    return None if other is None or (best and best.design.key == other.design.key) else _figures(record, other)
 
 
 def _found(record: RunRecord) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from autoshrink.cli import (
     latency_commands,
     reproduce_commands,
     search_commands,
+    tell_commands,
     train_commands,
     watch_commands,
 )
@@ -27,6 +28,7 @@ from autoshrink.version import __version__
 
 PARTS = (
     search_commands,
+    tell_commands,
     compare_commands,
     craft_commands,
     train_commands,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Generic, TypeVar
 
 from autoshrink.change import Change
 from autoshrink.design import Design
 from autoshrink.errors import InputError
+from autoshrink.spaces.constraints import Constraints
 from autoshrink.spaces.growing import Seedling
 
 
@@ -146,6 +147,26 @@ class Space(ABC, Generic[DesignT]):
                 raise InputError(f"decision {decision.name} has options 0 … {len(decision.options) - 1}, not {choice}")
         return {one.name: one.options[choice] for one, choice in zip(decisions, choices, strict=True)}
 
+    def constrained(self, constraints: Constraints) -> Space[DesignT]:
+        """Its designs that keep what a person holds of them.
+
+        Raises:
+            InputError: there are none, or such things cannot be held of these designs; the message says what.
+        """
+        del constraints
+        raise InputError(
+            "this search proposes no cells whose edges and operations could be held; pick, penalty, note, pause, stop "
+            "and cancel go"
+        )
+
+    def projected(self, design: DesignT) -> DesignT:
+        """The design, or one near it that is one of the space where it is none."""
+        return design
+
+    def begun_at(self, design: DesignT) -> Space[DesignT]:
+        """The same space, begun with another of its designs."""
+        return replace(self, start=design)
+
     def seedling(self, way: Seedling) -> DesignT:
         """The small design that a search begins with which grows up to `start`; see `growths`."""
         raise self._shrinks(way)
@@ -197,6 +218,10 @@ class HeldSpace(Space[DesignT], ABC):
 
     others: tuple[DesignT, ...] = field(default=(), kw_only=True)
     called: tuple[str, ...] = field(default=(), kw_only=True)
+
+    def begun_at(self, design: DesignT) -> Space[DesignT]:
+        """See `Space.begun_at`: of several starts only this one."""
+        return replace(self, start=design, others=(), called=())
 
     @property
     def falls(self) -> bool:

@@ -14,6 +14,7 @@ from autoshrink.errors import InputError
 from autoshrink.ops import names, operation
 from autoshrink.spaces import growing
 from autoshrink.spaces.base import Decision, Space, refuse_unknown
+from autoshrink.spaces.constraints import Constraints
 from autoshrink.spaces.growing import Seedling
 
 MOVES = ("edges", "ops")
@@ -110,6 +111,12 @@ class CellSpace(Space[Cell]):
         edges = tuple(edge for edge in self.start.edges if options.get(f"{edge[0]}-{edge[1]}", EDGE[1]) == EDGE[1])
         ops = (options.get(f"node {node}", op) for node, op in enumerate(self.start.ops))
         return Cell(self.start.kind, tuple(ops), edges)
+
+    def constrained(self, constraints: Constraints) -> Space[Cell]:
+        """See `autoshrink.spaces.constrained`."""
+        from autoshrink.spaces.constrained import constrained  # noqa: PLC0415 - it is made of this class
+
+        return constrained(self, constraints)
 
     def seedling(self, way: Seedling) -> Cell:
         """See `autoshrink.spaces.growing.seedling`."""
