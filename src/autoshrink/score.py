@@ -227,15 +227,20 @@ class Score:
 
     def of(self, performance: float, design: Design, resources: Resources) -> float:
         """S of a design's performance at its cost."""
+        gain, decades = self.terms(performance, design, resources)
+        return gain - self.penalty * decades
+
+    def terms(self, performance: float, design: Design, resources: Resources) -> tuple[float, float]:
+        """What S is made of, whatever λ is: S = gain − λ·decades. The gain of what has no score is −infinity."""
         if self.formula == "paper":
             # A cell that is its shortcut alone may have no parameters of its own: it counts as if it had one.
-            return performance - self.penalty * math.log10(max(1, self.cost(resources)) / 1e6)
+            return performance, math.log10(max(1, self.cost(resources)) / 1e6)
         edges = edges_of(design)
         if not edges or -performance > OVERFLOW_NATS:
-            return -math.inf
+            return -math.inf, 0.0
         # A cell has 4n² + |E|·2n² parameters.
         products = resources["cell_params"] * edges / (4 + 2 * edges)
-        return (200 - math.exp(-performance)) / 4 - self.penalty * math.log10(products / 1e6)
+        return (200 - math.exp(-performance)) / 4, math.log10(products / 1e6)
 
     def slope(self, performance: float) -> float:
         """dS/dPerf: turns a standard error of performance into one of S."""
