@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib import resources
 
 from anyio import to_thread
@@ -17,12 +18,16 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from autoshrink.errors import AutoshrinkError
+from autoshrink.drawing import CELL_STYLE
+from autoshrink.errors import AutoshrinkError, InputError
 from autoshrink.escaping import message
 from autoshrink.live.feed import Feed
 from autoshrink.live.guard import Guard, Rights, Tokens, refused
+from autoshrink.live.panels import PANELS, candidates, panels, what_if_penalty
 from autoshrink.live.runs import Runs
+from autoshrink.live.wiring import edge_named, what_if
 from autoshrink.record import RunRecord
+from autoshrink.report.templates import asset
 from autoshrink.results import summary
 
 MOST_STREAMS = 2000
@@ -79,6 +84,9 @@ class _Server:
             Route("/page/{file}", self._file),
             Route("/api/record", self._of_run(self._record)),
             Route("/api/events", self._of_run(self._events)),
+            Route("/api/panels", self._of_run(self._panels)),
+            Route("/api/candidates", self._of_run(self._candidates)),
+            Route("/api/whatif", self._of_run(self._what_if)),
             Mount("/api", _nothing),
         ]
         if not self._runs.several:
@@ -123,6 +131,37 @@ class _Server:
 
         return _json(await feed.view("record", make), request)
 
+    async def _panels(self, request: Request, feed: Feed) -> Response:
+        wanted = tuple(dict.fromkeys(filter(None, request.query_params.get("only", "").split(","))))
+        for name in wanted:
+            if name not in PANELS:
+                return refused(400, f"only={name[:40]}: panels are {', '.join(PANELS)}")
+        await feed.refresh()
+        sequence, found = feed.sequence, []
+        for name in wanted or PANELS:
+            made = await feed.view(f"panel {name}", partial(_panel, name))
+            found.append(b'"%s":%s' % (name.encode(), made))
+        return _json(b'{"sequence":%d,%s}' % (sequence, b",".join(found)), request)
+
+    async def _candidates(self, request: Request, feed: Feed) -> Response:
+        after = request.query_params.get("after", "0")
+        if not (after.isascii() and after.isdigit() and len(after) < 10):
+            return refused(400, f"after={after[:40]}: it is the number of candidates that are known")
+        record = await feed.record()
+        return JSONResponse(await to_thread.run_sync(candidates, record, int(after)))
+
+    async def _what_if(self, request: Request, feed: Feed) -> Response:
+        record, asked = await feed.record(), request.query_params
+        try:
+            if "edge" in asked:
+                edge = edge_named(asked["edge"])
+                if edge is None:
+                    return refused(400, f"edge={asked['edge'][:40]}: an edge is written 1-4")
+                return JSONResponse(await to_thread.run_sync(what_if, record, edge))
+            return JSONResponse(await to_thread.run_sync(what_if_penalty, record, float(asked.get("penalty", "nan"))))
+        except (InputError, ValueError) as error:
+            return refused(400, message(error) if isinstance(error, InputError) else "penalty: no number")
+
     async def _events(self, request: Request, feed: Feed) -> Response:
         last = request.headers.get("last-event-id", "").strip() or "0"
         if not (last.isascii() and last.isdigit() and len(last) < 20):
@@ -140,6 +179,11 @@ def _json(content: bytes, request: Request) -> Response:
     return Response(content, media_type="application/json", headers={"x-autoshrink-rights": rights.value})
 
 
+def _panel(name: str, record: RunRecord) -> dict[str, object]:
+    found: dict[str, object] = panels(record, (name,))[name]
+    return found
+
+
 def _page_files() -> Mapping[str, Response]:
     """The page's files, by name: nothing else is ever served, so no path leads anywhere."""
     found = {}
@@ -147,6 +191,9 @@ def _page_files() -> Mapping[str, Response]:
         kind = _KINDS.get(file.name[file.name.rfind(".") :])
         if kind is not None:
             found[file.name] = Response(file.read_bytes(), media_type=kind, headers={"cache-control": "no-cache"})
+    style = str(asset("style.css") + CELL_STYLE)
+    # The report's own, so that both draw alike.
+    found["report.css"] = Response(style, media_type="text/css", headers={"cache-control": "no-cache"})
     return found
 
 
