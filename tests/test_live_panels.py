@@ -138,8 +138,7 @@ def test_a_limit_that_would_be_broken_is_named(record: RunRecord) -> None:
 
 
 def test_the_loss_of_an_edge_is_the_last_that_was_measured(record: RunRecord) -> None:
-    chosen = dict.fromkeys(range(99))
-    chosen |= {one.step: one for one in record.chosen()}  # type: ignore[dict-item]
+    chosen = {one.step: one for one in record.chosen()}
     found = losses(record)
     last: dict[Any, Candidate] = {}
     for one in record.candidates:
@@ -147,7 +146,7 @@ def test_the_loss_of_an_edge_is_the_last_that_was_measured(record: RunRecord) ->
             last[one.edge] = one
     assert found.keys() == last.keys()
     for edge, one in last.items():
-        parent: Any = chosen[one.step - 1]
+        parent = chosen[one.step - 1]
         against = compare(parent.evaluation, one.evaluation)
         assert (found[edge].value, found[edge].error) == (against.difference, against.standard_error)
         assert f"step {one.step}" in found[edge].words
@@ -228,7 +227,7 @@ def test_the_map_keeps_distances_as_well_as_two_axes_can(record: RunRecord) -> N
     values, vectors = np.linalg.eigh(-centring @ squared @ centring / 2)
     scaled = vectors[:, -1:-3:-1] * np.sqrt(values[-1:-3:-1])
     gaps = [((one[:, None] - one[None]) ** 2).sum(-1) for one in (places, scaled)]
-    assert np.allclose(*gaps, atol=1e-8)
+    assert np.allclose(gaps[0], gaps[1], atol=1e-8)
     assert embedded([]).shape == (0, 2)
     assert np.array_equal(embedded([Mask("10")]), np.zeros((1, 2)))
 
@@ -238,13 +237,17 @@ def test_ten_thousand_candidates_are_thinned_and_the_chosen_are_kept(record: Run
     many = list(record.candidates)
     while len(many) < 10_000:
         one = rng.choice(record.candidates)
-        many.append(replace(one, step=1 + len(many) // 100, index=1000 + len(many)))
+        evaluation = replace(one.evaluation, seed=len(many))
+        many.append(replace(one, step=1 + len(many) // 100, index=1000 + len(many), evaluation=evaluation))
     large = replace(record, candidates=tuple(many))
     drawn = thinned(large)
     assert len(drawn.candidates) <= MOST_MARKS + 200 + len(record.decisions) * 2 + len(record.of_step(0))
     kept = {(one.step, one.index) for one in drawn.candidates}
     assert {(one.step, one.index) for one in record.chosen()} <= kept
     assert many[-1] in drawn.candidates
+    # The rings and the front of the charts are those of the whole run.
+    assert (drawn.best(), drawn.complete()) == (large.best(), large.complete())
+    assert drawn.front() == large.front()
     assert thinned(record) is record
     front = panels(large, ["front"])["front"]
     assert re.search(r"[\d,]+ of 10,000 candidates are drawn", front["note"])

@@ -38,6 +38,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import groupby
 from typing import Any
 
@@ -582,6 +583,11 @@ class RunRecord:
         None before anything usable was evaluated, and where nothing is better than chance. Before the run is finished
         it is the best so far; then None while there are estimates only.
         """
+        return self._best
+
+    @cached_property
+    def _best(self) -> Figures | None:
+        # Pages and reports ask for it dozens of times, and of thousands of candidates each time takes a while.
         if not self.finished and self.settings.estimates and not self.retrained and not self.remeasured:
             return None
         return self.named()
@@ -682,6 +688,10 @@ class RunRecord:
 
         Of several starts it is the best. None where it failed, or was not measured alike.
         """
+        return self._complete
+
+    @cached_property
+    def _complete(self) -> Figures | None:
         best = self.best()
         found = [one for start in self.starts() if (one := self._as_measured(start, best)) is not None]
         return max(found, key=lambda one: one.score, default=None)

@@ -251,12 +251,18 @@ def thinned(record: RunRecord, most: int = MOST_MARKS) -> RunRecord:
         return record
     chosen = {(one.step, one.index) for one in record.decisions}
     chosen |= {(one.step, one.runner_up) for one in record.decisions if one.runner_up is not None}
+    named = (*record.front(), *(one for one in (record.best(), record.complete()) if one is not None))
+    kept_too = {id(one.recorded) for one in named}
     every = math.ceil(len(record.candidates) / most)
     last = len(record.candidates) - _LAST
     kept = tuple(
         one
         for place, one in enumerate(record.candidates)
-        if place % every == 0 or place >= last or one.step == 0 or (one.step, one.index) in chosen
+        if place % every == 0
+        or place >= last
+        or one.step == 0
+        or (one.step, one.index) in chosen
+        or id(one.evaluation) in kept_too
     )
     return replace(record, candidates=kept)
 
@@ -365,8 +371,9 @@ def _now(record: RunRecord) -> dict[str, Any]:
         return {"html": "", "title": "No candidate yet"}
     step = max(one.step for one in record.candidates)
     decided = {one.step: one.index for one in record.decisions}
-    verdicts = {one.candidate.index: one.verdict for one in step_rivals(record).get(step, ())}
     group, score = record.of_step(step), record.settings.score
+    alone = replace(record, candidates=group, decisions=tuple(one for one in record.decisions if one.step == step))
+    verdicts = {one.candidate.index: one.verdict for one in step_rivals(alone).get(step, ())}
     metric, weighs = step_metric(record.settings), record.settings.score.weighs
     ordered = sorted(group, key=lambda one: score.preference(one.evaluation), reverse=True)[:60]
     columns = {
