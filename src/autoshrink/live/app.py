@@ -18,17 +18,21 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from autoshrink.commands import command_of
 from autoshrink.drawing import CELL_STYLE
 from autoshrink.errors import AutoshrinkError, InputError
 from autoshrink.escaping import message
 from autoshrink.live.feed import Feed
-from autoshrink.live.guard import Guard, Rights, Tokens, refused
+from autoshrink.live.guard import MOST_BODY, Guard, Rights, Tokens, refused
 from autoshrink.live.panels import PANELS, candidates, panels, what_if_penalty
 from autoshrink.live.runs import Runs
 from autoshrink.live.wiring import edge_named, what_if
+from autoshrink.mailbox import post
 from autoshrink.record import RunRecord
 from autoshrink.report.templates import asset
 from autoshrink.results import summary
+from autoshrink.telling import check_told, this_user
+from autoshrink.untrusted import parse_json
 
 MOST_STREAMS = 2000
 """Open streams of one server; one more is refused with 503."""
@@ -87,6 +91,7 @@ class _Server:
             Route("/api/panels", self._of_run(self._panels)),
             Route("/api/candidates", self._of_run(self._candidates)),
             Route("/api/whatif", self._of_run(self._what_if)),
+            Route("/api/commands", self._of_run(self._command), methods=["POST"]),
             Mount("/api", _nothing),
         ]
         if not self._runs.several:
@@ -162,6 +167,19 @@ class _Server:
         except (InputError, ValueError) as error:
             return refused(400, message(error) if isinstance(error, InputError) else "penalty: no number")
 
+    async def _command(self, request: Request, feed: Feed) -> Response:
+        body = await _body(request)
+        if body is None:
+            return refused(413, f"a command has {MOST_BODY:,} bytes at most")
+        record = await feed.record()
+        try:
+            command = command_of(parse_json(body, most=MOST_BODY))
+            await to_thread.run_sync(check_told, feed.folder, record, command)
+            number = await to_thread.run_sync(post, feed.folder, command, this_user())
+        except InputError as error:
+            return refused(400, message(error))
+        return JSONResponse({"id": number, "command": command.to_json(), "finished": record.finished}, 202)
+
     async def _events(self, request: Request, feed: Feed) -> Response:
         last = request.headers.get("last-event-id", "").strip() or "0"
         if not (last.isascii() and last.isdigit() and len(last) < 20):
@@ -177,6 +195,16 @@ def _json(content: bytes, request: Request) -> Response:
     """Bytes of JSON; the address of the run's rights for the page in a header."""
     rights = request.scope.get("autoshrink.rights", Rights.READ)
     return Response(content, media_type="application/json", headers={"x-autoshrink-rights": rights.value})
+
+
+async def _body(request: Request) -> bytes | None:
+    """What a request brings; None where it is more than a command can be."""
+    found = b""
+    async for piece in request.stream():
+        found += piece
+        if len(found) > MOST_BODY:
+            return None
+    return found
 
 
 def _panel(name: str, record: RunRecord) -> dict[str, object]:

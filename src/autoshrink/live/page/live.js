@@ -156,7 +156,8 @@ function showDoing() {
 function enable() {
   const state = panels.state, may = rights === "steer", over = state?.finished ?? false;
   for (const one of document.querySelectorAll(".verbs button, .verbs input, #edge-verbs button, #op-form button, #op, #focus-form button, #penalty-set, #pick")) {
-    one.disabled = !may;
+    // A finished run goes on from a pick alone.
+    one.disabled = !may || (over && !one.closest("#note-form") && one.id !== "pick");
   }
   for (const one of document.querySelectorAll('[data-verb="pause"],[data-verb="stop"],[data-verb="cancel"]')) {
     one.disabled = !may || over || (one.dataset.verb === "pause" && state.paused);
@@ -170,8 +171,9 @@ function enable() {
 
 async function tell(command, words) {
   try {
-    const { id } = await post("api/commands", command);
-    $("said").textContent = `Told${id === undefined ? "" : ` as ${id}`}: ${words}. It is taken in between steps.`;
+    const { id, finished } = await post("api/commands", command);
+    const when = finished || !live ? "`autoshrink resume` takes it in" : "it is taken in between steps";
+    $("said").textContent = `Told as ${id}: ${words}; ${when}.`;
   } catch (error) {
     $("said").textContent = `Not told: ${error.message}`;
   }
