@@ -7,11 +7,12 @@ the terminal, the JSON and the report alike.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from autoshrink.design import Design, edges_of, name_of
 from autoshrink.errors import InputError
+from autoshrink.escaping import shown
 from autoshrink.evaluation import EvaluatorWords
 from autoshrink.formatting import THIN, change, count, number, quantity, signed
 from autoshrink.metrics import Metric, metric_of, shown_resources, step_metric
@@ -155,6 +156,42 @@ def cost_headline(name: str, best: Figures, other: Figures | None) -> Headline |
     title = resource.title + (f" per {metric_of(best.design).sample}" if resource.per_sample else "")
     found = Headline(title, new, resource.unit.short(new))
     return found.against(change(new, old), resource.unit.short(old), old - new) if old else found
+
+
+# --- what people told it ---------------------------------------------------------------------------------------------
+
+
+def commanded(record: RunRecord) -> Mapping[str, Sequence[str]]:
+    """The commands of a run, as columns of text by their heads: what was said, by whom, and what became of it."""
+    told = [one for part in record.parts for one in part.commands]
+    return {
+        "from step": [str(one.step) for one in told],
+        "by": [shown(one.author) for one in told],
+        "command": [one.command.sentence for one in told],
+        "refused": [one.refused or "" for one in told],
+    }
+
+
+def forced(record: RunRecord) -> tuple[str, ...]:
+    """Where commands let a search go on otherwise than it would have, and what is named for them, in sentences."""
+    found = []
+    for part in record.parts:
+        for one in part.forced():
+            score, preferred = part.settings.score, one.preferred
+            text = f"Forced from step {one.step} on by {shown(one.by.author)}: {one.reason}"
+            if one.picked is not None:
+                text += f" (S {number(score(one.picked.evaluation), 4)})"
+            text += f"; the search preferred candidate {preferred.step}.{preferred.index}"
+            found.append(f"{text}, S {number(score(preferred.evaluation), 4)}.")
+    best, other = record.best(), record.unforced() if record.steering.constraints else None
+    if other is not None and (best is None or best.design.key != other.design.key):
+        found.append(f"Without the commands {other.design} would be named, S {number(other.score, 4)}.")
+    if len(record.penalties) > 1:
+        held = ", ".join(f"{penalty:g} from step {step} on" for step, penalty in record.penalties)
+        found.append(f"The penalty λ was {held}; all scores here are by the last.")
+    for end in record.ends:
+        found.append(f"The run had ended before ({end.stopped}), and goes on from a picked candidate.")
+    return tuple(found)
 
 
 # --- what stands beside it, at equal cost ----------------------------------------------------------------------------

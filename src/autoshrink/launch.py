@@ -30,6 +30,8 @@ from autoshrink.latency.table import begin_latencies, resume_latencies
 from autoshrink.learned import learned
 from autoshrink.liveness import live_file
 from autoshrink.machine import refuse_too_many
+from autoshrink.mailbox import Inbox
+from autoshrink.obeying import Analyst, Obeying
 from autoshrink.octaves import first_space, search_octaves
 from autoshrink.ops import require
 from autoshrink.priors import start_cell
@@ -57,6 +59,7 @@ def search(
     run: str | os.PathLike[str] | None = None,
     observer: Observer | None = None,
     executor: str = "local",
+    analyst: Analyst | None = None,
 ) -> RunRecord:
     """Search a cell and leave the evidence in a run folder.
 
@@ -67,6 +70,7 @@ def search(
         observer: told about progress.
         executor: where cells are trained: ``local``, in this process, or ``processes:4``, in so many others. It decides
             nothing: the log is the same but for its times.
+        analyst: a script that is shown the run after every step, and says commands (`autoshrink.analysts`).
 
     Returns:
         The finished run: ``record.best()``, ``record.complete()``, ``record.front()`` …
@@ -111,11 +115,20 @@ def search(
             latencies.keep(folder)
             observer.remark(f"latencies: {latencies}")
         with live_file(folder, observer) as observer:
-            return _run(store, problem, resources, observer, executor)
+            return _run(store, problem, resources, observer, executor=executor, analyst=analyst)
 
 
-def resume(run: str | os.PathLike[str], *, observer: Observer | None = None, executor: str = "local") -> RunRecord:
-    """Go on with a run where it stopped, with the settings it has; a finished run is returned as it is.
+def resume(
+    run: str | os.PathLike[str],
+    *,
+    observer: Observer | None = None,
+    executor: str = "local",
+    analyst: Analyst | None = None,
+) -> RunRecord:
+    """Go on with a run where it stopped, with the settings it has; a finished run is returned as it is, unless somebody
+    picked a candidate to go on from (`autoshrink.tell`).
+
+    A run that was searched with an analyst needs that again.
 
     On the same device and versions the result is that of an undisturbed run.
 
@@ -129,6 +142,8 @@ def resume(run: str | os.PathLike[str], *, observer: Observer | None = None, exe
     folder = named(run)
     record = read_record(folder)
     observer.on_run(folder)
+    if record.finished and _reopened(folder, record, observer):
+        record = read_record(folder)
     if record.finished:
         observer.remark(f"{folder} is finished: nothing to do")
         write_results(folder, record)
@@ -151,13 +166,36 @@ def resume(run: str | os.PathLike[str], *, observer: Observer | None = None, exe
         if not record.data:
             store.append("data", prepared.event)
         with live_file(folder, observer) as observer:
-            return _run(store, problem, DesignCosts(problem.architecture, latencies), observer, executor)
+            return _run(
+                store,
+                problem,
+                DesignCosts(problem.architecture, latencies),
+                observer,
+                executor=executor,
+                analyst=analyst,
+            )
+
+
+def _reopened(folder: Path, record: RunRecord, observer: Observer) -> bool:
+    """Let a finished run take in the commands that wait for it; whether it goes on."""
+    inbox = Inbox(folder, (one.id for one in record.commands), remark=observer.remark)
+    if record.octaves or not inbox.waiting():
+        return False
+    with Store.open(folder) as store:
+        return Obeying(store, inbox).reopen()
 
 
 def _run(
-    store: Store, problem: Problem, resources: Callable[[Design], Resources], observer: Observer, executor: str
+    store: Store,
+    problem: Problem,
+    resources: Callable[[Design], Resources],
+    observer: Observer,
+    *,
+    executor: str,
+    analyst: Analyst | None,
 ) -> RunRecord:
     record = replay(store.events())
+    inbox = Inbox(store.folder, (one.id for one in record.commands), remark=observer.remark)
     context = EvaluatorContext(record, problem, resources, store.folder, executor, observer.on_epoch)
     trained = EVALUATORS["trained"].make(context)
     settings = record.settings
@@ -171,6 +209,8 @@ def _run(
             watcher=observer.watcher,
             space=space,
             later=later,
+            inbox=inbox,
+            analyst=analyst,
         )
 
     if settings.budget.ranged is None:

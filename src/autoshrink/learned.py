@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+from autoshrink.commands import Steers
 from autoshrink.formatting import number, signed
 from autoshrink.record import RunRecord
 from autoshrink.registry import STRATEGIES
@@ -19,13 +20,15 @@ def learned(record: RunRecord) -> dict[str, Any]:
     """What a strategy of the name `RunRecord.settings` has tells of its finished steps, as JSON; nothing of most.
 
     ``blocks``: of a one-shot search (`autoshrink.strategies.blocks.Block`). ``meta_graph``: what another search may
-    begin with.
+    begin with; not of a search that was steered by commands, whose weights no fold of its designs alone gives.
     """
-    fold: Learned | None = getattr(STRATEGIES[record.settings.strategy], "learned", None)
-    if fold is None or not record.decisions:
+    strategy = STRATEGIES[record.settings.strategy]
+    fold: Learned | None = getattr(strategy, "learned", None)
+    steered = any(isinstance(one.command, Steers) and one.refused is None for one in record.commands)
+    if fold is None or not record.decisions or (steered and not getattr(strategy, "learns_of_each", False)):
         return {}
-    done = len(record.decisions)
-    ordered = sorted((one for one in record.candidates if one.step < done), key=lambda one: (one.step, one.index))
+    done = {one.step for one in record.decisions}
+    ordered = sorted((one for one in record.candidates if one.step in done), key=lambda one: (one.step, one.index))
     steps = [[one.evaluation for one in step] for _, step in groupby(ordered, key=lambda one: one.step)]
     return dict(fold(record.settings, space_of(record.settings, record.start, record.data), steps))
 

@@ -24,7 +24,7 @@ from autoshrink.findings import budget_words
 from autoshrink.formatting import count, quantity
 from autoshrink.record import RunRecord, octave_events, replay
 from autoshrink.registry import TASKS
-from autoshrink.run import Loop
+from autoshrink.run import ENDED, Loop
 from autoshrink.spaces import Space, space_of
 from autoshrink.store import Log
 
@@ -167,6 +167,9 @@ def _ended(record: RunRecord, space: Space[Any]) -> str | None:
     stop = record.settings.stop
     if not record.octaves:
         return None
+    ending = record.octaves[-1].steering.ending
+    if ending is not None:
+        return ENDED[ending]
     if stop.seconds is not None and record.active_seconds >= stop.seconds:
         return "the time limit is reached"
     if stop.evaluations is not None and stop.evaluations - _trained(record) < len(space.starts):
@@ -193,7 +196,9 @@ def _own(record: RunRecord, space: Space[Any]) -> dict[str, Any]:
         share["evaluations"] = min(left, max(left // (len(weights) - place), len(space.starts)))
     if stop.seconds is not None:
         share["seconds"] = (stop.seconds - record.active_seconds) * weights[place] / sum(weights[place:])
-    return found | ({"stop": share} if share else {})
+    penalty = record.octaves[-1].settings.penalty if record.octaves else record.settings.penalty
+    told = {"penalty": penalty} if penalty != record.settings.penalty else {}
+    return found | told | ({"stop": share} if share else {})
 
 
 def _later(record: RunRecord, place: int) -> Callable[[float], float]:

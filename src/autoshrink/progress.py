@@ -137,6 +137,11 @@ def _left(seconds: float | None) -> str:
 
 def _under_way(progress: Progress) -> str:
     counted = f"{progress.done} of {formatting.count(progress.expected, 'candidate')}"
+    if progress.phase == "paused":
+        return f"paused before step {progress.step}; `autoshrink tell RUN resume` goes on"
+    if progress.phase == "pausing":
+        left = progress.expected - progress.done
+        return f"pausing: {formatting.count(left, 'candidate')} still being measured"
     if progress.phase == "search":
         return f"step {progress.step}{_edges(progress)}: {counted}"
     if progress.phase == "playoff":

@@ -397,8 +397,9 @@ class RunRecord:
         )
 
     def keeps(self, design: Design) -> bool:
-        """Whether it keeps what commands hold of designs: only such a one may be named."""
-        return self.steering.constraints.keeps(design)
+        """Whether it, or the one cell of a network, keeps what commands hold: only such a one may be named."""
+        cells: dict[str, Cell] = getattr(design, "cells", {})
+        return self.steering.constraints.keeps(next(iter(cells.values())) if len(cells) == 1 else design)
 
     def finalists(self) -> tuple[Evaluation, ...]:
         """The cells to measure again: those of the recorded front with the highest S, best first.
@@ -888,6 +889,7 @@ class _Fold:
         }
 
     def apply(self, event: Event) -> None:
+        paused = self._record.steering.paused
         if event.kind == "octave":
             self._begin(event)
         elif self._octaves and not (event.kind == "stopped" and self._octaves[-1].finished):
@@ -896,7 +898,8 @@ class _Fold:
         else:
             self._take(event)
         # The time before an `opened` event is time in which no process had the run.
-        passed = 0.0 if event.kind == "opened" else max(0.0, event.at - self._record.updated_at)
+        # So is that of a pause.
+        passed = 0.0 if event.kind == "opened" or paused else max(0.0, event.at - self._record.updated_at)
         self._set(updated_at=event.at, active_seconds=self._record.active_seconds + passed)
 
     def _begin(self, event: Event) -> None:

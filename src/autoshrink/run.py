@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from autoshrink import formatting
+from autoshrink.commands import Cancel, Pause
 from autoshrink.design import Design, edges_of
 from autoshrink.errors import RunError, SearchError
 from autoshrink.evaluation import Evaluator, Job, Ranking
 from autoshrink.finals import measure_again, measure_beside, playoff, playoff_macs
+from autoshrink.mailbox import Inbox
+from autoshrink.obeying import Analyst, Held, Obeying
 from autoshrink.record import Candidate, RunRecord, replay
 from autoshrink.registry import EVALUATORS, STRATEGIES
 from autoshrink.score import Evaluation, compare
@@ -40,6 +43,14 @@ AGAIN_SHARE = 0.85
 """Of a time limit, for all that and the fresh seeds, where more is measured beside."""
 
 
+ENDED = {"stop": "a person ended it", "cancel": "a person cancelled it"}
+"""Why no further step is asked for, by how commands end a search."""
+
+
+class _CancelledError(Exception):
+    """The finals are not waited for."""
+
+
 class Loop:
     """One run, from wherever its log stands to its end.
 
@@ -51,10 +62,12 @@ class Loop:
         watcher: told after every event.
         space: what may be proposed; None: what the settings ask for.
         later: of the mean seconds of a candidate, those that follow this run, for estimates of the time left.
+        inbox: the commands that wait; None: those of the run's command file.
+        analyst: a script that says commands after every step.
         clock: monotonic seconds.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a run is made of
         self,
         store: Log,
         evaluator: Evaluator,
@@ -64,6 +77,8 @@ class Loop:
         watcher: Watcher | None = None,
         space: Space[Any] | None = None,
         later: Callable[[float], float] = lambda _: 0.0,
+        inbox: Inbox | None = None,
+        analyst: Analyst | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
@@ -74,24 +89,22 @@ class Loop:
         self._later = later
         self._clock = clock
         record = replay(store.events())
-        self._settings = record.settings
+        # Those that the search began with: commands are followed where they stand.
+        self._settings = record.asked
         self._data = record.data
         self._samples: int | None = record.data.get("train")
         self._ranks = dict(record.ranks)
         self._ranked: list[tuple[str, float | None]] = []
-        self._space = space or space_of(record.settings, record.start, record.data)
+        self._asked_space = self._space = space or space_of(record.asked, record.start, record.data)
         self._falls = self._space.falls
-        self._strategy = STRATEGIES[record.settings.strategy](
-            StrategyContext(
-                record.settings,
-                self._space,
-                evaluator.resources,
-                allowed=lambda design: record.settings.limits.broken_by(evaluator.resources(design)) is None,
-                stop=self._stop_at,
-                rank=self._rank if ranking else None,
-                grace=evaluator.grace,
-            )
+        self._obeying = Obeying(
+            store, inbox or Inbox(store.folder, (one.id for one in record.commands)), analyst=analyst
         )
+        self._held = self._obeying.held
+        self._step = self._skipped = 0
+        self._penalty = record.asked.penalty
+        self._weigh()
+        self._strategy = STRATEGIES[record.settings.strategy](self._context(self._space))
         self._began = clock() - record.active_seconds
         again = record.settings.finalists + min(max(1, len(record.names)), record.settings.finalists)
         self._again = again + len(record.settings.beside)
@@ -123,19 +136,121 @@ class Loop:
             RunError: the log cannot be written, or does not fit what the strategy would do.
         """
         while True:
-            proposals = self._strategy.ask()
+            self._obey()
+            reason = ENDED.get(self._obeying.steering.ending or "")
+            if reason is not None:
+                break
+            proposals = self._asked()
             self._record_ranks(proposals)
             reason = self._reason_to_stop(proposals)
             if reason is not None:
                 break
             evaluations = self._measure_step(proposals)
-            if evaluations is None:
+            if evaluations is not None:
+                self._decide(proposals, evaluations)
+                self._step += 1
+            elif self._cancelled():
+                self._step += 1
+                self._skipped += 1
+            else:
                 reason = "the time limit is reached"
                 break
-            self._decide(proposals, evaluations)
         if self._stopped is None:
             self._store.append("stopped", {"reason": reason})
         return self._finish()
+
+    # --- commands ----------------------------------------------------------------------------------------------------
+
+    def _obey(self) -> None:
+        """Take in the commands that count from the next step on, those of the log first, and follow them."""
+        self._obeying.replay_step(self._step)
+        while self._step not in self._decided and self._obeying.goes_beyond(self._step):
+            # Nobody waited for the rest of this step.
+            self._step += 1
+            self._skipped += 1
+            self._obeying.replay_step(self._step)
+        begun = self._step in self._decided or any(step >= self._step for step, _ in self._recorded)
+        if not begun and self._stopped is None:
+            self._began += self._obeying.take(self._step, lambda: self._tell("paused", self._step, (0, 0), None, None))
+        held = self._obeying.held
+        if held != self._held:
+            before, self._held = self._held, held
+            self._turn(before)
+
+    def _turn(self, before: Held) -> None:
+        """Go on as commands leave it: the strategy itself, where it can, or a new one."""
+        self._settings = self._settings.changed(
+            {"penalty": self._penalty if self._held.penalty is None else self._held.penalty}
+        )
+        self._weigh()
+        constraints = self._held.constraints
+        whole = self._asked_space.constrained(constraints) if constraints else self._asked_space
+        self._space = whole
+        self._best = None
+        for one in self._recorded.values():
+            self._keep_best(one.evaluation)
+        design = self._picked(before)
+        if self._strategy.redirected(self._context(whole), design):
+            return
+        begun = whole
+        if self._held.picks:
+            begun = whole.begun_at(whole.projected(self._design_at(self._held.picks[-1][1].place)))
+        # Drawn otherwise than those before.
+        seed = derive_seed(self._settings.seed, "commanded", self._step)
+        context = self._context(begun)
+        self._strategy = STRATEGIES[self._settings.strategy](
+            replace(context, settings=context.settings.changed({"seed": seed}))
+        )
+        self._skipped = self._step
+
+    def _picked(self, before: Held) -> Design | None:
+        """From what to go on: the last pick; where that was taken back, what was gone on with before it."""
+        now, then = self._held.picks, before.picks
+        if now == then:
+            return None
+        if now and (len(now) >= len(then) or now[-1] != then[len(now) - 1]):
+            return self._design_at(now[-1][1].place)
+        earlier = [one for step, one in self._decided.items() if step < then[len(now)][0]]
+        return self._design_at((earlier[-1].step, earlier[-1].index)) if earlier else None
+
+    def _design_at(self, place: tuple[int, int]) -> Design:
+        return self._recorded[place].design
+
+    def _weigh(self) -> None:
+        """Let an evaluator that compares by score know it."""
+        weigh = getattr(self._evaluator, "weigh", None)
+        if weigh is not None:
+            weigh(self._settings.score)
+
+    def _context(self, space: Space[Any]) -> StrategyContext:
+        settings, held, resources = self._settings, self._held.constraints, self._evaluator.resources
+        return StrategyContext(
+            settings,
+            space,
+            resources,
+            allowed=lambda design: settings.limits.broken_by(resources(design)) is None and held.keeps(design),
+            stop=self._stop_at,
+            rank=self._rank if self._ranking else None,
+            grace=self._evaluator.grace,
+        )
+
+    def _asked(self) -> tuple[Proposal, ...]:
+        """What the strategy asks for, by the steps of the run.
+
+        Raises:
+            SearchError: it asks for what breaks a command, against its promise.
+        """
+        held = self._held.constraints
+        found = self._strategy.ask()
+        for one in found:
+            broken = held.broken_by(one.design)
+            if broken is not None:
+                raise SearchError(f"--strategy {self._settings.strategy} proposes what a command forbids: {broken}")
+        return tuple(replace(one, step=one.step + self._skipped) for one in found) if self._skipped else found
+
+    def _cancelled(self) -> bool:
+        """Whether the end was asked for in the middle of a step or of the finals, and is waited for."""
+        return self._stopped is None and self._obeying.waits(Cancel)
 
     def _stop_at(self, design: Design) -> str | None:
         """Why the settings end the search at a design, or None."""
@@ -260,6 +375,8 @@ class Loop:
                 evaluation = replace(found, rung=asked.rung or found.rung)
                 self._record(Candidate(step, asked.index, evaluation, asked.change))
                 self._tell_search(proposals, evaluation)
+                if self._cancelled():
+                    return None
         known = self._known(step)
         for proposal in proposals:
             if (step, proposal.index) not in self._recorded and proposal.design.key in known:
@@ -343,6 +460,8 @@ class Loop:
     def _keep_best(self, evaluation: Evaluation) -> None:
         if evaluation.failed or self._settings.limits.broken_by(evaluation.resources):
             return
+        if not self._held.constraints.keeps(evaluation.design):
+            return
         preference = self._settings.score.preference
         if self._best is None or preference(evaluation) > preference(self._best):
             self._best = evaluation
@@ -382,6 +501,17 @@ class Loop:
         record = replay(self._store.events())
         if record.finished:
             return record
+        if self._obeying.steering.ending != "cancel":
+            try:
+                self._measure_finals(record)
+            except _CancelledError:
+                self._obeying.take(self._step)
+        record = replay(self._store.events())
+        best = record.named()
+        self._store.append("finished", {"best": None if best is None else best.design.key})
+        return replay(self._store.events())
+
+    def _measure_finals(self, record: RunRecord) -> None:
         if record.settings.estimates:
             playoff(self._store, self._fresh, deadline=self._limit(PLAYOFF_SHARE), told=self._tell_final)
             record = replay(self._store.events())
@@ -393,10 +523,6 @@ class Loop:
         share = AGAIN_SHARE if record.settings.estimates and record.settings.beside else 1.0
         measure_again(self._store, self._fresh, deadline=lambda: self._limit(share), told=self._tell_final)
         measure_beside(self._store, self._fresh, self._space, deadline=lambda: self._limit(1.0), told=self._tell_final)
-        record = replay(self._store.events())
-        best = record.named()
-        self._store.append("finished", {"best": None if best is None else best.design.key})
-        return replay(self._store.events())
 
     # --- time ------------------------------------------------------------------------------------------------------
 
@@ -456,7 +582,8 @@ class Loop:
     def _tell_search(self, proposals: Sequence[Proposal], latest: Evaluation | None) -> None:
         step = proposals[0].step
         done = sum((step, proposal.index) in self._recorded for proposal in proposals)
-        self._tell("search", step, (done, len(proposals)), latest, self._seconds_left(done))
+        phase = "pausing" if self._obeying.waits(Pause) else "search"
+        self._tell(phase, step, (done, len(proposals)), latest, self._seconds_left(done))
 
     def _tell_final(self, phase: str, turn: int, counts: tuple[int, int], latest: Evaluation) -> None:
         if phase == "playoff":
@@ -464,6 +591,8 @@ class Loop:
         share = 1 - (turn + counts[0] / counts[1]) / max(1, self._settings.repeats) if phase == "fresh seeds" else 1.0
         left = share * self._finals_seconds() + self._later(self._mean_seconds() or 0.0)
         self._tell(phase, turn, counts, latest, left)
+        if self._obeying.waits(Cancel):
+            raise _CancelledError
 
     def _tell(
         self, phase: str, step: int, counts: tuple[int, int], latest: Evaluation | None, left: float | None

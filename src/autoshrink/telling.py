@@ -78,8 +78,10 @@ def _check(record: RunRecord, steering: Steering, command: Command) -> None:
 
 
 def _check_open(record: RunRecord, steering: Steering, command: Command) -> None:
-    if record.finished and not isinstance(command, Pick):
+    if record.finished and not isinstance(command, Pick | Undo | Unpin):
         raise InputError("the run is finished; pick a candidate first, and it goes on from that")
+    if record.stopped is not None and not record.finished and command != Cancel():
+        raise InputError(f"the steps are over ({record.stopped}); the finals are being measured")
     if not record.finished and steering.ending is not None and not (steering.ending == "stop" and command == Cancel()):
         raise InputError(f"the search ends already ({steering.ending})")
 
@@ -125,6 +127,8 @@ def _check_op(record: RunRecord, command: SetOp) -> None:
 
 
 def _check_pick(record: RunRecord, steering: Steering, command: Pick) -> None:
+    if record.finished and EVALUATORS[record.settings.evaluator].shares:
+        raise InputError("the weights that its candidates shared are gone since the run ended; start a new run")
     found = next((one for one in record.candidates if (one.step, one.index) == command.place), None)
     if found is None:
         raise InputError(f"there is no candidate {command.candidate}; {_candidates(record)}")
@@ -143,6 +147,8 @@ def _candidates(record: RunRecord) -> str:
 
 
 def _check_penalty(record: RunRecord, command: Penalty) -> None:
+    if record.settings.filter != "none" or not EVALUATORS[record.settings.evaluator].trains:
+        raise InputError("what is not trained is scored by a scale that was fitted to the penalty; start a new run")
     try:
         record.settings.changed({"penalty": command.penalty})
     except ValidationError as error:

@@ -38,6 +38,9 @@ def print_result(record: RunRecord, folder: Path, *, front: bool = False, ends: 
         print_front(record)
         _print_learned(record)
         _print_agreement(record)
+        _print_commands(record)
+    for sentence in findings.forced(record):
+        stdout.print(formatting.plain(sentence), markup=False)
     if best is None:
         return
     spent, metric = record.spent(), metric_of(record.settings)
@@ -56,6 +59,17 @@ def _print_agreement(record: RunRecord) -> None:
     """How the estimates ordered what was trained from scratch."""
     for one in of_estimates(record):
         stdout.print(f"{one.predictor} against {one.where}: {agreement_words(one)}", markup=False)
+
+
+def _print_commands(record: RunRecord) -> None:
+    """What the search was told."""
+    columns = findings.commanded(record)
+    if not record.commands:
+        return
+    shown = table(columns, words=("by", "command", "refused"))
+    for row in zip(*columns.values(), strict=True):
+        shown.add_row(*map(formatting.plain, row))
+    stdout.print(shown)
 
 
 def _print_octaves(record: RunRecord) -> None:

@@ -122,6 +122,10 @@ class InheritedEvaluator:
             on_epoch=context.on_epoch,
         )
 
+    def weigh(self, score: Score) -> None:
+        """Compare by another score from now on."""
+        self._score = score
+
     def resources(self, design: Design) -> Resources:
         """Counted from the architecture, once a design."""
         return self._costs(design)

@@ -75,11 +75,23 @@ def render(record: RunRecord, *, name: str) -> str:
         playoff=_playoff(record),
         then=partial(_then, record),
         agreements=agreements(record),
-        learned=[(one.title, one.note, Table.of(one.columns, words=tuple(one.columns)[:1])) for one in tables(record)],
+        learned=[
+            *_commanded(record),
+            *((one.title, one.note, Table.of(one.columns, words=tuple(one.columns)[:1])) for one in tables(record)),
+        ],
         failures=_failures(record),
         facts=_facts(record),
         arxiv=ARXIV,
     )
+
+
+def _commanded(record: RunRecord) -> list[tuple[str, str, Table]]:
+    """What the search was told, and what that forced."""
+    if not record.commands:
+        return []
+    note = " ".join(("Each counts from the step that it names.", *findings.forced(record)))
+    columns = findings.commanded(record)
+    return [("What it was told", note, Table.of(columns, words=("by", "command", "refused")))]
 
 
 def _over_range(record: RunRecord, name: str) -> str:

@@ -103,17 +103,19 @@ class Constrained(Space[Cell]):
         """With the operations that are held, without the forbidden edges, with the pinned ones and those by which they
         are reached; and then, one difference after another, as near to the focus as has to be."""
         ops = tuple(self.constraints.ops.get(node, op) for node, op in enumerate(design.ops))
-        edges = set(design.edges) & set(self.start.edges)
-        for edge in sorted(self.constraints.pinned):
-            edges |= set(self._path(edge))
+        edges = set(design.edges) & set(self.start.edges) | self.constraints.pinned
         found = Cell(design.kind, ops, tuple(edges))
+        for edge in sorted(self.constraints.pinned):
+            if edge not in found.edges:
+                edges |= set(self._path(edge, found))
+                found = Cell(design.kind, ops, tuple(edges))
         return next(one for one in self._nearer(found) if self.constraints.keeps(one))
 
-    def _path(self, edge: Edge) -> Iterator[Edge]:
-        """An edge of the start, and edges by which node 0 leads to it."""
+    def _path(self, edge: Edge, cell: Cell) -> Iterator[Edge]:
+        """An edge of the start, and edges by which what a cell has leads to it."""
         yield edge
         node = edge[0]
-        while node:
+        while node not in cell.reachable:
             before = self.start.predecessors[node][0]
             yield (before, node)
             node = before

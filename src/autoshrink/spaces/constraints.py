@@ -55,6 +55,8 @@ class Constraints:
         return None if other is None else f"its node {other} is not {self.ops[other]}"
 
     def _far(self, cell: Cell) -> str | None:
+        if self.centre is not None and len(cell.ops) != len(self.centre.ops):
+            return "it has other nodes than the focus"
         if self.centre is None or distance(cell, self.centre) <= self.radius:
             return None
         return f"it differs from the focus in more than {self.radius} edges and operations"

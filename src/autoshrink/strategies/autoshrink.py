@@ -77,6 +77,8 @@ class AutoShrink(Strategy):
         self._walk = walk
         self._step = 0
         self._told: dict[str, Evaluation] = {}
+        self._open: dict[str, Evaluation] = {}
+        self._alone = True
         self._gains: dict[Aim, float] = {}
         self._asked: tuple[Proposal, ...] | None = None
 
@@ -100,23 +102,24 @@ class AutoShrink(Strategy):
         first = self._graced(ranked, evaluations)
         if self._walk == "best":
             self._learn(evaluations)
-        self._design = evaluations[first].design if self._walk == "child" else self._open()
+        self._design = evaluations[first].design if self._walk == "child" else self._best_open()
         self._step += 1
-        self._asked = None
+        self._asked, self._alone = None, False
         return choice(first, ranked, evaluations)
 
     def _learn(self, evaluations: Sequence[Evaluation]) -> None:
         """What the step's designs are worth, and what each move gained against where it was made."""
         for proposal, one in zip(self.ask(), evaluations, strict=True):
             self._told.setdefault(one.design.key, one)
+            self._open.setdefault(one.design.key, one)
             if proposal.parent is not None and proposal.change is not None:
                 before = self._score(self._told[proposal.parent.key])
                 # Against a failed parent everything is a gain, and says nothing.
                 self._gains[proposal.change.aim] = self._score(one) - before if math.isfinite(before) else 0.0
 
-    def _open(self) -> Design:
+    def _best_open(self) -> Design:
         """The best design with a move whose outcome is unknown; the current one where there is none."""
-        told = list(self._told.values())
+        told = list(self._open.values())
         ordered = (told[place].design for place in best_first(told, self._score))
         return next((one for one in ordered if not self._stop(one) and self._moves(one)), self._design)
 
@@ -141,13 +144,32 @@ class AutoShrink(Strategy):
                 return index
         return ranked[0]
 
+    def redirected(self, context: StrategyContext, design: Design | None) -> bool:
+        """Go on from a picked design, or from the current one as the commands leave it. A step measures that alone
+        where it is another than before: it may never have been measured, and its weights may not have been kept."""
+        self._space, self._score, self._allowed, self._stop = (
+            context.space,
+            context.score,
+            context.allowed,
+            context.stop,
+        )
+        now = self._design if design is None else design
+        kept = self._space.projected(now)
+        self._open = {key: one for key, one in self._open.items() if self._space.projected(one.design) == one.design}
+        if design is not None:
+            self._open = {}
+        if kept != self._design:
+            self._design, self._alone = kept, True
+        self._gains, self._asked = {}, None
+        return True
+
     def over(self) -> str:
         """Why there is no next step."""
         return self._stop(self._design) or self._space.used_up
 
     def outlook(self) -> tuple[int, ...]:
         """Upper bounds, step by step, for the case that every move leaves one fewer."""
-        first = (1,) if self._step == 0 else ()
+        first = (1,) if self._alone else ()
         if self._stop(self._design):
             return first
         return first + tuple(map(self._width, self._space.outlook(self._design)))
@@ -156,8 +178,8 @@ class AutoShrink(Strategy):
         return moves if self._candidates == "all" else min(self._candidates, moves)
 
     def _proposals(self) -> tuple[Proposal, ...]:
-        if self._step == 0:
-            return (Proposal(0, 0, self._design),)
+        if self._alone:
+            return (Proposal(self._step, 0, self._design),)
         if self._stop(self._design):
             return ()
         moves = self._moves(self._design)

@@ -132,6 +132,21 @@ class Strategy(ABC):
         del settings, space, steps
         return {}
 
+    def redirected(self, context: StrategyContext, design: Design | None) -> bool:
+        """Go on with other designs, or by another score, from the next `ask` on, as a person's commands leave it.
+
+        Args:
+            context: what holds from now on. Its space has only designs that keep the commands, and brings others to
+                keep them (`Space.projected`); its score may have another penalty.
+            design: to go on from, where a person picked it; None: from wherever the strategy is.
+
+        Returns:
+            Whether it goes on so. Unless a strategy says otherwise it does not, and a new one of its kind begins in
+            that space, or with that design.
+        """
+        del context, design
+        return False
+
     def obey(self, command: str, arguments: Mapping[str, Any]) -> None:
         """Take a person's command into account from the next `ask` on; a strategy says here which it knows.
 

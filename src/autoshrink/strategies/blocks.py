@@ -89,8 +89,14 @@ Told = tuple[Choices, float]
 
 
 def told_of(space: Space[Any], evaluations: Iterable[Evaluation], score: Score) -> list[Told]:
-    """What evaluations say of choices."""
-    return [(space.choices(one.design), score(one)) for one in evaluations]
+    """What evaluations say of choices; of designs that are none of the space, nothing."""
+    found = []
+    for one in evaluations:
+        try:
+            found.append((space.choices(one.design), score(one)))
+        except InputError:
+            continue
+    return found
 
 
 def worths(decisions: Sequence[Decision], told: Iterable[Told]) -> tuple[Block, ...]:

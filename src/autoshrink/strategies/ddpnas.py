@@ -22,7 +22,7 @@ from autoshrink.strategies.base import (
     choice,
     refuse_others,
 )
-from autoshrink.strategies.distribution import Distribution
+from autoshrink.strategies.distribution import Distribution, renamed
 
 PUBLISHED_TURNS, PAIRS = 3, 8
 LIKELIEST = 500
@@ -65,16 +65,20 @@ class DDPNAS(Strategy):
         self._step, self._generating = 0, False
         self._asked: tuple[Proposal, ...] | None = None
         self._drawn: tuple[Choices, ...] = ()
-        self._whole: Callable[[Design], bool] = lambda design: edges_of(design) != 0 and context.allowed(design)
         self._witness: Choices | None = None
-        if self._found(self._theta) is None:
-            self._whole = lambda design: edges_of(design) != 0
+        self._first = context.start
+        self._limited = True
+        self._limited = self._found(self._theta) is not None
+
+    def _whole(self, design: Design) -> bool:
+        """What a design has to be that is left: of some edge, and within the limits, where one that is was found."""
+        return edges_of(design) != 0 and (not self._limited or self._context.allowed(design))
 
     def ask(self) -> tuple[Proposal, ...]:
         """The start, a phase, or generated designs; empty at the end."""
         if self._asked is None:
             # Of the start, so that an evaluator that inherits weights has the largest design's to give.
-            parent = self._context.start if self._step else None
+            parent = self._first if self._step else None
             pairs = enumerate(self._designs())
             self._asked = tuple(Proposal(self._step, index, one, parent) for index, one in pairs)
         return self._asked
@@ -221,6 +225,19 @@ class DDPNAS(Strategy):
         while better := [one for one in others(now) if loss(one) < loss(now) and fits(one)]:
             now = min(better, key=lambda one: (loss(one), one))
         return now
+
+    def redirected(self, context: StrategyContext, design: Design | None) -> bool:
+        """Decisions that the commands leave open keep their probabilities."""
+        if design is not None:
+            return False
+        before, after = self._context.space.decisions, context.space.decisions
+        self._theta = Distribution(renamed(self._theta.rows, before, after))
+        self._last = [list(row) for row in renamed(self._last, before, after)]
+        self._context, self._asked, self._witness = context, None, None
+        self._first = self._first if self._step else context.start
+        self._limited = True
+        self._limited = self._found(self._theta) is not None
+        return True
 
     def over(self) -> str:
         """All is decided."""

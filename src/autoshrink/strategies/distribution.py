@@ -10,6 +10,8 @@ from itertools import islice
 from random import Random
 from typing import Self
 
+from autoshrink.spaces import Decision
+
 Row = tuple[float, ...]
 MEMORY = 0.5
 """What the probabilities of the phase before weigh, beside those of this one: θ ← E + ½θ."""
@@ -93,6 +95,17 @@ class Distribution:
         kept = [0.0 if option in options else share for option, share in enumerate(self.rows[decision])]
         rows = (*self.rows[:decision], _normalised(kept), *self.rows[decision + 1 :])
         return replace(self, rows=rows)
+
+
+def renamed(rows: Sequence[Sequence[float]], before: Sequence[Decision], after: Sequence[Decision]) -> tuple[Row, ...]:
+    """Rows of other decisions: of those with the name of one before, its shares of the options that both have, where
+    some are left; of the others, all alike."""
+    known = {one.name: dict(zip(one.options, row, strict=True)) for one, row in zip(before, rows, strict=True)}
+    found = []
+    for one in after:
+        kept = [known.get(one.name, {}).get(option, 0.0) for option in one.options]
+        found.append(_normalised(kept if any(kept) else [1.0] * len(kept)))
+    return tuple(found)
 
 
 def softmax(values: Sequence[float]) -> Row:

@@ -65,7 +65,7 @@ class Evolution(Strategy):
     def _born(self, rng: random.Random) -> tuple[Design, Design | None]:
         """A design, and what it was made of."""
         space, parent = self._context.space, None
-        if self._step > 1:
+        if self._step > 1 and self._alive:
             sample = rng.sample(list(self._alive), min(self._sample, len(self._alive)))
             parent = sample[best_first(sample, self._context.score)[0]].design
         draw = partial(space.random if parent is None else partial(space.mutated, parent), rng)
@@ -82,6 +82,14 @@ class Evolution(Strategy):
         self._step += 1
         ranked = best_first(evaluations, self._context.score)
         return choice(ranked[0], ranked, evaluations)
+
+    def redirected(self, context: StrategyContext, design: Design | None) -> bool:
+        """Whoever keeps the commands lives on; where nobody does, the next are drawn."""
+        if design is not None:
+            return False
+        self._context = context
+        self._alive = deque(one for one in self._alive if context.space.projected(one.design) == one.design)
+        return True
 
     def over(self) -> str:
         """All are measured."""

@@ -132,6 +132,20 @@ class Exchange(Strategy):
         most = CONFIRMED + (self._parent is None)
         return tuple((asked[index].change, asked[index].design) for index in usable[:most])
 
+    def redirected(self, context: StrategyContext, design: Design | None) -> bool:
+        """Go on from a picked network, or from the parent: where that is another than before, it is measured first.
+        What moves have gained by another score is forgotten."""
+        if context.score != self._context.score:
+            self._gains.clear()
+            self._figures = []
+        self._context, self._asked = context, None
+        parent = self._parent if design is None else design
+        kept = None if parent is None else context.space.projected(parent)
+        if kept is not None and kept != self._parent:
+            self._parent, self._rivals, self._figures, self._waited = None, ((None, kept),), [], 0
+        self._rivals = tuple(one for one in self._rivals if context.space.projected(one[1]) == one[1])
+        return True
+
     def over(self) -> str:
         """Why there is no next step."""
         if self._waited >= self._patience:

@@ -36,6 +36,7 @@ class Firefly(Strategy):
         self._current: Evaluation | None = None
         self._taken: tuple[tuple[Aim, ...], Proposal] | None = None
         self._failed: set[Aim] = set()
+        self._anew = True
         self._step = 0
         self._asked: tuple[Proposal, ...] | None = None
 
@@ -46,8 +47,8 @@ class Firefly(Strategy):
         return self._asked
 
     def _proposals(self) -> tuple[Proposal, ...]:
-        if self._step == 0:
-            return (Proposal(0, 0, self._seedling),)
+        if self._anew:
+            return (Proposal(self._step, 0, self._seedling),)
         if self._taken is not None:
             return (self._taken[1],)
         parent = self._grown
@@ -81,14 +82,14 @@ class Firefly(Strategy):
         """Take what gains most for its cost, or go on from what has grown."""
         asked = self.ask()
         refuse_others(asked, evaluations)
-        if self._step == 0 or self._taken is not None:
+        if self._anew or self._taken is not None:
             index = 0
             ranked = [0]
             if not evaluations[0].failed:
                 self._current = evaluations[0]
             elif self._taken is not None:
                 self._failed |= set(self._taken[0])
-            self._taken = None
+            self._taken, self._anew = None, False
         else:
             ranked = self._by_gain(evaluations)
             index = ranked[0]
@@ -136,6 +137,19 @@ class Firefly(Strategy):
         proposal = Proposal(self._step + 1, 0, design, current.design, change, anew=self._context.settings.relative)
         self._taken = tuple(one.aim for one in changes), proposal
 
+    def redirected(self, context: StrategyContext, design: Design | None) -> bool:
+        """Grow on from a picked design, or from the current one as the commands leave it, trained anew: what it has
+        grown to may not be what it would grow from. By another score alone it just goes on."""
+        self._context, self._space, self._asked = context, context.space, None
+        now = self._grown if design is None else design
+        kept = self._space.projected(now)
+        if design is not None or kept != now or self._step == 0:
+            self._seedling, self._current, self._taken, self._anew = kept, None, None, True
+            self._failed = set()
+        elif self._taken is not None and self._space.projected(self._taken[1].design) != self._taken[1].design:
+            self._taken = None
+        return True
+
     def over(self) -> str:
         """Why nothing is asked for."""
         if self._current is None and self._step:
@@ -147,12 +161,12 @@ class Firefly(Strategy):
         asked = len(self.ask())
         if not asked:
             return ()
-        left = len(self._space.growths(self._grown)) if self._step else 0
-        if self._step == 0:
+        left = len(self._space.growths(self._grown)) if not self._anew else 0
+        if self._anew:
             left = len(self._space.growths(self._seedling))
         elif self._taken is not None:
             left = len(self._space.growths(self._taken[1].design))
         else:
             left = max(0, left - self._most)
         widths = [width for moves in range(left, 0, -self._most) for width in (moves, 1)]
-        return (asked, *widths) if self._step == 0 or self._taken is not None else (asked, 1, *widths)
+        return (asked, *widths) if self._anew or self._taken is not None else (asked, 1, *widths)

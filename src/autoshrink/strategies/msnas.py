@@ -15,13 +15,14 @@ from typing import Any
 
 from autoshrink.config import SearchSettings
 from autoshrink.design import Design
+from autoshrink.errors import InputError
 from autoshrink.formatting import count
 from autoshrink.score import Evaluation
 from autoshrink.seeding import derive_seed
 from autoshrink.spaces import Space
 from autoshrink.strategies.base import Choice, Proposal, Strategy, StrategyContext, best_first, choice, refuse_others
 from autoshrink.strategies.blocks import Choices, grown
-from autoshrink.strategies.meta_graph import MetaGraph
+from autoshrink.strategies.meta_graph import MetaGraph, Weights
 
 SETTLED = 0.01
 """A sweep that moves the weights by less, on average, is the last."""
@@ -40,9 +41,10 @@ class _Walk:
     log can be folded again without counting a network.
     """
 
-    def __init__(self, settings: SearchSettings, space: Space[Any]) -> None:
+    def __init__(self, settings: SearchSettings, space: Space[Any], known: Weights | None = None) -> None:
         own = settings.msnas
-        self.graph = MetaGraph.begun(space.decisions, levels=own.levels, inputs=own.inputs, known=own.known())
+        known = own.known() if known is None else known
+        self.graph = MetaGraph.begun(space.decisions, levels=own.levels, inputs=own.inputs, known=known)
         self._settings = settings
         self._space = space
         every = range(len(space.decisions))
@@ -138,6 +140,7 @@ class MetaGraphSearch(Strategy):
     def __init__(self, context: StrategyContext) -> None:
         self._context = context
         self._walk = _Walk(context.settings, context.space)
+        self._first = context.start
         self._step = 0
         self._ended = False
         self._asked: tuple[Proposal, ...] | None = None
@@ -159,7 +162,7 @@ class MetaGraphSearch(Strategy):
     def ask(self) -> tuple[Proposal, ...]:
         """The start, draws of one node, then the pruned networks; empty at the end."""
         if self._asked is None:
-            start = self._context.start
+            start = self._first
             designs = enumerate(self._designs())
             self._asked = tuple(
                 Proposal(self._step, index, one, start if self._step else None) for index, one in designs
@@ -168,7 +171,7 @@ class MetaGraphSearch(Strategy):
 
     def _designs(self) -> Iterator[Design]:
         if self._step == 0:
-            yield self._context.start
+            yield self._first
         elif not self._walk.over:
             yield from map(self._context.space.chosen, self._walk.drawn())
         elif not self._ended:
@@ -196,6 +199,21 @@ class MetaGraphSearch(Strategy):
         self._asked = None
         ranked = best_first(evaluations, self._context.score)
         return choice(ranked[0], ranked, evaluations)
+
+    def redirected(self, context: StrategyContext, design: Design | None) -> bool:
+        """Its sweeps begin anew, with the weights that it has learned of the decisions that the commands leave open."""
+        if design is not None or self._ended:
+            return False
+        settings = context.settings
+        seed = derive_seed(settings.seed, "commanded", self._step) if self._step else settings.seed
+        try:
+            known = self._walk.graph.to_json()["weights"]
+            walk = _Walk(settings.changed({"seed": seed}), context.space, known)
+        except InputError:  # none of them is left
+            return False
+        self._context, self._walk, self._asked = context, walk, None
+        self._first = self._first if self._step else context.start
+        return True
 
     def over(self) -> str:
         """Why no node is visited any more."""

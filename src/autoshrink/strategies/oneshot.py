@@ -107,6 +107,9 @@ class OneShot(Strategy):
         InputError: the space has no decisions.
     """
 
+    learns_of_each = True
+    """What designs say of blocks does not depend on who proposed them."""
+
     def __init__(self, context: StrategyContext) -> None:
         self._context = context
         self._decisions = context.space.decisions
@@ -122,6 +125,7 @@ class OneShot(Strategy):
         self._blocks = worths(self._decisions, ())
         self._threshold: float | None = None
         self._ended = False
+        self._first = context.start
         self._step = 0
         self._asked: tuple[Proposal, ...] | None = None
 
@@ -157,7 +161,7 @@ class OneShot(Strategy):
         return self._asked
 
     def _proposals(self) -> Iterator[Proposal]:
-        start, settings = self._context.start, self._context.settings.oneshot
+        start, settings = self._first, self._context.settings.oneshot
         if self._step == 0:
             yield Proposal(0, 0, start)
         elif self._threshold is not None:
@@ -285,6 +289,30 @@ class OneShot(Strategy):
             if space.chosen(wish).key != nothing or enough >= len(more):
                 return self._legal(wish, random.Random(derive_seed(self._context.settings.seed, "fittest")))
             enough += 1
+
+    def redirected(self, context: StrategyContext, design: Design | None) -> bool:
+        """Blocks keep their probabilities, and what designs that keep the commands say of them. A search that `obey`
+        steered as well begins anew."""
+        if design is not None or self._held != Held():
+            return False
+        named = {
+            (decision.name, name): self._odds[place, option]
+            for place, decision in enumerate(self._decisions)
+            for option, name in enumerate(decision.options)
+        }
+        space = context.space
+        self._context, self._decisions, self._asked = context, space.decisions, None
+        self._odds = {
+            (place, option): named.get((decision.name, name), 0.5)
+            for place, decision in enumerate(space.decisions)
+            for option, name in enumerate(decision.options)
+        }
+        self._first = self._first if self._step else context.start
+        self._anchor = space.choices(space.projected(context.start))
+        self._told = [one for one in self._told if space.projected(one.design) == one.design]
+        self._worth = told_of(space, self._told, context.score)
+        self._blocks = worths(space.decisions, self._worth)
+        return True
 
     # --- commands ----------------------------------------------------------------------------------------------------
 

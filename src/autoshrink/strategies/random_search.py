@@ -38,11 +38,12 @@ class RandomSearch(Strategy):
     def __init__(self, context: StrategyContext) -> None:
         self._context = context
         self._widths = widths(context)
+        self._start = context.start
         self._step = 0
 
     def ask(self) -> tuple[Proposal, ...]:
         """Designs drawn from the seed and the step's number alone; empty at the end."""
-        start = self._context.start
+        start = self._start
         if self._step == 0:
             return (Proposal(0, 0, start),)
         if self._step == len(self._widths):
@@ -59,6 +60,13 @@ class RandomSearch(Strategy):
         self._step += 1
         ranked = best_first(evaluations, self._context.score)
         return choice(ranked[0], ranked, evaluations)
+
+    def redirected(self, context: StrategyContext, design: Design | None) -> bool:
+        """Draw from what the commands leave, as many as were left."""
+        if design is None:
+            self._context = context
+            self._start = self._start if self._step else context.start
+        return design is None
 
     def over(self) -> str:
         """All are drawn."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, islice
 from typing import Any
 
 from autoshrink.cell import Cell
@@ -15,6 +15,7 @@ from autoshrink.errors import InputError
 from autoshrink.resources import Resources
 from autoshrink.score import Evaluation
 from autoshrink.spaces import CellSpace, Space
+from autoshrink.spaces.constraints import Constraints
 from autoshrink.strategies import Proposal, Strategy, StrategyContext
 
 MOST_STEPS = 500
@@ -34,7 +35,8 @@ def context(nodes: int = 5, seed: int = 0, candidates: int = 4) -> StrategyConte
 def check_strategy(make: Make, given: StrategyContext | None = None, *, foreseen: bool = True) -> None:
     """A strategy asks the same until it is told, is decided by its seed and its history, and comes to an end.
 
-    It proposes designs of the space alone and, under limits, some that keep them; it goes on where designs fail.
+    It proposes designs of the space alone and, under limits, some that keep them; it goes on where designs fail. What a
+    person pins or forbids holds from then on.
 
     Args:
         make: as it is registered.
@@ -60,6 +62,7 @@ def check_strategy(make: Make, given: StrategyContext | None = None, *, foreseen
             expected = history[place][0] if place < len(history) else ()
             assert resumed.ask() == expected, f"told {place} steps without being asked, it goes on otherwise"
     _check_limits(make, given)
+    _check_commands(make, given)
     _check_refusals(make(given))
 
 
@@ -68,12 +71,12 @@ Fails = Callable[[int, int], bool]
 
 
 def _run(
-    strategy: Strategy, space: Space[Any], fails: Fails, *, foreseen: bool
+    strategy: Strategy, space: Space[Any], fails: Fails, *, foreseen: bool, begun: int = 0, known: Iterable[Design] = ()
 ) -> Iterator[tuple[tuple[Proposal, ...], list[Evaluation], int]]:
-    """Step by step what is asked, told and chosen."""
-    known: set[Design] = set()
+    """Step by step, from one on, what is asked, told and chosen; `known` was proposed before."""
+    known = set(known)
     first = strategy.outlook()
-    for step in range(MOST_STEPS):
+    for step in range(begun, begun + MOST_STEPS):
         asked = strategy.ask()
         assert strategy.ask() == asked, f"step {step}: asked twice, it proposes something else"
         outlook = strategy.outlook()
@@ -119,6 +122,29 @@ def _check_limits(make: Make, given: StrategyContext) -> None:
     assert not later or any(limited.allowed(one.design) for one in later), (
         "under a limit nothing that keeps it is asked"
     )
+
+
+def _check_commands(make: Make, given: StrategyContext) -> None:
+    """Where an edge is pinned and another forbidden, at its start or later, it proposes what keeps that and no more; if
+    it cannot be redirected, a new one that begins there does."""
+    edges = getattr(given.start, "edges", ())
+    held = Constraints(pinned=frozenset(edges[-1:]), forbidden=frozenset(edges[:1]))
+    try:
+        space = given.space.constrained(held)
+    except InputError:
+        return
+    context = replace(given, space=space, allowed=lambda design: given.allowed(design) and held.keeps(design))
+    for turns in range(4):
+        strategy = make(given)
+        steps = list(islice(_run(strategy, given.space, lambda *_: False, foreseen=False), turns))
+        known = [one.design for asked, _, _ in steps for one in asked]
+        begun = len(steps)
+        if not strategy.redirected(context, None):
+            strategy, known, begun = make(context), [], 0
+        for asked, _, _ in _run(strategy, space, lambda *_: False, foreseen=False, begun=begun, known=known):
+            for one in asked:
+                broken = held.broken_by(one.design)
+                assert broken is None, f"step {one.step}: commanded before step {turns}, it proposes {broken}"
 
 
 def _check_refusals(strategy: Strategy) -> None:
