@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +15,14 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from autoshrink.record import replay
-from autoshrink.store import read_events
+from autoshrink.cell import Edge
+from autoshrink.commands import Forbid, Pause, Pin, Resume
+from autoshrink.launch import search
+from autoshrink.record import Candidate, RunRecord, replay
+from autoshrink.score import Comparison
+from autoshrink.store import FILE_NAME, read_events
+from autoshrink.telling import tell
+from autoshrink.watching import Observer, Watcher
 from fakes import loop, new_store
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -171,3 +178,131 @@ def test_the_list_of_runs_leads_to_each(browser: Any, run: Path) -> None:
         page = visit.everything()
         assert "/runs/run/" in page.url
         visit.close(told["url"])
+
+
+# --- a person's hand, and kill -9 -------------------------------------------------------------------------------------
+
+TINY = (
+    "search --data digits --evaluator trained --nodes 5 --candidates 4 --train-per-class 20 --epochs 3 "
+    "--repeats 1 --finalists 1 --beside none --threads 1 --run"
+)
+
+
+def begun(*words: str) -> subprocess.Popen[bytes]:
+    """A search in a process of its own."""
+    command = [sys.executable, "-m", "autoshrink", *words]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def killed(process: subprocess.Popen[Any]) -> None:
+    process.kill()
+    process.wait()
+
+
+def steer(page: Any, command: str, kept: str) -> str:
+    """Click on an edge of the cell as it is now, say what becomes of it, and see it drawn so; its name.
+
+    The search may take an edge away in the very moment: then another is chosen.
+    """
+    drawn = {"forbid": "forbidden", "pin": "pinned"}[command]
+    for _ in range(8):
+        there = page.locator("#stage .edge:not(.gone):not(.pinned):not(.forbidden)")
+        names = there.evaluate_all("all => all.map((one) => one.dataset.edge)")
+        name = next(one for one in reversed(names) if one != kept)
+        edge = page.locator(f"#stage [data-thing='edge {name}']")
+        if edge.get_attribute("aria-pressed") != "true":
+            edge.dispatch_event("click")
+        page.click(f"[data-edge-verb={command}]")
+        try:
+            page.wait_for_selector(f"#stage [data-edge='{name}'].{drawn}", state="attached", timeout=6000)
+        except playwright.TimeoutError:
+            continue
+        return str(name)
+    raise AssertionError(f"{command}: no edge was taken")
+
+
+def history(run: Path) -> list[Any]:
+    """A run's log without times and processes, without who said what, and without what was refused."""
+    left_out = ("at", "seconds", "id", "author", "environment")
+
+    def timeless(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: timeless(inner) for key, inner in value.items() if key not in left_out}
+        return [timeless(inner) for inner in value] if isinstance(value, list) else value
+
+    events = [one for one in read_events(run) if one.kind != "opened" and not one.body.get("refused")]
+    return [(event.kind, timeless(event.body)) for event in events]
+
+
+class Repeating(Watcher):
+    """Tells a search what another one was told, before the same steps."""
+
+    def __init__(self, folder: Path, other: RunRecord) -> None:
+        self._folder = folder
+        self._other = other
+
+    def decided(self, candidate: Candidate, score: float, comparison: Comparison | None) -> None:
+        for one in self._other.commands:
+            if one.step == candidate.step + 1 and one.refused is None:
+                tell(self._folder, one.command)
+
+
+def clicked(browser: Any, run: Path) -> tuple[Edge, Edge]:
+    """Watch a search begin, forbid one edge and pin another by clicking, and pause; then everything is killed."""
+    searching = begun(*TINY.split(), str(run))
+    try:
+        while not (run / FILE_NAME).exists() and searching.poll() is None:
+            time.sleep(0.1)
+        with watched(run) as told:
+            visit = Visit(browser, told["url"])
+            page = visit.page
+            page.wait_for_selector("#now td", timeout=60_000)
+            page.wait_for_selector("#stage svg")
+            forbidden = steer(page, "forbid", "0-1")
+            pinned = steer(page, "pin", forbidden)
+            page.click("[data-verb=pause]")
+            playwright.expect(page.locator("#status")).to_have_text("paused", timeout=60_000)
+            visit.close(told["url"])
+    finally:
+        killed(searching)
+    found = [tuple(map(int, name.split("-"))) for name in (forbidden, pinned)]
+    return (found[0][0], found[0][1]), (found[1][0], found[1][1])
+
+
+def resumed(browser: Any, run: Path, forbidden: Edge, pinned: Edge) -> None:
+    """Go on with it, and watch it to its end."""
+    searching = begun("resume", str(run))
+    try:
+        with watched(run) as told:
+            visit = Visit(browser, told["url"])
+            playwright.expect(visit.page.locator("#status")).to_have_text("finished", timeout=120_000)
+            playwright.expect(visit.page.locator("#commands li", has_text="paus")).to_have_count(1)
+            for edge, kind in ((forbidden, "forbidden"), (pinned, "pinned")):
+                selector = f"#stage [data-edge='{edge[0]}-{edge[1]}'].{kind}"
+                visit.page.wait_for_selector(selector, state="attached")
+            visit.close(told["url"])
+        assert searching.wait(60) == 0
+    finally:
+        killed(searching)
+
+
+def test_what_a_person_clicked_outlives_kill_9_and_is_what_tell_does(browser: Any, tmp_path: Path) -> None:
+    run, other = tmp_path / "run", tmp_path / "other"
+    forbidden, pinned = clicked(browser, run)
+    assert replay(read_events(run)).steering.paused
+    resumed(browser, run, forbidden, pinned)
+
+    record = replay(read_events(run))
+    followed = [one for one in record.commands if one.refused is None]
+    assert [one.command for one in followed] == [Forbid(edge=forbidden), Pin(edge=pinned), Pause(), Resume()]
+    for place, edge in enumerate((forbidden, pinned)):
+        later = [one.cell for one in record.candidates if one.step >= followed[place].step]
+        assert len(later) > 3
+        assert {edge in cell.edges for cell in later} == {edge == pinned}
+    best = record.best()
+    assert best is not None
+    assert forbidden not in best.cell.edges
+    assert pinned in best.cell.edges
+    # The same commands at the same steps, told by a script, make the same history.
+    search(record.asked, run=other, observer=Observer(watcher=Repeating(other, record)))
+    assert history(other) == history(run)

@@ -94,16 +94,16 @@ const watcher = new IntersectionObserver((entries) => {
 // --- where it stands ----------------------------------------------------------------------------------------------
 
 function stateWords(state) {
-  const running = live !== null && live.progress;
-  const left = running ? Math.max(0, live.progress.expected - live.progress.done) : 0;
-  const measured = `${left} candidate${left === 1 ? "" : "s"} still being measured`;
+  const progress = live?.progress;
   if (state.finished) return "finished";
   if (state.ending === "cancel") return "cancelling: what there is becomes the result";
-  if (state.ending === "stop" || (state.stopped && state.ending)) {
-    return running ? "stopping: finals are being measured" : "stopping: finals are measured when the run goes on";
+  if (state.ending === "stop") return progress ? "stopping: finals are being measured" : "stopping: finals are measured when it is resumed";
+  if (progress?.phase === "pausing") {
+    const left = Math.max(0, progress.expected - progress.done);
+    return `pausing: ${left} candidate${left === 1 ? "" : "s"} still being measured`;
   }
-  if (state.paused) return running && left ? `pausing: ${measured}` : "paused";
-  return running ? "running" : "not running";
+  if (state.paused || progress?.phase === "paused") return progress ? "paused" : "paused, and not running";
+  return progress ? "running" : "not running";
 }
 
 function showState(state) {
@@ -146,7 +146,7 @@ function showDoing() {
   const parts = [state.tried];
   if (state.finished) parts.push(state.stopped ? `ended: ${state.stopped}` : "");
   else parts.push(state.status);
-  if (progress && !state.finished) {
+  if (progress?.expected && !state.finished) {
     parts.push(`${progress.phase}${progress.phase === "search" ? ` step ${progress.step}` : ""}: ${progress.done} of ${progress.expected} done`);
     if (progress.seconds_left !== null) parts.push(`about ${Math.max(1, Math.round(progress.seconds_left))} s left`);
   }
