@@ -31,7 +31,7 @@ LAYERS = [
     {"metrics", "classification", "telling"},
     {"findings", "learned", "analysts"},
     {"report", "training", "finals", "obeying"},
-    {"results", "run", "progress", "liveness", "bundle", "evaluators"},
+    {"results", "run", "progress", "liveness", "notebook", "bundle", "evaluators"},
     {"onnx", "generation", "octaves"},
     {"latency"},
     {"deploy"},

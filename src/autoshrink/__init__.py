@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from autoshrink.final import resume_training, train
     from autoshrink.generation import generate
     from autoshrink.launch import resume, search
+    from autoshrink.live.process import watch
     from autoshrink.loading import load
     from autoshrink.networks import build
     from autoshrink.record import RunRecord
@@ -86,6 +87,7 @@ __all__ = [
     "search",
     "tell",
     "train",
+    "watch",
     "widest",
 ]
 
@@ -129,6 +131,7 @@ _LAZY = {
     "search": "autoshrink.launch",
     "tell": "autoshrink.telling",
     "train": "autoshrink.final",
+    "watch": "autoshrink.live.process",
     "widest": "autoshrink.cost",
 }
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from autoshrink import ops as operations
-from autoshrink.design import Design
+from autoshrink.design import Design, Pictured
 from autoshrink.errors import InputError
 from autoshrink.escaping import shown
 from autoshrink.untrusted import brief, inside, parse_json, read_text
@@ -27,7 +27,7 @@ MAX_NODES = 64
 
 
 @dataclass(frozen=True)
-class Cell:
+class Cell(Pictured):
     """A canonical cell.
 
     Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any, Protocol
 
 from autoshrink.errors import InputError
@@ -29,6 +30,15 @@ class Design(Protocol):
 
     def __hash__(self) -> int:
         """Equal designs have the same."""
+
+
+class Pictured:
+    """What a notebook shows as a picture."""
+
+    def _repr_html_(self) -> str:
+        """HTML for a notebook; who draws stands further up, and is imported when a picture is asked for."""
+        made: str = import_module("autoshrink.notebook").html_of(self)
+        return made
 
 
 class Reader(Protocol):

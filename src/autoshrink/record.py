@@ -46,7 +46,7 @@ from autoshrink.cell import Cell, Edge, cell_of
 from autoshrink.change import Change, RemovedEdge, change_from_json
 from autoshrink.commands import Focus, Forbid, Pick, Pin, SetOp, command_of
 from autoshrink.config import SearchSettings, merge, stored_settings
-from autoshrink.design import Design, design_from_json
+from autoshrink.design import Design, Pictured, design_from_json
 from autoshrink.errors import AutoshrinkError, InputError
 from autoshrink.evaluation import EvaluatorKind
 from autoshrink.events import Event, check_body
@@ -244,7 +244,7 @@ class Forced:
 
 
 @dataclass(frozen=True)
-class RunRecord:
+class RunRecord(Pictured):
     """A run so far.
 
     Over a range of budgets each has a record of its own in `octaves`, and everything else but the settings and the

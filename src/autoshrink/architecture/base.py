@@ -22,7 +22,7 @@ from pydantic import (
 )
 
 from autoshrink.cell import CELL_FORMAT, Cell
-from autoshrink.design import Design
+from autoshrink.design import Design, Pictured
 from autoshrink.errors import InputError
 from autoshrink.escaping import shown
 from autoshrink.registry import BY_PLUGIN
@@ -64,7 +64,7 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class Architecture(Frozen, ABC):
+class Architecture(Pictured, Frozen, ABC):
     """A whole network as a value (file format ``autoshrink.architecture/1``); its `kind` decides the other fields.
 
     Build it with `autoshrink.networks.build`, count it with `autoshrink.cost.count`. `cell` is None where the kind

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,8 +25,10 @@ from autoshrink.cli.quantities import amounts
 from autoshrink.cli.result import print_result
 from autoshrink.cli.train_commands import print_training, training_watched
 from autoshrink.config import DEFAULT_TASK, SearchSettings, remarks, resolve
-from autoshrink.errors import RunError
+from autoshrink.errors import InputError, RunError
 from autoshrink.escaping import shown, word
+from autoshrink.live.process import require_live
+from autoshrink.live.process import watch as watched
 from autoshrink.progress import observed
 from autoshrink.record import RunRecord
 from autoshrink.registry import EVALUATORS, FILTERS, STRATEGIES, TASKS
@@ -43,6 +46,7 @@ ExecutorOption = Annotated[
     str, typer.Option(help="Where cells are trained: local, in this process; processes:4, in so many of their own.")
 ]
 """Decides nothing: the log is the same but for its times."""
+WatchOption = Annotated[bool, typer.Option("--watch", help="Open the live page with it; its address is printed.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -124,6 +128,7 @@ def search(
     run: Annotated[Path | None, typer.Option(help="Run folder. Default: runs/<data>-<date>-<time>.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="Any other setting: recipe.patience=3.")] = None,
     executor: ExecutorOption = "local",
+    watch: WatchOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Shrink a cell on your images or text and leave a better one, with the evidence, in a run folder.
@@ -142,17 +147,22 @@ def search(
 
         return run_search(resolved, run=run, observer=observer, executor=executor)
 
-    _run(do, resolved, as_json=as_json)
+    _run(do, resolved, watch=watch, as_json=as_json)
 
 
 def resume(
     run: Annotated[Path, typer.Argument(help="A run folder, or the folder of a training.")],
     *,
     executor: ExecutorOption = "local",
+    watch: WatchOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Go on with a search or a training where it stopped."""
     if (run / TRAINING_FILE).exists():
+        if watch:
+            raise InputError(
+                f"--watch: {shown(run)} is the folder of a training; the page shows searches, leave it out"
+            )
         _resume_training(run, as_json=as_json)
         return
     if not has_run(run):
@@ -163,7 +173,7 @@ def resume(
 
         return resume_run(run, observer=observer, executor=executor)
 
-    _run(do, read_record(run).settings, as_json=as_json)
+    _run(do, read_record(run).settings, watch=watch, as_json=as_json)
 
 
 def _nothing_here(folder: Path) -> str:
@@ -184,14 +194,23 @@ def _resume_training(folder: Path, *, as_json: bool) -> None:
     print_training(result, as_json=as_json)
 
 
-def _run(do: Callable[[Observer], RunRecord], settings: SearchSettings, *, as_json: bool) -> None:
+def _run(do: Callable[[Observer], RunRecord], settings: SearchSettings, *, watch: bool = False, as_json: bool) -> None:
     folders: list[Path] = []
+    if watch:
+        require_live("--watch")
 
     def on_run(folder: Path) -> None:
         folders.append(folder)
         stderr.print(f"run: {shown(folder)}", markup=False)
+        if watch:
+            try:
+                page = pages.enter_context(watched(folder))
+            except RunError as error:
+                note(f"no page: {error}")
+            else:
+                stderr.print(f"watch it: {page.url}", markup=False)
 
-    with resumable(folders), observed(stderr, on_run, settings) as observer:
+    with ExitStack() as pages, resumable(folders), observed(stderr, on_run, settings) as observer:
         record = do(observer)
     if as_json:
         print_json(summary(record, run=folders[0]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ from autoshrink.cli import INTERRUPTED
 from autoshrink.cli.console import stderr, stdout
 from autoshrink.errors import InputError
 from autoshrink.escaping import shown
+from autoshrink.live.process import INSTALL, NEEDED
 from autoshrink.optional import optional
 
 if TYPE_CHECKING:
@@ -36,6 +38,9 @@ def watch(
     token: Annotated[
         str | None, typer.Option(envvar="AUTOSHRINK_TOKEN", help="Your own instead of one that is drawn.")
     ] = None,
+    until_eof: Annotated[
+        bool, typer.Option("--until-eof", help="Close the page when standard input ends: for programs that start it.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="First a line on standard output: a JSON object with url and token.")
     ] = False,
@@ -47,9 +52,7 @@ def watch(
     """
     if not 0 <= port <= MOST_PORT:
         raise InputError(f"--port {port}: ports are 1 to {MOST_PORT}, and 0 for a free one")
-    with optional(
-        "starlette", "uvicorn", "sse_starlette", purpose="`autoshrink watch`", install="pip install 'autoshrink[live]'"
-    ):
+    with optional(*NEEDED, purpose="`autoshrink watch`", install=INSTALL):
         from autoshrink.live.serving import serve  # noqa: PLC0415 - an extra
 
     def told(address: Address) -> None:
@@ -63,8 +66,15 @@ def watch(
             stdout.print(f"to share, for looking only: {address.reading}", markup=False)
         stdout.print("Ctrl-C closes the page; a search goes on without it", markup=False)
 
+    until = _end_of_input if until_eof else None
     try:
-        serve(run, told=told, host=host, port=port, token=token, read_only=read_only)
+        serve(run, told=told, host=host, port=port, token=token, read_only=read_only, until=until)
     except KeyboardInterrupt:
         stderr.print("the page is closed", markup=False)
         raise typer.Exit(INTERRUPTED) from None
+
+
+def _end_of_input() -> None:
+    """Wait until standard input ends, whatever comes of it before."""
+    while sys.stdin.buffer.read(4096):
+        pass

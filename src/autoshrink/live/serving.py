@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from threading import Thread
 
 import uvicorn
 
@@ -47,6 +48,7 @@ def serve(
     port: int = 8400,
     token: str | None = None,
     read_only: bool = False,
+    until: Callable[[], None] | None = None,
 ) -> None:
     """Show a run, or the runs of a folder, until SIGINT or SIGTERM.
 
@@ -57,6 +59,7 @@ def serve(
         port: 0 for a free one.
         token: a person's own; None: one that is drawn.
         read_only: whether nobody may give commands.
+        until: waits, in a thread of its own, for what else may end it.
 
     Raises:
         InputError: the host cannot be listened on, or a token is missing or too weak.
@@ -85,7 +88,15 @@ def serve(
         )
         # Connections that come before it answers wait in the socket.
         told(Address(_base(host, found), tokens))
-        uvicorn.Server(config).run(sockets=[found])
+        server = uvicorn.Server(config)
+        if until is not None:
+            Thread(target=_end_after, args=(server, until), daemon=True).start()
+        server.run(sockets=[found])
+
+
+def _end_after(server: uvicorn.Server, until: Callable[[], None]) -> None:
+    until()
+    server.should_exit = True
 
 
 def _listening(host: str, port: int) -> socket.socket:
