@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from autoshrink.analysts import CuttingEdges
 from autoshrink.cell import Cell
-from autoshrink.commands import command_of_words
+from autoshrink.commands import Forbid, command_of_words
+from autoshrink.errors import InputError
 from autoshrink.events import Event
 from autoshrink.mailbox import Inbox, Posted
+from autoshrink.obeying import Obeying
 from autoshrink.record import RunRecord, replay
+from autoshrink.report import render
+from autoshrink.results import summary
 from autoshrink.run import Loop
+from autoshrink.spaces import CellSpace
+from autoshrink.spaces.constraints import Constraints
+from autoshrink.strategies.analyst import Cutting
+from autoshrink.watching import Progress, Watcher
 from fakes import FakeEvaluator, created
 
 Script = Mapping[int, Sequence[str]]
@@ -61,6 +75,10 @@ class KilledError(Exception):
     """Stands for the death of the process."""
 
 
+FINALS, AFTER = 1000, 2000
+"""Turns of a script that are no steps: while the finals are measured, and when the run is finished."""
+
+
 class Slips(Inbox):
     """Commands that are said as soon as the step before theirs is over; what the log has is not said again."""
 
@@ -70,9 +88,15 @@ class Slips(Inbox):
         self._known = {one.id for one in replay(log.events()).commands}
         self._log = log
 
+    def _turn(self) -> int:
+        kinds = [one.kind for one in self._log.events()]
+        if kinds[-1] in ("finished", "command") and "finished" in kinds:
+            return AFTER
+        return FINALS if kinds[-1] == "remeasured" else kinds.count("decided")
+
     def waiting(self) -> tuple[Posted, ...]:
         """Those of the steps up to the next one."""
-        done = sum(one.kind == "decided" for one in self._log.events())
+        done = self._turn()
         due = [words for at in sorted(self._script) if at <= done for words in self._script[at]]
         for number, words in enumerate(due, start=1):
             if str(number) not in self._known:
@@ -179,3 +203,278 @@ def test_killed_after_every_event_it_ends_as_if_undisturbed(name: str) -> None:
         resumed = Notebook(Path("run"), list(dying.events()))
         went_on(resumed, SCRIPT)
         assert story(resumed) == story(whole), lives
+
+
+# --- pauses and ends -------------------------------------------------------------------------------------------------
+
+
+def obeying(log: Notebook, script: Script) -> tuple[RunRecord, list[tuple[str, int, int]]]:
+    """The run, and what whoever watches it is told."""
+    seen: list[tuple[str, int, int]] = []
+
+    class Seeing(Watcher):
+        def progress(self, progress: Progress) -> None:
+            seen.append((progress.phase, progress.step, progress.expected - progress.done))
+
+    inbox = Slips(log, script)
+    run = Loop(log, FakeEvaluator(), fresh=FakeEvaluator(), inbox=inbox, watcher=Seeing(), clock=lambda: 0.0)
+    return run.run(), seen
+
+
+def test_a_pause_asks_for_nothing_until_somebody_says_resume() -> None:
+    alone, log = Notebook(Path("run")), Notebook(Path("run"))
+    went_on(alone, {})
+    record, seen = obeying(log, {2: ["pause", "note one", "resume"]})
+    assert [one.refused for one in record.commands] == [None] * 3
+    assert [one for one in story(log) if one[0] != "command"] == story(alone)
+    assert "paused" not in {phase for phase, _, _ in seen}, "it was resumed before anybody waited"
+
+
+def test_while_it_waits_it_looks_for_commands_and_the_time_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Notebook(Path("run"))
+    script: dict[int, list[str]] = {2: ["pause"]}
+    waited: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) == 3:
+            script[2].append("forbid 0-3")
+        if len(waited) == 5:
+            script[2].append("resume")
+
+    monkeypatch.setattr("time.sleep", sleep)
+    monkeypatch.setattr(Obeying.__init__, "__kwdefaults__", {**(Obeying.__init__.__kwdefaults__ or {}), "sleep": sleep})
+    record, seen = obeying(log, script)
+    assert waited == [0.2] * 5
+    assert ("paused", 2, 0) in seen
+    assert [(one.command.command, one.step) for one in record.commands] == [("pause", 2), ("forbid", 2), ("resume", 2)]
+    assert all((0, 3) not in cell.edges for cell in cells_from(record, 2))
+
+
+def test_a_paused_run_that_is_resumed_goes_on_and_says_so() -> None:
+    dying = Notebook(Path("run"))
+    with pytest.raises(KilledError):
+        went_on(dying_after_pause(dying), {2: ["pause"]})
+    log = Notebook(Path("run"), list(dying.events()))
+    record = went_on(log, {2: ["pause"]})
+    assert record.finished
+    assert [(one.command.command, one.author) for one in record.commands] == [
+        ("pause", "ann"),
+        ("resume", "autoshrink resume"),
+    ]
+
+
+def dying_after_pause(log: Notebook) -> Notebook:
+    append = log.append
+
+    def dies(kind: str, body: dict[str, Any]) -> Event:
+        event = append(kind, body)
+        if kind == "command":
+            raise KilledError
+        return event
+
+    log.append = dies  # type: ignore[method-assign]
+    return log
+
+
+def test_stop_measures_the_finals_and_cancel_does_not() -> None:
+    stopped, _ = obeying(Notebook(Path("run")), {3: ["stop"]})
+    assert stopped.finished
+    assert stopped.stopped == "a person ended it"
+    assert len(stopped.decisions) == 3
+    assert stopped.remeasured
+    cancelled, _ = obeying(Notebook(Path("run")), {3: ["cancel"]})
+    assert cancelled.finished
+    assert cancelled.stopped == "a person cancelled it"
+    assert not cancelled.remeasured
+    best = cancelled.best()
+    assert best is not None
+    assert not best.repeats
+
+
+class Cancelling(Slips):
+    """Cancels after so many evaluations."""
+
+    def __init__(self, log: Notebook, after: int) -> None:
+        super().__init__(log, {})
+        self._after = after
+
+    def waiting(self) -> tuple[Posted, ...]:
+        """The one command, once it is time."""
+        done = sum(one.kind == "evaluated" for one in self._log.events())
+        if done >= self._after and "1" not in self._known:
+            self._known.add("1")
+            self._waiting.append(Posted("1", 1.0, "ann", command_of_words(["cancel"])))
+        return tuple(self._waiting)
+
+
+def test_cancel_keeps_what_was_measured_of_a_step_and_a_kill_changes_nothing() -> None:
+    def run(log: Notebook) -> RunRecord:
+        return Loop(log, FakeEvaluator(), fresh=FakeEvaluator(), inbox=Cancelling(log, 6), clock=lambda: 0.0).run()
+
+    whole = Notebook(Path("run"))
+    record = run(whole)
+    assert len(record.candidates) == 6
+    assert [one.step for one in record.decisions] == [0, 1]
+    assert (record.commands[0].step, record.stopped) == (3, "a person cancelled it")
+    for lives in range(2, len(list(whole.events())) + 1):
+        dying = Notebook(Path("run"), lives=lives)
+        with pytest.raises(KilledError):
+            run(dying)
+        resumed = Notebook(Path("run"), list(dying.events()))
+        run(resumed)
+        assert story(resumed) == story(whole), lives
+
+
+def test_cancel_ends_the_finals() -> None:
+    record, _ = obeying(Notebook(Path("run")), {FINALS: ["cancel"]})
+    assert record.finished
+    assert sum(map(len, record.remeasured.values())) == 1
+    assert record.commands[0].refused is None
+
+
+# --- branches --------------------------------------------------------------------------------------------------------
+
+
+def reopened(log: Notebook, script: Script) -> bool:
+    return Obeying(log, Slips(log, script)).reopen()
+
+
+def test_a_finished_run_goes_on_from_a_picked_candidate_as_a_branch() -> None:
+    script = {3: ["stop"], AFTER: ["pin 0-1", "pick 1.1", "forbid 0-2"]}
+    log = Notebook(Path("run"))
+    first = went_on(log, {3: script[3]})
+    assert reopened(log, script)
+    record = went_on(log, script)
+    assert record.finished
+    assert record.commands[1].refused == "the run is finished; pick a candidate first, and it goes on from that"
+    assert [one.refused for one in record.commands[2:]] == [None, None]
+    assert [end.best_key for end in record.ends] == [first.best_key]
+    assert record.ends[0].remeasured == first.remeasured
+    assert record.candidates[: len(first.candidates)] == first.candidates
+    assert record.chosen()[3].design == record.of_step(1)[1].design or (0, 2) not in record.chosen()[3].cell.edges
+    assert all((0, 2) not in cell.edges for cell in cells_from(record, 3))
+    assert record.spent().training_macs > first.spent().training_macs
+    (forced,) = record.forced()
+    assert forced.picked == record.of_step(1)[1]
+    assert forced.preferred == first.chosen()[-1]
+    for lives in range(len(list(log.events())) - len(record.candidates), len(list(log.events()))):
+        resumed = Notebook(Path("run"), list(log.events())[:lives])
+        if not replay(resumed.events()).finished:
+            went_on(resumed, script)
+            assert story(resumed) == story(log), lives
+
+
+def test_notes_on_a_finished_run_leave_it_finished() -> None:
+    log = Notebook(Path("run"))
+    went_on(log, {})
+    assert not reopened(log, {AFTER: ["note well done", "stop"]})
+    record = replay(log.events())
+    assert record.finished
+    assert [one.refused is None for one in record.commands] == [True, False]
+
+
+# --- what was forced -------------------------------------------------------------------------------------------------
+
+
+def test_what_was_forced_is_said_with_what_the_search_preferred() -> None:
+    record = searched({2: ["pick 1.0"], 3: ["note x"]})
+    chosen = record.chosen()[1]
+    other = next(index for index in range(3) if index != chosen.index)
+    record = searched({2: [f"pick 1.{other}"]})
+    (forced,) = record.forced()
+    assert (forced.step, forced.preferred, forced.picked) == (2, chosen, record.of_step(1)[other])
+    (said,) = summary(record, run=Path("run"))["forced"]
+    assert said["preferred"]["candidate"] == f"1.{chosen.index}"
+    assert said["preferred"]["score"] == record.settings.score(chosen.evaluation)
+    assert said["instead"]["candidate"] == f"1.{other}"
+    assert f"the search preferred candidate 1.{chosen.index}" in render(record, name="run")
+
+
+def test_the_best_keeps_what_holds_at_the_end_and_what_else_would_be_named_is_said() -> None:
+    free = searched({}).best()
+    assert free is not None
+    edge = free.cell.edges[0]
+    record = searched({9: [f"forbid {edge[0]}-{edge[1]}"]})
+    best, other = record.best(), record.unforced()
+    assert best is not None
+    assert other is not None
+    assert edge not in best.cell.edges
+    found = summary(record, run=Path("run"))
+    assert found["unforced"]["cell"] == other.cell.to_json()
+    assert edge in other.cell.edges
+
+
+# --- analysts --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("blind", [None, 1])
+def test_an_analyst_is_asked_after_every_step_and_replays(blind: int | None) -> None:
+    analyst = CuttingEdges(Cutting(share=0.2, every=2, blind=blind))
+
+    def run(log: Notebook) -> RunRecord:
+        inbox = Slips(log, {3: ["pin 0-4"]})
+        loop = Loop(log, FakeEvaluator(), fresh=FakeEvaluator(), inbox=inbox, analyst=analyst, clock=lambda: 0.0)
+        return loop.run()
+
+    whole = Notebook(Path("run"), strategy="random", nodes=4 if blind else 5)
+    record = run(whole)
+    own = [one for one in record.commands if one.author == "analyst"]
+    assert len(own) > 3
+    assert {one.refused for one in own} == {None}
+    assert {one.step for one in own} <= {3, 5, 7, 9, 11}
+    for told in own:
+        assert isinstance(told.command, Forbid)
+        assert all(told.command.edge not in cell.edges for cell in cells_from(record, told.step))
+    events = list(whole.events())
+    for lives in range(2, len(events) + 1, 1 if blind else 3):
+        dying = Notebook(Path("run"), lives=lives, strategy="random", nodes=4 if blind else 5)
+        with pytest.raises(KilledError):
+            run(dying)
+        resumed = Notebook(Path("run"), list(dying.events()))
+        run(resumed)
+        assert [(kind, without_time(body)) for kind, body in story(resumed)] == [
+            (kind, without_time(body)) for kind, body in story(whole)
+        ], lives
+
+
+def without_time(body: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in body.items() if name != "at"}
+
+
+# --- the space of what holds -----------------------------------------------------------------------------------------
+
+
+@st.composite
+def _spaces(draw: st.DrawFn) -> tuple[CellSpace, Constraints]:
+    nodes = draw(st.integers(3, 6))
+    pairs = list(combinations(range(nodes), 2))
+    edges = draw(st.lists(st.sampled_from(pairs), min_size=2, unique=True))
+    cell = Cell("conv", ("input", *("conv3x3",) * (nodes - 1)), tuple(edges))
+    moves = draw(st.sampled_from([{"edges"}, {"edges", "ops"}]))
+    some = st.lists(st.sampled_from(cell.edges or pairs), max_size=2)
+    held = Constraints(frozenset(draw(some)), frozenset(draw(some)), draw(st.sampled_from([{}, {1: "conv1x1"}])))
+    if draw(st.booleans()):
+        centre = Cell(cell.kind, cell.ops, tuple(draw(st.lists(st.sampled_from(pairs), unique=True))))
+        held = replace(held, centre=centre, radius=draw(st.integers(1, 4)))
+    return CellSpace(cell, frozenset(moves)), held
+
+
+@given(_spaces(), st.integers(0, 2**32))
+@settings(max_examples=150, deadline=None)
+def test_whatever_a_space_gives_keeps_what_is_held(spaces: tuple[CellSpace, Constraints], seed: int) -> None:
+    whole, held = spaces
+    try:
+        space = whole.constrained(held)
+    except InputError:
+        return
+    rng = Random(seed)
+    drawn = [space.projected(space.start), *(space.random(rng) for _ in range(5))]
+    drawn += [space.projected(whole.random(rng)) for _ in range(5)]
+    drawn += [space.mutated(one, rng) for one in drawn]
+    drawn += [space.chosen([rng.randrange(len(one.options)) for one in space.decisions]) for _ in range(5)]
+    drawn += [child for one in drawn[:3] for _, child in space.moves(one)]
+    for one in drawn:
+        assert held.keeps(one)
+        assert space.projected(one) == one
+        assert space.chosen(space.choices(one)) == one

@@ -109,11 +109,15 @@ class _Plain(_Narrator):
         self._say = say
         self._last = time.monotonic()
         self._estimated = -math.inf
+        self._phase = ""
 
     def progress(self, progress: Progress) -> None:
         """The first estimate as soon as there is one; then a line at most so often, steps' lines or not."""
         super().progress(progress)
         now = time.monotonic()
+        if progress.phase != self._phase and progress.phase in ("pausing", "paused"):
+            self._say(formatting.plain(_under_way(progress)))
+        self._phase = progress.phase
         known = progress.seconds_left is not None and progress.latest is not None
         if now - self._estimated < ESTIMATE_SECONDS and now - self._last < PLAIN_SECONDS:
             return

@@ -368,6 +368,8 @@ class Loop:
         first = list(new.values())
         jobs = [self._job(proposal) for proposal in first]
         if jobs:
+            if self._cancelled():
+                return None
             for position, found in self._evaluator.evaluate(jobs, deadline=self._search_deadline()):
                 asked = first[position]
                 if (step, asked.index) in self._recorded:
