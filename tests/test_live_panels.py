@@ -194,6 +194,16 @@ def test_commands_are_shown_with_what_holds(record: RunRecord) -> None:
     assert len(offered) <= len(before)
 
 
+def test_a_decision_that_a_person_forced_says_so(record: RunRecord) -> None:
+    first = record.chosen()[1]
+    held = command_of({"command": "forbid", "edge": list(first.cell.edges[-1])})
+    one = record.told(Told("1", "ann", 5.0, held, 2))
+    said = [step["forced"] for step in panels(one, ["trajectory"])["trajectory"]["steps"]]
+    assert said[2].startswith("Forced by ann: it has edge")
+    assert said[2].endswith(f"would have gone on from 1.{first.index}.")
+    assert [number for number, words in enumerate(said) if words] == [2]
+
+
 def masks_of(cells: list[Cell]) -> list[Mask]:
     whole = Masks.over(cells[0], cells)
     assert whole is not None

@@ -25,7 +25,7 @@ from autoshrink.live.masks import Mask, Masks, embedded
 from autoshrink.live.wiring import Loss, Without, changes, current, losses
 from autoshrink.metrics import metric_of, step_metric
 from autoshrink.ops import names, operation
-from autoshrink.record import Candidate, RunRecord
+from autoshrink.record import Candidate, Forced, RunRecord
 from autoshrink.registry import TASKS
 from autoshrink.report.agreement import agreement_words, of_estimates
 from autoshrink.report.charts import Scale, dot, label
@@ -280,11 +280,18 @@ def _front(record: RunRecord) -> dict[str, Any]:
 
 def _trajectory(record: RunRecord) -> dict[str, Any]:
     drawn, masks = thinned(record), _masks(record)
+    forced = {one.step: _forced(one) for one in record.forced()}
     return {
         "html": _unstyled(trajectory_svg(drawn)),
         "note": _shown(record, drawn),
-        "steps": [_decision(record, masks, one) for one in steps(record)],
+        "steps": [_decision(record, masks, one) | {"forced": forced.get(one.number)} for one in steps(record)],
     }
+
+
+def _forced(one: Forced) -> str:
+    """That the way to a step was a person's, and the machine's own."""
+    preferred = f"{one.preferred.step}.{one.preferred.index}"
+    return f"Forced by {shown(one.by.author)}: {one.reason}; without it the search would have gone on from {preferred}."
 
 
 def _decision(record: RunRecord, masks: Masks | None, step: Step) -> dict[str, Any]:

@@ -8,7 +8,7 @@ const $ = (id) => document.getElementById(id);
 const MOST_EVENTS = 200;
 // Each kind of event, and the panels that it changes; of any other all of them.
 const CHANGES = {
-  evaluated: ["state", "cell", "now", "front", "map", "trajectory", "blocks", "candidates"],
+  evaluated: ["state", "honesty", "cell", "now", "front", "map", "trajectory", "blocks", "candidates"],
   screened: [], opened: [], data: ["state", "cell"],
   retrained: ["state", "honesty", "front", "trajectory"], remeasured: ["state", "honesty", "front", "trajectory"], beside: ["state"],
 };
@@ -137,6 +137,11 @@ function commandLine(one) {
 
 const time = (seconds) => new Date(1000 * seconds).toLocaleTimeString();
 
+function lasting(seconds) {
+  if (seconds < 90) return `${Math.max(1, Math.round(seconds))} s`;
+  return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
+}
+
 function showDoing() {
   const state = panels.state;
   if (!state) return;
@@ -148,7 +153,7 @@ function showDoing() {
   else parts.push(state.status);
   if (progress?.expected && !state.finished) {
     parts.push(`${progress.phase}${progress.phase === "search" ? ` step ${progress.step}` : ""}: ${progress.done} of ${progress.expected} done`);
-    if (progress.seconds_left !== null) parts.push(`about ${Math.max(1, Math.round(progress.seconds_left))} s left`);
+    if (progress.seconds_left !== null) parts.push(`about ${lasting(progress.seconds_left)} left`);
   }
   $("doing").textContent = `${parts.filter(Boolean).join("; ")}.`;
 }
@@ -300,7 +305,7 @@ const present = () => (panels.state?.finished ? "found" : "now");
 function showSlider() {
   const steps = panels.trajectory?.steps ?? [], step = at === null ? null : steps[at];
   $("slider-at").textContent = step ? `step ${step.step}` : present();
-  $("slider-words").textContent = step ? `${step.change}: ${step.size}. ${step.evidence}.` : "";
+  $("slider-words").textContent = step ? `${step.change}: ${step.size}. ${step.evidence}. ${step.forced ?? ""}` : "";
   $("slider").setAttribute("aria-valuetext", step ? `step ${step.step}, ${step.change}` : present());
 }
 
@@ -377,10 +382,16 @@ function showTrajectory(panel) {
       const line = element("li", "", step.clear === false ? "within-noise" : "");
       line.value = step.step;
       line.append(element("b", step.change), ` (${step.candidate}) ${step.size}. ${step.evidence}.`);
+      if (step.forced) line.append(element("span", ` ${step.forced}`, "forced"));
       return line;
     }),
   );
   for (const step of steps) {
+    if (step.forced) {
+      for (const mark of $("trajectory").querySelectorAll(`.chosen[data-key="${CSS.escape(step.candidate)}"]`)) {
+        mark.classList.add("by-person");
+      }
+    }
     if (step.clear !== false) continue;
     for (const mark of $("trajectory").querySelectorAll(`.chosen[data-key="${CSS.escape(step.candidate)}"]`)) {
       mark.classList.add("within-noise");
@@ -410,6 +421,12 @@ function brush(box) {
     Object.assign(frame.style, { left: `${left}px`, top: `${top}px`, width: `${right - left}px`, height: `${bottom - top}px` });
   });
   box.addEventListener("pointerleave", unlit);
+  // A finger drags the page, and taps a candidate.
+  box.addEventListener("click", (event) => {
+    if (event.pointerType !== "touch") return;
+    hover(box, event);
+    choosePoint(box, event);
+  });
   box.addEventListener("pointerup", (event) => {
     if (!start) return;
     const [left, top, right, bottom] = corners(event);
