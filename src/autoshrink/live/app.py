@@ -16,7 +16,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from autoshrink.commands import command_of
 from autoshrink.drawing import CELL_STYLE
@@ -92,7 +92,6 @@ class _Server:
             Route("/api/candidates", self._of_run(self._candidates)),
             Route("/api/whatif", self._of_run(self._what_if)),
             Route("/api/commands", self._of_run(self._command), methods=["POST"]),
-            Mount("/api", _nothing),
         ]
         if not self._runs.several:
             return own
@@ -225,13 +224,10 @@ def _page_files() -> Mapping[str, Response]:
     return found
 
 
-async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
-    await refused(404, "there is nothing under this address")(scope, receive, send)
-
-
 async def _explained(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException), "it is registered for these"
-    answer = refused(error.status_code, str(error.detail))
+    words = {404: "there is nothing under this address", 405: "that is no method of this address"}
+    answer = refused(error.status_code, words.get(error.status_code, str(error.detail)))
     answer.headers.update(error.headers or {})
     return answer
 
