@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from itertools import combinations
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from autoshrink.cell import Cell
 from autoshrink.cli import run as run_cli
 from autoshrink.commands import NAMES, USAGE, command_of, command_of_words
-from autoshrink.errors import InputError
+from autoshrink.errors import InputError, RunError
 from autoshrink.mailbox import FILE_NAME, Inbox, post, read_posted
 from autoshrink.spaces import CellSpace
 from autoshrink.spaces.constraints import Constraints
@@ -162,6 +163,18 @@ def test_lines_that_somebody_else_wrote_are_no_commands(tmp_path: Path, line: by
     said: list[str] = []
     assert read_posted(tmp_path, said.append) == ()
     assert len(said) == 1
+
+
+def test_what_is_no_file_holds_nobody_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / FILE_NAME)
+    said: list[str] = []
+    inbox = Inbox(tmp_path, remark=said.append)
+    assert inbox.take() is None
+    assert inbox.take() is None
+    assert len(said) == 1
+    assert "is a pipe" in said[0]
+    with pytest.raises(RunError, match="is a pipe"):
+        post(tmp_path, command_of_words(["pause"]), "a")
 
 
 # --- telling ---------------------------------------------------------------------------------------------------------

@@ -327,7 +327,13 @@ def test_cancel_keeps_what_was_measured_of_a_step_and_a_kill_changes_nothing() -
 
 
 def test_cancel_ends_the_finals() -> None:
-    record, _ = obeying(Notebook(Path("run")), {FINALS: ["cancel"]})
+    log = Notebook(Path("run"))
+    record, _ = obeying(log, {FINALS: ["cancel"]})
+    events = list(log.events())
+    for lives in range(len(events) - 3, len(events)):
+        resumed = Notebook(Path("run"), events[:lives])
+        obeying(resumed, {FINALS: ["cancel"]})
+        assert story(resumed) == story(log), lives
     assert record.finished
     assert sum(map(len, record.remeasured.values())) == 1
     assert record.commands[0].refused is None

@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 from autoshrink.commands import Command, command_of
 from autoshrink.errors import InputError, RunError
 from autoshrink.escaping import shown
+from autoshrink.files import irregular
 from autoshrink.untrusted import MOST_BYTES, parse_json
 
 FILE_NAME = "commands.jsonl"
@@ -57,6 +58,7 @@ def post(folder: Path, command: Command, author: str, *, clock: Callable[[], flo
     if not author.strip() or len(author) > LONGEST_AUTHOR:
         raise InputError(f"author: 1 to {LONGEST_AUTHOR} characters, not {len(author)}")
     path = folder / FILE_NAME
+    _lines(path, 0)  # a pipe would wait for ever
     try:
         with FileLock(folder / LOCK_NAME, timeout=LOCK_SECONDS), path.open("ab+") as file:
             file.seek(0)
@@ -89,6 +91,9 @@ def read_posted(folder: Path, remark: Callable[[str], None] = lambda _: None) ->
 
 
 def _lines(path: Path, start: int) -> bytes:
+    what = irregular(path)
+    if what is not None:
+        raise RunError(f"{shown(path)}: is {what}, and no file of commands")
     try:
         with path.open("rb") as file:
             file.seek(start)
@@ -140,11 +145,18 @@ class Inbox:
         self._remark = remark
         self._read = 0
         self._count = 0
+        self._unread = False
         self._waiting: list[Posted] = []
 
     def waiting(self) -> tuple[Posted, ...]:
-        """The commands that nobody has taken, in order."""
-        content = _lines(self._folder / FILE_NAME, self._read)
+        """The commands that nobody has taken, in order. A file that cannot be read is remarked, and holds nobody up."""
+        try:
+            content = _lines(self._folder / FILE_NAME, self._read)
+        except RunError as error:
+            if not self._unread:
+                self._remark(f"{error}; commands are not taken in")
+            self._unread = True
+            return tuple(self._waiting)
         whole = content[: content.rfind(b"\n") + 1]
         found = _parsed(self._folder, whole, self._count, self._remark)
         self._read += len(whole)

@@ -120,16 +120,17 @@ class Obeying:
             self._append(Posted(f"session-{self._sessions}", self._clock(), RESUMED, Resume()), step)
         self._paused_before = False
         self._ask_analyst(step)
-        self._drain(step)
+        self.drain(step)
         began = time.monotonic()
         if self.steering.paused:
             waiting()
         while self.steering.paused:
             self._sleep(POLL_SECONDS)
-            self._drain(step)
+            self.drain(step)
         return time.monotonic() - began
 
-    def _drain(self, step: int) -> None:
+    def drain(self, step: int) -> None:
+        """Take in what waits, to count from a step on, and wait for nothing."""
         while (posted := self._inbox.take()) is not None:
             self._append(posted, step)
 
@@ -160,7 +161,7 @@ class Obeying:
         """Take in what waits for a finished run; whether it goes on, since a candidate was picked."""
         record = replay(self._log.events())
         self.steering = record.steering
-        self._drain(1 + max((one.step for one in record.candidates), default=-1))
+        self.drain(1 + max((one.step for one in record.candidates), default=-1))
         return not replay(self._log.events()).finished
 
     def waits(self, kind: type[Pause | Cancel]) -> bool:

@@ -507,13 +507,15 @@ class Loop:
             try:
                 self._measure_finals(record)
             except _CancelledError:
-                self._obeying.take(self._step)
+                self._obeying.drain(self._step)
         record = replay(self._store.events())
         best = record.named()
         self._store.append("finished", {"best": None if best is None else best.design.key})
         return replay(self._store.events())
 
     def _measure_finals(self, record: RunRecord) -> None:
+        if self._obeying.waits(Cancel):
+            raise _CancelledError
         if record.settings.estimates:
             playoff(self._store, self._fresh, deadline=self._limit(PLAYOFF_SHARE), told=self._tell_final)
             record = replay(self._store.events())
