@@ -26,7 +26,7 @@ from autoshrink.report import render
 from autoshrink.results import summary
 from autoshrink.run import Loop
 from autoshrink.spaces import CellSpace
-from autoshrink.spaces.constraints import Constraints
+from autoshrink.spaces.constraints import Constraints, distance
 from autoshrink.strategies.analyst import Cutting
 from autoshrink.watching import Progress, Watcher
 from fakes import FakeEvaluator, created
@@ -46,6 +46,11 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "successive-halving": {"strategy": "successive-halving", "halving": {"designs": 6}},
     "exchange": {"strategy": "exchange", "patience": 2},
 }
+
+
+PAIRS = tuple(combinations(range(5), 2))
+FOCUS = Cell("conv", ("input", "conv1x1", "sepconv3x3", "conv1x1", "sepconv3x3"), PAIRS[1:6])
+"""Of the searches here."""
 
 
 class Notebook:
@@ -103,7 +108,7 @@ class Slips(Inbox):
                 self._known.add(str(number))
                 name, _, rest = words.partition(" ")
                 said = [name, *([rest] if name == "note" else rest.split())]
-                self._waiting.append(Posted(str(number), 1.0, "ann", command_of_words(said)))
+                self._waiting.append(Posted(str(number), 1.0, "ann", command_of_words(said, lambda _: FOCUS.to_json())))
         return tuple(self._waiting)
 
 
@@ -147,7 +152,20 @@ def test_forbidden_never_again_pinned_always_whatever_the_strategy(name: str, st
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
-def test_a_search_goes_on_from_a_picked_candidate_near_a_focus_by_another_penalty(name: str) -> None:
+@pytest.mark.parametrize("step", [0, 2])
+def test_near_a_focus_whatever_the_strategy(name: str, step: int) -> None:
+    script = {step: ["op 2 conv1x1", "undo", "focus file 2"], step + 1: ["pin 0-1"], step + 2: ["pin 1-2", "pin 3-4"]}
+    record = searched(script, **STRATEGIES[name] | {"nodes": 5})
+    refused = [one.refused for one in record.commands]
+    assert refused[:3] == [None] * 3
+    assert all("focus does not keep" in str(one) for one in refused[3:4])
+    found = cells_from(record, step)
+    assert found
+    assert all(distance(cell, FOCUS) <= 2 for cell in found)
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_a_search_goes_on_from_a_picked_candidate_by_another_penalty(name: str) -> None:
     script = {2: ["penalty 0.5", "pick 1.0"], 3: ["undo"], 4: ["note that was it"]}
     record = searched(script, **STRATEGIES[name])
     assert record.finished
@@ -475,7 +493,7 @@ def test_whatever_a_space_gives_keeps_what_is_held(spaces: tuple[CellSpace, Cons
     except InputError:
         return
     rng = Random(seed)
-    drawn = [space.projected(space.start), *(space.random(rng) for _ in range(5))]
+    drawn = [space.start, *space.starts, space.seedling("edge"), *(space.random(rng) for _ in range(5))]
     drawn += [space.projected(whole.random(rng)) for _ in range(5)]
     drawn += [space.mutated(one, rng) for one in drawn]
     drawn += [space.chosen([rng.randrange(len(one.options)) for one in space.decisions]) for _ in range(5)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 from autoshrink.cell import Edge
@@ -76,7 +77,7 @@ class Steering:
             return replace(self, ending=command.command, paused=False)
         return self
 
-    @property
+    @cached_property
     def constraints(self) -> Constraints:
         """What designs have to keep."""
         pinned, forbidden, ops = set[Edge](), set[Edge](), dict[int, str]()

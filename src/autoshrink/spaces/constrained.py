@@ -37,7 +37,7 @@ def constrained(space: CellSpace, constraints: Constraints) -> Space[Cell]:
         _check_centre(found, constraints)
     if not found.decisions:
         raise InputError("nothing would be left to search; take another command back first")
-    return found
+    return replace(found, start=found.projected(start))
 
 
 def _start(cell: Cell, held: Constraints) -> Cell:
@@ -82,8 +82,8 @@ class Constrained(Space[Cell]):
     """A space of cells under constraints that its start keeps.
 
     Attributes:
-        start: the largest cell.
-        base: the space of all that is made of the start.
+        start: the largest cell, or, near a focus, what is nearest to that.
+        base: the space of all that is made of the largest cell.
         constraints: what its designs keep besides.
     """
 
@@ -103,7 +103,7 @@ class Constrained(Space[Cell]):
         """With the operations that are held, without the forbidden edges, with the pinned ones and those by which they
         are reached; and then, one difference after another, as near to the focus as has to be."""
         ops = tuple(self.constraints.ops.get(node, op) for node, op in enumerate(design.ops))
-        edges = set(design.edges) & set(self.start.edges) | self.constraints.pinned
+        edges = set(design.edges) & set(self.base.start.edges) | self.constraints.pinned
         found = Cell(design.kind, ops, tuple(edges))
         for edge in sorted(self.constraints.pinned):
             if edge not in found.edges:
@@ -116,7 +116,7 @@ class Constrained(Space[Cell]):
         yield edge
         node = edge[0]
         while node not in cell.reachable:
-            before = self.start.predecessors[node][0]
+            before = self.base.start.predecessors[node][0]
             yield (before, node)
             node = before
 
