@@ -6,6 +6,7 @@ import json
 import math
 import random
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,13 @@ from autoshrink.live.wiring import changes, current, edge_named, losses, what_if
 from autoshrink.record import Candidate, RunRecord, replay
 from autoshrink.results import finite
 from autoshrink.score import compare
+from autoshrink.spaces.families import families
 from autoshrink.steering import Told
-from autoshrink.store import read_events
+from autoshrink.store import read_events, read_record
 from fakes import loop, new_store
 from html_fixtures import Page
 
+GOLDEN = Path(__file__).parent / "golden"
 HOSTILE = "<script>alert(1)</script>"
 DATA = {
     "name": HOSTILE, "train": 900, "validation": 200, "fingerprint": "0", "notes": [HOSTILE],
@@ -67,6 +70,34 @@ def test_every_panel_is_json_and_one_can_be_asked_for_alone(record: RunRecord) -
             assert panels(one, [name]) == {name: whole[name]}
     with pytest.raises(InputError, match=r"panels are state, .*not no-such"):
         panels(record, ["no-such"])
+
+
+def test_a_run_can_be_looked_at_after_each_of_its_events(tmp_path: Path) -> None:
+    searched(tmp_path / "run", nodes=4, evaluator="inherited", candidates=2)
+    events = list(read_events(tmp_path / "run"))
+    for number in range(1, len(events) + 1):
+        one = replay(events[:number])
+        assert json.dumps(finite(panels(one) | candidates(one)), allow_nan=False)
+
+
+@pytest.mark.parametrize("log", sorted(path.name for path in GOLDEN.glob("store-v*")))
+def test_logs_of_every_version_are_shown(tmp_path: Path, log: str) -> None:
+    shutil.copytree(GOLDEN / log, tmp_path / "run")
+    record = read_record(tmp_path / "run")
+    assert json.dumps(finite(panels(record)), allow_nan=False)
+    assert len(candidates(record)["candidates"]) == len(record.candidates)
+
+
+def test_a_search_of_networks_has_a_table_and_no_map(tmp_path: Path) -> None:
+    record = searched(tmp_path / "run", nodes=4)
+    network: Any = next(iter(families((1, 8, 8), 10).values()))
+    held = [replace(one, evaluation=replace(one.evaluation, design=network), change=None) for one in record.candidates]
+    found = panels(replace(record, start=network, candidates=tuple(held)))
+    assert found["cell"]["stage"] is None
+    assert Page(str(found["cell"]["picture"])).having("class")
+    assert found["map"]["html"] == ""
+    assert "No map" in found["map"]["note"]
+    assert not found["state"]["cells"]
 
 
 @pytest.mark.parametrize("penalty", [0.0, 0.02, 0.1, 1 / 3, 7.5])
