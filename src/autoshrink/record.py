@@ -510,8 +510,12 @@ class RunRecord(Pictured):
 
     def is_start(self, design: Design) -> bool:
         """Whether a search could start from it; see `starts`."""
+        return design.key in self._start_keys
+
+    @cached_property
+    def _start_keys(self) -> frozenset[str]:
         first = (self.start, *(one.design for one in self.candidates if one.step == 0))
-        return design.key in {one.key for one in first if self._hand_made(one)}
+        return frozenset(one.key for one in first if self._hand_made(one))
 
     # --- figures -----------------------------------------------------------------------------------------------------
 

@@ -178,7 +178,7 @@ def _unpacked(text: str) -> tuple[bool, ...]:
     if match is None or -(-int(match[1]) // 8) != len(match[2]) // 2:
         raise InputError(f"correct: {brief(text)} is not a number of samples and as many bits in hexadecimal")
     bits = np.unpackbits(np.frombuffer(bytes.fromhex(match[2]), dtype=np.uint8), count=int(match[1]))
-    return tuple(map(bool, bits))
+    return tuple(bits.astype(bool).tolist())
 
 
 def _packed(parts: tuple[float, ...], *, levels: bool) -> str:

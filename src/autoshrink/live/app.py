@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from importlib import resources
 
@@ -64,7 +65,10 @@ def application(
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        # Read as it begins, so that a long log is there when somebody comes; what is wrong is said to who asks.
+        reading = asyncio.create_task(server.read())
         yield
+        reading.cancel()
         runs.close()
 
     return Starlette(
@@ -102,6 +106,14 @@ class _Server:
             Mount("/runs/{name}", routes=own),
         ]
 
+    async def read(self) -> None:
+        """Read the one run, and make what the page asks for first."""
+        folder = self._runs.folder(None)
+        if folder is not None:
+            with suppress(AutoshrinkError):
+                feed = await self._runs.feed(folder)
+                await self._summary(feed)
+
     # --- the page ----------------------------------------------------------------------------------------------------
 
     def _page(self, file: str) -> Callable[[Request], Awaitable[Response]]:
@@ -130,10 +142,10 @@ class _Server:
         return found
 
     async def _record(self, request: Request, feed: Feed) -> Response:
-        def make(record: RunRecord) -> dict[str, object]:
-            return summary(record, run=feed.folder)
+        return _json(await self._summary(feed), request)
 
-        return _json(await feed.view("record", make), request)
+    async def _summary(self, feed: Feed) -> bytes:
+        return await feed.view("record", partial(summary, run=feed.folder))
 
     async def _panels(self, request: Request, feed: Feed) -> Response:
         wanted = tuple(dict.fromkeys(filter(None, request.query_params.get("only", "").split(","))))
