@@ -219,13 +219,10 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--clients", type=int, default=100)
     parser.add_argument("--pairs", type=int, default=5)
-    parser.add_argument("options", nargs="*", help="of the search, after --")
-    asked = parser.parse_args()
-    if asked.what == "open":
-        found = opened(asked.events, asked.repeats)
-    else:
-        found = beside(asked.clients, asked.pairs, asked.options)
-    print(json.dumps(found))
+    own = sys.argv[1 : sys.argv.index("--")] if "--" in sys.argv else sys.argv[1:]
+    asked, options = parser.parse_args(own), sys.argv[len(own) + 2 :]
+    watched = asked.what == "beside"
+    print(json.dumps(beside(asked.clients, asked.pairs, options) if watched else opened(asked.events, asked.repeats)))
 
 
 if __name__ == "__main__":
