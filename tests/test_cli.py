@@ -27,7 +27,7 @@ QUICK = (
     "--beside none --train-per-class 8 --validation-per-class 8 --threads 1"
 )
 COMMANDS = {"search", "resume", "craft", "train", "evaluate", "export", "predict", "generate", "latency"}
-COMMANDS |= {"show", "cost", "zoo", "report", "reproduce", "data", "compare"}
+COMMANDS |= {"show", "cost", "zoo", "report", "reproduce", "data", "compare", "watch", "tell"}
 
 
 @pytest.fixture(autouse=True)

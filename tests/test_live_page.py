@@ -183,7 +183,7 @@ def test_the_list_of_runs_leads_to_each(browser: Any, run: Path) -> None:
 # --- a person's hand, and kill -9 -------------------------------------------------------------------------------------
 
 TINY = (
-    "search --data digits --evaluator trained --nodes 5 --candidates 4 --train-per-class 20 --epochs 3 "
+    "search --data digits --evaluator trained --nodes 6 --candidates 4 --train-per-class 20 --epochs 3 "
     "--repeats 1 --finalists 1 --beside none --threads 1 --run"
 )
 
@@ -248,7 +248,7 @@ class Repeating(Watcher):
 
 
 def clicked(browser: Any, run: Path) -> tuple[Edge, Edge]:
-    """Watch a search begin, forbid one edge and pin another by clicking, and pause; then everything is killed."""
+    """Watch a search begin, pause it, forbid one edge and pin another by clicking; then everything is killed."""
     searching = begun(*TINY.split(), str(run))
     try:
         while not (run / FILE_NAME).exists() and searching.poll() is None:
@@ -258,10 +258,11 @@ def clicked(browser: Any, run: Path) -> tuple[Edge, Edge]:
             page = visit.page
             page.wait_for_selector("#now td", timeout=60_000)
             page.wait_for_selector("#stage svg")
-            forbidden = steer(page, "forbid", "0-1")
-            pinned = steer(page, "pin", forbidden)
+            # Paused first: on a busy machine so small a search may be over before an edge is chosen.
             page.click("[data-verb=pause]")
             playwright.expect(page.locator("#status")).to_have_text("paused", timeout=60_000)
+            forbidden = steer(page, "forbid", "0-1")
+            pinned = steer(page, "pin", forbidden)
             visit.close(told["url"])
     finally:
         killed(searching)
@@ -294,8 +295,8 @@ def test_what_a_person_clicked_outlives_kill_9_and_is_what_tell_does(browser: An
 
     record = replay(read_events(run))
     followed = [one for one in record.commands if one.refused is None]
-    assert [one.command for one in followed] == [Forbid(edge=forbidden), Pin(edge=pinned), Pause(), Resume()]
-    for place, edge in enumerate((forbidden, pinned)):
+    assert [one.command for one in followed] == [Pause(), Forbid(edge=forbidden), Pin(edge=pinned), Resume()]
+    for place, edge in enumerate((forbidden, pinned), start=1):
         later = [one.cell for one in record.candidates if one.step >= followed[place].step]
         assert len(later) > 3
         assert {edge in cell.edges for cell in later} == {edge == pinned}
