@@ -68,6 +68,22 @@ def test_what_no_format_of_ours_has_is_refused_by_name(text: str, message: str) 
     assert len(str(caught.value)) < 160
 
 
+@pytest.mark.parametrize(
+    "number", ["1e999", "-1e999", "12.5E+999", "-0.25e999", "9" * 400, "-1" + "0" * 60, "1." + "3" * 60]
+)
+@pytest.mark.parametrize(
+    "place", ["{}", " {}", "[{}]", "[0,{}]", "[0, {}]", '{{"a":{}}}', '{{"a":\n{}}}', '["3e123",{}]']
+)
+def test_no_number_beyond_a_float_hides_in_its_place(place: str, number: str) -> None:
+    with pytest.raises(InputError, match=r"beyond every float64|a number of \d+ characters"):
+        parse_json(place.format(number))
+
+
+def test_hexadecimal_is_no_number() -> None:
+    text = "1" * 300 + "e999" + "3e123"
+    assert parse_json(json.dumps([text, f"12:{text}", {text: "NaN"}])) == [text, f"12:{text}", {text: "NaN"}]
+
+
 def test_hostile_texts_take_no_time() -> None:
     began = time.process_time()
     for text in (

@@ -878,6 +878,7 @@ class _Fold:
         self._retrained: list[Retrained] = []
         self._beside: list[Beside] = []
         self._ranks: dict[str, float] = {}
+        self._designs: dict[str, Design] = {}
         self._handlers: dict[str, Callable[[dict[str, Any]], None]] = {
             "opened": lambda _: self._set(sessions=self._record.sessions + 1),
             "data": lambda body: self._set(data=body),
@@ -885,9 +886,9 @@ class _Fold:
             "decided": self._decide,
             "stopped": lambda body: self._set(stopped=body["reason"]),
             "remeasured": self._remeasure,
-            "retrained": lambda body: self._retrained.append(_retrained(body)),
+            "retrained": lambda body: self._retrained.append(_retrained(body, self._measured(body))),
             "screened": self._screen,
-            "beside": lambda body: self._beside.append(_beside(body)),
+            "beside": lambda body: self._beside.append(_beside(body, self._measured(body))),
             "command": self._command,
             "finished": lambda body: self._set(finished=True, best_key=body["best"]),
         }
@@ -978,7 +979,7 @@ class _Fold:
         self._record = replace(self._record, **changes)
 
     def _evaluate(self, body: dict[str, Any]) -> None:
-        candidate = _candidate(body)
+        candidate = _candidate(body, self._measured(body))
         place = (candidate.step, candidate.index)
         if place in self._places:
             raise InputError(f"candidate {candidate.index} of step {candidate.step} is there already")
@@ -1001,27 +1002,38 @@ class _Fold:
             self._ranks[key] = math.nan if rank is None else rank
         self._set(screening=self._record.screening + Spent.from_json(body["spent"]))
 
+    def _measured(self, body: dict[str, Any]) -> Evaluation:
+        """The evaluation that an event has."""
+        return Evaluation.from_json(body["evaluation"], self._design)
+
+    def _design(self, value: Any) -> Design:
+        """The design of a JSON object, checked where it is met first: a run measures most of them again and again."""
+        known = repr(value)
+        if known not in self._designs:
+            self._designs[known] = design_from_json(value)
+        return self._designs[known]
+
     def _remeasure(self, body: dict[str, Any]) -> None:
-        key, evaluation = body["finalist"], Evaluation.from_json(body["evaluation"])
+        key, evaluation = body["finalist"], self._measured(body)
         if evaluation.design.key != key:
             raise InputError(f"finalist {brief(key)} is not the cell that was measured")
         self._remeasured[key] = (*self._remeasured.get(key, ()), evaluation)
 
 
-def _retrained(body: dict[str, Any]) -> Retrained:
-    return Retrained(body["round"], body["index"], Evaluation.from_json(body["evaluation"]))
+def _retrained(body: dict[str, Any], evaluation: Evaluation) -> Retrained:
+    return Retrained(body["round"], body["index"], evaluation)
 
 
-def _beside(body: dict[str, Any]) -> Beside:
-    return Beside(body["role"], body["index"], body["name"], body["repeat"], Evaluation.from_json(body["evaluation"]))
+def _beside(body: dict[str, Any], evaluation: Evaluation) -> Beside:
+    return Beside(body["role"], body["index"], body["name"], body["repeat"], evaluation)
 
 
-def _candidate(body: dict[str, Any]) -> Candidate:
-    same_as = body["same_as"]
+def _candidate(body: dict[str, Any], evaluation: Evaluation) -> Candidate:
+    same_as, weights = body["same_as"], body.get("weights")
     return Candidate(
         step=body["step"],
         index=body["index"],
-        evaluation=replace(Evaluation.from_json(body["evaluation"]), weights=body.get("weights")),
+        evaluation=replace(evaluation, weights=weights) if weights else evaluation,
         change=change_from_json(body),
         same_as=None if same_as is None else (same_as[0], same_as[1]),
     )

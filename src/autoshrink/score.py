@@ -153,8 +153,8 @@ class Evaluation:
         return value
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Self:
-        """The evaluation that `to_json` wrote."""
+    def from_json(cls, value: dict[str, Any], read: Callable[[Any], Design] = design_from_json) -> Self:
+        """The evaluation that `to_json` wrote; `read` makes its design."""
         correct, parts = value["correct"], value.get("parts")
         rest = {name: field for name, field in value.items() if name != "cell"}
         correct = None if correct is None else _unpacked(correct)
@@ -162,7 +162,7 @@ class Evaluation:
         return cls(
             **rest
             | {
-                "design": design_from_json(value["cell"]),
+                "design": read(value["cell"]),
                 "resources": Resources(**value["resources"]),
                 "curve": tuple(value["curve"]),
                 "correct": correct,

@@ -30,8 +30,9 @@ LONGEST_NUMBER = 40
 LONGEST_SHOWN = 60
 """Characters of a value that a message quotes."""
 
-_SUSPICIOUS = re.compile(rf"\d{{{LONGEST_NUMBER}}}|\d[eE]\+?\d{{3}}|NaN|Infinity")
-"""Numbers that need a closer look; strings that look like them get it for nothing."""
+_SUSPICIOUS = re.compile(rf'(?<![0-9A-Za-z"])(?:\d{{{LONGEST_NUMBER}}}|\d[\d.]*[eE]\+?\d{{3}})|NaN|Infinity')
+"""Numbers that need a closer look; strings that look like them get it for nothing. A number begins after a bracket, a
+comma, a colon, a space, a minus or the point before its decimals: hexadecimal, of which logs are full, does not."""
 _LONE_SURROGATE = re.compile(r"[\ud800-\udc7f\udd00-\udfff]")
 """Half a character. U+DC80 to U+DCFF are not meant: with them Python spells file names that are no UTF-8."""
 
