@@ -398,6 +398,17 @@ def test_notes_on_a_finished_run_leave_it_finished() -> None:
     assert [one.refused is None for one in record.commands] == [True, False]
 
 
+def test_the_time_between_an_end_and_a_command_is_nobodys() -> None:
+    log = Notebook(Path("run"))
+    went_on(log, {})
+    ended = [replace(event, at=float(event.number)) for event in log.events()]
+    assert not reopened(log, {AFTER: ["note well done"]})
+    *_, told = log.events()
+    late = replay([*ended, replace(told, at=ended[-1].at + 1000)])
+    assert late.commands
+    assert late.active_seconds == replay(ended).active_seconds > 0
+
+
 # --- what was forced -------------------------------------------------------------------------------------------------
 
 

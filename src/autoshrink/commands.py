@@ -338,7 +338,9 @@ def command_of_words(words: Sequence[str], read: Callable[[str], object] | None 
         raise InputError(f"{brief(name)} is no command; there are {', '.join(NAMES)}{near(name, NAMES)}")
     fields = _FIELDS.get(name, ())
     if len(rest) != len(fields):
-        raise InputError(f"{name} is said as `{USAGE[name]}`, with {len(fields)} more and not {len(rest)}")
+        raise InputError(
+            f"{name} is said as `{USAGE[name]}`; what follows it here are {len(rest)} words, not {len(fields)}"
+        )
     value: dict[str, object] = {"command": name}
     for (field, made), text in zip(fields, rest, strict=True):
         try:

@@ -894,7 +894,7 @@ class _Fold:
         }
 
     def apply(self, event: Event) -> None:
-        paused = self._record.steering.paused
+        idle = event.kind == "opened" or self._record.steering.paused or self._record.finished
         if event.kind == "octave":
             self._begin(event)
         elif self._octaves and not (event.kind == "stopped" and self._octaves[-1].finished):
@@ -902,9 +902,8 @@ class _Fold:
             self._set(sessions=self._record.sessions + (event.kind == "opened"))
         else:
             self._take(event)
-        # The time before an `opened` event is time in which no process had the run.
-        # So is that of a pause.
-        passed = 0.0 if event.kind == "opened" or paused else max(0.0, event.at - self._record.updated_at)
+        # No process worked on the run before it was opened, in a pause, and between its end and a command after that.
+        passed = 0.0 if idle else max(0.0, event.at - self._record.updated_at)
         self._set(updated_at=event.at, active_seconds=self._record.active_seconds + passed)
 
     def _begin(self, event: Event) -> None:
