@@ -384,6 +384,10 @@ class RunRecord(Pictured):
         Where the steps only estimate, they are those of the playoff, each cell's last one, once there are any. At a
         budget they are each network's last one: that confirmed what the first was chosen for.
         """
+        return self._usable
+
+    @cached_property
+    def _usable(self) -> tuple[Evaluation, ...]:
         limits = self.settings.limits
         found = [one.evaluation for one in self.candidates]
         if self.settings.budget.given():
@@ -608,7 +612,7 @@ class RunRecord(Pictured):
 
         None where there is none.
         """
-        return _highest([one for one in self._own_rivals() if self.above_chance(one) and self.keeps(one.design)])
+        return _highest([one for one in self._own_rivals if self.above_chance(one) and self.keeps(one.design)])
 
     def unforced(self) -> Figures | None:
         """What would be named if commands held nothing, of all that was measured alike."""
@@ -616,7 +620,7 @@ class RunRecord(Pictured):
 
     def rivals(self) -> list[Figures]:
         """Everything that the choice is made from, by the measure that is worth most; what the search found first."""
-        found = self._own_rivals() + [figures for _, figures in self.beside_figures()]
+        found = self._own_rivals + [figures for _, figures in self.beside_figures()]
         return [one for one in found if self.keeps(one.design)]
 
     def beside_figures(self) -> tuple[tuple[Beside, Figures], ...]:
@@ -637,6 +641,7 @@ class RunRecord(Pictured):
         """What a design is beside what the search found; None where the search measured it itself."""
         return next((one for one, figures in self.beside_figures() if figures.design.key == design.key), None)
 
+    @cached_property
     def _own_rivals(self) -> list[Figures]:
         """Those of them that the search measured itself."""
         settings, finalists = self.settings, self.finalists()

@@ -174,8 +174,8 @@ class Evaluation:
 
 def _unpacked(text: str) -> tuple[bool, ...]:
     """What `to_json` packed of `correct`, for example ``12:fdf0``."""
-    match = re.fullmatch(r"(\d{1,9}):((?:[0-9a-f]{2})*)", text, re.ASCII)
-    if match is None or -(-int(match[1]) // 8) != len(match[2]) // 2:
+    match = re.fullmatch(r"(\d{1,9}):([0-9a-f]*)", text, re.ASCII)
+    if match is None or 2 * -(-int(match[1]) // 8) != len(match[2]):
         raise InputError(f"correct: {brief(text)} is not a number of samples and as many bits in hexadecimal")
     bits = np.unpackbits(np.frombuffer(bytes.fromhex(match[2]), dtype=np.uint8), count=int(match[1]))
     return tuple(bits.astype(bool).tolist())
@@ -189,7 +189,7 @@ def _packed(parts: tuple[float, ...], *, levels: bool) -> str:
 
 def _numbers(text: str) -> tuple[float, ...]:
     """What `to_json` packed of `parts`."""
-    match = re.fullmatch(r"(\d{1,9}):((?:[0-9a-f]{4})*)", text, re.ASCII)
+    match = re.fullmatch(r"(\d{1,9}):([0-9a-f]*)", text, re.ASCII)
     if match is not None and 4 * int(match[1]) == len(match[2]):
         return tuple((np.frombuffer(bytes.fromhex(match[2]), dtype="<u2") / LEVELS).tolist())
     if re.fullmatch(r"(?:[0-9a-f]{16})*", text, re.ASCII) is None:
