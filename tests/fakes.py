@@ -17,7 +17,7 @@ from autoshrink.cost import count
 from autoshrink.design import Design, edges_of
 from autoshrink.evaluation import Job
 from autoshrink.priors import start_cell
-from autoshrink.record import replay
+from autoshrink.replaying import replay
 from autoshrink.resources import Resources
 from autoshrink.run import Loop
 from autoshrink.score import Evaluation, Spent

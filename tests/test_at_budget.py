@@ -20,7 +20,8 @@ from autoshrink.evaluation import Job
 from autoshrink.latency.predicting import LatencyModel
 from autoshrink.latency.table import LatencyTable
 from autoshrink.loading import load
-from autoshrink.record import RunRecord, replay
+from autoshrink.record import RunRecord
+from autoshrink.replaying import replay
 from autoshrink.report import render, summary_svg
 from autoshrink.results import summary, write_results
 from autoshrink.run import Loop

@@ -27,6 +27,7 @@ LAYERS = [
     {"config", "loading", "networks", "spaces"},
     {"events", "evaluation", "steering", "mailbox"},
     {"record", "strategies", "executors", "drawing", "data"},
+    {"replaying"},
     {"store", "watching"},
     {"metrics", "classification", "telling"},
     {"findings", "learned", "analysts"},

@@ -19,7 +19,8 @@ pytest.importorskip("sse_starlette")
 from autoshrink import store as stores
 from autoshrink.errors import InputError, RunError
 from autoshrink.live.feed import Feed
-from autoshrink.record import RunRecord, replay
+from autoshrink.record import RunRecord
+from autoshrink.replaying import replay
 from autoshrink.results import summary
 from autoshrink.store import Store, Tail, glance, read_events
 from fakes import loop, new_store

@@ -18,7 +18,8 @@ import pytest
 from autoshrink.cell import Edge
 from autoshrink.commands import Forbid, Pause, Pin, Resume
 from autoshrink.launch import search
-from autoshrink.record import Candidate, RunRecord, replay
+from autoshrink.record import Candidate, RunRecord
+from autoshrink.replaying import replay
 from autoshrink.score import Comparison
 from autoshrink.store import FILE_NAME, read_events
 from autoshrink.telling import tell

@@ -22,7 +22,8 @@ from autoshrink.errors import InputError
 from autoshrink.live.masks import Mask, Masks, embedded
 from autoshrink.live.panels import MOST_MARKS, PANELS, candidates, panels, thinned, what_if_penalty
 from autoshrink.live.wiring import changes, current, edge_named, losses, what_if
-from autoshrink.record import Candidate, RunRecord, replay
+from autoshrink.record import Candidate, RunRecord
+from autoshrink.replaying import replay
 from autoshrink.results import finite
 from autoshrink.score import compare
 from autoshrink.spaces.families import families

@@ -21,7 +21,7 @@ from autoshrink.cli import run
 from autoshrink.config import resolve
 from autoshrink.errors import InputError
 from autoshrink.launch import _meta_graph
-from autoshrink.record import replay
+from autoshrink.replaying import replay
 from autoshrink.resources import Resources
 from autoshrink.results import summary, write_results
 from autoshrink.run import Loop

@@ -21,7 +21,8 @@ from autoshrink.errors import InputError
 from autoshrink.events import Event
 from autoshrink.mailbox import Inbox, Posted
 from autoshrink.obeying import Obeying
-from autoshrink.record import RunRecord, replay
+from autoshrink.record import RunRecord
+from autoshrink.replaying import replay
 from autoshrink.report import render
 from autoshrink.results import summary
 from autoshrink.run import Loop

@@ -25,7 +25,8 @@ from autoshrink.evaluation import Job
 from autoshrink.loading import budgets as budgets_in
 from autoshrink.loading import load
 from autoshrink.octaves import FAMILIES, OctaveLog, best_found, first_space, search_octaves, space_at
-from autoshrink.record import RunRecord, replay
+from autoshrink.record import RunRecord
+from autoshrink.replaying import replay
 from autoshrink.report import render, summary_svg
 from autoshrink.resources import COUNT, RESOURCES
 from autoshrink.results import front, summary, write_results

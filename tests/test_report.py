@@ -21,7 +21,8 @@ from autoshrink.config import resolve
 from autoshrink.events import Event
 from autoshrink.metrics import Metric
 from autoshrink.ops import DEFAULTS
-from autoshrink.record import RunRecord, replay
+from autoshrink.record import RunRecord
+from autoshrink.replaying import replay
 from autoshrink.report import render, steps, summary_svg
 from autoshrink.report.page import ARXIV
 from autoshrink.resources import Resources

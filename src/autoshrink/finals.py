@@ -17,8 +17,9 @@ from autoshrink.cell import Cell
 from autoshrink.config import SearchSettings
 from autoshrink.design import Design
 from autoshrink.evaluation import Evaluator, Job
-from autoshrink.record import Beside, Figures, Retrained, RunRecord, replay
+from autoshrink.record import Beside, Figures, Retrained, RunRecord
 from autoshrink.registry import TASKS
+from autoshrink.replaying import replay
 from autoshrink.score import Evaluation
 from autoshrink.seeding import derive_seed
 from autoshrink.spaces import Space

@@ -35,8 +35,9 @@ from autoshrink.obeying import Analyst, Obeying
 from autoshrink.octaves import first_space, search_octaves
 from autoshrink.ops import require
 from autoshrink.priors import start_cell
-from autoshrink.record import RunRecord, replay
+from autoshrink.record import RunRecord
 from autoshrink.registry import EVALUATORS, FILTERS, TASKS, loaded_plugins
+from autoshrink.replaying import replay
 from autoshrink.resources import RESOURCES, Resources
 from autoshrink.results import write_results
 from autoshrink.run import Loop

@@ -9,7 +9,8 @@ from typing import Protocol
 
 from autoshrink.commands import Cancel, Command, Pause, Pick, Resume, Steers, Undo
 from autoshrink.mailbox import Inbox, Posted
-from autoshrink.record import RunRecord, replay
+from autoshrink.record import RunRecord
+from autoshrink.replaying import replay
 from autoshrink.spaces.constraints import Constraints
 from autoshrink.steering import Steering, Told
 from autoshrink.store import Log

@@ -22,8 +22,9 @@ from autoshrink.errors import InputError, SearchError
 from autoshrink.events import Event
 from autoshrink.findings import budget_words
 from autoshrink.formatting import count, quantity
-from autoshrink.record import RunRecord, octave_events, replay
+from autoshrink.record import RunRecord
 from autoshrink.registry import TASKS
+from autoshrink.replaying import octave_events, replay
 from autoshrink.run import ENDED, Loop
 from autoshrink.spaces import Space, space_of
 from autoshrink.store import Log

@@ -20,8 +20,9 @@ from autoshrink.evaluation import Evaluator, Job, Ranking
 from autoshrink.finals import measure_again, measure_beside, playoff, playoff_macs
 from autoshrink.mailbox import Inbox
 from autoshrink.obeying import Analyst, Held, Obeying
-from autoshrink.record import Candidate, RunRecord, replay
+from autoshrink.record import Candidate, RunRecord
 from autoshrink.registry import EVALUATORS, STRATEGIES
+from autoshrink.replaying import replay
 from autoshrink.score import Evaluation, compare
 from autoshrink.seeding import derive_seed
 from autoshrink.spaces import Space, space_of

@@ -30,8 +30,9 @@ from filelock import FileLock, Timeout
 from autoshrink.errors import InputError, RunError
 from autoshrink.events import Event, check_body
 from autoshrink.files import named, scratch
-from autoshrink.record import RunRecord, replay
+from autoshrink.record import RunRecord
 from autoshrink.registry import lacks_plugin
+from autoshrink.replaying import replay
 from autoshrink.untrusted import MOST_BYTES, brief, parse_json
 
 FILE_NAME = "run.sqlite"

@@ -20,7 +20,8 @@ from autoshrink.errors import AutoshrinkError
 from autoshrink.escaping import message
 from autoshrink.events import Event
 from autoshrink.liveness import FILE_NAME, read_live
-from autoshrink.record import Replaying, RunRecord
+from autoshrink.record import RunRecord
+from autoshrink.replaying import Replaying
 from autoshrink.results import finite
 from autoshrink.store import ReplacedError, Tail
 
