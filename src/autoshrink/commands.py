@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -73,6 +73,13 @@ Centre = Annotated[InstanceOf[Cell], BeforeValidator(_cell), PlainSerializer(Cel
 class _Command(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
+    says: ClassVar[str] = ""
+
+    @property
+    def sentence(self) -> str:
+        """What it says, for people."""
+        return self.says
+
     def to_json(self) -> dict[str, Any]:
         """The JSON object."""
         found = self.model_dump(mode="json")
@@ -83,8 +90,9 @@ class _OnEdge(_Command):
     edge: Wire
 
     @property
-    def _edge(self) -> str:
-        return f"{self.edge[0]}-{self.edge[1]}"
+    def sentence(self) -> str:
+        """What it says, for people."""
+        return f"edge {self.edge[0]}-{self.edge[1]} is {self.says}"
 
 
 class Pin(_OnEdge):
@@ -92,10 +100,7 @@ class Pin(_OnEdge):
 
     command: Literal["pin"] = "pin"
 
-    @property
-    def sentence(self) -> str:
-        """What it says, for people."""
-        return f"edge {self._edge} is pinned: every cell has it"
+    says = "pinned: every cell has it"
 
 
 class Forbid(_OnEdge):
@@ -103,10 +108,7 @@ class Forbid(_OnEdge):
 
     command: Literal["forbid"] = "forbid"
 
-    @property
-    def sentence(self) -> str:
-        """What it says, for people."""
-        return f"edge {self._edge} is forbidden: no cell has it"
+    says = "forbidden: no cell has it"
 
 
 class Unpin(_OnEdge):
@@ -114,10 +116,7 @@ class Unpin(_OnEdge):
 
     command: Literal["unpin"] = "unpin"
 
-    @property
-    def sentence(self) -> str:
-        """What it says, for people."""
-        return f"edge {self._edge} is neither pinned nor forbidden any more"
+    says = "neither pinned nor forbidden any more"
 
 
 class SetOp(_Command):
@@ -194,10 +193,7 @@ class Pause(_Command):
 
     command: Literal["pause"] = "pause"
 
-    @property
-    def sentence(self) -> str:
-        """What it says, for people."""
-        return "the search pauses"
+    says = "the search pauses"
 
 
 class Resume(_Command):
@@ -205,10 +201,7 @@ class Resume(_Command):
 
     command: Literal["resume"] = "resume"
 
-    @property
-    def sentence(self) -> str:
-        """What it says, for people."""
-        return "the search goes on"
+    says = "the search goes on"
 
 
 class Stop(_Command):
@@ -216,10 +209,7 @@ class Stop(_Command):
 
     command: Literal["stop"] = "stop"
 
-    @property
-    def sentence(self) -> str:
-        """What it says, for people."""
-        return "the search ends after its finals"
+    says = "the search ends after its finals"
 
 
 class Cancel(_Command):
@@ -227,10 +217,7 @@ class Cancel(_Command):
 
     command: Literal["cancel"] = "cancel"
 
-    @property
-    def sentence(self) -> str:
-        """What it says, for people."""
-        return "the search ends now, with what there is"
+    says = "the search ends now, with what there is"
 
 
 class Undo(_Command):
@@ -238,10 +225,7 @@ class Undo(_Command):
 
     command: Literal["undo"] = "undo"
 
-    @property
-    def sentence(self) -> str:
-        """What it says, for people."""
-        return "the last command is taken back"
+    says = "the last command is taken back"
 
 
 Command = Pin | Forbid | Unpin | SetOp | Pick | Penalty | Focus | Note | Pause | Resume | Stop | Cancel | Undo

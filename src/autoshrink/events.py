@@ -1,7 +1,7 @@
 """What an event of a run's log has to be before anything is made of it: types and ranges of every kind's body.
 
-The bodies' meaning stands in `replaying.py`. A field that is not named here is kept as it is, so that a log may say more
-than this version reads.
+The bodies' meaning stands in `replaying.py`. A field that is not named here is kept as it is, so that a log may say
+more than this version reads.
 """
 
 from __future__ import annotations

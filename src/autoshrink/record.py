@@ -276,6 +276,11 @@ class RunRecord(Pictured):
         return self.octaves or (self,)
 
     @property
+    def latest(self) -> RunRecord:
+        """The search under way or, at the end, the last: over a range that at the last budget, else itself."""
+        return self.parts[-1]
+
+    @property
     def asked(self) -> SearchSettings:
         """The settings that the search began with, whatever penalty was commanded since."""
         return self.settings.changed({"penalty": self.penalties[0][1]}) if self.penalties else self.settings

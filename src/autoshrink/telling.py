@@ -205,7 +205,7 @@ def check_told(folder: Path, record: RunRecord, command: Command) -> None:
     if record.octaves and record.finished:
         raise InputError(f"{command.command}: the search over a range of budgets is finished; nothing goes on from it")
     waiting = Inbox(folder, (one.id for one in record.commands)).waiting()
-    record = record.octaves[-1] if record.octaves else record
+    record = record.latest
     steering = record.steering
     for one in waiting:
         if refusal(record, steering, one.command) is None:

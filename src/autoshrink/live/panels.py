@@ -57,7 +57,7 @@ def panels(record: RunRecord, only: Collection[str] = ()) -> dict[str, Any]:
     unknown = sorted(set(only) - PANELS.keys())
     if unknown:
         raise InputError(f"panels are {', '.join(PANELS)}, not {', '.join(map(shown, unknown))}")
-    own = record.octaves[-1] if record.octaves else record
+    own = record.latest
     return {name: PANELS[name](record if name == "state" else own) for name in only or PANELS}
 
 
@@ -65,7 +65,7 @@ def panels(record: RunRecord, only: Collection[str] = ()) -> dict[str, Any]:
 
 
 def _state(record: RunRecord) -> dict[str, Any]:
-    own = record.octaves[-1] if record.octaves else record
+    own = record.latest
     settings = own.settings
     return {
         "headline": findings.headline(record),
@@ -444,7 +444,7 @@ def candidates(record: RunRecord, after: int = 0) -> dict[str, Any]:
 
     S of each is ``gain`` − λ·``decades`` (`Score.terms`); both are null of one that has no score.
     """
-    own = record.octaves[-1] if record.octaves else record
+    own = record.latest
     masks, score, limits = _masks(own), own.settings.score, own.settings.limits
     found = []
     for one in own.candidates[after:]:
@@ -478,7 +478,7 @@ def what_if_penalty(record: RunRecord, penalty: float) -> dict[str, Any]:
     """
     if not (math.isfinite(penalty) and penalty >= 0):
         raise InputError(f"penalty: λ is a number from zero on, not {penalty}")
-    own = record.octaves[-1] if record.octaves else record
+    own = record.latest
     score = replace(own.settings.score, penalty=penalty)
     values = {f"{one.step}.{one.index}": score(one.evaluation) for one in own.candidates}
     return {
